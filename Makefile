@@ -1,0 +1,90 @@
+# Everything here needs only Python >= 3.11 and make.  `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+RUNTIME := .venv/.runtime-installed
+DEV := .venv/.dev-installed
+# The tool that writes the lock files; only `make lock` fetches it.
+UV_VERSION := 0.13.9
+
+.PHONY: help run test lint fix clients crash bench audit lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(RUNTIME) ## Install what is missing and start the server
+	@exec $(BIN)/python app.py
+
+test: $(DEV) ## Run the tests; ARGS="-k idle" passes options on
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+lint: $(DEV) ## Check style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(DEV) ## Repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clients: $(DEV) ## Install the JavaScript clients for the tests (needs npm)
+	@if [ -f tests/clients_js/package-lock.json ]; then \
+	  npm ci --no-audit --no-fund --prefix tests/clients_js; \
+	else \
+	  echo "clients: no tests/clients_js/package-lock.json, nothing to install"; \
+	fi
+
+crash: $(DEV) ## Kill the server a thousand times and look for lost promises
+	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/test_crash.py $(ARGS)
+
+bench: $(DEV) ## Measure the server
+	$(BIN)/python -m bench $(ARGS)
+
+audit: $(DEV) ## Ask PyPI for known holes in the pinned packages
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.txt
+
+lock: ## Write both requirements files anew from pyproject.toml; ARGS=--upgrade moves pins
+	@$(find_python); [ -x .lock-venv/bin/python ] || "$$python" -m venv .lock-venv
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(compile) -o requirements.txt $(ARGS)
+	$(compile) --extra dev --constraint requirements.txt -o requirements-dev.txt $(ARGS)
+
+clean: ## Remove what was made here, but not instance/ (keys and data)
+	rm -rf .venv .lock-venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
+	  .coverage .coverage.* coverage.xml htmlcov tests/clients_js/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- how the environment is made -------------------------------------------------
+
+define find_python
+python=; \
+for name in $${PYTHON:-} python3.13 python3.12 python3.11 python3 python; do \
+  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+    python=$$name; break; \
+  fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "Python 3.11 or newer, with its venv module, is needed; none was found on PATH." >&2; \
+  echo "Install it (Debian: apt install python3 python3-venv) or say where: make PYTHON=/path/to/python3" >&2; \
+  exit 1; \
+fi
+endef
+
+compile = .lock-venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.venv/bin/python:
+	@$(find_python); echo "Making .venv with $$python"; "$$python" -m venv .venv
+
+$(RUNTIME): requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,23 @@
+"""THE IDLE RULE: a token that is not used for the idle timeout is dead (INV-06).
+
+Use is an authorised introspection that answered active, or a use a resource
+server reports. A token never used counts from the moment it was issued. The
+stated tolerance is two seconds: see ``USE_TOLERANCE``.
+"""
+
+from authserver.rules.facts import Instant, Reason, Span, Standing, Token, over
+
+USE_TOLERANCE: Span = 2
+"""ε: a token used at least every ``T - ε`` never idles out; one unused for ``T + ε`` is never active."""
+
+
+def unused_too_long(token: Token, now: Instant, standing: Standing) -> Reason | None:
+    """Dead once the idle timeout has passed since the last use."""
+    if over(now, idle_end(token, standing)):
+        return Reason.IDLE
+    return None
+
+
+def idle_end(token: Token, standing: Standing) -> Instant:
+    """The second from which the token is dead unless it is used before."""
+    return token.last_used_at + standing.idle_timeout

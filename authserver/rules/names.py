@@ -1,0 +1,53 @@
+"""What things may be called.
+
+Role names travel as OAuth scope tokens, so they are ASCII by construction and
+two that look alike cannot differ by an invisible character.
+"""
+
+import re
+import unicodedata
+from urllib.parse import urlsplit
+
+ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
+USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
+CLIENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+MAX_DISPLAY_NAME = 100
+MAX_AUDIENCE = 255
+KINDS = ("operational", "builder")
+
+
+def role_name_fault(name: str) -> str | None:
+    """Say what is wrong with a role name, or None."""
+    if ROLE_NAME.fullmatch(name):
+        return None
+    return "a role name is 1 to 64 of A-Z a-z 0-9 . _ : / - and starts with a letter or digit"
+
+
+def username_fault(name: str) -> str | None:
+    """Say what is wrong with a user name, or None."""
+    if USERNAME.fullmatch(name):
+        return None
+    return "a user name is 1 to 128 of A-Z a-z 0-9 . _ @ + - and starts with a letter or digit"
+
+
+def display_name_fault(name: str) -> str | None:
+    """Say what is wrong with the name of a credential or resource server, or None."""
+    if not name.strip() or len(name) > MAX_DISPLAY_NAME:
+        return f"a name is 1 to {MAX_DISPLAY_NAME} characters"
+    if any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in name):
+        return "a name holds no control, invisible or line-breaking characters"
+    return None
+
+
+def audience_fault(uri: str) -> str | None:
+    """Say what is wrong with an audience, or None (RFC 8707 §2: absolute URI, no fragment)."""
+    text = "an audience is an absolute URI such as https://api.example.com, without a fragment"
+    if len(uri) > MAX_AUDIENCE or not uri.isascii() or any(char <= " " for char in uri) or "#" in uri:
+        return text
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return text
+    if not parts.scheme or not (parts.netloc or parts.path):
+        return text
+    return None

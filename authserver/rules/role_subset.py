@@ -1,0 +1,46 @@
+"""Which roles a token gets: asked ∩ chosen for the credential ∩ held by the owner now (INV-04)."""
+
+import re
+from dataclasses import dataclass
+
+SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+"""RFC 6749 §3.3."""
+
+
+class BadScope(ValueError):
+    """The scope parameter is not a list of scope tokens (RFC 6749 §3.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The roles granted, in the order of their names; empty when refused."""
+
+    roles: tuple[str, ...]
+    refused: tuple[str, ...] = ()
+
+
+def parse_scope(scope: str) -> frozenset[str]:
+    """Split a ``scope`` parameter; duplicates collapse, order does not matter.
+
+    Raises:
+        BadScope: a character outside RFC 6749 §3.3.
+    """
+    names = scope.split(" ")
+    asked = frozenset(name for name in names if name)
+    if not all(SCOPE_TOKEN.fullmatch(name) for name in asked):
+        msg = "scope holds a character that RFC 6749 section 3.3 does not allow"
+        raise BadScope(msg)
+    return asked
+
+
+def granted(asked: frozenset[str], chosen: frozenset[str], held: frozenset[str]) -> Grant:
+    """All of ``asked`` or nothing; an empty ``asked`` means everything possible.
+
+    A role that is asked for but not to be had refuses the whole request:
+    dropping it in silence would hand out a token that fails later and elsewhere.
+    """
+    possible = chosen & held
+    refused = asked - possible
+    if refused:
+        return Grant((), tuple(sorted(refused)))
+    return Grant(tuple(sorted(asked or possible)))

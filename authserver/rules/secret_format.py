@@ -1,0 +1,49 @@
+"""What a secret looks like: ``acs_`` + 40 base62 characters + 6 of CRC-32.
+
+The checksum is public; it only tells a torn or mistyped secret from a whole one
+before any look-up. 40 base62 characters are 238 random bits.
+"""
+
+import re
+import zlib
+from collections.abc import Callable
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+BODY_LENGTH = 40
+CHECKSUM_LENGTH = 6
+CREDENTIAL_PREFIX = "acs"
+RESOURCE_SERVER_PREFIX = "acv"
+_SHAPE = re.compile(r"(?P<prefix>[a-z]{3,6})_[0-9A-Za-z]{46}")
+
+MAX_LIVE_SECRETS = 2
+OVERLAPS = (0, 3600, 24 * 3600, 7 * 24 * 3600)
+"""Seconds an old secret may live on after a regeneration."""
+
+
+def mint(prefix: str, choice: Callable[[str], str]) -> str:
+    """Make a secret; ``choice`` draws one character and must be a CSPRNG."""
+    text = f"{prefix}_" + "".join(choice(ALPHABET) for _ in range(BODY_LENGTH))
+    return text + checksum(text)
+
+
+def checksum(text: str) -> str:
+    """CRC-32 (ISO-HDLC) of ``text`` as six base62 characters, zero-padded."""
+    number = zlib.crc32(text.encode("ascii"))
+    digits = ""
+    while number:
+        number, digit = divmod(number, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return digits.rjust(CHECKSUM_LENGTH, "0")
+
+
+def well_formed(secret: str, prefix: str = CREDENTIAL_PREFIX) -> bool:
+    """Whether ``secret`` is whole: right prefix, alphabet, length and checksum."""
+    shape = _SHAPE.fullmatch(secret)
+    if shape is None or shape["prefix"] != prefix:
+        return False
+    return checksum(secret[:-CHECKSUM_LENGTH]) == secret[-CHECKSUM_LENGTH:]
+
+
+def hint(secret: str) -> str:
+    """What lists may show: prefix and the first four characters of the body."""
+    return secret[: secret.index("_") + 5]

@@ -1,0 +1,215 @@
+"""Every column, once. Instants are whole seconds of UTC; ids are never used twice (INV-12)."""
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+db = SQLAlchemy(metadata=metadata)
+
+_ID = String(64)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("idle_timeout_minutes", Integer, nullable=False),
+    Column("max_token_lifetime_minutes", Integer, nullable=False),
+    Column("max_credential_days", Integer, nullable=False),
+    Column("default_audience", String(255)),
+    Column("token_alg", String(16), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+    CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
+)
+
+vault = Table(
+    "vault",
+    metadata,
+    Column("purpose", String(32), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("username", String(128), nullable=False),
+    Column("folded_username", String(128), nullable=False, unique=True),
+    Column("password_hash", Text),
+    Column("role_version", Integer, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("permissions", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    CheckConstraint("kind IN ('operational', 'builder')", name="kind"),
+)
+_live = text("deleted_at IS NULL")
+Index("uq_roles_live_name", roles.c.name, unique=True, sqlite_where=_live, postgresql_where=_live)
+
+user_roles = Table(
+    "user_roles",
+    metadata,
+    Column("user_id", _ID, ForeignKey("users.id"), primary_key=True),
+    Column("role_id", _ID, ForeignKey("roles.id"), primary_key=True, index=True),
+    Column("granted_at", BigInteger, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("client_id", _ID, primary_key=True),
+    Column("owner_id", _ID, ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("deleted_at", BigInteger),
+    Column("version", Integer, nullable=False),
+)
+
+credential_roles = Table(
+    "credential_roles",
+    metadata,
+    Column("client_id", _ID, ForeignKey("credentials.client_id"), primary_key=True),
+    Column("role_id", _ID, ForeignKey("roles.id"), primary_key=True),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("client_id", _ID, ForeignKey("credentials.client_id"), nullable=False, index=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("hint", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+
+resource_servers = Table(
+    "resource_servers",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("client_id", _ID, nullable=False, unique=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("audience", String(255), nullable=False, unique=True),
+    Column("secret_hash", LargeBinary, nullable=False),
+    Column("secret_hint", String(16), nullable=False),
+    Column("token_alg", String(16)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("jti", _ID, primary_key=True),
+    Column("client_id", _ID, nullable=False),
+    Column("secret_id", _ID, nullable=False),
+    Column("kid", _ID, nullable=False),
+    Column("audience", String(255), nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("role_version", Integer, nullable=False),
+    Column("credential_version", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("last_used_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("end_reason", String(32)),
+    Index("ix_sessions_client_id_issued_at", "client_id", "issued_at"),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("client_id", _ID, primary_key=True),
+    Column("secret_id", _ID, primary_key=True),
+    Column("resource_server_id", _ID, primary_key=True),
+    Column("method", String(16), primary_key=True),
+    Column("route", String(200), primary_key=True),
+    Column("uses", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger, nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", _ID, primary_key=True),
+    Column("alg", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("public_jwk", Text, nullable=False),
+    Column("sealed_private", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Column("activated_at", BigInteger),
+    Column("retired_at", BigInteger),
+    Column("ended_at", BigInteger),
+    CheckConstraint("state IN ('staged', 'active', 'retired', 'removed', 'compromised')", name="state"),
+)
+_active = text("state = 'active'")
+Index("uq_signing_keys_active_alg", signing_keys.c.alg, unique=True, sqlite_where=_active, postgresql_where=_active)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("target", String(255), nullable=False, index=True),
+    Column("detail", Text, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("seal", String(64), nullable=False),
+    Column("kill_seq", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+kills = Table(
+    "kills",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("subject", _ID, nullable=False),
+    Column("value", Integer, nullable=False),
+)

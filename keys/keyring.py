@@ -1,0 +1,67 @@
+"""Key states, the legal moves between them, and the public JWKS."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a signing key is in its life."""
+
+    STAGED = "staged"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    REMOVED = "removed"
+    COMPROMISED = "compromised"
+
+
+MOVES: Mapping[State, frozenset[State]] = {
+    State.STAGED: frozenset({State.ACTIVE, State.COMPROMISED}),
+    State.ACTIVE: frozenset({State.RETIRED, State.COMPROMISED}),
+    State.RETIRED: frozenset({State.REMOVED, State.COMPROMISED}),
+    State.REMOVED: frozenset({State.COMPROMISED}),
+    State.COMPROMISED: frozenset(),
+}
+
+PUBLISHED = frozenset({State.STAGED, State.ACTIVE, State.RETIRED})
+"""In the JWKS."""
+
+USABLE = frozenset({State.ACTIVE, State.RETIRED})
+"""A token signed by such a key may be active."""
+
+
+class IllegalMove(ValueError):
+    """The key is not in a state this can be done from; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A signing key without its private part; instants in seconds of UTC."""
+
+    kid: str
+    alg: str
+    state: State
+    public_jwk: str
+    created_at: int
+    activated_at: int | None = None
+    retired_at: int | None = None
+    ended_at: int | None = None
+
+
+def check_move(key: KeyInfo, to: State) -> None:
+    """Refuse a move that the drawing does not have.
+
+    Raises:
+        IllegalMove: with the states from which ``to`` may be reached.
+    """
+    if to not in MOVES[key.state]:
+        origins = ", ".join(sorted(origin for origin, targets in MOVES.items() if to in targets))
+        msg = f"key {key.kid} is {key.state}; only a key that is {origins} can become {to}"
+        raise IllegalMove(msg)
+
+
+def jwks(keys: Iterable[KeyInfo]) -> bytes:
+    """The JSON Web Key Set (RFC 7517 §5) of all published keys, oldest first."""
+    published = sorted((key for key in keys if key.state in PUBLISHED), key=lambda key: (key.created_at, key.kid))
+    return json.dumps({"keys": [json.loads(key.public_jwk) for key in published]}, separators=(",", ":")).encode()
