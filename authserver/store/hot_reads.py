@@ -1,0 +1,196 @@
+"""The reads of the two hot paths. Each is ONE statement, so its facts agree (INV-02).
+
+On PostgreSQL the statement also reads the database's clock: every node judges
+idleness and expiry by the same one.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, case, cast, func, literal, select, true
+from sqlalchemy import Integer as SqlInteger
+
+from authserver.ports import Caller, Clock, IntrospectionFacts, IssueFacts, LiveSecret, Recorded, TokenKeys
+from authserver.rules.facts import Reason, Standing
+from authserver.store.engine import HeldConnections, Prepared
+from authserver.store.tables import (
+    credential_roles,
+    credentials,
+    resource_servers,
+    roles,
+    secrets,
+    sessions,
+    settings,
+    signing_keys,
+    user_roles,
+    users,
+)
+from keys.keyring import USABLE, State
+
+_NOBODY = TokenKeys("", "", "", "")
+
+
+def _now(dialect: str) -> ColumnElement[Any]:
+    if dialect == "postgresql":
+        return cast(func.floor(func.extract("epoch", func.clock_timestamp())), BigInteger).label("now")
+    return literal(None, SqlInteger).label("now")
+
+
+def _joined(dialect: str, column: Any) -> Any:
+    return func.string_agg(column, " ") if dialect == "postgresql" else func.group_concat(column, " ")
+
+
+def issue_statement(dialect: str) -> Select[Any]:
+    """One row per live secret of the credential, each with all the facts."""
+    chosen = (
+        select(_joined(dialect, roles.c.name))
+        .select_from(credential_roles.join(roles, roles.c.id == credential_roles.c.role_id))
+        .where(credential_roles.c.client_id == credentials.c.client_id, roles.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    held = (
+        select(_joined(dialect, roles.c.name))
+        .select_from(user_roles.join(roles, roles.c.id == user_roles.c.role_id))
+        .where(user_roles.c.user_id == users.c.id, roles.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    servers = select(resource_servers).where(resource_servers.c.disabled_at.is_(None)).subquery("rs")
+    only = select(func.min(resource_servers.c.audience)).where(resource_servers.c.disabled_at.is_(None))
+    only_one = only.having(func.count() == 1).scalar_subquery()
+    asked = bindparam("resource", type_=users.c.username.type)
+    wanted = case((asked != "", asked), else_=func.coalesce(settings.c.default_audience, only_one))
+    alg = func.coalesce(servers.c.token_alg, settings.c.token_alg)
+    active = select(signing_keys.c.kid).where(signing_keys.c.alg == alg, signing_keys.c.state == State.ACTIVE.value)
+    return (
+        select(
+            _now(dialect),
+            credentials.c.client_id,
+            users.c.id,
+            users.c.disabled_at,
+            users.c.role_version,
+            credentials.c.version,
+            credentials.c.disabled_at,
+            credentials.c.deleted_at,
+            credentials.c.expires_at,
+            chosen,
+            held,
+            settings.c.max_token_lifetime_minutes,
+            settings.c.idle_timeout_minutes,
+            settings.c.epoch,
+            servers.c.audience,
+            alg,
+            active.scalar_subquery(),
+            secrets.c.id,
+            secrets.c.hash,
+            secrets.c.ends_at,
+        )
+        .select_from(
+            credentials.join(users, users.c.id == credentials.c.owner_id)
+            .join(settings, settings.c.id == 1)
+            .outerjoin(servers, servers.c.audience == wanted)
+            .outerjoin(secrets, secrets.c.client_id == credentials.c.client_id)
+        )
+        .where(credentials.c.client_id == bindparam("client_id"))
+        .order_by(secrets.c.created_at.desc(), secrets.c.id)
+    )
+
+
+def introspection_statement(dialect: str) -> Select[Any]:
+    """Exactly one row: the caller, the standing and the record, each possibly absent."""
+    return select(
+        _now(dialect),
+        resource_servers.c.id,
+        resource_servers.c.audience,
+        resource_servers.c.secret_hash,
+        resource_servers.c.disabled_at,
+        settings.c.idle_timeout_minutes,
+        settings.c.max_token_lifetime_minutes,
+        settings.c.epoch,
+        signing_keys.c.state,
+        users.c.disabled_at,
+        users.c.role_version,
+        credentials.c.deleted_at,
+        credentials.c.disabled_at,
+        credentials.c.version,
+        credentials.c.expires_at,
+        secrets.c.id,
+        secrets.c.ends_at,
+        sessions.c.last_used_at,
+        sessions.c.end_reason,
+    ).select_from(
+        settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
+        .outerjoin(credentials, credentials.c.client_id == bindparam("client_id"))
+        .outerjoin(users, users.c.id == credentials.c.owner_id)
+        .outerjoin(
+            secrets, and_(secrets.c.id == bindparam("secret_id"), secrets.c.client_id == credentials.c.client_id)
+        )
+        .outerjoin(signing_keys, signing_keys.c.kid == bindparam("kid"))
+        .outerjoin(sessions, sessions.c.jti == bindparam("jti"))
+    ).where(true() & (settings.c.id == 1))
+
+
+class SqlHotReads:
+    """``ports.HotReads`` on held connections."""
+
+    def __init__(self, held: HeldConnections, clock: Clock) -> None:
+        dialect = held.dialect.name
+        self._issue = Prepared(held, issue_statement(dialect))
+        self._introspect = Prepared(held, introspection_statement(dialect))
+        self._clock = clock
+
+    def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
+        """All facts for a token request, or None for an unknown client."""
+        rows = self._issue.rows({"client_id": client_id, "resource": resource or ""})
+        if not rows:
+            return None
+        row = rows[0]
+        return IssueFacts(
+            now=self._clock.now(row[0]),
+            client_id=row[1],
+            owner_id=row[2],
+            owner_disabled=row[3] is not None,
+            role_version=row[4],
+            credential_version=row[5],
+            credential_disabled=row[6] is not None,
+            credential_deleted=row[7] is not None,
+            credential_expires_at=row[8],
+            chosen=frozenset((row[9] or "").split()),
+            held=frozenset((row[10] or "").split()),
+            max_lifetime=row[11] * 60,
+            idle_timeout=row[12] * 60,
+            epoch=row[13],
+            audience=row[14],
+            token_alg=row[15],
+            active_kid=row[16],
+            secrets=tuple(LiveSecret(each[17], bytes(each[18]), each[19]) for each in rows if each[17] is not None),
+        )
+
+    def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
+        """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
+        at = keys or _NOBODY
+        row = self._introspect.row(
+            {"caller": caller, "client_id": at.client_id, "secret_id": at.secret_id, "kid": at.kid, "jti": at.jti}
+        )
+        if row is None:
+            return IntrospectionFacts(self._clock.now(None), None, None, None)
+        who = None
+        if row[1] is not None:
+            who = Caller(row[1], caller, row[2], bytes(row[3]), disabled=row[4] is not None)
+        standing = None
+        if row[10] is not None and row[15] is not None and row[8] is not None:
+            standing = Standing(
+                idle_timeout=row[5] * 60,
+                max_lifetime=row[6] * 60,
+                epoch=row[7],
+                key_usable=State(row[8]) in USABLE,
+                owner_disabled=row[9] is not None,
+                role_version=row[10],
+                credential_deleted=row[11] is not None,
+                credential_disabled=row[12] is not None,
+                credential_version=row[13],
+                credential_expires_at=row[14],
+                secret_ends_at=row[16],
+            )
+        recorded = None
+        if row[17] is not None:
+            recorded = Recorded(row[17], Reason(row[18]) if row[18] is not None else None)
+        return IntrospectionFacts(self._clock.now(row[0]), who, standing, recorded)
