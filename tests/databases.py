@@ -9,9 +9,7 @@ up to ``/`` when it runs as root.
 * A guard process owns the server. It waits for a lock that the test session holds, so the server stops
   and its directory goes away however the session ends, ``kill -9`` included.
 
-Loaded as a plugin by ``conftest.py``; also works without pytest::
-
-    with_url = databases.fresh_postgres_url()
+Loaded as a plugin by ``conftest.py``; works without pytest too, for the crash test and the bench.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -149,11 +149,9 @@ def _running() -> Path:
                 cwd=home,
                 start_new_session=True,  # Ctrl-C is for the tests; the guard stops in good order after them
             )
-        guard_ended = False
         deadline = time.monotonic() + START_SECONDS
         while not ready.exists():
-            guard_ended = guard.poll() is not None
-            if guard_ended or time.monotonic() > deadline:
+            if guard.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text() if log.exists() else 'no log'}")
             time.sleep(0.02)
         guard.returncode = 0  # it outlives this process on purpose: no "still running" warning
@@ -210,7 +208,7 @@ def _programs(home: Path, user: str | None) -> Path:
 def _guard(home: Path) -> None:
     """Run PostgreSQL in ``home`` until the owner's lock is free, then remove ``home``."""
     user = "nobody" if os.geteuid() == 0 else None
-    account = {}
+    account: dict[str, Any] = {}
     data, socket = home / "data", home / "socket"
     for path in (data, socket):
         path.mkdir(mode=0o700)  # nobody else reaches the socket, so no password is needed
@@ -238,7 +236,7 @@ def _guard(home: Path) -> None:
         with _locked(home / "owner.lock"):
             pass
     finally:
-        server.send_signal(2)  # SIGINT: a fast shutdown
+        server.send_signal(signal.SIGINT)  # PostgreSQL's "fast shutdown"
         try:
             server.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

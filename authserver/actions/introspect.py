@@ -1,0 +1,148 @@
+"""Token text -> alive or not (RFC 7662 §2.2); only "active" counts as use.
+
+A verdict of "dead" on a token of ours is written down before it is told: a
+slower node's use must not revive it, nor a setting that is changed back (INV-05).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from authserver.actions.issue_token import InvalidClient, secret_hash
+from authserver.ports import ActivityClock, HotReads, SessionStart, Sessions, TokenKeys
+from authserver.rules.facts import Instant, Reason, Standing, Token
+from authserver.rules.idle import idle_end
+from authserver.rules.liveness import decide
+from authserver.rules.names import CLIENT_ID
+from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, well_formed
+
+Claims = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller is told: ``members`` is None for inactive. ``reason`` is not for the caller."""
+
+    audience: str
+    now: Instant
+    members: dict[str, Any] | None = None
+    reason: Reason | None = None
+
+
+def started(kid: str, claims: Claims, issuer: str) -> SessionStart | None:
+    """Read the verified claims of an access token of ours; None when a member is not as we make it."""
+    try:
+        standing = claims["standing"]
+        start = SessionStart(
+            jti=_text(claims["jti"]),
+            client_id=_text(claims["client_id"]),
+            secret_id=_text(standing["secret"]),
+            kid=kid,
+            audience=_text(claims["aud"]),
+            roles=_text(claims["scope"]),
+            role_version=_number(claims["role_version"]),
+            credential_version=_number(standing["credential_version"]),
+            epoch=_number(standing["epoch"]),
+            issued_at=_number(claims["iat"]),
+            expires_at=_number(claims["exp"]),
+        )
+    except (KeyError, TypeError):
+        return None
+    if claims.get("iss") != issuer or claims.get("act") != {"sub": start.client_id}:
+        return None
+    return start
+
+
+def introspect(  # noqa: PLR0913 - the ports it touches stand in its signature
+    caller_id: str,
+    caller_secret: str,
+    token: tuple[str, Claims] | None,
+    *,
+    issuer: str,
+    hot: HotReads,
+    sessions: Sessions,
+    activity: ActivityClock,
+    pepper: bytes,
+    method: str = "",
+    route: str = "",
+) -> Answer:
+    """Judge a token for the resource server it was issued for.
+
+    Args:
+        caller_id: the resource server's client id.
+        caller_secret: its secret.
+        token: ``kid`` and verified claims, or None for a text that is no token of ours.
+        issuer: our issuer identifier.
+        hot: the one statement that reads everything.
+        sessions: where a death is written before it is told.
+        activity: where a use is noted.
+        pepper: the key secrets are hashed with.
+        method: the HTTP method of the API that was called, if reported.
+        route: the route of the API that was called, if reported.
+
+    Raises:
+        InvalidClient: the caller is no resource server.
+        Unavailable: the truth cannot be read, or the death not written.
+    """
+    start = started(*token, issuer) if token else None
+    plausible = bool(CLIENT_ID.fullmatch(caller_id)) and well_formed(caller_secret, RESOURCE_SERVER_PREFIX)
+    keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
+    facts = hot.introspection_facts(caller_id if plausible else "", keys)
+    caller = facts.caller
+    expected = caller.secret_hash if caller else hashlib.sha256(b"nobody").digest()
+    right = hmac.compare_digest(expected, secret_hash(pepper, caller_secret))
+    if caller is None or not right or caller.disabled:
+        msg = "Unknown resource server or wrong secret."
+        raise InvalidClient(msg)
+    now = facts.now
+    if token is None or start is None or start.audience != caller.audience or start.issued_at > now + 1:
+        return Answer(caller.audience, now)
+    if facts.standing is None:
+        return Answer(caller.audience, now, reason=Reason.CREDENTIAL_DELETED)
+    noted = activity.last_used(start.jti) or 0
+    known = facts.recorded
+    record = Token(
+        jti=start.jti,
+        issued_at=start.issued_at,
+        expires_at=start.expires_at,
+        last_used_at=max(start.issued_at, noted, known.last_used_at if known else 0),
+        role_version=start.role_version,
+        credential_version=start.credential_version,
+        epoch=start.epoch,
+        ended=known.ended if known else None,
+    )
+    decision = decide(record, now, facts.standing)
+    if decision.reason is not None:
+        if record.ended is None:
+            sessions.end(start, decision.reason, now)
+        return Answer(caller.audience, now, reason=decision.reason)
+    activity.used(start, now, by=caller.id, method=method, route=route)
+    return Answer(caller.audience, now, _members(token[1], record, facts.standing, now))
+
+
+def _members(claims: Claims, token: Token, standing: Standing, now: Instant) -> dict[str, Any]:
+    """RFC 7662 §2.2, and what our tokens carry beyond."""
+    used = Token(
+        token.jti, token.issued_at, token.expires_at, now, token.role_version, token.credential_version, token.epoch
+    )
+    names = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
+    return {
+        "active": True,
+        "token_type": "Bearer",
+        **{name: claims[name] for name in names},
+        "idle_expires_at": idle_end(used, standing),
+    }
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
