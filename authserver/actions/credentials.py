@@ -1,0 +1,206 @@
+"""Application credentials: create, edit, regenerate the secret, disable, enable, delete.
+
+A secret is returned once, by the verb that made it, and kept only as a keyed
+hash (INV-11). ``owner_id`` narrows a verb to one owner's credentials: a foreign
+one then looks exactly like an unknown one (INV-09).
+"""
+
+import secrets as dice
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from authserver.actions.issue_token import secret_hash
+from authserver.audit import Event
+from authserver.ports import Accounts, Conflict, Credential, Invalid, SecretRecord, Transaction
+from authserver.rules.facts import Instant, Span, over
+from authserver.rules.lifetime import DAY
+from authserver.rules.names import display_name_fault
+from authserver.rules.secret_format import CREDENTIAL_PREFIX, OVERLAPS, hint, mint
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Revealed:
+    """A credential with its secret, for the one moment it may be seen. Has no repr."""
+
+    credential: Credential
+    secret: str
+
+
+def create(  # noqa: PLR0913 - what a credential is made of
+    accounts: Accounts,
+    owner: str,
+    name: str,
+    expires_at: Instant,
+    role_names: Sequence[str],
+    *,
+    pepper: bytes,
+    actor: str,
+    now: Instant,
+) -> Revealed:
+    """Make a credential for ``owner`` with roles the owner holds right now.
+
+    Raises:
+        Invalid: name, expiry or role choice cannot be.
+        NotFound: no such owner.
+    """
+    _check_name(name)
+    client_id = str(uuid.uuid4())
+    event = Event("credential.created", actor, client_id, {"name": name, "expires_at": expires_at})
+    with accounts.change(event, now) as tx:
+        user = tx.user(owner)
+        if user.disabled_at is not None:
+            msg = f"{owner} is disabled; `flask users enable {owner}` first"
+            raise Invalid(msg)
+        _check_expiry(tx, expires_at, now)
+        held = {role.name: role for role in user.roles}
+        chosen = sorted(set(role_names))
+        missing = [each for each in chosen if each not in held]
+        if missing:
+            msg = f"{owner} does not hold {', '.join(missing)}; choose among {', '.join(sorted(held))}"
+            raise Invalid(msg)
+        if not any(held[each].kind == "operational" for each in chosen):
+            msg = "choose at least one operational role"
+            raise Invalid(msg)
+        credential = Credential(
+            client_id=client_id,
+            owner=user.username,
+            owner_id=user.id,
+            name=name,
+            roles=tuple(chosen),
+            expires_at=expires_at,
+            created_at=now,
+            disabled_at=None,
+            deleted_at=None,
+            version=1,
+        )
+        tx.insert_credential(credential, [held[each].id for each in chosen])
+        secret = _new_secret(tx, client_id, pepper, now)
+        tx.detail(owner=user.id, roles=chosen)
+    return Revealed(credential, secret)
+
+
+def edit(
+    accounts: Accounts,
+    client_id: str,
+    *,
+    actor: str,
+    now: Instant,
+    name: str | None = None,
+    expires_at: Instant | None = None,
+    owner_id: str | None = None,
+) -> Credential:
+    """Change name or expiry; an earlier expiry also shortens live tokens.
+
+    Raises:
+        Invalid: nothing to change, or a value that cannot be.
+        NotFound: unknown, or not the owner's.
+    """
+    with accounts.change(Event("credential.edited", actor, client_id), now) as tx:
+        before = tx.credential(client_id, owner_id)
+        changed: dict[str, object] = {}
+        if name is not None and name != before.name:
+            _check_name(name)
+            changed["name"] = name
+        if expires_at is not None and expires_at != before.expires_at:
+            _check_expiry(tx, expires_at, now)
+            changed["expires_at"] = expires_at
+        if not changed:
+            msg = "nothing to change; give a new name or expiry"
+            raise Invalid(msg)
+        if over(now, before.expires_at) and "expires_at" in changed:
+            # Tokens that died with the credential's expiry stay dead when it is extended (INV-05).
+            changed["version"] = before.version + 1
+        tx.update_credential(client_id, **changed)
+        tx.detail(before={key: getattr(before, key) for key in changed}, after=changed)
+        return tx.credential(client_id, owner_id)
+
+
+def regenerate(
+    accounts: Accounts,
+    client_id: str,
+    overlap: Span,
+    *,
+    pepper: bytes,
+    actor: str,
+    now: Instant,
+    owner_id: str | None = None,
+) -> Revealed:
+    """Make a new secret; the old one ends now or after ``overlap`` seconds (INV-10).
+
+    Raises:
+        Invalid: an overlap that is not offered.
+        NotFound: unknown, or not the owner's.
+    """
+    if overlap not in OVERLAPS:
+        msg = "an overlap is 0, 1h, 24h or 7d"
+        raise Invalid(msg)
+    with accounts.change(Event("credential.regenerated", actor, client_id, {"overlap_seconds": overlap}), now) as tx:
+        credential = tx.credential(client_id, owner_id)
+        tx.end_secrets(client_id, now + overlap, now)
+        secret = _new_secret(tx, client_id, pepper, now)
+    return Revealed(credential, secret)
+
+
+def disable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
+    """Switch a credential off; its tokens die for good.
+
+    Raises:
+        Conflict: it is off already.
+        NotFound: unknown, or not the owner's.
+    """
+    with accounts.change(Event("credential.disabled", actor, client_id), now) as tx:
+        credential = tx.credential(client_id, owner_id)
+        if credential.disabled_at is not None:
+            msg = "the credential is disabled already"
+            raise Conflict(msg)
+        tx.update_credential(client_id, disabled_at=now, version=credential.version + 1)
+        tx.kill("credential", client_id, now, credential.version + 1)
+
+
+def enable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
+    """Switch a credential on again; tokens from before stay dead (INV-05).
+
+    Raises:
+        Conflict: it is on already.
+        NotFound: unknown, or not the owner's.
+    """
+    with accounts.change(Event("credential.enabled", actor, client_id), now) as tx:
+        if tx.credential(client_id, owner_id).disabled_at is None:
+            msg = "the credential is enabled already"
+            raise Conflict(msg)
+        tx.update_credential(client_id, disabled_at=None)
+
+
+def delete(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
+    """Delete a credential for good; a tombstone stays, so the id is never used again (INV-12).
+
+    Raises:
+        NotFound: unknown, deleted already, or not the owner's.
+    """
+    with accounts.change(Event("credential.deleted", actor, client_id), now) as tx:
+        credential = tx.credential(client_id, owner_id)
+        tx.detail(name=credential.name, owner=credential.owner_id)
+        tx.update_credential(client_id, deleted_at=now, version=credential.version + 1)
+        tx.end_secrets(client_id, now, now)
+        tx.kill("credential", client_id, now, credential.version + 1)
+
+
+def _new_secret(tx: Transaction, client_id: str, pepper: bytes, now: Instant) -> str:
+    secret = mint(CREDENTIAL_PREFIX, dice.choice)
+    record = SecretRecord(f"sec_{uuid.uuid4().hex}", hint(secret), now, None, None)
+    tx.insert_secret(client_id, record, secret_hash(pepper, secret))
+    return secret
+
+
+def _check_name(name: str) -> None:
+    fault = display_name_fault(name)
+    if fault:
+        raise Invalid(fault)
+
+
+def _check_expiry(tx: Transaction, expires_at: Instant, now: Instant) -> None:
+    longest = tx.general().max_credential_days
+    if not now < expires_at <= now + longest * DAY:
+        msg = f"an expiry lies in the future, {longest} days away at most"
+        raise Invalid(msg)

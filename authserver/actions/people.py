@@ -1,0 +1,131 @@
+"""Users and roles. Every change of who holds what raises the role version in the same transaction (INV-01)."""
+
+import uuid
+from collections.abc import Sequence
+
+from authserver.audit import Event
+from authserver.ports import Accounts, Conflict, Invalid, Role, User
+from authserver.rules.facts import Instant
+from authserver.rules.names import KINDS, role_name_fault, username_fault
+
+
+def create_role(
+    accounts: Accounts, name: str, kind: str, permissions: Sequence[str], *, actor: str, now: Instant
+) -> Role:
+    """Make a role.
+
+    Raises:
+        Invalid: the name or kind cannot be.
+        Conflict: there is a live role of that name.
+    """
+    fault = role_name_fault(name)
+    if kind not in KINDS:
+        fault = f"a role's kind is one of {', '.join(KINDS)}"
+    if fault:
+        raise Invalid(fault)
+    role = Role(f"rol_{uuid.uuid4().hex}", name, kind, tuple(sorted(set(permissions))))
+    event = Event("role.created", actor, role.id, {"name": name, "kind": kind, "permissions": list(role.permissions)})
+    with accounts.change(event, now) as tx:
+        tx.insert_role(role, now)
+    return role
+
+
+def delete_role(accounts: Accounts, name: str, *, actor: str, now: Instant) -> int:
+    """Delete a role; every holder's tokens die. How many held it."""
+    with accounts.change(Event("role.deleted", actor, name), now) as tx:
+        role = tx.role(name)
+        holders = tx.delete_role(role, now)
+        tx.detail(role=role.id, holders=holders)
+    return holders
+
+
+def create_user(
+    accounts: Accounts,
+    username: str,
+    roles: Sequence[str],
+    *,
+    actor: str,
+    now: Instant,
+    password_hash: str | None = None,
+) -> User:
+    """Make a user with at least one operational role.
+
+    Raises:
+        Invalid: the name cannot be, or there is no operational role among ``roles``.
+        Conflict: the name is taken, in any letter case.
+        NotFound: no such role.
+    """
+    fault = username_fault(username)
+    if fault:
+        raise Invalid(fault)
+    user_id = f"usr_{uuid.uuid4().hex}"
+    event = Event("user.created", actor, user_id, {"username": username, "roles": sorted(set(roles))})
+    with accounts.change(event, now) as tx:
+        held = tuple(tx.role(name) for name in sorted(set(roles)))
+        _needs_operational(held)
+        user = User(user_id, username, held, 1, None, now)
+        tx.insert_user(user, password_hash)
+    return user
+
+
+def grant(accounts: Accounts, username: str, role_name: str, *, actor: str, now: Instant) -> int:
+    """Assign a role; the new role version.
+
+    Raises:
+        Conflict: the user holds it already.
+    """
+    with accounts.change(Event("user.role_granted", actor, username, {"role": role_name}), now) as tx:
+        user, role = tx.user(username), tx.role(role_name)
+        if role.id in {each.id for each in user.roles}:
+            msg = f"{username} holds {role_name} already"
+            raise Conflict(msg)
+        version = tx.grant(user, role, now)
+        tx.detail(user=user.id, role_id=role.id, role_version=version)
+    return version
+
+
+def revoke(accounts: Accounts, username: str, role_name: str, *, actor: str, now: Instant) -> int:
+    """Remove a role; the new role version.
+
+    Raises:
+        Conflict: the user does not hold it.
+        Invalid: it is the user's last operational role.
+    """
+    with accounts.change(Event("user.role_revoked", actor, username, {"role": role_name}), now) as tx:
+        user, role = tx.user(username), tx.role(role_name)
+        if role.id not in {each.id for each in user.roles}:
+            msg = f"{username} does not hold {role_name}"
+            raise Conflict(msg)
+        _needs_operational([each for each in user.roles if each.id != role.id])
+        version = tx.revoke(user, role, now)
+        tx.detail(user=user.id, role_id=role.id, role_version=version)
+    return version
+
+
+def disable(accounts: Accounts, username: str, *, actor: str, now: Instant) -> int:
+    """Deactivate a user; the new role version."""
+    return _switch(accounts, username, "user.disabled", now, actor=actor, now=now)
+
+
+def enable(accounts: Accounts, username: str, *, actor: str, now: Instant) -> int:
+    """Reactivate a user; tokens from before stay dead. The new role version."""
+    return _switch(accounts, username, "user.enabled", None, actor=actor, now=now)
+
+
+def _switch(
+    accounts: Accounts, username: str, name: str, disabled_at: Instant | None, *, actor: str, now: Instant
+) -> int:
+    with accounts.change(Event(name, actor, username), now) as tx:
+        user = tx.user(username)
+        if (user.disabled_at is None) == (disabled_at is None):
+            msg = f"{username} is {'enabled' if disabled_at is None else 'disabled'} already"
+            raise Conflict(msg)
+        version = tx.switch_user(user, disabled_at, now)
+        tx.detail(user=user.id, role_version=version)
+    return version
+
+
+def _needs_operational(roles: Sequence[Role]) -> None:
+    if not any(role.kind == "operational" for role in roles):
+        msg = "a user holds at least one operational role"
+        raise Invalid(msg)
