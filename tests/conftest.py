@@ -8,7 +8,7 @@ from werkzeug.test import Client
 from app import create_app
 from authserver.actions import administer, credentials, people
 from authserver.settings import Settings
-from tests.databases import fresh_postgres_url, fresh_sqlite_url
+
 
 pytest_plugins = ["tests.databases"]
 
@@ -82,9 +82,13 @@ class World:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
-    return fresh_sqlite_url(tmp_path) if request.param == "sqlite" else fresh_postgres_url()
+    from tests import databases
+
+    return databases.fresh_sqlite_url(tmp_path) if request.param == "sqlite" else databases.fresh_postgres_url()
 
 
 @pytest.fixture
 def world(database_url):
-    return World(database_url)
+    world = World(database_url)
+    yield world
+    world.store.close()

@@ -8,7 +8,7 @@ leaves this room as ``Unavailable``.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from pysqlite3 import dbapi2 as sqlite
@@ -112,7 +112,7 @@ class Prepared:
         self._held = held
         self._sql = str(compiled)
         self._order: Sequence[str] | None = compiled.positiontup
-        self._fixed = {key: value for key, value in compiled.params.items() if value is not None}
+        self._fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
     def arguments(self, values: Mapping[str, Any]) -> Any:
         """Values in the driver's own shape."""
@@ -147,6 +147,7 @@ class HeldConnections:
         self._engine = engine
         self.dialect = engine.dialect
         self._local = threading.local()
+        self._open: set[Any] = set()
         self._errors = (engine.dialect.loaded_dbapi.Error, DBAPIError, OSError)
 
     def run(self, sql: str, arguments: Any, *, fetch: bool) -> Any:
@@ -180,7 +181,7 @@ class HeldConnections:
                 connection.autocommit = True
                 connection.prepare_threshold = 0
             self._local.connection = connection
-            self._local.fairy = fairy
+            self._open.add(connection)
         return connection
 
     def drop(self) -> None:
@@ -188,7 +189,15 @@ class HeldConnections:
         connection = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:
-            try:
-                connection.close()
-            except self._errors:
-                return
+            self._open.discard(connection)
+            self._close(connection)
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        self._local = threading.local()
+        while self._open:
+            self._close(self._open.pop())
+
+    def _close(self, connection: Any) -> None:
+        with suppress(*self._errors):
+            connection.close()

@@ -36,6 +36,14 @@ class Store:
     hot: SqlHotReads
     keys: SqlSigningKeys
     pepper: bytes
+    held: HeldConnections
+    engine: Engine
+
+    def close(self) -> None:
+        """Write what is noted and close every connection."""
+        self.activity.close()
+        self.held.close()
+        self.engine.dispose()
 
 
 def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: bool = True) -> Store:
@@ -56,6 +64,8 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         hot=SqlHotReads(held, clock),
         keys=SqlSigningKeys(engine, held, accounts, master),
         pepper=pepper,
+        held=held,
+        engine=engine,
     )
 
 
