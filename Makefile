@@ -75,7 +75,7 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
-compile = .lock-venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+compile = .lock-venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --system-certs \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .venv/bin/python:

