@@ -99,9 +99,10 @@ class House:
         path = HERE / "instance" / "master.key"
         if not text and not path.exists() and not self._settings.database_url:
             path.parent.mkdir(exist_ok=True)
-            with contextlib.suppress(FileExistsError), os.fdopen(
-                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
-            ) as file:
+            with (
+                contextlib.suppress(FileExistsError),
+                os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+            ):
                 file.write(MasterKey.fresh())
         if not text and path.exists():
             text = path.read_text(encoding="ascii")
@@ -132,9 +133,7 @@ class House:
         """The machine doors in front of Flask."""
         store = self.store()
         room, issuer = KeyRoom(store), self.issuer
-        tokens = TokenServer(
-            hot=store.hot, activity=store.activity, sign=room.sign, issuer=issuer, pepper=store.pepper
-        )
+        tokens = TokenServer(hot=store.hot, activity=store.activity, sign=room.sign, issuer=issuer, pepper=store.pepper)
         asked = IntrospectionDoor(
             hot=store.hot,
             sessions=store.sessions,

@@ -1,19 +1,22 @@
 """What the verbs need from the world, as promises. ``tests/test_store.py`` holds one test a promise."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from authserver.audit import Event, Record, Verdict
-from authserver.rules.facts import Instant, Reason, Standing, Token
+from authserver.rules.claims import SessionStart
+from authserver.rules.facts import Instant, Reason, Standing
+from keys.keyring import KeyInfo
+from keys.material import NewKey
 
 
-class Unavailable(Exception):  # noqa: N818 - a state of the world, not an error of the caller
+class Unavailable(Exception):
     """The truth cannot be read or written now: answer 503, never "inactive" (INV-25)."""
 
 
-class Refusal(Exception):  # noqa: N818 - the caller may not have it
+class Refusal(Exception):
     """The caller may not have it. ``code`` is public; the text names the fix."""
 
     code = "refused"
@@ -35,6 +38,30 @@ class Invalid(Refusal):
     """A value that cannot be; the text names the right one."""
 
     code = "invalid"
+
+
+class InvalidClient(Refusal):
+    """Unknown, wrong, disabled and expired all look like this (INV-29)."""
+
+    code = "invalid_client"
+
+
+class InvalidScope(Refusal):
+    """A role was asked for that is not to be had, or none is left."""
+
+    code = "invalid_scope"
+
+
+class InvalidTarget(Refusal):
+    """RFC 8707 §2: no registered resource server for that audience."""
+
+    code = "invalid_target"
+
+
+class NotYours(Refusal):
+    """RFC 7009 §2.1: the token was issued to another client."""
+
+    code = "invalid_grant"
 
 
 class Clock(Protocol):
@@ -212,23 +239,6 @@ class IntrospectionFacts:
     recorded: Recorded | None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionStart:
-    """What is recorded of a token when it is issued, used or ended."""
-
-    jti: str
-    client_id: str
-    secret_id: str
-    kid: str
-    audience: str
-    roles: str
-    role_version: int
-    credential_version: int
-    epoch: int
-    issued_at: Instant
-    expires_at: Instant
-
-
 class HotReads(Protocol):
     """The reads of the two hot paths; each is one statement, never from a replica."""
 
@@ -288,24 +298,77 @@ class Transaction(Protocol):
         """Add to the audit record what only the transaction could read."""
         ...
 
-    def user(self, username: str) -> User: ...
-    def role(self, name: str) -> Role: ...
-    def credential(self, client_id: str, owner_id: str | None = None) -> Credential: ...
-    def general(self) -> GeneralSettings: ...
-    def insert_role(self, role: Role, at: Instant) -> None: ...
-    def delete_role(self, role: Role, at: Instant) -> int: ...
-    def insert_user(self, user: User, password_hash: str | None) -> None: ...
-    def grant(self, user: User, role: Role, at: Instant) -> int: ...
-    def revoke(self, user: User, role: Role, at: Instant) -> int: ...
-    def switch_user(self, user: User, disabled_at: Instant | None, at: Instant) -> int: ...
-    def insert_resource_server(self, server: ResourceServer, secret_hash: bytes, hint: str) -> None: ...
-    def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None: ...
-    def update_credential(self, client_id: str, **values: object) -> None: ...
-    def insert_secret(self, client_id: str, secret: SecretRecord, secret_hash: bytes) -> None: ...
-    def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None: ...
-    def kill(self, kind: str, subject: str, at: Instant, value: int = 0) -> None: ...
-    def update_settings(self, **values: object) -> None: ...
-    def end_session(self, jti: str, reason: Reason, at: Instant) -> bool: ...
+    def user(self, username: str) -> User:
+        """One user by name, in any letter case; ``NotFound`` else."""
+        ...
+
+    def role(self, name: str) -> Role:
+        """One live role by its exact name; ``NotFound`` else."""
+        ...
+
+    def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
+        """One credential that is not deleted; with ``owner_id`` only that owner's; ``NotFound`` else."""
+        ...
+
+    def general(self) -> GeneralSettings:
+        """The general settings."""
+        ...
+
+    def insert_role(self, role: Role, at: Instant) -> None:
+        """Make a role; ``Conflict`` when a live one has the name."""
+        ...
+
+    def delete_role(self, role: Role, at: Instant) -> int:
+        """Take it from all who hold it, raising each one's role version; how many held it."""
+        ...
+
+    def insert_user(self, user: User, password_hash: str | None) -> None:
+        """Make a user with the roles it comes with; ``Conflict`` when the name is taken in any letter case."""
+        ...
+
+    def grant(self, user: User, role: Role, at: Instant) -> int:
+        """Assign a role; the new role version."""
+        ...
+
+    def revoke(self, user: User, role: Role, at: Instant) -> int:
+        """Remove a role; the new role version."""
+        ...
+
+    def switch_user(self, user: User, disabled_at: Instant | None, at: Instant) -> int:
+        """Disable (an instant) or enable (None); the new role version."""
+        ...
+
+    def insert_resource_server(self, server: ResourceServer, secret_hash: bytes, hint: str) -> None:
+        """Register a resource server; ``Conflict`` when name or audience is taken."""
+        ...
+
+    def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None:
+        """Make a credential with its frozen role choice."""
+        ...
+
+    def update_credential(self, client_id: str, **values: object) -> None:
+        """Set fields of one credential."""
+        ...
+
+    def insert_secret(self, client_id: str, secret: SecretRecord, secret_hash: bytes) -> None:
+        """Add a secret to a credential."""
+        ...
+
+    def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
+        """End every live secret at ``ends_at``; one already in overlap ends at once, so two live at most."""
+        ...
+
+    def kill(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:
+        """Note that something ended, in the one order a change feed will read."""
+        ...
+
+    def update_settings(self, **values: object) -> None:
+        """Set general settings."""
+        ...
+
+    def end_session(self, jti: str, reason: Reason, at: Instant) -> bool:
+        """End a live session; False when there is none."""
+        ...
 
 
 class Accounts(Protocol):
@@ -315,47 +378,74 @@ class Accounts(Protocol):
         """Open the only kind of transaction that writes; commits the audit record with it."""
         ...
 
-    def user(self, username: str) -> User: ...
-    def users(self) -> Sequence[User]: ...
-    def roles(self) -> Sequence[Role]: ...
-    def credential(self, client_id: str, owner_id: str | None = None) -> Credential: ...
-    def credentials(self, owner_id: str | None = None) -> Sequence[Credential]: ...
-    def resource_servers(self) -> Sequence[ResourceServer]: ...
-    def general(self) -> GeneralSettings: ...
-    def audit_records(self, after: int = 0, limit: int | None = None) -> Iterator[Record]: ...
-    def audit_verify(self) -> Verdict: ...
-    def ping(self) -> None: ...
+    def user(self, username: str) -> User:
+        """One user by name, in any letter case; ``NotFound`` else."""
+        ...
+
+    def users(self) -> Sequence[User]:
+        """All users by name."""
+        ...
+
+    def roles(self) -> Sequence[Role]:
+        """All live roles by name."""
+        ...
+
+    def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
+        """One credential that is not deleted; with ``owner_id`` only that owner's; ``NotFound`` else."""
+        ...
+
+    def credentials(self, owner_id: str | None = None) -> Sequence[Credential]:
+        """All credentials that are not deleted, newest first."""
+        ...
+
+    def resource_servers(self) -> Sequence[ResourceServer]:
+        """All resource servers by name."""
+        ...
+
+    def general(self) -> GeneralSettings:
+        """The general settings."""
+        ...
+
+    def audit_records(self, after: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """Audit records in their order, from the one behind ``after``."""
+        ...
+
+    def audit_verify(self) -> Verdict:
+        """Walk the whole chain."""
+        ...
+
+    def ping(self) -> None:
+        """Answer, or raise ``Unavailable``."""
+        ...
 
 
-Claims = Mapping[str, object]
+class SigningKeys(Protocol):
+    """The key ring; every move is one audited transaction, and never leaves an algorithm in use without its key."""
 
-__all__ = [
-    "Accounts",
-    "ActivityClock",
-    "Caller",
-    "Claims",
-    "Clock",
-    "Conflict",
-    "Credential",
-    "GeneralSettings",
-    "HotReads",
-    "IntrospectionFacts",
-    "Invalid",
-    "IssueFacts",
-    "LiveSecret",
-    "NotFound",
-    "Recorded",
-    "Refusal",
-    "ResourceServer",
-    "Role",
-    "SecretRecord",
-    "Session",
-    "SessionStart",
-    "Sessions",
-    "Standing",
-    "Token",
-    "TokenKeys",
-    "Transaction",
-    "Unavailable",
-    "User",
-]
+    def ring(self) -> tuple[KeyInfo, ...]:
+        """All keys, oldest first."""
+        ...
+
+    def get(self, kid: str) -> KeyInfo:
+        """One key by its id, or by a start of it that fits only one; ``NotFound`` else."""
+        ...
+
+    def add(self, key: NewKey, actor: str, at: Instant) -> KeyInfo:
+        """Stage a new key."""
+        ...
+
+    def activate(self, kid: str, actor: str, at: Instant) -> None:
+        """Make a staged key the one that signs; the one before retires and its private part is destroyed."""
+        ...
+
+    def retire(self, kid: str, actor: str, at: Instant) -> None:
+        """Take an active key out of signing; a staged one takes over, ``Conflict`` when there is none."""
+        ...
+
+    def compromise(self, kid: str, actor: str, at: Instant, spare: NewKey | None) -> None:
+        """Kill a key and every token it signed; a staged key or the spare takes over at once."""
+        ...
+
+    def remove(self, kid: str, actor: str, at: Instant) -> None:
+        """Withdraw a retired key from the JWKS."""
+        ...

@@ -22,7 +22,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    database_url: str = Field("", description="sqlite:///path or postgresql+psycopg://…; default instance/authserver.db")
+    database_url: str = Field(
+        "", description="sqlite:///path or postgresql+psycopg://…; default instance/authserver.db"
+    )
     issuer: str = Field("", description="issuer identifier; default follows the bind address on loopback")
     bind: str = Field("127.0.0.1:8000", description="host:port to listen on")
     workers: int = Field(1, ge=1, le=64, description="server processes")
@@ -66,5 +68,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{PREFIX}{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors())
+        faults = "; ".join(
+            f"{PREFIX}{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()
+        )
         raise BadSettings(faults) from None

@@ -1,10 +1,10 @@
-"""The strong-room: signing keys, the master key and what is sealed under it. Knows nothing of the server.
+r"""The strong-room: signing keys, the master key and what is sealed under it. Knows nothing of the server.
 
 ::
 
       generate          activate         next activate          tokens ended
     ----------> STAGED ---------> ACTIVE --------------> RETIRED ------------> REMOVED
-                   \\                |                       /
+                   \                |                       /
                     `-----------> COMPROMISED <------------'
 
 - ``keyring``: states, legal moves, the public JWKS (RFC 7517).

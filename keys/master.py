@@ -52,7 +52,7 @@ class MasterKey:
     def seal(self, purpose: str, plain: bytes) -> bytes:
         """Encrypt ``plain`` for ``purpose``."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _VERSION + nonce + AESGCM(self._derive(purpose)).encrypt(nonce, plain, purpose.encode())
+        return _VERSION + nonce + AESGCM(self._derive(purpose)).encrypt(nonce, plain, _VERSION + purpose.encode())
 
     def open(self, purpose: str, sealed: bytes) -> bytes:
         """Decrypt what ``seal`` made for the same purpose.
@@ -62,9 +62,7 @@ class MasterKey:
         """
         nonce, text = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         try:
-            if sealed[:1] != _VERSION:
-                raise InvalidTag
-            return AESGCM(self._derive(purpose)).decrypt(nonce, text, purpose.encode())
+            return AESGCM(self._derive(purpose)).decrypt(nonce, text, sealed[:1] + purpose.encode())
         except InvalidTag as error:
             msg = "the master key does not open this database; use the key it was made with"
             raise WrongMasterKey(msg) from error

@@ -9,7 +9,6 @@ from app import create_app
 from authserver.actions import administer, credentials, people
 from authserver.settings import Settings
 
-
 pytest_plugins = ["tests.databases"]
 
 

@@ -4,12 +4,11 @@ import secrets as dice
 import uuid
 from dataclasses import asdict, dataclass
 
-from authserver.actions.issue_token import secret_hash
 from authserver.audit import Event
 from authserver.ports import Accounts, Conflict, GeneralSettings, Invalid, ResourceServer
 from authserver.rules.facts import Instant
 from authserver.rules.names import audience_fault, display_name_fault
-from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, mint
+from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
 BOUNDS = {
@@ -27,7 +26,7 @@ class RegisteredServer:
     secret: str
 
 
-def register_resource_server(  # noqa: PLR0913 - what a resource server is made of
+def register_resource_server(
     accounts: Accounts,
     name: str,
     audience: str,
@@ -52,7 +51,7 @@ def register_resource_server(  # noqa: PLR0913 - what a resource server is made 
     secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
     event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
     with accounts.change(event, now) as tx:
-        tx.insert_resource_server(server, secret_hash(pepper, secret), hint(secret))
+        tx.insert_resource_server(server, keyed_hash(pepper, secret), hint(secret))
     return RegisteredServer(server, secret)
 
 

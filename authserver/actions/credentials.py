@@ -10,13 +10,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from authserver.actions.issue_token import secret_hash
 from authserver.audit import Event
 from authserver.ports import Accounts, Conflict, Credential, Invalid, SecretRecord, Transaction
 from authserver.rules.facts import Instant, Span, over
 from authserver.rules.lifetime import DAY
 from authserver.rules.names import display_name_fault
-from authserver.rules.secret_format import CREDENTIAL_PREFIX, OVERLAPS, hint, mint
+from authserver.rules.secret_format import CREDENTIAL_PREFIX, OVERLAPS, hint, keyed_hash, mint
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -27,7 +26,7 @@ class Revealed:
     secret: str
 
 
-def create(  # noqa: PLR0913 - what a credential is made of
+def create(
     accounts: Accounts,
     owner: str,
     name: str,
@@ -189,7 +188,7 @@ def delete(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owne
 def _new_secret(tx: Transaction, client_id: str, pepper: bytes, now: Instant) -> str:
     secret = mint(CREDENTIAL_PREFIX, dice.choice)
     record = SecretRecord(f"sec_{uuid.uuid4().hex}", hint(secret), now, None, None)
-    tx.insert_secret(client_id, record, secret_hash(pepper, secret))
+    tx.insert_secret(client_id, record, keyed_hash(pepper, secret))
     return secret
 
 

@@ -3,31 +3,36 @@
 from collections.abc import Mapping
 from typing import Any
 
-from authserver.actions.introspect import started
-from authserver.actions.issue_token import Authenticated
-from authserver.ports import Refusal, Sessions
-from authserver.rules.facts import Reason
-
-
-class NotYours(Refusal):
-    """RFC 7009 §2.1: the token was issued to another client."""
-
-    code = "invalid_grant"
+from authserver.ports import NotYours, Sessions
+from authserver.rules.claims import session_of
+from authserver.rules.facts import Instant, Reason
 
 
 def revoke(
-    who: Authenticated, token: tuple[str, Mapping[str, Any]] | None, *, issuer: str, sessions: Sessions
+    client_id: str,
+    token: tuple[str, Mapping[str, Any]] | None,
+    now: Instant,
+    *,
+    issuer: str,
+    sessions: Sessions,
 ) -> None:
     """End a token; a text that is no token of ours is ended already (RFC 7009 §2.2).
+
+    Args:
+        client_id: the client that proved its secret.
+        token: ``kid`` and verified claims, or None for a text that is no token of ours.
+        now: the instant the client was proven at.
+        issuer: our issuer identifier.
+        sessions: where the end is written before it is told.
 
     Raises:
         NotYours: the token of another client; it stays alive.
         Unavailable: the end could not be written.
     """
-    start = started(*token, issuer) if token else None
+    start = session_of(*token, issuer) if token else None
     if start is None:
         return
-    if start.client_id != who.facts.client_id:
+    if start.client_id != client_id:
         msg = "The token was issued to another client."
         raise NotYours(msg)
-    sessions.end(start, Reason.REVOKED, who.facts.now)
+    sessions.end(start, Reason.REVOKED, now)

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.actions.issue_token import InvalidClient, secret_hash
-from authserver.ports import ActivityClock, HotReads, SessionStart, Sessions, TokenKeys
+from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, TokenKeys
+from authserver.rules.claims import session_of
 from authserver.rules.facts import Instant, Reason, Standing, Token
 from authserver.rules.idle import idle_end
 from authserver.rules.liveness import decide
 from authserver.rules.names import CLIENT_ID
-from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, well_formed
+from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, keyed_hash, well_formed
 
 Claims = Mapping[str, Any]
 
@@ -31,31 +31,7 @@ class Answer:
     reason: Reason | None = None
 
 
-def started(kid: str, claims: Claims, issuer: str) -> SessionStart | None:
-    """Read the verified claims of an access token of ours; None when a member is not as we make it."""
-    try:
-        standing = claims["standing"]
-        start = SessionStart(
-            jti=_text(claims["jti"]),
-            client_id=_text(claims["client_id"]),
-            secret_id=_text(standing["secret"]),
-            kid=kid,
-            audience=_text(claims["aud"]),
-            roles=_text(claims["scope"]),
-            role_version=_number(claims["role_version"]),
-            credential_version=_number(standing["credential_version"]),
-            epoch=_number(standing["epoch"]),
-            issued_at=_number(claims["iat"]),
-            expires_at=_number(claims["exp"]),
-        )
-    except (KeyError, TypeError):
-        return None
-    if claims.get("iss") != issuer or claims.get("act") != {"sub": start.client_id}:
-        return None
-    return start
-
-
-def introspect(  # noqa: PLR0913 - the ports it touches stand in its signature
+def introspect(
     caller_id: str,
     caller_secret: str,
     token: tuple[str, Claims] | None,
@@ -86,18 +62,18 @@ def introspect(  # noqa: PLR0913 - the ports it touches stand in its signature
         InvalidClient: the caller is no resource server.
         Unavailable: the truth cannot be read, or the death not written.
     """
-    start = started(*token, issuer) if token else None
+    start = session_of(*token, issuer) if token else None
     plausible = bool(CLIENT_ID.fullmatch(caller_id)) and well_formed(caller_secret, RESOURCE_SERVER_PREFIX)
     keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
     facts = hot.introspection_facts(caller_id if plausible else "", keys)
     caller = facts.caller
     expected = caller.secret_hash if caller else hashlib.sha256(b"nobody").digest()
-    right = hmac.compare_digest(expected, secret_hash(pepper, caller_secret))
+    right = hmac.compare_digest(expected, keyed_hash(pepper, caller_secret))
     if caller is None or not right or caller.disabled:
         msg = "Unknown resource server or wrong secret."
         raise InvalidClient(msg)
     now = facts.now
-    if token is None or start is None or start.audience != caller.audience or start.issued_at > now + 1:
+    if token is None or start is None or start.audience != caller.audience:
         return Answer(caller.audience, now)
     if facts.standing is None:
         return Answer(caller.audience, now, reason=Reason.CREDENTIAL_DELETED)
@@ -134,15 +110,3 @@ def _members(claims: Claims, token: Token, standing: Standing, now: Instant) -> 
         **{name: claims[name] for name in names},
         "idle_expires_at": idle_end(used, standing),
     }
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError
-    return value

@@ -5,38 +5,29 @@ format, one statement, one keyed hash, two constant-time comparisons (INV-29).
 """
 
 import base64
-import hashlib
 import hmac
 import os
 from dataclasses import dataclass
 
-from authserver.ports import ActivityClock, HotReads, IssueFacts, LiveSecret, Refusal, SessionStart, Unavailable
+from authserver.ports import (
+    ActivityClock,
+    HotReads,
+    InvalidClient,
+    InvalidScope,
+    InvalidTarget,
+    IssueFacts,
+    LiveSecret,
+    Unavailable,
+)
+from authserver.rules.claims import SessionStart, claims_of
 from authserver.rules.facts import over
 from authserver.rules.lifetime import token_end
 from authserver.rules.names import CLIENT_ID
 from authserver.rules.role_subset import BadScope, granted, parse_scope
-from authserver.rules.secret_format import well_formed
+from authserver.rules.secret_format import keyed_hash, well_formed
 
 _NO_HASH = bytes(32)
 _NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-class InvalidClient(Refusal):
-    """Unknown, wrong, disabled and expired all look like this."""
-
-    code = "invalid_client"
-
-
-class InvalidScope(Refusal):
-    """A role was asked for that is not to be had, or none is left."""
-
-    code = "invalid_scope"
-
-
-class InvalidTarget(Refusal):
-    """RFC 8707 §2: no registered resource server for that audience."""
-
-    code = "invalid_target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +49,6 @@ class Issued:
     scope: str
 
 
-def secret_hash(pepper: bytes, secret: str) -> bytes:
-    """HMAC-SHA-256 of a secret; 238 random bits need no slow hash."""
-    return hmac.digest(pepper, secret.encode("utf-8", "surrogatepass"), hashlib.sha256)
-
-
 def authenticate(client_id: str, secret: str, resource: str | None, *, hot: HotReads, pepper: bytes) -> Authenticated:
     """Prove that the caller holds a live secret of a live credential.
 
@@ -71,9 +57,11 @@ def authenticate(client_id: str, secret: str, resource: str | None, *, hot: HotR
         Unavailable: the truth cannot be read.
     """
     plausible = bool(CLIENT_ID.fullmatch(client_id)) and well_formed(secret)
-    presented = secret_hash(pepper, secret)
+    presented = keyed_hash(pepper, secret)
     facts = hot.issue_facts(client_id if plausible else _NOBODY, resource)
-    live = [each for each in facts.secrets if each.ends_at is None or not over(facts.now, each.ends_at)] if facts else []
+    live = (
+        [each for each in facts.secrets if each.ends_at is None or not over(facts.now, each.ends_at)] if facts else []
+    )
     padded = [*live[:2], *([LiveSecret("", _NO_HASH, None)] * 2)][:2]
     matching = [each for each in padded if hmac.compare_digest(each.hash, presented)]
     if not (plausible and facts and matching and matching[0].id) or (
@@ -126,23 +114,6 @@ def issue(who: Authenticated, scope: str, *, issuer: str, activity: ActivityCloc
         issued_at=now,
         expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, who.secret.ends_at),
     )
-    claims: dict[str, object] = {
-        "iss": issuer,
-        "aud": start.audience,
-        "sub": facts.owner_id,
-        "client_id": start.client_id,
-        "act": {"sub": start.client_id},
-        "scope": text,
-        "roles": list(grant.roles),
-        "role_version": start.role_version,
-        "iat": now,
-        "exp": start.expires_at,
-        "jti": start.jti,
-        "standing": {
-            "secret": start.secret_id,
-            "credential_version": start.credential_version,
-            "epoch": start.epoch,
-        },
-    }
+    claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
     activity.issued(start)
     return Issued(claims, start.kid, start, start.expires_at - now, text)

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from authserver.actions.end_token import NotYours, revoke
+from authserver.actions.end_token import revoke
 from authserver.actions.introspect import Answer, introspect
-from authserver.actions.issue_token import InvalidClient, authenticate
+from authserver.actions.issue_token import authenticate
 from authserver.oauth.client_auth import NoCredentials, invalid_client, presented
 from authserver.oauth.request import NO_STORE, Ask, Malformed, Reply, json_reply, read_form, refusal
-from authserver.ports import ActivityClock, HotReads, Sessions
+from authserver.ports import ActivityClock, HotReads, InvalidClient, NotYours, Sessions
 
 Read = Callable[[str], tuple[str, Mapping[str, Any]] | None]
 SignAnswer = Callable[[dict[str, Any]], str]
@@ -21,7 +21,7 @@ _MAX_ROUTE = 200
 class IntrospectionDoor:
     """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4)."""
 
-    def __init__(  # noqa: PLR0913 - wired once, in app.py
+    def __init__(
         self,
         *,
         hot: HotReads,
@@ -89,7 +89,13 @@ class RevocationDoor:
             if "token" not in form:
                 return refusal("invalid_request", "token is missing.")
             proven = authenticate(who.client_id, who.secret, None, hot=self._hot, pepper=self._pepper)
-            revoke(proven, self._read(form["token"]), issuer=self._issuer, sessions=self._sessions)
+            revoke(
+                proven.facts.client_id,
+                self._read(form["token"]),
+                proven.facts.now,
+                issuer=self._issuer,
+                sessions=self._sessions,
+            )
         except Malformed as error:
             return refusal("invalid_request", str(error), error.status)
         except (NoCredentials, InvalidClient):
@@ -101,6 +107,3 @@ class RevocationDoor:
 
 def _clean(text: str, limit: int) -> str:
     return "".join(char for char in text if char.isprintable())[:limit]
-
-
-

@@ -14,18 +14,10 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError, UnsupportedGrantT
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
-from authserver.actions.issue_token import (
-    Authenticated,
-    InvalidClient,
-    InvalidScope,
-    InvalidTarget,
-    Issued,
-    authenticate,
-    issue,
-)
+from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.oauth.client_auth import NoCredentials, invalid_client, presented
 from authserver.oauth.request import NO_STORE, Ask, Malformed, Reply, json_reply, read_form, refusal
-from authserver.ports import ActivityClock, HotReads
+from authserver.ports import ActivityClock, HotReads, InvalidClient, InvalidScope, InvalidTarget
 
 Sign = Callable[[Issued], str]
 
@@ -102,9 +94,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         """Who is calling; raises the verbs' refusals."""
         form = request.payload.data
         who = presented(request.ask, form)
-        return authenticate(
-            who.client_id, who.secret, form.get("resource"), hot=self._hot, pepper=self._pepper
-        )
+        return authenticate(who.client_id, who.secret, form.get("resource"), hot=self._hot, pepper=self._pepper)
 
     def decide(self, request: StrictRequest) -> Issued:
         """What it gets."""

@@ -6,5 +6,6 @@
 - ``role_subset``: a token's roles are asked ∩ chosen ∩ held (INV-04).
 - ``secret_format``: what a secret looks like, and how two may overlap (INV-10).
 - ``lifetime``: when a new token must end at the latest (INV-07).
+- ``claims``: what a token says about itself, made and read back in one file.
 - ``names``: what roles, users and audiences may be called.
 """

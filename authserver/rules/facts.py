@@ -27,7 +27,8 @@ class Reason(StrEnum):
     ENDED_BY_OWNER = "ended_by_owner"
     EXPIRED = "expired"
     CREDENTIAL_EXPIRED = "credential_expired"
-    SECRET_ENDED = "secret_ended"
+    SECRET_ENDED = "secret_ended"  # noqa: S105 - a reason, no secret
+    FROM_THE_FUTURE = "issued_in_the_future"
     ROLES_CHANGED = "roles_changed"
     IDLE = "idle"
 

@@ -7,9 +7,12 @@ because an operator's "off" must never be reported as mere idleness.
 
 from collections.abc import Callable
 
-from authserver.rules.facts import Decision, Instant, Reason, Standing, Token, over
+from authserver.rules.facts import Decision, Instant, Reason, Span, Standing, Token, over
 from authserver.rules.idle import unused_too_long
 from authserver.rules.role_version import credential_was_switched, restored, roles_changed
+
+CLOCK_SLACK: Span = 5
+"""How far a clock may step back before tokens issued after the step are given up."""
 
 Rule = Callable[[Token, Instant, Standing], Reason | None]
 
@@ -43,11 +46,19 @@ def past_its_end(token: Token, now: Instant, standing: Standing) -> Reason | Non
     return None
 
 
+def from_the_future(token: Token, now: Instant, _standing: Standing) -> Reason | None:
+    """Dead when the clock stands well before its issue: time went backwards, and nobody can tell how far."""
+    if token.issued_at > now + CLOCK_SLACK:
+        return Reason.FROM_THE_FUTURE
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     already_ended,
     switched_off,
     restored,
     credential_was_switched,
+    from_the_future,
     past_its_end,
     roles_changed,
     unused_too_long,

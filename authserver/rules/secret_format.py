@@ -4,6 +4,8 @@ The checksum is public; it only tells a torn or mistyped secret from a whole one
 before any look-up. 40 base62 characters are 238 random bits.
 """
 
+import hashlib
+import hmac
 import re
 import zlib
 from collections.abc import Callable
@@ -47,3 +49,8 @@ def well_formed(secret: str, prefix: str = CREDENTIAL_PREFIX) -> bool:
 def hint(secret: str) -> str:
     """What lists may show: prefix and the first four characters of the body."""
     return secret[: secret.index("_") + 5]
+
+
+def keyed_hash(pepper: bytes, secret: str) -> bytes:
+    """HMAC-SHA-256 of a secret; 238 random bits need no slow hash."""
+    return hmac.digest(pepper, secret.encode("utf-8", "surrogatepass"), hashlib.sha256)

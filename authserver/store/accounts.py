@@ -203,9 +203,7 @@ class SqlTransaction:
     def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
         """End every live secret at ``ends_at``; one in overlap already ends at once, so that two live at most."""
         mine = (secrets.c.client_id == client_id,)
-        self.connection.execute(
-            update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at)
-        )
+        self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at))
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
         self.kill("secret", client_id, at, ends_at)
 
@@ -285,9 +283,7 @@ class SqlAccounts:
         query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
         with reading(self._engine) as connection:
             for row in connection.execute(query):
-                yield Record(
-                    row.seq, row.at, row.actor, row.event, row.target, row.detail, row.previous_hash, row.hash
-                )
+                yield Record(row.seq, row.at, row.actor, row.event, row.target, row.detail, row.previous_hash, row.hash)
 
     def audit_verify(self) -> Verdict:
         """Walk the whole chain."""
@@ -368,9 +364,7 @@ def _as_credential(connection: Connection, row: Any) -> Credential:
         .order_by(roles.c.name)
     )
     own = (
-        select(secrets)
-        .where(secrets.c.client_id == row.client_id)
-        .order_by(secrets.c.created_at.desc(), secrets.c.id)
+        select(secrets).where(secrets.c.client_id == row.client_id).order_by(secrets.c.created_at.desc(), secrets.c.id)
     )
     return Credential(
         client_id=row.client_id,

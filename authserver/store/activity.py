@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import Engine, and_, bindparam, or_, update
 
-from authserver.ports import Refusal, SessionStart, Unavailable
+from authserver.ports import Refusal, Unavailable
+from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.store.engine import writing
 from authserver.store.session_rows import greatest, insert_for, use_statement

@@ -96,36 +96,40 @@ def issue_statement(dialect: str) -> Select[Any]:
 
 def introspection_statement(dialect: str) -> Select[Any]:
     """Exactly one row: the caller, the standing and the record, each possibly absent."""
-    return select(
-        _now(dialect),
-        resource_servers.c.id,
-        resource_servers.c.audience,
-        resource_servers.c.secret_hash,
-        resource_servers.c.disabled_at,
-        settings.c.idle_timeout_minutes,
-        settings.c.max_token_lifetime_minutes,
-        settings.c.epoch,
-        signing_keys.c.state,
-        users.c.disabled_at,
-        users.c.role_version,
-        credentials.c.deleted_at,
-        credentials.c.disabled_at,
-        credentials.c.version,
-        credentials.c.expires_at,
-        secrets.c.id,
-        secrets.c.ends_at,
-        sessions.c.last_used_at,
-        sessions.c.end_reason,
-    ).select_from(
-        settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
-        .outerjoin(credentials, credentials.c.client_id == bindparam("client_id"))
-        .outerjoin(users, users.c.id == credentials.c.owner_id)
-        .outerjoin(
-            secrets, and_(secrets.c.id == bindparam("secret_id"), secrets.c.client_id == credentials.c.client_id)
+    return (
+        select(
+            _now(dialect),
+            resource_servers.c.id,
+            resource_servers.c.audience,
+            resource_servers.c.secret_hash,
+            resource_servers.c.disabled_at,
+            settings.c.idle_timeout_minutes,
+            settings.c.max_token_lifetime_minutes,
+            settings.c.epoch,
+            signing_keys.c.state,
+            users.c.disabled_at,
+            users.c.role_version,
+            credentials.c.deleted_at,
+            credentials.c.disabled_at,
+            credentials.c.version,
+            credentials.c.expires_at,
+            secrets.c.id,
+            secrets.c.ends_at,
+            sessions.c.last_used_at,
+            sessions.c.end_reason,
         )
-        .outerjoin(signing_keys, signing_keys.c.kid == bindparam("kid"))
-        .outerjoin(sessions, sessions.c.jti == bindparam("jti"))
-    ).where(true() & (settings.c.id == 1))
+        .select_from(
+            settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
+            .outerjoin(credentials, credentials.c.client_id == bindparam("client_id"))
+            .outerjoin(users, users.c.id == credentials.c.owner_id)
+            .outerjoin(
+                secrets, and_(secrets.c.id == bindparam("secret_id"), secrets.c.client_id == credentials.c.client_id)
+            )
+            .outerjoin(signing_keys, signing_keys.c.kid == bindparam("kid"))
+            .outerjoin(sessions, sessions.c.jti == bindparam("jti"))
+        )
+        .where(true() & (settings.c.id == 1))
+    )
 
 
 class SqlHotReads:

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from authserver.ports import Session, SessionStart
+from authserver.ports import Session
+from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.store.engine import HeldConnections, Prepared, reading, writing
 from authserver.store.tables import sessions

@@ -1,0 +1,1 @@
+"""The shell's door: ``flask <noun> <verb>``; thin commands over the verbs."""

@@ -1,0 +1,1 @@
+"""People's doors: what Flask serves behind the machine doors."""
