@@ -5,6 +5,7 @@ Whatever a door is asked, the answer is JSON and never a stack trace (INV-28).
 
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any
 
 from authserver.oauth.request import MAX_BODY, Ask, Door, Malformed, Reply, refusal
@@ -27,7 +28,7 @@ class Doors:
         self,
         table: Mapping[str, tuple[str, Door]],
         behind: Wsgi,
-        observe: Callable[[Ask, Reply], Reply] | None = None,
+        observe: Callable[[Ask, Reply, float], Reply] | None = None,
     ) -> None:
         self._table, self._behind, self._observe = table, behind, observe
 
@@ -37,9 +38,10 @@ class Doors:
         entry = self._table.get(path) or self._table.get(path.lower() if path.lower().endswith("/oauth/token") else "")
         if entry is None:
             return self._behind(environ, start_response)
+        began = perf_counter()
         ask, reply = self._answer(environ, path, *entry)
         if self._observe is not None:
-            reply = self._observe(ask, reply)
+            reply = self._observe(ask, reply, began)
         body = b"" if ask.method == "HEAD" else reply.body
         headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(reply.body))), *reply.headers]
         headers.append(("X-Content-Type-Options", "nosniff"))
