@@ -1,162 +1,129 @@
-"""Builds everything once and starts the production server: ``python app.py``."""
+"""Builds everything once and starts the production server: ``python app.py``.
 
-import contextlib
+WSGI servers find the application as ``app:wsgi`` (a factory); ``flask`` finds
+``create_app`` for the command line.
+"""
+
+import atexit
+import multiprocessing.util
 import os
-import time
+import sys
 from pathlib import Path
 
 from flask import Flask
-from flask_migrate import Migrate, upgrade
+from flask_migrate import Migrate
 
-from authserver.actions.issue_token import Issued
-from authserver.oauth.introspection import IntrospectionDoor, RevocationDoor
-from authserver.oauth.metadata import jwks_door, metadata_door
-from authserver.oauth.mount import Doors, routes
-from authserver.oauth.token import TokenServer
-from authserver.ports import Clock
-from authserver.settings import Settings, load
+from authserver import demo
+from authserver.house import House, Plan, SystemClock
+from authserver.oauth.mount import Doors
+from authserver.ports import Clock, Refusal, Unavailable
+from authserver.serve import CannotServe, check_port, run
+from authserver.settings import PREFIX, BadSettings, Settings, load, networks
 from authserver.store.engine import engine_options, prepare
-from authserver.store.opening import Store, open_store
 from authserver.store.tables import db
-from keys.master import MasterKey
-from keys.material import ALGORITHMS, make
-from keys.signing import TokenReader, TokenSigner
+from authserver.telemetry.logs import configure, logger
+from authserver.web.health import health
+from authserver.web.pages import install
+from keys.master import WrongMasterKey
 
 HERE = Path(__file__).resolve().parent
 
 
-class SystemClock:
-    """The database's clock where it told it, else this machine's."""
-
-    def now(self, database: int | None = None) -> int:
-        """Whole seconds of UTC."""
-        return database if database is not None else int(time.time())
-
-
-class KeyRoom:
-    """Signs with the active key and reads what any of our keys signed."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._signers: dict[str, TokenSigner] = {}
-        self._reader = TokenReader(store.keys.public())
-
-    def sign(self, issued: Issued) -> str:
-        """Sign an access token with the key that was active when its facts were read."""
-        return self._signer(issued.kid).sign(issued.claims)
-
-    def sign_answer(self, claims: dict[str, object]) -> str:
-        """Sign an introspection answer (RFC 9701)."""
-        active = next(key for key in self._store.keys.ring() if key.state == "active")
-        return self._signer(active.kid).sign(claims, "token-introspection+jwt")
-
-    def read(self, text: str) -> tuple[str, dict[str, object]] | None:
-        """Read an access token; a key made since is fetched once it is seen."""
-        kid = self._reader.peek_kid(text)
-        if kid is not None and kid not in self._reader and kid in self._store.keys.public(kid):
-            self._reader = TokenReader(self._store.keys.public())
-        return self._reader.read(text)  # type: ignore[return-value]
-
-    def _signer(self, kid: str) -> TokenSigner:
-        signer = self._signers.get(kid)
-        if signer is None:
-            alg, sign = self._store.keys.signer(kid)
-            signer = self._signers[kid] = TokenSigner(kid, alg, sign)
-        return signer
-
-
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None, background: bool = True) -> Flask:
-    """Build the application; the database is opened by the first request or command that needs it."""
+    """Build the application; the database is opened by the first request or command that needs it.
+
+    Args:
+        settings: read from the environment when not given.
+        clock: seconds of UTC; the database's or this machine's when not given.
+        background: whether uses are written by a thread of their own.
+
+    Raises:
+        BadSettings: the environment cannot be used.
+    """
     settings = settings or load()
     instance = HERE / "instance"
+    if settings.embedded:
+        instance.mkdir(mode=0o700, exist_ok=True)
     url = settings.database_url or f"sqlite:///{instance / 'authserver.db'}"
-    app = Flask(__name__, instance_path=str(instance))
+    app = Flask(__name__, instance_path=str(instance), static_folder=None)
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
     db.init_app(app)
     Migrate(app, db, directory=str(HERE / "migrations"))
+    plan = Plan(
+        issuer=settings.issuer or f"http://{settings.bind}",
+        master_key=settings.master_key.get_secret_value(),
+        instance=instance,
+        embedded=settings.embedded,
+        trusted_proxies=networks(settings.trusted_proxies),
+        metrics_peers=networks(settings.metrics_peers),
+    )
     with app.app_context():
         prepare(db.engine)
-        app.extensions["house"] = House(settings, app, clock or SystemClock(), background=background)
+    app.extensions["house"] = House(plan, app, clock or SystemClock(), background=background)
+    install(app, plan.issuer)
+    app.register_blueprint(health)
     return app
 
 
-class House:
-    """The opened store and the doors of one process."""
+def wsgi() -> Doors:
+    """Make the WSGI callable of one serving process."""
+    settings = load()
+    configure(settings.log_level)
+    house: House = create_app(settings).extensions["house"]
+    doors = house.wsgi()
+    # What is noted in memory is written when the process ends in peace; the second hook is
+    # for children of multiprocessing, which never run the first.
+    atexit.register(house.close)
+    multiprocessing.util.Finalize(house, house.close, exitpriority=1)
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        # The master key has no business in a request's environment, where WSGI servers copy it.
+        del os.environ[name]
+    logger().info("serving", issuer=house.issuer, pid=os.getpid())
+    return doors
 
-    def __init__(self, settings: Settings, app: Flask, clock: Clock, *, background: bool) -> None:
-        self._settings, self._app, self._clock, self._background = settings, app, clock, background
-        self._store: Store | None = None
 
-    @property
-    def issuer(self) -> str:
-        """Our issuer identifier; configuration only, never a request (INV-32)."""
-        return self._settings.issuer or f"http://{self._settings.bind}"
+def main() -> int:
+    """Prepare the database, then serve until told to stop; the exit code."""
+    try:
+        settings = load()
+        configure(settings.log_level)
+        check_port(settings.host, settings.port)
+        shown = _prepare(settings)
+    except (BadSettings, CannotServe, WrongMasterKey, Unavailable, Refusal) as error:
+        sys.stderr.write(f"Cannot start: {error}\n")
+        return 1
 
-    def master(self) -> MasterKey:
-        """The master key from the settings, else from the instance folder."""
-        text = self._settings.master_key.get_secret_value()
-        path = HERE / "instance" / "master.key"
-        if not text and not path.exists() and not self._settings.database_url:
-            path.parent.mkdir(exist_ok=True)
-            with (
-                contextlib.suppress(FileExistsError),
-                os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
-            ):
-                file.write(MasterKey.fresh())
-        if not text and path.exists():
-            text = path.read_text(encoding="ascii")
-        return MasterKey(text)
+    def announce() -> None:
+        url = f"http://{settings.bind}"
+        sys.stdout.write(f"Listening on {url}, issuer {settings.issuer or url}. Stop with Ctrl+C.\n")
+        if shown is not None:
+            sys.stdout.write("\n" + demo.lines(shown, url))
+        sys.stdout.flush()
 
-    def migrate(self) -> None:
-        """Bring the schema up to date; safe from many processes at once."""
-        with self._app.app_context():
-            upgrade()
+    run(
+        "app:wsgi",
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        threads=settings.threads,
+        announce=announce,
+    )
+    return 0
 
-    def store(self) -> Store:
-        """The store, opened once."""
-        if self._store is None:
-            with self._app.app_context():
-                self._store = open_store(db.engine, self.master(), self._clock, background=self._background)
-            self._ensure_key(self._store)
-        return self._store
 
-    def _ensure_key(self, store: Store) -> None:
-        if any(key.state == "active" for key in store.keys.ring()):
-            return
-        key = make(store.accounts.general().token_alg, self.master())
-        now = self._clock.now(None)
-        store.keys.add(key, "system", now)
-        store.keys.activate(key.kid, "system", now)
+def _prepare(settings: Settings) -> demo.Shown | None:
+    house: House = create_app(settings, background=False).extensions["house"]
+    try:
+        if settings.migrate:
+            house.migrate()
+        store = house.store()
+        if settings.demo and settings.embedded and settings.on_loopback:
+            return demo.furnish(store.accounts, store.pepper, house.clock.now())
+        return None
+    finally:
+        house.close()
 
-    def wsgi(self) -> Doors:
-        """The machine doors in front of Flask."""
-        store = self.store()
-        room, issuer = KeyRoom(store), self.issuer
-        tokens = TokenServer(hot=store.hot, activity=store.activity, sign=room.sign, issuer=issuer, pepper=store.pepper)
-        asked = IntrospectionDoor(
-            hot=store.hot,
-            sessions=store.sessions,
-            activity=store.activity,
-            read=room.read,
-            sign=room.sign_answer,
-            issuer=issuer,
-            pepper=store.pepper,
-        )
-        ended = RevocationDoor(
-            hot=store.hot, sessions=store.sessions, read=room.read, issuer=issuer, pepper=store.pepper
-        )
-        table = routes(
-            {
-                "/oauth/token": tokens.door,
-                "/auth/oauth/token": tokens.door,
-                "/oauth/introspect": asked.door,
-                "/oauth/revoke": ended.door,
-            },
-            {
-                "/.well-known/jwks.json": jwks_door(store.keys.ring),
-                "/.well-known/oauth-authorization-server": metadata_door(issuer, ALGORITHMS, openid=False),
-                "/.well-known/openid-configuration": metadata_door(issuer, ALGORITHMS, openid=True),
-            },
-        )
-        return Doors(table, self._app.wsgi_app)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,13 +4,18 @@ pydantic checks the values; reading the environment is ours because every name
 may also be given as ``NAME_FILE`` and unknown names must not pass in silence.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 PREFIX = "AUTHSERVER_"
+_MAX_PORT = 65535
+_SCHEMES = ("sqlite:///", "postgresql+psycopg://")
 
 
 class BadSettings(ValueError):
@@ -22,24 +27,108 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    database_url: str = Field(
-        "", description="sqlite:///path or postgresql+psycopg://…; default instance/authserver.db"
+    database_url: Annotated[
+        str,
+        Field(description="`sqlite:///path` or `postgresql+psycopg://user@host/name`; empty: `instance/authserver.db`"),
+    ] = ""
+    issuer: Annotated[
+        str,
+        Field(description="issuer identifier, an https URL; empty: `http://` and the bind address, on loopback only"),
+    ] = ""
+    bind: Annotated[str, Field(description="`host:port` to listen on; an IPv6 host in brackets")] = "127.0.0.1:8000"
+    workers: Annotated[int, Field(ge=1, le=64, description="server processes")] = 1
+    threads: Annotated[int, Field(ge=1, le=64, description="threads per process")] = 4
+    master_key: Annotated[
+        SecretStr,
+        Field(description="32 bytes in base64 that seal everything secret; empty: made in `instance/master.key`"),
+    ] = SecretStr("")
+    migrate: Annotated[bool, Field(description="bring the schema up to date at start; off: refuse an older one")] = True
+    demo: Annotated[bool, Field(description="make demo data on an empty embedded database on loopback")] = True
+    trusted_proxies: Annotated[
+        str,
+        Field(description="networks whose `X-Forwarded-Proto` and `X-Forwarded-For` are believed, comma-separated"),
+    ] = ""
+    metrics_peers: Annotated[str, Field(description="networks that may read `/metrics`, comma-separated")] = (
+        "127.0.0.0/8,::1/128"
     )
-    issuer: str = Field("", description="issuer identifier; default follows the bind address on loopback")
-    bind: str = Field("127.0.0.1:8000", description="host:port to listen on")
-    workers: int = Field(1, ge=1, le=64, description="server processes")
-    threads: int = Field(4, ge=1, le=64, description="threads per process")
-    master_key: SecretStr = Field(SecretStr(""), description="32 bytes in base64; default instance/master.key")
-    demo: bool = Field(default=True, description="make demo data on an empty embedded database on loopback")
-    log_level: str = Field("info", description="debug, info, warning or error")
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="least level that is logged")
+    ] = "info"
+
+    @property
+    def host(self) -> str:
+        """The host part of ``bind``, without brackets."""
+        return self.bind.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port part of ``bind``."""
+        return int(self.bind.rpartition(":")[2])
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return _is_loopback(self.host)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the embedded one."""
+        return not self.database_url
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, value: str) -> str:
+        if value and not value.startswith(_SCHEMES):
+            msg = f"must begin with {' or '.join(_SCHEMES)}"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("bind")
+    @classmethod
+    def _bind(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
+            msg = "must be host:port, such as 127.0.0.1:8000 or [::1]:8000"
+            raise ValueError(msg)
+        return value
 
     @field_validator("issuer")
     @classmethod
     def _issuer(cls, value: str) -> str:
-        if value and ("?" in value or "#" in value or value.endswith("/") or "://" not in value):
-            msg = "must be a URL without query, fragment or trailing slash (RFC 8414 section 2)"
+        if not value:
+            return value
+        parts = urlsplit(value)
+        plain = not (parts.query or parts.fragment or parts.username or value.endswith(("/", "?", "#")))
+        if parts.scheme not in {"https", "http"} or not parts.hostname or not plain or not value.isascii():
+            msg = "must be an https URL without query, fragment or trailing slash (RFC 8414 section 2)"
+            raise ValueError(msg)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            msg = "must begin with https://; plain http is for loopback only"
             raise ValueError(msg)
         return value
+
+    @field_validator("trusted_proxies", "metrics_peers")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for text in filter(None, (piece.strip() for piece in value.split(","))):
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                msg = f"{text!r} is no network; write for example 10.0.0.0/8 or 192.0.2.7"
+                raise ValueError(msg) from None
+        return value
+
+    @model_validator(mode="after")
+    def _issuer_beyond_loopback(self) -> "Settings":
+        if not self.issuer and not self.on_loopback:
+            msg = f"{PREFIX}ISSUER is needed when {PREFIX}BIND is not on loopback; give the https URL clients use"
+            raise ValueError(msg)
+        return self
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Parse a checked, comma-separated list of networks."""
+    return tuple(ipaddress.ip_network(piece.strip(), strict=False) for piece in text.split(",") if piece.strip())
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -52,23 +141,41 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     for name, value in environ.items():
         if not name.startswith(PREFIX):
             continue
-        key = name.removeprefix(PREFIX).lower()
-        if key.endswith("_file"):
+        key, text = name.removeprefix(PREFIX).lower(), value
+        if key not in Settings.model_fields and key.endswith("_file"):
             key = key.removesuffix("_file")
-            try:
-                value = Path(value).read_text(encoding="utf-8").strip()  # noqa: PLW2901
-            except OSError as error:
-                msg = f"{name} names a file that cannot be read: {error.strerror}"
-                raise BadSettings(msg) from error
+            text = _read(name, value)
         if key not in Settings.model_fields:
             known = ", ".join(PREFIX + field.upper() for field in Settings.model_fields)
             msg = f"unknown setting {name}; known are {known}"
             raise BadSettings(msg)
-        values[key] = value
+        if key in values:
+            msg = f"{PREFIX}{key.upper()} is given twice, as itself and as {PREFIX}{key.upper()}_FILE; keep one"
+            raise BadSettings(msg)
+        values[key] = text
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{PREFIX}{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()
-        )
-        raise BadSettings(faults) from None
+        raise BadSettings("; ".join(_fault(each["loc"], each["msg"]) for each in error.errors())) from None
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        msg = f"{name} names a file that cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+        raise BadSettings(msg) from error
+
+
+def _fault(where: tuple[int | str, ...], text: str) -> str:
+    name = PREFIX + "_".join(map(str, where)).upper() + ": " if where else ""
+    return name + text.removeprefix("Value error, ")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -90,4 +90,4 @@ def database_url(request, tmp_path):
 def world(database_url):
     world = World(database_url)
     yield world
-    world.store.close()
+    world.house.close()

@@ -35,7 +35,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-HOME_VARIABLE = "AUTHSERVER_TEST_POSTGRES"
+HOME_VARIABLE = "TEST_POSTGRES_HOME"
 PROGRAMS = "pginstall18/bin"
 START_SECONDS = 60
 STOP_SECONDS = 30

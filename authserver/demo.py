@@ -1,0 +1,77 @@
+"""Demo data for a first look: only on an empty embedded database on loopback, with random secrets, told once."""
+
+from dataclasses import dataclass
+
+from authserver.actions.administer import register_resource_server
+from authserver.actions.credentials import create
+from authserver.actions.people import create_role, create_user
+from authserver.ports import Accounts
+from authserver.rules.facts import Instant
+from authserver.rules.lifetime import DAY
+
+ADMINISTRATOR = "admin"
+AUDIENCE = "https://api.example.com"
+_ACTOR = "system"
+_LIFE = 90 * DAY
+
+ROLES = (
+    ("reports.read", "operational", ()),
+    ("invoices.read", "operational", ()),
+    (
+        "administrator",
+        "builder",
+        ("audit:read", "keys:manage", "resource-servers:manage", "settings:manage", "users:manage"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Shown:
+    """What is told once. Has no repr."""
+
+    client_id: str
+    client_secret: str
+    api_id: str
+    api_secret: str
+
+
+def furnish(accounts: Accounts, pepper: bytes, now: Instant) -> Shown | None:
+    """Make a first administrator, sample roles, a sample resource server and a sample credential.
+
+    Returns:
+        The secrets, or None when the database is not empty.
+    """
+    if accounts.users() or accounts.roles() or accounts.resource_servers():
+        return None
+    for name, kind, permissions in ROLES:
+        create_role(accounts, name, kind, permissions, actor=_ACTOR, now=now)
+    create_user(accounts, ADMINISTRATOR, [name for name, _, _ in ROLES], actor=_ACTOR, now=now)
+    api = register_resource_server(accounts, "Sample API", AUDIENCE, pepper=pepper, actor=_ACTOR, now=now)
+    made = create(
+        accounts,
+        ADMINISTRATOR,
+        "Sample credential",
+        now + _LIFE,
+        ["reports.read", "invoices.read"],
+        pepper=pepper,
+        actor=_ACTOR,
+        now=now,
+    )
+    return Shown(made.credential.client_id, made.secret, api.server.client_id, api.secret)
+
+
+def lines(shown: Shown, url: str) -> str:
+    """Ready-to-paste commands for a token and its introspection."""
+    return f"""\
+Demo data was made. These secrets are shown this once; paste the lines into another terminal:
+
+  TOKEN=$(curl -s -u {shown.client_id}:{shown.client_secret} \\
+    -d grant_type=client_credentials {url}/oauth/token \\
+    | tee /dev/stderr | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
+
+  curl -s -u {shown.api_id}:{shown.api_secret} -d token=$TOKEN {url}/oauth/introspect
+
+Then take a role away, and paste the second command again: the token is dead.
+
+  .venv/bin/flask users revoke {ADMINISTRATOR} invoices.read
+"""

@@ -1,0 +1,268 @@
+"""Furnishes the rooms of one process and hangs the doors.
+
+``app.py`` reads the settings and says what the house is made of; here it is
+put together: the store is opened by the first request or command that needs
+it, once, and the machine doors stand as bare WSGI in front of Flask.
+"""
+
+import ipaddress
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask
+from flask_migrate import upgrade
+
+from authserver.actions.issue_token import Issued
+from authserver.key_room import KeyRoom
+from authserver.oauth.introspection import IntrospectionDoor, RevocationDoor
+from authserver.oauth.metadata import jwks_door, metadata_door
+from authserver.oauth.mount import Doors, routes
+from authserver.oauth.token import TokenServer
+from authserver.observer import Observer
+from authserver.ports import Clock, Unavailable
+from authserver.rules.facts import Instant
+from authserver.store.clock import database_time
+from authserver.store.opening import Store, open_store
+from authserver.store.tables import db
+from authserver.telemetry.logs import logger
+from authserver.web.health import Health
+from keys.master import MasterKey
+from keys.material import ALGORITHMS, make
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_SKEW_SECONDS = 30
+"""How far this machine's clock may be from the database's before the node stops serving."""
+
+SWEEP_SECONDS = 3600.0
+KEEP_SECONDS = 30 * 24 * 3600
+"""How long a session stays on record behind its end, for its owner to see why it ended."""
+
+
+class SystemClock:
+    """The database's clock where it told it, else this machine's."""
+
+    def now(self, database: Instant | None = None) -> Instant:
+        """Whole seconds of UTC.
+
+        Raises:
+            Unavailable: this machine's clock is too far from the database's.
+        """
+        mine = int(time.time())
+        if database is None:
+            return mine
+        if abs(mine - database) > MAX_SKEW_SECONDS:
+            msg = f"this machine's clock is {mine - database} s away from the database's; set it right (NTP)"
+            raise Unavailable(msg)
+        return database
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the house is made of; all of it from configuration, nothing from a request (INV-32)."""
+
+    issuer: str
+    master_key: str
+    instance: Path
+    embedded: bool
+    trusted_proxies: tuple[Network, ...] = ()
+    metrics_peers: tuple[Network, ...] = ()
+
+
+class House:
+    """The opened store and the doors of one process."""
+
+    def __init__(self, plan: Plan, app: Flask, clock: Clock, *, background: bool) -> None:
+        self.plan, self._app, self._system_clock, self._background = plan, app, clock, background
+        self._store: Store | None = None
+        self._keys: KeyRoom | None = None
+        self._opening = threading.Lock()
+        self._closers: list[Callable[[], None]] = []
+
+    @property
+    def issuer(self) -> str:
+        """Our issuer identifier."""
+        return self.plan.issuer
+
+    @property
+    def clock(self) -> "HouseClock":
+        """The clock for changes: the database's where there is one that all nodes share."""
+        return HouseClock(self, self._system_clock)
+
+    def master(self) -> MasterKey:
+        """The master key from the settings, else from the instance folder, made there for the embedded database.
+
+        Raises:
+            WrongMasterKey: there is none, or it is malformed.
+        """
+        text, path = self.plan.master_key, self.plan.instance / "master.key"
+        if not text and self.plan.embedded:
+            if not path.exists():
+                _write_once(path, MasterKey.fresh())
+            text = path.read_text(encoding="ascii")
+        return MasterKey(text)
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; safe from many processes at once."""
+        with self._app.app_context():
+            upgrade()
+
+    def store(self) -> Store:
+        """The store, opened once.
+
+        Raises:
+            Unavailable: the database cannot be reached, or its schema is not this program's.
+            WrongMasterKey: the database was sealed under another master key.
+        """
+        with self._opening:
+            if self._store is None:
+                with self._app.app_context():
+                    engine = db.engine
+                self._store = open_store(engine, self.master(), self._system_clock, background=self._background)
+                self._ensure_key(self._store)
+            return self._store
+
+    def keys(self) -> KeyRoom:
+        """The opened keys."""
+        store = self.store()
+        if self._keys is None:
+            self._keys = KeyRoom(store.keys)
+        return self._keys
+
+    def close(self) -> None:
+        """Write what is pending and let go of everything; the house may be opened again."""
+        for closer in reversed(self._closers):
+            closer()
+        self._closers.clear()
+        if self._store is not None:
+            self._store.close()
+        self._store = self._keys = None
+
+    def _ensure_key(self, store: Store) -> None:
+        if any(key.state == "active" for key in store.keys.ring()):
+            return
+        key = make(store.accounts.general().token_alg, self.master())
+        now = self.clock_of(store)
+        store.keys.add(key, "system", now)
+        store.keys.activate(key.kid, "system", now)
+
+    def clock_of(self, store: Store) -> Instant:
+        """The time for a change in ``store``."""
+        return self._system_clock.now(database_time(store.engine))
+
+    def wsgi(self) -> Doors:
+        """The machine doors in front of Flask."""
+        store, room, issuer = self.store(), self.keys(), self.plan.issuer
+
+        def sign(issued: Issued) -> str:
+            return room.sign(issued.kid, issued.claims)
+
+        def sign_answer(claims: dict[str, object]) -> str:
+            return room.sign_answer(claims, store.accounts.general().token_alg)
+
+        tokens = TokenServer(hot=store.hot, activity=store.activity, sign=sign, issuer=issuer, pepper=store.pepper)
+        asked = IntrospectionDoor(
+            hot=store.hot,
+            sessions=store.sessions,
+            activity=store.activity,
+            read=room.read,
+            sign=sign_answer,
+            issuer=issuer,
+            pepper=store.pepper,
+        )
+        ended = RevocationDoor(
+            hot=store.hot, sessions=store.sessions, read=room.read, issuer=issuer, pepper=store.pepper
+        )
+        table = routes(
+            {
+                "/oauth/token": tokens.door,
+                "/auth/oauth/token": tokens.door,
+                "/oauth/introspect": asked.door,
+                "/oauth/revoke": ended.door,
+            },
+            {
+                "/.well-known/jwks.json": jwks_door(store.keys.ring),
+                "/.well-known/oauth-authorization-server": metadata_door(issuer, ALGORITHMS, openid=False),
+                "/.well-known/openid-configuration": metadata_door(issuer, ALGORITHMS, openid=True),
+            },
+        )
+        observer = Observer(store, lambda: self.clock_of(store))
+        self._closers.append(observer.close)
+        self._app.extensions["health"] = Health(
+            ready=self.ready, metrics=observer.metrics.exposition, metrics_peers=self.plan.metrics_peers
+        )
+        if self._background:
+            self._keep_house(store)
+        return Doors(table, self._app.wsgi_app, observer.saw)
+
+    def ready(self) -> dict[str, str]:
+        """What keeps this node from serving, by part; empty when nothing does."""
+        faults: dict[str, str] = {}
+        try:
+            store = self.store()
+            store.accounts.ping()
+            self.clock_of(store)
+            self.keys().self_test(store.accounts.general().token_alg)
+        except Unavailable as error:
+            faults["database"] = str(error)
+        return faults
+
+    def _keep_house(self, store: Store) -> None:
+        stop = threading.Event()
+        parent = os.getppid()
+
+        def run() -> None:
+            waited = SWEEP_SECONDS * secrets.randbelow(100) / 100
+            while not stop.wait(1.0):
+                if os.getppid() != parent:
+                    # The process that started us is gone: nobody would restart or stop us any more.
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                waited += 1.0
+                if waited < SWEEP_SECONDS:
+                    continue
+                waited = 0.0
+                try:
+                    gone = store.sessions.sweep(self.clock_of(store), KEEP_SECONDS)
+                except Unavailable as error:
+                    logger().warning("sweep_failed", reason=str(error))
+                else:
+                    logger().info("sessions_swept", count=gone)
+
+        threading.Thread(target=run, name="house-keeping", daemon=True).start()
+        self._closers.append(stop.set)
+
+
+class HouseClock:
+    """What time a change is made at: one clock for all nodes where there is one."""
+
+    def __init__(self, house: House, system: Clock) -> None:
+        self._house, self._system = house, system
+
+    def now(self, database: Instant | None = None) -> Instant:
+        """Whole seconds of UTC."""
+        if database is not None:
+            return self._system.now(database)
+        return self._house.clock_of(self._house.store())
+
+
+def _write_once(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        # A link succeeds for one process only, and what it shows is whole.
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

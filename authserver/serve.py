@@ -1,0 +1,102 @@
+"""Runs the production server: granian, in one or several processes.
+
+The starting process prepares the database and lets go of it; each serving
+process opens its own. Faults an operator can mend leave as one sentence.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server import Server
+
+_HEADER_BUFFER = 64 * 1024
+_BACKLOG = 1024
+_GRACE_SECONDS = 10
+_RESTART_SECONDS = 0.5
+
+
+class CannotServe(Exception):
+    """The server cannot start; the text says why and what to do."""
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure nobody listens yet: granian's own sockets would share the port in silence.
+
+    Raises:
+        CannotServe: the port is in use, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            msg = f"cannot listen on {host} port {port}: {error.strerror}; choose another one with AUTHSERVER_BIND"
+            raise CannotServe(msg) from error
+
+
+def run(target: str, *, host: str, port: int, workers: int, threads: int, announce: Callable[[], None]) -> None:
+    """Serve ``target`` (``module:factory``) until told to stop.
+
+    Args:
+        target: the factory of the WSGI callable, called once in each process.
+        host: address to listen on.
+        port: port to listen on.
+        workers: processes.
+        threads: threads in each process.
+        announce: called when the socket is open.
+
+    Raises:
+        CannotServe: the port is in use.
+    """
+    check_port(host, port)
+    with _numbers_of_all(workers):
+        server = Server(
+            target,
+            address="127.0.0.1" if host == "localhost" else host,
+            port=port,
+            interface=Interfaces.WSGI,
+            workers=workers,
+            blocking_threads=threads,
+            backlog=_BACKLOG,
+            http1_settings=HTTP1Settings(max_buffer_size=_HEADER_BUFFER, header_read_timeout=10_000),
+            factory=True,
+            log_access=False,
+            log_dictconfig=_through_ours(),
+            respawn_failed_workers=True,
+            respawn_interval=_RESTART_SECONDS,
+            workers_kill_timeout=_GRACE_SECONDS,
+            websockets=False,
+        )
+        server.on_startup(announce)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve()
+
+
+def _through_ours() -> dict[str, Any]:
+    """Leave granian's lines to the JSON writer of the root logger, warnings only."""
+    quiet = {"handlers": [], "level": "WARNING", "propagate": True}
+    return {"handlers": {}, "formatters": {}, "loggers": {"_granian": quiet, "granian.access": quiet}}
+
+
+@contextlib.contextmanager
+def _numbers_of_all(workers: int) -> Any:
+    """Where several processes count, give them a folder to add up in."""
+    name = "PROMETHEUS_MULTIPROC_DIR"
+    if workers == 1 or os.environ.get(name):
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="authserver-metrics-")
+    os.environ[name] = folder
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,107 @@
+"""Prometheus metrics with tame labels: no client id, no path a caller chose.
+
+Imported late, by the process that serves: with several processes the library
+decides at import time, by ``PROMETHEUS_MULTIPROC_DIR``, where numbers are kept.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+Census = Mapping[str, Mapping[tuple[str, ...], float]]
+"""Gauge name -> label values -> number."""
+
+GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "oauth_tokens_active": ("Sessions not ended and not past their end", ()),
+    "oauth_tokens_ended": ("Sessions kept on record that ended, by reason", ("reason",)),
+    "oauth_credentials": ("Application credentials by state", ("state",)),
+    "oauth_credentials_expiring": ("Live credentials that expire within a time", ("within",)),
+    "oauth_signing_key_age_seconds": ("Age of the signing keys", ("alg", "state")),
+    "oauth_audit_records": ("Records in the audit chain", ()),
+    "oauth_build_info": ("Version of the program", ("version",)),
+}
+
+
+class _Gauges(Collector):
+    def __init__(self, census: Callable[[], Census]) -> None:
+        self._census = census
+
+    def collect(self) -> Iterable[Metric]:
+        for name, values in self._census().items():
+            text, labels = GAUGES[name]
+            family = GaugeMetricFamily(name, text, labels=labels)
+            for label_values, number in sorted(values.items()):
+                family.add_metric(list(label_values), number)
+            yield family
+
+
+class Metrics:
+    """Counts what the doors answer; ``census`` is asked when the metrics are read."""
+
+    def __init__(self, census: Callable[[], Census]) -> None:
+        registry = CollectorRegistry()
+        self._tokens = Counter(
+            "oauth_token_requests", "Token requests", ("grant_type", "outcome", "reason"), registry=registry
+        )
+        self._token_seconds = Histogram(
+            "oauth_token_request_duration_seconds", "Time per token request", buckets=_BUCKETS, registry=registry
+        )
+        self._introspections = Counter("oauth_introspection_requests", "Introspections", ("active",), registry=registry)
+        self._introspection_seconds = Histogram(
+            "oauth_introspection_request_duration_seconds",
+            "Time per introspection",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._revocations = Counter("oauth_revocation_requests", "Revocations", ("outcome",), registry=registry)
+        self._failures = Counter(
+            "oauth_client_auth_failures", "Failed client authentication", ("reason",), registry=registry
+        )
+        self._limited = Counter("oauth_rate_limited", "Requests answered 429", ("rule",), registry=registry)
+        self._keys = Counter("oauth_jwks_requests", "Requests for the JWKS", ("status",), registry=registry)
+        self._errors = Counter("http_server_errors", "Answers of 500 and above", ("status",), registry=registry)
+        self._registry = registry
+        self._gauges = _Gauges(census)
+
+    def observe(self, kind: str, status: int, outcome: str, reason: str, seconds: float) -> None:
+        """Count one answer.
+
+        Args:
+            kind: which door, such as ``token`` or ``introspection``.
+            status: the HTTP status.
+            outcome: what it came to, one of a closed set.
+            reason: why, one of a closed set.
+            seconds: how long it took.
+        """
+        if kind == "token":
+            self._tokens.labels("client_credentials", outcome, reason).inc()
+            self._token_seconds.observe(seconds)
+        elif kind == "introspection":
+            self._introspections.labels({"active": "true", "inactive": "false"}.get(outcome, "refused")).inc()
+            self._introspection_seconds.observe(seconds)
+        elif kind == "revocation":
+            self._revocations.labels(outcome).inc()
+        elif kind == "jwks":
+            self._keys.labels(str(status)).inc()
+        if status == 429:  # noqa: PLR2004 - RFC 6585 §4
+            self._limited.labels(reason).inc()
+        elif outcome == "invalid_client":
+            self._failures.labels(reason).inc()
+        if status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
+            self._errors.labels(str(status)).inc()
+
+    def exposition(self) -> bytes:
+        """The text Prometheus reads; numbers of all processes where several serve."""
+        several = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+        counted = CollectorRegistry() if several else self._registry
+        if several:
+            multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        asked = CollectorRegistry()
+        asked.register(self._gauges)
+        return generate_latest(counted) + generate_latest(asked)

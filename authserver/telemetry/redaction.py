@@ -1,0 +1,37 @@
+"""Takes secrets and tokens out of text before it is written (INV-20).
+
+Nothing here is meant to log a secret; this is the net under the rope.
+"""
+
+import re
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+_SHOWN = 512
+_SECRETS = re.compile(
+    r"\b(?:acs|acv)_[0-9A-Za-z]{8,}"
+    r"|\beyJ[0-9A-Za-z_-]{10,}(?:\.[0-9A-Za-z_-]*)*"
+    r"|(?i:\b(?:basic|bearer)\s+)[0-9A-Za-z+/=._~-]{8,}"
+    r"|(?i:\b(?:client_secret|password|token|client_assertion)=)[^&\s]+"
+)
+
+
+def redact(text: str) -> str:
+    """Replace what looks like a secret, token or Authorization header, and cut what is too long."""
+    clean = _SECRETS.sub("***", text)
+    return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}…"
+
+
+def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Redact every value of a structlog event, nested ones as well."""
+    return {redact(str(key)): _value(value) for key, value in event.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _value(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_value(each) for each in value]
+    return redact(str(value))

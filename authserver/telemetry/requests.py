@@ -1,0 +1,84 @@
+"""The log line of each request, made beside the request path.
+
+A request hands over plain values and goes on; a thread of its own renders and
+writes them in batches. When the sink is blocked the newest lines are dropped
+and counted, so a full pipe never stops an introspection (INV-25).
+"""
+
+import json
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TextIO
+
+from authserver.telemetry.redaction import redact
+
+_WAIT_SECONDS = 0.2
+_PENDING = 20_000
+
+Line = tuple[float, Mapping[str, object]]
+
+
+class RequestLog:
+    """Writes one JSON line per request; the thread starts with the first line."""
+
+    def __init__(self, sink: TextIO | None = None) -> None:
+        self._sink = sink
+        self._pending: deque[Line] = deque()
+        self._dropped = 0
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def write(self, values: Mapping[str, object]) -> None:
+        """Hand over the values of one line; never waits for the sink."""
+        if len(self._pending) >= _PENDING:
+            self._dropped += 1
+            return
+        self._pending.append((time.time(), values))
+        if self._thread is None:
+            self._start()
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        with self._writing:
+            lines = []
+            while self._pending:
+                lines.append(_render(*self._pending.popleft()))
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                lines.append(_render(time.time(), {"event": "request_lines_dropped", "count": dropped}))
+            if lines:
+                sink = self._sink or sys.stderr
+                sink.write("".join(lines))
+                sink.flush()
+
+    def close(self) -> None:
+        """Stop the thread and write what is left."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_WAIT_SECONDS * 5)
+        self.flush()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_WAIT_SECONDS):
+            try:
+                self.flush()
+            except (OSError, ValueError):
+                continue
+
+
+def _render(at: float, values: Mapping[str, object]) -> str:
+    shown = {key: redact(value) if isinstance(value, str) else value for key, value in values.items()}
+    instant = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"at": instant, "level": "info", **shown}, ensure_ascii=True) + "\n"

@@ -1,0 +1,67 @@
+"""What every Flask answer has in common: security headers, and errors that tell nothing (INV-28)."""
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from authserver.ports import Unavailable
+from authserver.telemetry.logs import logger
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_TEXTS = {
+    404: "There is nothing here.",
+    405: "This method is not offered here.",
+    413: "The request body may have 64 kB at most.",
+}
+
+
+def install(app: Flask, issuer: str) -> None:
+    """Give ``app`` its headers, its error answers and the page at ``/``."""
+    app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+
+    @app.get("/")
+    def front() -> Response:
+        return jsonify(issuer=issuer, metadata=f"{issuer}/.well-known/oauth-authorization-server")
+
+    @app.after_request
+    def secure(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        status = error.code or 500
+        response = jsonify(error="invalid_request", error_description=_TEXTS.get(status, error.name))
+        response.status_code = status
+        if status == 404:  # noqa: PLR2004 - RFC 9110 §15.5.5
+            response = jsonify(error="not_found", error_description=_TEXTS[404])
+            response.status_code = 404
+        for name, value in error.get_headers():
+            if name.lower() == "allow":
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Unavailable)
+    def unavailable(error: Unavailable) -> Response:
+        logger().warning("unavailable", reason=str(error))
+        response = jsonify(
+            error="temporarily_unavailable", error_description="The server cannot tell now; try again shortly."
+        )
+        response.status_code = 503
+        response.headers["Retry-After"] = "2"
+        return response
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        logger().error("request_failed", fault=type(error).__name__, exc_info=error)
+        response = jsonify(
+            error="server_error", error_description="Something went wrong here; the operator's log has it."
+        )
+        response.status_code = 500
+        return response
