@@ -14,6 +14,7 @@ from typing import Any
 
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server import Server
 
 _HEADER_BUFFER = 64 * 1024
@@ -69,6 +70,7 @@ def run(target: str, *, host: str, port: int, workers: int, threads: int, announ
             http1_settings=HTTP1Settings(max_buffer_size=_HEADER_BUFFER, header_read_timeout=10_000),
             factory=True,
             log_access=False,
+            log_level=LogLevels.warning,
             log_dictconfig=_through_ours(),
             respawn_failed_workers=True,
             respawn_interval=_RESTART_SECONDS,

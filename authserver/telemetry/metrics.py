@@ -7,7 +7,14 @@ decides at import time, by ``PROMETHEUS_MULTIPROC_DIR``, where numbers are kept.
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -45,6 +52,7 @@ class Metrics:
     """Counts what the doors answer; ``census`` is asked when the metrics are read."""
 
     def __init__(self, census: Callable[[], Census]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._tokens = Counter(
             "oauth_token_requests", "Token requests", ("grant_type", "outcome", "reason"), registry=registry
