@@ -158,8 +158,13 @@ class Session:
 
     jti: str
     client_id: str
+    secret_id: str
+    kid: str
     audience: str
     roles: tuple[str, ...]
+    role_version: int
+    credential_version: int
+    epoch: int
     issued_at: Instant
     expires_at: Instant
     last_used_at: Instant
@@ -338,8 +343,20 @@ class Transaction(Protocol):
         """Disable (an instant) or enable (None); the new role version."""
         ...
 
+    def set_password(self, user: User, password_hash: str) -> None:
+        """Keep the hash of a user's password; the one before is forgotten."""
+        ...
+
+    def resource_server(self, name: str) -> ResourceServer:
+        """One resource server by its name, client id or audience; ``NotFound`` else."""
+        ...
+
     def insert_resource_server(self, server: ResourceServer, secret_hash: bytes, hint: str) -> None:
         """Register a resource server; ``Conflict`` when name or audience is taken."""
+        ...
+
+    def update_resource_server(self, server_id: str, **values: object) -> None:
+        """Set fields of one resource server."""
         ...
 
     def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None:
@@ -362,12 +379,24 @@ class Transaction(Protocol):
         """Note that something ended, in the one order a change feed will read."""
         ...
 
+    def algorithms_in_use(self) -> frozenset[str]:
+        """The algorithms that tokens are signed by, as the settings and the resource servers choose."""
+        ...
+
+    def algorithms_ready(self) -> frozenset[str]:
+        """The algorithms that a key is active for."""
+        ...
+
     def update_settings(self, **values: object) -> None:
         """Set general settings."""
         ...
 
     def end_session(self, jti: str, reason: Reason, at: Instant) -> bool:
         """End a live session; False when there is none."""
+        ...
+
+    def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:
+        """End every recorded session of a credential that lives; how many."""
         ...
 
 
@@ -406,8 +435,12 @@ class Accounts(Protocol):
         """The general settings."""
         ...
 
-    def audit_records(self, after: int = 0, limit: int | None = None) -> Iterator[Record]:
-        """Audit records in their order, from the one behind ``after``."""
+    def audit_records(self, after: int = 0, limit: int | None = None, **only: str) -> Iterator[Record]:
+        """Audit records in their order, from the one behind ``after``; ``only`` an event, actor or target."""
+        ...
+
+    def audit_newest(self, limit: int, **only: str) -> Sequence[Record]:
+        """The newest audit records, in their order."""
         ...
 
     def audit_verify(self) -> Verdict:
@@ -444,6 +477,10 @@ class SigningKeys(Protocol):
 
     def compromise(self, kid: str, actor: str, at: Instant, spare: NewKey | None) -> None:
         """Kill a key and every token it signed; a staged key or the spare takes over at once."""
+        ...
+
+    def rotate(self, alg: str, spare: NewKey, actor: str, at: Instant) -> str:
+        """Let the oldest staged key sign, or the spare where none is staged; the new ``kid``."""
         ...
 
     def remove(self, kid: str, actor: str, at: Instant) -> None:

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     CREDENTIAL_DISABLED = "credential_disabled"
     REVOKED = "revoked"
     ENDED_BY_OWNER = "ended_by_owner"
+    ENDED_BY_OPERATOR = "ended_by_operator"
     EXPIRED = "expired"
     CREDENTIAL_EXPIRED = "credential_expired"
     SECRET_ENDED = "secret_ended"  # noqa: S105 - a reason, no secret

@@ -1,10 +1,10 @@
 """People, roles, credentials, resource servers and settings; the only way to write them is ``change``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
 
 from authserver.audit import GENESIS, Event, Record, Verdict, canonical, seal, seal_head, verify
 from authserver.ports import Conflict, Credential, GeneralSettings, NotFound, ResourceServer, Role, SecretRecord, User
@@ -20,10 +20,13 @@ from authserver.store.tables import (
     resource_servers,
     roles,
     secrets,
+    sessions,
     settings,
+    signing_keys,
     user_roles,
     users,
 )
+from keys.keyring import State
 
 
 class SqlTransaction:
@@ -152,6 +155,25 @@ class SqlTransaction:
         self.kill("role_version", user_id, at, version)
         return version
 
+    def set_password(self, user: User, password_hash: str) -> None:
+        """Keep the hash of a user's password."""
+        self.connection.execute(update(users).where(users.c.id == user.id).values(password_hash=password_hash))
+
+    def resource_server(self, name: str) -> ResourceServer:
+        """Find a resource server by name, client id or audience."""
+        mine = resource_servers.c
+        # Ordered, because one server's name may be another's audience: the name wins.
+        query = select(resource_servers).where((mine.name == name) | (mine.client_id == name) | (mine.audience == name))
+        row = self.connection.execute(query.order_by((mine.name == name).desc())).first()
+        if row is None:
+            msg = f"there is no resource server {name!r}; `flask resource-servers list` shows them"
+            raise NotFound(msg)
+        return _as_resource_server(row)
+
+    def update_resource_server(self, server_id: str, **values: object) -> None:
+        """Set columns of one resource server."""
+        self.connection.execute(update(resource_servers).where(resource_servers.c.id == server_id).values(**values))
+
     def insert_resource_server(self, server: ResourceServer, secret_hash: bytes, hint: str) -> None:
         """Register a resource server."""
         for column, value in (("name", server.name), ("audience", server.audience)):
@@ -207,6 +229,18 @@ class SqlTransaction:
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
         self.kill("secret", client_id, at, ends_at)
 
+    def algorithms_in_use(self) -> frozenset[str]:
+        """The algorithms that tokens are signed by, as the settings and the resource servers choose."""
+        chosen = select(resource_servers.c.token_alg).where(
+            resource_servers.c.token_alg.is_not(None), resource_servers.c.disabled_at.is_(None)
+        )
+        return frozenset(self.connection.execute(select(settings.c.token_alg).union(chosen)).scalars())
+
+    def algorithms_ready(self) -> frozenset[str]:
+        """The algorithms that a key is active for."""
+        active = select(signing_keys.c.alg).where(signing_keys.c.state == State.ACTIVE.value)
+        return frozenset(self.connection.execute(active).scalars())
+
     def update_settings(self, **values: object) -> None:
         """Set general settings."""
         self.connection.execute(update(settings).values(**values))
@@ -215,6 +249,12 @@ class SqlTransaction:
         """End a live session; False when there is none."""
         self.kill("session", jti, at)
         return end_row(self.connection, jti, reason, at)
+
+    def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:
+        """End every recorded session of a credential that lives; how many."""
+        live = (sessions.c.client_id == client_id, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
+        ended = update(sessions).where(*live).values(ended_at=at, end_reason=reason.value)
+        return self.connection.execute(ended).rowcount
 
 
 class SqlAccounts:
@@ -266,24 +306,26 @@ class SqlAccounts:
     def resource_servers(self) -> Sequence[ResourceServer]:
         """All resource servers by name."""
         with reading(self._engine) as connection:
-            return tuple(
-                ResourceServer(
-                    row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at
-                )
-                for row in connection.execute(select(resource_servers).order_by(resource_servers.c.name))
-            )
+            query = select(resource_servers).order_by(resource_servers.c.name)
+            return tuple(_as_resource_server(row) for row in connection.execute(query))
 
     def general(self) -> GeneralSettings:
         """The general settings."""
         with reading(self._engine) as connection:
             return _general(connection)
 
-    def audit_records(self, after: int = 0, limit: int | None = None) -> Iterator[Record]:
-        """Audit records in their order, from the one behind ``after``."""
-        query = select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+    def audit_records(self, after: int = 0, limit: int | None = None, **only: str) -> Iterator[Record]:
+        """Audit records in their order, from the one behind ``after``; ``only`` an event, actor or target."""
+        query = _audit_query(only).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
         with reading(self._engine) as connection:
             for row in connection.execute(query):
-                yield Record(row.seq, row.at, row.actor, row.event, row.target, row.detail, row.previous_hash, row.hash)
+                yield _as_record(row)
+
+    def audit_newest(self, limit: int, **only: str) -> Sequence[Record]:
+        """The newest audit records, in their order."""
+        query = _audit_query(only).order_by(audit.c.seq.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return tuple(_as_record(row) for row in reversed(connection.execute(query).all()))
 
     def audit_verify(self) -> Verdict:
         """Walk the whole chain."""
@@ -311,6 +353,18 @@ class SqlAccounts:
 def genesis_head(audit_key: bytes) -> dict[str, Any]:
     """The head of an empty chain."""
     return {"id": 1, "seq": 0, "hash": GENESIS, "seal": seal_head(audit_key, 0, GENESIS), "kill_seq": 0}
+
+
+def _audit_query(only: Mapping[str, str]) -> Select[Any]:
+    return select(audit).where(*(audit.c[column] == value for column, value in only.items()))
+
+
+def _as_record(row: Any) -> Record:
+    return Record(row.seq, row.at, row.actor, row.event, row.target, row.detail, row.previous_hash, row.hash)
+
+
+def _as_resource_server(row: Any) -> ResourceServer:
+    return ResourceServer(row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at)
 
 
 def _as_role(row: Any) -> Role:

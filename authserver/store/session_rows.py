@@ -85,8 +85,13 @@ class SqlSessions:
                 Session(
                     jti=row.jti,
                     client_id=row.client_id,
+                    secret_id=row.secret_id,
+                    kid=row.kid,
                     audience=row.audience,
                     roles=tuple(row.roles.split()),
+                    role_version=row.role_version,
+                    credential_version=row.credential_version,
+                    epoch=row.epoch,
                     issued_at=row.issued_at,
                     expires_at=row.expires_at,
                     last_used_at=row.last_used_at,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, select, update
 
 from authserver.audit import Event
-from authserver.ports import NotFound, Unavailable
+from authserver.ports import Conflict, NotFound, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.accounts import SqlAccounts, SqlTransaction
 from authserver.store.engine import HeldConnections, Prepared, reading
@@ -81,11 +81,21 @@ class SqlSigningKeys:
         with self._change("key.activated", kid, actor, at) as (tx, ring):
             key = _find(ring, kid)
             check_move(key, State.ACTIVE)
-            for other in ring:
-                if other.alg == key.alg and other.state is State.ACTIVE:
-                    _move(tx, other, State.RETIRED, retired_at=at, sealed_private=None)
-                    tx.detail(retired=other.kid)
+            _retire_active(tx, ring, key.alg, at)
             _move(tx, key, State.ACTIVE, activated_at=at)
+
+    def rotate(self, alg: str, spare: NewKey, actor: str, at: Instant) -> str:
+        """Let the oldest staged key sign, or the spare where none is staged; the new ``kid``."""
+        with self._change("key.rotated", alg, actor, at) as (tx, ring):
+            staged = [key for key in ring if key.alg == alg and key.state is State.STAGED]
+            _retire_active(tx, ring, alg, at)
+            if staged:
+                _move(tx, staged[0], State.ACTIVE, activated_at=at)
+            else:
+                insert_key(tx, spare, State.ACTIVE, at)
+            kid = staged[0].kid if staged else spare.kid
+            tx.detail(activated=kid)
+        return kid
 
     def retire(self, kid: str, actor: str, at: Instant) -> None:
         """Take an active key out of signing. The caller makes sure another one is there."""
@@ -93,7 +103,9 @@ class SqlSigningKeys:
             key = _find(ring, kid)
             check_move(key, State.RETIRED)
             _move(tx, key, State.RETIRED, retired_at=at, sealed_private=None)
-            _promote(tx, ring, key, at)
+            if not _promote(tx, ring, key, at) and key.alg in tx.algorithms_in_use():
+                msg = f"{key.alg} is in use and no other key for it is staged; `flask keys rotate` replaces the key"
+                raise Conflict(msg)
 
     def compromise(self, kid: str, actor: str, at: Instant, spare: NewKey | None) -> None:
         """Kill a key and every token it signed; an active one is replaced in the same transaction."""
@@ -147,6 +159,13 @@ def _info(row: tuple[Any, ...]) -> KeyInfo:
 
 def _find(ring: Sequence[KeyInfo], kid: str) -> KeyInfo:
     return next(key for key in ring if key.kid == kid)
+
+
+def _retire_active(tx: SqlTransaction, ring: Sequence[KeyInfo], alg: str, at: Instant) -> None:
+    for key in ring:
+        if key.alg == alg and key.state is State.ACTIVE:
+            _move(tx, key, State.RETIRED, retired_at=at, sealed_private=None)
+            tx.detail(retired=key.kid)
 
 
 def _promote(tx: SqlTransaction, ring: Sequence[KeyInfo], gone: KeyInfo, at: Instant) -> bool:
