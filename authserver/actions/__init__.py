@@ -5,5 +5,6 @@
 - ``end_token``: revoke a token. Asked by its client, its owner, the operator.
 - ``credentials``: create, edit, regenerate, disable, delete. Asked by their owners.
 - ``people``: users and roles; every change raises the role version.
-- ``administer``: resource servers and general settings.
+- ``watch_sessions``: look at the sessions of a credential, end them. Asked by its owner, the operator.
+- ``administer``: resource servers, general settings, and "this database was restored".
 """

@@ -1,16 +1,18 @@
-"""Resource servers and general settings."""
+"""Resource servers, general settings, and what to do when the database came from a backup."""
 
+import re
 import secrets as dice
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from authserver.audit import Event
-from authserver.ports import Accounts, Conflict, GeneralSettings, Invalid, ResourceServer
+from authserver.ports import Accounts, Conflict, GeneralSettings, Invalid, ResourceServer, Transaction
 from authserver.rules.facts import Instant
 from authserver.rules.names import audience_fault, display_name_fault
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
+_NUMBER = re.compile("[0-9]{1,9}")
 BOUNDS = {
     "idle_timeout_minutes": (1, 1440),
     "max_token_lifetime_minutes": (1, 43200),
@@ -40,7 +42,7 @@ def register_resource_server(
 
     Raises:
         Invalid: name, audience or algorithm cannot be.
-        Conflict: name or audience is taken.
+        Conflict: name or audience is taken, or no key is active for the algorithm.
     """
     fault = display_name_fault(name) or audience_fault(audience)
     if token_alg is not None and token_alg not in ALGORITHMS:
@@ -51,8 +53,82 @@ def register_resource_server(
     secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
     event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
     with accounts.change(event, now) as tx:
+        if token_alg is not None:
+            _needs_key(tx, token_alg)
         tx.insert_resource_server(server, keyed_hash(pepper, secret), hint(secret))
     return RegisteredServer(server, secret)
+
+
+def regenerate_resource_server(
+    accounts: Accounts, name: str, *, pepper: bytes, actor: str, now: Instant
+) -> RegisteredServer:
+    """Make a new secret for a resource server; the old one ends now.
+
+    Raises:
+        NotFound: no such resource server.
+    """
+    secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
+    with accounts.change(Event("resource_server.regenerated", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        tx.detail(resource_server=server.id)
+        tx.update_resource_server(server.id, secret_hash=keyed_hash(pepper, secret), secret_hint=hint(secret))
+    return RegisteredServer(server, secret)
+
+
+def disable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
+    """Switch a resource server off: it may not introspect, and no token is issued for its audience.
+
+    Raises:
+        NotFound: no such resource server.
+        Conflict: it is off already.
+    """
+    return _switch(accounts, name, "resource_server.disabled", now, actor=actor, now=now)
+
+
+def enable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
+    """Switch a resource server on again.
+
+    Raises:
+        NotFound: no such resource server.
+        Conflict: it is on already, or no key is active for its algorithm any more.
+    """
+    return _switch(accounts, name, "resource_server.enabled", None, actor=actor, now=now)
+
+
+def _switch(
+    accounts: Accounts, name: str, event: str, disabled_at: Instant | None, *, actor: str, now: Instant
+) -> ResourceServer:
+    with accounts.change(Event(event, actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if (server.disabled_at is None) == (disabled_at is None):
+            msg = f"{server.name} is {'enabled' if disabled_at is None else 'disabled'} already"
+            raise Conflict(msg)
+        if disabled_at is None and server.token_alg is not None:
+            _needs_key(tx, server.token_alg)
+        tx.detail(resource_server=server.id)
+        tx.update_resource_server(server.id, disabled_at=disabled_at)
+    return replace(server, disabled_at=disabled_at)
+
+
+def _needs_key(tx: Transaction, alg: str) -> None:
+    """No algorithm is in use without a key that signs (INV-13)."""
+    if alg not in tx.algorithms_ready():
+        msg = f"no key signs {alg} yet; `flask keys rotate --alg {alg}` makes one first"
+        raise Conflict(msg)
+
+
+def declare_restored(accounts: Accounts, *, actor: str, now: Instant) -> GeneralSettings:
+    """Say that this database came from a backup: every token issued before is dead (INV-03).
+
+    Kills made after the backup are lost with it, so no older token can be trusted. The epoch
+    jumps to the present, so that two restores of one backup never share a number.
+    """
+    with accounts.change(Event("database.restored", actor, "database"), now) as tx:
+        epoch = max(tx.general().epoch + 1, now)
+        tx.update_settings(epoch=epoch)
+        tx.kill("epoch", "database", now, epoch)
+        tx.detail(epoch=epoch)
+        return tx.general()
 
 
 def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: Instant) -> GeneralSettings:
@@ -60,18 +136,18 @@ def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: I
 
     Raises:
         Invalid: no such setting, or a value out of bounds.
-        Conflict: it has that value already.
+        Conflict: it has that value already, or no key is active for the algorithm.
     """
     parsed: object
     if name in BOUNDS:
         low, high = BOUNDS[name]
-        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
             msg = f"{name} is a whole number from {low} to {high}"
             raise Invalid(msg)
         parsed = int(value)
     elif name == "default_audience":
         parsed = value or None
-        registered = [server.audience for server in accounts.resource_servers()]
+        registered = [server.audience for server in accounts.resource_servers() if server.disabled_at is None]
         if value and value not in registered:
             msg = f"default_audience is one of {', '.join(registered) or 'none: register a resource server first'}"
             raise Invalid(msg)
@@ -88,6 +164,8 @@ def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: I
         if before == parsed:
             msg = f"{name} is {value} already"
             raise Conflict(msg)
+        if name == "token_alg":
+            _needs_key(tx, value)
         tx.detail(before=before, after=parsed)
         tx.update_settings(**{name: parsed})
         return tx.general()

@@ -1,12 +1,18 @@
-"""Users and roles. Every change of who holds what raises the role version in the same transaction (INV-01)."""
+"""Users and roles. Every change of who holds what raises the role version in the same transaction (INV-01).
+
+A password is kept only as an argon2id hash, and no word of it reaches an event.
+"""
 
 import uuid
 from collections.abc import Sequence
+
+from argon2 import PasswordHasher
 
 from authserver.audit import Event
 from authserver.ports import Accounts, Conflict, Invalid, Role, User
 from authserver.rules.facts import Instant
 from authserver.rules.names import KINDS, role_name_fault, username_fault
+from authserver.rules.password import password_fault
 
 
 def create_role(
@@ -37,6 +43,31 @@ def delete_role(accounts: Accounts, name: str, *, actor: str, now: Instant) -> i
         holders = tx.delete_role(role, now)
         tx.detail(role=role.id, holders=holders)
     return holders
+
+
+def hash_password(username: str, password: str) -> str:
+    """Hash a password that may be used, by argon2id (RFC 9106).
+
+    Raises:
+        Invalid: too short, too long, or too well known.
+    """
+    fault = password_fault(password, username)
+    if fault:
+        raise Invalid(fault)
+    return PasswordHasher().hash(password)
+
+
+def set_password(accounts: Accounts, username: str, password_hash: str, *, actor: str, now: Instant) -> User:
+    """Give a user the password that ``hash_password`` took.
+
+    Raises:
+        NotFound: no such user.
+    """
+    with accounts.change(Event("user.password_set", actor, username), now) as tx:
+        user = tx.user(username)
+        tx.set_password(user, password_hash)
+        tx.detail(user=user.id)
+    return user
 
 
 def create_user(

@@ -7,5 +7,6 @@
 - ``secret_format``: what a secret looks like, and how two may overlap (INV-10).
 - ``lifetime``: when a new token must end at the latest (INV-07).
 - ``claims``: what a token says about itself, made and read back in one file.
+- ``password``: what a local password may be.
 - ``names``: what roles, users and audiences may be called.
 """

@@ -1,0 +1,99 @@
+"""Look at the sessions of a credential, and end them.
+
+Looking is not use (PRODUCT.md §2.9). A token may be dead before anybody asked
+about it, so each session is judged by the same rules as an introspection.
+"""
+
+from dataclasses import dataclass
+
+from authserver.audit import Event
+from authserver.ports import Accounts, Credential, HotReads, NotFound, Session, Sessions, TokenKeys
+from authserver.rules.facts import Instant, Reason, Standing, Token
+from authserver.rules.idle import idle_end
+from authserver.rules.liveness import decide
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A session with its verdict; ``ended_at`` is None where a death has no recorded instant."""
+
+    session: Session
+    live: bool
+    idle_ends_at: Instant | None
+    ended_at: Instant | None
+    end_reason: str | None
+
+
+def look(
+    accounts: Accounts, sessions: Sessions, hot: HotReads, client_id: str, *, owner_id: str | None = None
+) -> tuple[Watched, ...]:
+    """All kept sessions of a credential, newest first.
+
+    Raises:
+        NotFound: no such credential, or not the owner's.
+    """
+    accounts.credential(client_id, owner_id)
+    standings: dict[tuple[str, str], tuple[Instant, Standing | None]] = {}
+    watched = []
+    for session in sessions.of_credential(client_id):
+        around = (session.secret_id, session.kid)
+        if around not in standings:
+            facts = hot.introspection_facts("", TokenKeys("", client_id, session.secret_id, session.kid))
+            standings[around] = (facts.now, facts.standing)
+        watched.append(_judge(session, *standings[around]))
+    return tuple(watched)
+
+
+def _judge(session: Session, now: Instant, standing: Standing | None) -> Watched:
+    if session.ended_at is not None or standing is None:
+        reason = session.end_reason or Reason.CREDENTIAL_DELETED.value
+        return Watched(session, live=False, idle_ends_at=None, ended_at=session.ended_at, end_reason=reason)
+    token = Token(
+        jti=session.jti,
+        issued_at=session.issued_at,
+        expires_at=session.expires_at,
+        last_used_at=session.last_used_at,
+        role_version=session.role_version,
+        credential_version=session.credential_version,
+        epoch=session.epoch,
+    )
+    idle = idle_end(token, standing)
+    reason_now = decide(token, now, standing).reason
+    if reason_now is None:
+        return Watched(session, live=True, idle_ends_at=idle, ended_at=None, end_reason=None)
+    instants = {Reason.IDLE: idle, Reason.EXPIRED: min(token.expires_at, token.issued_at + standing.max_lifetime)}
+    return Watched(
+        session, live=False, idle_ends_at=idle, ended_at=instants.get(reason_now), end_reason=reason_now.value
+    )
+
+
+def end(accounts: Accounts, jti: str, reason: Reason, *, actor: str, now: Instant) -> None:
+    """End one session for good; the credential's others live on.
+
+    Raises:
+        NotFound: no session of that id lives.
+    """
+    with accounts.change(Event("session.ended", actor, jti, {"reason": reason.value}), now) as tx:
+        if not tx.end_session(jti, reason, now):
+            msg = f"there is no live session {jti!r}; `flask sessions list CLIENT_ID --live` shows them"
+            raise NotFound(msg)
+
+
+def end_all(
+    accounts: Accounts, client_id: str, reason: Reason, *, actor: str, now: Instant, owner_id: str | None = None
+) -> tuple[Credential, int]:
+    """End every session of a credential, also those not on record yet; how many were on record.
+
+    A new credential version kills what has no row (INV-05); the credential itself stays as it is.
+
+    Raises:
+        NotFound: no such credential, or not the owner's.
+    """
+    event = Event("credential.sessions_ended", actor, client_id, {"reason": reason.value})
+    with accounts.change(event, now) as tx:
+        credential = tx.credential(client_id, owner_id)
+        ended = tx.end_sessions(client_id, reason, now)
+        tx.update_credential(client_id, version=credential.version + 1)
+        tx.kill("credential", client_id, now, credential.version + 1)
+        tx.detail(recorded=ended)
+        return tx.credential(client_id, owner_id), ended
