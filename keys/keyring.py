@@ -47,6 +47,8 @@ class KeyInfo:
     activated_at: int | None = None
     retired_at: int | None = None
     ended_at: int | None = None
+    token_life: int = 0
+    """The longest life in seconds of any token it may have signed."""
 
 
 def check_move(key: KeyInfo, to: State) -> None:

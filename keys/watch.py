@@ -1,0 +1,354 @@
+"""Watches the JWKS of one or many nodes from outside, and proves that a rotation was safe: ``python -m keys.watch``.
+
+Works with any server. It polls each JWKS, is fed tokens, and finds
+
+- ``too_early``: a token signed by a key that had been published for less than the window;
+- ``too_late``: a key withdrawn while a token it signed has not ended;
+- ``disagree``: nodes that show different keys for longer than the grace;
+- ``unknown_key``: a token signed by a key that no node shows;
+- ``bad_signature``: a token that its own key does not verify;
+- ``bad_set``: private members, one ``kid`` twice, a ``kid`` that changed its key, a key without ``alg``;
+- ``unreachable``: a node that did not answer for longer than the grace.
+
+What was there at the first look counts as published for ever: nobody can tell.
+"""
+
+import argparse
+import base64
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import jwt
+
+PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA")
+_TIMEOUT_SECONDS = 5
+_MAX_BYTES = 1024 * 1024
+_MAX_TOKEN = 64 * 1024
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault, with the evidence for it; ``at`` in seconds of UTC."""
+
+    fault: str
+    at: float
+    node: str
+    kid: str
+    evidence: str
+
+
+@dataclass(slots=True)
+class _Node:
+    keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    first_seen: dict[str, float] = field(default_factory=dict)
+    looked_at: float | None = None
+    failing_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    kid: str
+    issued_at: float
+    expires_at: float
+    subject: str
+
+
+class Watch:
+    """Judges what is observed; knows no network and no clock.
+
+    Args:
+        window: seconds a key must be published before it signs.
+        interval: seconds between two looks: how late a first sight may be.
+        grace: seconds nodes may differ or be away.
+    """
+
+    def __init__(self, *, window: float, interval: float, grace: float) -> None:
+        self._window, self._interval, self._grace = window, interval, grace
+        self._nodes: dict[str, _Node] = {}
+        self._known: dict[str, dict[str, Any]] = {}
+        self._tokens: dict[str, _Seen] = {}
+        self._told: set[tuple[str, str, str]] = set()
+        self._differ_since: float | None = None
+        self.findings: list[Finding] = []
+        self.looks = self.tokens = 0
+
+    def saw(self, node: str, document: object, at: float) -> None:
+        """Judge one answer of one node."""
+        self.looks += 1
+        state = self._nodes.setdefault(node, _Node())
+        keys = self._keys_of(node, document, at)
+        first_look = state.looked_at is None
+        for kid, key in keys.items():
+            if kid not in state.first_seen:
+                state.first_seen[kid] = float("-inf") if first_look else at
+            known = self._known.setdefault(kid, key)
+            if known != key:
+                self._find("bad_set", at, node, kid, "the key behind this kid has changed")
+        for kid in state.keys.keys() - keys.keys():
+            self._withdrawn(node, kid, at)
+            del state.first_seen[kid]
+        state.keys, state.looked_at, state.failing_since = keys, at, None
+
+    def missed(self, node: str, why: str, at: float) -> None:
+        """Note that a node did not answer."""
+        state = self._nodes.setdefault(node, _Node())
+        if state.failing_since is None:
+            state.failing_since = at
+        if at - state.failing_since > self._grace:
+            self._find("unreachable", at, node, "", f"no answer for {at - state.failing_since:.0f} s: {why}")
+
+    def round_over(self, at: float) -> None:
+        """Compare the nodes after each was asked once."""
+        sets = {frozenset(state.keys) for state in self._nodes.values() if state.looked_at is not None}
+        if len(sets) < 2:  # noqa: PLR2004 - it takes two to differ
+            self._differ_since = None
+            return
+        if self._differ_since is None:
+            self._differ_since = at
+        if at - self._differ_since > self._grace:
+            shown = {name: sorted(state.keys) for name, state in self._nodes.items()}
+            self._find("disagree", at, "", "", f"for {at - self._differ_since:.0f} s: {json.dumps(shown)}")
+
+    def token(self, text: str, at: float) -> None:
+        """Judge one token; its signature, and how long its key had been published when it was issued."""
+        self.tokens += 1
+        try:
+            header = jwt.get_unverified_header(text)
+            kid = str(header.get("kid", ""))
+            key = self._known.get(kid)
+            if key is None or not any(kid in state.keys for state in self._nodes.values()):
+                self._find("unknown_key", at, "", kid, f"no node shows the key of token {_short(text)}")
+                return
+            alg = str(key.get("alg", header.get("alg", "")))
+            claims = jwt.decode(
+                text,
+                jwt.PyJWK(dict(key), algorithm=alg).key,
+                algorithms=[alg],
+                options={"verify_aud": False, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+            seen = _Seen(kid, float(claims["iat"]), float(claims["exp"]), str(claims.get("jti", _short(text))))
+        except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
+            self._find("bad_signature", at, "", "", f"token {_short(text)}: {type(error).__name__}")
+            return
+        self._tokens[text] = seen
+        for name, state in self._nodes.items():
+            if state.looked_at is None:
+                continue
+            published = state.first_seen.get(kid)
+            if published is None:
+                if at - seen.issued_at < self._grace:
+                    continue
+                self._find("too_early", at, name, kid, f"token {seen.subject}: this node does not show its key")
+            elif seen.issued_at - published < self._window - self._interval:
+                age = max(0.0, seen.issued_at - published)
+                self._find("too_early", at, name, kid, f"token {seen.subject}: its key was {age:.0f} s old here")
+
+    def forget_ended(self, at: float) -> None:
+        """Drop tokens that have ended; they can prove nothing any more."""
+        self._tokens = {text: seen for text, seen in self._tokens.items() if seen.expires_at > at}
+
+    def _withdrawn(self, node: str, kid: str, at: float) -> None:
+        alive = [seen for seen in self._tokens.values() if seen.kid == kid and seen.expires_at > at]
+        if alive:
+            last = max(seen.expires_at for seen in alive)
+            self._find("too_late", at, node, kid, f"{len(alive)} tokens live on, the last for {last - at:.0f} s")
+
+    def _keys_of(self, node: str, document: object, at: float) -> dict[str, dict[str, Any]]:
+        keys: dict[str, dict[str, Any]] = {}
+        listed = document.get("keys") if isinstance(document, Mapping) else None
+        if not isinstance(listed, list):
+            self._find("bad_set", at, node, "", "no JWKS: there is no array named keys (RFC 7517 §5)")
+            return keys
+        for key in listed:
+            if not isinstance(key, dict) or not isinstance(key.get("kid"), str):
+                self._find("bad_set", at, node, "", "a key has no kid")
+                continue
+            kid = key["kid"]
+            if kid in keys:
+                self._find("bad_set", at, node, kid, "the kid stands twice")
+            if private := PRIVATE_MEMBERS & key.keys():
+                self._find("bad_set", at, node, kid, f"private members are published: {', '.join(sorted(private))}")
+            if not key.get("alg"):
+                self._find("bad_set", at, node, kid, "the key has no alg")
+            keys[kid] = key
+        return keys
+
+    def _find(self, fault: str, at: float, node: str, kid: str, evidence: str) -> None:
+        sort = (fault, node, kid)
+        if sort not in self._told:
+            self._told.add(sort)
+            self.findings.append(Finding(fault, at, node, kid, evidence))
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_args: object) -> None:
+        return None
+
+
+def fetch(url: str) -> object:
+    """Get one JWKS document, around every cache.
+
+    Raises:
+        OSError: no answer.
+        ValueError: no JSON.
+    """
+    opener = urllib.request.build_opener(_NoRedirect)
+    request = urllib.request.Request(  # noqa: S310 - main() allows http and https only
+        url, headers={"Accept": "application/jwk-set+json, application/json", "Cache-Control": "no-cache"}
+    )
+    with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
+        return json.loads(answer.read(_MAX_BYTES))
+
+
+def watch(
+    urls: Sequence[str],
+    tokens: Iterable[str],
+    *,
+    window: float,
+    interval: float,
+    grace: float,
+    seconds: float | None,
+    report: Callable[[Finding], None],
+    get: Callable[[str], object] = fetch,
+    clock: Callable[[], float] = time.time,
+    pause: Callable[[float], None] = time.sleep,
+) -> Watch:
+    """Poll ``urls`` and read ``tokens`` until ``seconds`` are over; None is for ever.
+
+    Args:
+        urls: addresses of JWKS documents.
+        tokens: compact tokens as they arrive; read on a thread of its own.
+        window: seconds a key must be published before it signs.
+        interval: seconds between two looks.
+        grace: seconds nodes may differ or be away.
+        seconds: how long to watch.
+        report: told each finding once.
+        get: fetches a document.
+        clock: seconds of UTC.
+        pause: waits.
+    """
+    judged = Watch(window=window, interval=interval, grace=grace)
+    fed: queue.SimpleQueue[str] = queue.SimpleQueue()
+    feeder = threading.Thread(target=_feed, args=(tokens, fed), daemon=True)
+    end = None if seconds is None else clock() + seconds
+    told = 0
+    feeder.start()
+    while True:
+        for url in urls:
+            try:
+                document = get(url)
+            except (OSError, ValueError) as error:
+                judged.missed(url, str(error), clock())
+            else:
+                judged.saw(url, document, clock())
+        judged.round_over(clock())
+        while not fed.empty():
+            judged.token(fed.get(), clock())
+        judged.forget_ended(clock())
+        for finding in judged.findings[told:]:
+            report(finding)
+        told = len(judged.findings)
+        if end is not None and clock() >= end:
+            return judged
+        pause(interval)
+
+
+def _feed(tokens: Iterable[str], fed: queue.SimpleQueue[str]) -> None:
+    for line in tokens:
+        text = line.strip()
+        if text and len(text) <= _MAX_TOKEN:
+            fed.put(text)
+
+
+def _short(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode("utf-8", "replace")[-9:]).decode()
+
+
+def _span(text: str) -> float:
+    unit = _UNITS.get(text[-1:])
+    number = text[:-1] if unit else text
+    try:
+        return float(number) * (unit or 1)
+    except ValueError:
+        msg = f"{text!r} is no time; write for example 90s, 10m, 24h or 2d"
+        raise argparse.ArgumentTypeError(msg) from None
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("https://", "http://")):
+        msg = f"{text!r} is no http or https address"
+        raise argparse.ArgumentTypeError(msg)
+    return text if "jwks" in text or text.endswith(".json") else f"{text.rstrip('/')}/.well-known/jwks.json"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m keys.watch",
+        description="Watch the JWKS of one or many nodes and prove that no rotation broke a verifier.",
+        epilog="Exit code: 0 nothing found, 1 faults found, 2 wrong usage, 3 nothing could be observed. "
+        "Example: python -m keys.watch https://a.example.com https://b.example.com --tokens - --for 2h",
+    )
+    parser.add_argument("urls", nargs="+", type=_url, metavar="URL", help="address of a server or of its JWKS")
+    parser.add_argument("--tokens", metavar="FILE", help="file with one token a line; - is standard input")
+    parser.add_argument("--window", type=_span, default="24h", help="time a key is published before it signs (24h)")
+    parser.add_argument("--interval", type=_span, default="5s", help="time between two looks (5s)")
+    parser.add_argument("--grace", type=_span, default="10s", help="time nodes may differ or be away (10s)")
+    parser.add_argument("--for", dest="seconds", type=_span, help="how long to watch; for ever when left out")
+    parser.add_argument("--json", action="store_true", help="one JSON object per finding, and one at the end")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse_args(arguments)
+
+    def report(finding: Finding) -> None:
+        shown = asdict(finding)
+        text = json.dumps(shown) if options.json else "{fault}  {node}  {kid}  {evidence}".format(**shown)
+        out.write(text + "\n")
+        out.flush()
+
+    if options.tokens == "-":
+        source: TextIO = sys.stdin
+    else:
+        source = Path(options.tokens or os.devnull).open(encoding="utf-8")
+    try:
+        judged = watch(
+            options.urls,
+            source,
+            window=options.window,
+            interval=options.interval,
+            grace=options.grace,
+            seconds=options.seconds,
+            report=report,
+        )
+    except KeyboardInterrupt:
+        return 130
+    summary = {"looks": judged.looks, "tokens": judged.tokens, "findings": len(judged.findings)}
+    out.write(
+        (
+            json.dumps(summary)
+            if options.json
+            else "{looks} looks, {tokens} tokens, {findings} findings".format(**summary)
+        )
+        + "\n"
+    )
+    if not judged.looks:
+        return 3
+    return 1 if judged.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
