@@ -24,6 +24,7 @@ from authserver.oauth.introspection import IntrospectionDoor, RevocationDoor
 from authserver.oauth.metadata import jwks_door, metadata_door
 from authserver.oauth.mount import Doors, routes
 from authserver.oauth.token import TokenServer
+from authserver.oauth.transport import Transport
 from authserver.observer import Observer
 from authserver.ports import Clock, Unavailable
 from authserver.rules.facts import Instant
@@ -33,7 +34,7 @@ from authserver.store.tables import db
 from authserver.telemetry.logs import logger
 from authserver.web.health import Health
 from keys.master import MasterKey
-from keys.material import ALGORITHMS, make
+from keys.material import make
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -163,16 +164,13 @@ class House:
         def sign(issued: Issued) -> str:
             return room.sign(issued.kid, issued.claims)
 
-        def sign_answer(claims: dict[str, object]) -> str:
-            return room.sign_answer(claims, store.accounts.general().token_alg)
-
         tokens = TokenServer(hot=store.hot, activity=store.activity, sign=sign, issuer=issuer, pepper=store.pepper)
         asked = IntrospectionDoor(
             hot=store.hot,
             sessions=store.sessions,
             activity=store.activity,
             read=room.read,
-            sign=sign_answer,
+            sign=room.sign_answer,
             issuer=issuer,
             pepper=store.pepper,
         )
@@ -188,9 +186,10 @@ class House:
             },
             {
                 "/.well-known/jwks.json": jwks_door(store.keys.ring),
-                "/.well-known/oauth-authorization-server": metadata_door(issuer, ALGORITHMS, openid=False),
-                "/.well-known/openid-configuration": metadata_door(issuer, ALGORITHMS, openid=True),
+                "/.well-known/oauth-authorization-server": metadata_door(issuer, store.keys.ring, openid=False),
+                "/.well-known/openid-configuration": metadata_door(issuer, store.keys.ring, openid=True),
             },
+            issuer,
         )
         observer = Observer(store, lambda: self.clock_of(store))
         self._closers.append(observer.close)
@@ -199,7 +198,8 @@ class House:
         )
         if self._background:
             self._keep_house(store)
-        return Doors(table, self._app.wsgi_app, observer.saw)
+        transport = Transport(self.plan.trusted_proxies)
+        return Doors(table, self._app.wsgi_app, observer.saw, transport=transport)
 
     def ready(self) -> dict[str, str]:
         """What keeps this node from serving, by part; empty when nothing does."""

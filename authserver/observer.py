@@ -58,7 +58,7 @@ class Observer:
             "ms": round(seconds * 1000, 2),
             "peer": ask.peer,
         }
-        for name in ("outcome", "reason", "client"):
+        for name in ("outcome", "reason", "client", "detail"):
             if note.get(name):
                 line[name] = note[name]
         self._log.write(line)

@@ -41,9 +41,13 @@ class Invalid(Refusal):
 
 
 class InvalidClient(Refusal):
-    """Unknown, wrong, disabled and expired all look like this (INV-29)."""
+    """Unknown, wrong, disabled and expired all look like this (INV-29); ``reason`` is the true cause, for the log."""
 
     code = "invalid_client"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Unknown client, wrong secret, or the credential is disabled or expired.")
+        self.reason = reason
 
 
 class InvalidScope(Refusal):
@@ -207,13 +211,14 @@ class IssueFacts:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A resource server that may ask about tokens of its audience."""
+    """A resource server that may ask about tokens of its audience; ``alg`` is what answers to it are signed with."""
 
     id: str
     client_id: str
     audience: str
     secret_hash: bytes
     disabled: bool
+    alg: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, TokenKeys
@@ -20,15 +21,25 @@ from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, keyed_hash, w
 
 Claims = Mapping[str, Any]
 
+UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, no secret
+FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
+_NO_HASH = hashlib.sha256(b"nobody").digest()
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the caller is told: ``members`` is None for inactive. ``reason`` is not for the caller."""
+    """What the caller is told: ``members`` is None for inactive.
+
+    ``reason`` is not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is
+    no token of ours, or ``FOREIGN_TOKEN`` for one of another resource server. ``alg``
+    is what this resource server wants signed answers in (RFC 9701 §6).
+    """
 
     audience: str
+    alg: str
     now: Instant
     members: dict[str, Any] | None = None
-    reason: Reason | None = None
+    reason: str = ""
 
 
 def introspect(
@@ -62,21 +73,26 @@ def introspect(
         InvalidClient: the caller is no resource server.
         Unavailable: the truth cannot be read, or the death not written.
     """
+    # Whether these are whole the caller can tell for itself: refused before any look-up.
+    if not CLIENT_ID.fullmatch(caller_id):
+        raise InvalidClient("malformed_client_id")
+    if not well_formed(caller_secret, RESOURCE_SERVER_PREFIX):
+        raise InvalidClient("malformed_secret")
     start = session_of(*token, issuer) if token else None
-    plausible = bool(CLIENT_ID.fullmatch(caller_id)) and well_formed(caller_secret, RESOURCE_SERVER_PREFIX)
     keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
-    facts = hot.introspection_facts(caller_id if plausible else "", keys)
+    facts = hot.introspection_facts(caller_id, keys)
     caller = facts.caller
-    expected = caller.secret_hash if caller else hashlib.sha256(b"nobody").digest()
-    right = hmac.compare_digest(expected, keyed_hash(pepper, caller_secret))
+    right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, keyed_hash(pepper, caller_secret))
     if caller is None or not right or caller.disabled:
-        msg = "Unknown resource server or wrong secret."
-        raise InvalidClient(msg)
+        raise InvalidClient("unknown_client" if caller is None else "credential_disabled" if right else "wrong_secret")
     now = facts.now
-    if token is None or start is None or start.audience != caller.audience:
-        return Answer(caller.audience, now)
+    dead = partial(Answer, caller.audience, caller.alg, now, None)
+    if token is None or start is None:
+        return dead(UNKNOWN_TOKEN)
+    if start.audience != caller.audience:
+        return dead(FOREIGN_TOKEN)
     if facts.standing is None:
-        return Answer(caller.audience, now, reason=Reason.CREDENTIAL_DELETED)
+        return dead(Reason.CREDENTIAL_DELETED)
     noted = activity.last_used(start.jti) or 0
     known = facts.recorded
     record = Token(
@@ -91,11 +107,12 @@ def introspect(
     )
     decision = decide(record, now, facts.standing)
     if decision.reason is not None:
+        # A later look must not find it alive, whatever was changed back meanwhile (INV-05).
         if record.ended is None:
             sessions.end(start, decision.reason, now)
-        return Answer(caller.audience, now, reason=decision.reason)
+        return dead(decision.reason)
     activity.used(start, now, by=caller.id, method=method, route=route)
-    return Answer(caller.audience, now, _members(token[1], record, facts.standing, now))
+    return Answer(caller.audience, caller.alg, now, _members(token[1], record, facts.standing, now))
 
 
 def _members(claims: Claims, token: Token, standing: Standing, now: Instant) -> dict[str, Any]:

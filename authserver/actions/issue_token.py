@@ -1,7 +1,9 @@
 """client_credentials -> the claims of a new token.
 
-Every failure of authentication is ``InvalidClient`` and walks the same steps:
-format, one statement, one keyed hash, two constant-time comparisons (INV-29).
+Every failure of authentication is ``InvalidClient``. What depends on us (unknown,
+wrong, ended, expired, disabled, deleted) walks the same steps: one statement, one
+keyed hash, comparisons in constant time (INV-29). What the caller can tell for
+itself, an id or a secret that is not even whole, is refused before any look-up.
 """
 
 import base64
@@ -22,12 +24,15 @@ from authserver.ports import (
 from authserver.rules.claims import SessionStart, claims_of
 from authserver.rules.facts import over
 from authserver.rules.lifetime import token_end
-from authserver.rules.names import CLIENT_ID
+from authserver.rules.names import CLIENT_ID, audience_fault
 from authserver.rules.role_subset import BadScope, granted, parse_scope
 from authserver.rules.secret_format import keyed_hash, well_formed
 
+MAX_ROLES_BYTES = 4096
+"""Room for the roles in a token, which names each twice; with it every token stays below the 8 kB we read."""
+
 _NO_HASH = bytes(32)
-_NOBODY = "00000000-0000-4000-8000-000000000000"
+_NONE = LiveSecret("", _NO_HASH, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +58,49 @@ def authenticate(client_id: str, secret: str, resource: str | None, *, hot: HotR
     """Prove that the caller holds a live secret of a live credential.
 
     Raises:
-        InvalidClient: any reason, all alike.
+        InvalidClient: any reason, all alike to the caller.
         Unavailable: the truth cannot be read.
     """
-    plausible = bool(CLIENT_ID.fullmatch(client_id)) and well_formed(secret)
+    if not CLIENT_ID.fullmatch(client_id):
+        raise InvalidClient("malformed_client_id")
+    if not well_formed(secret):
+        raise InvalidClient("malformed_secret")
     presented = keyed_hash(pepper, secret)
-    facts = hot.issue_facts(client_id if plausible else _NOBODY, resource)
-    live = (
-        [each for each in facts.secrets if each.ends_at is None or not over(facts.now, each.ends_at)] if facts else []
-    )
-    padded = [*live[:2], *([LiveSecret("", _NO_HASH, None)] * 2)][:2]
-    matching = [each for each in padded if hmac.compare_digest(each.hash, presented)]
-    if not (plausible and facts and matching and matching[0].id) or (
-        facts.owner_disabled
-        or facts.credential_disabled
-        or facts.credential_deleted
-        or over(facts.now, facts.credential_expires_at)
-    ):
-        msg = "Unknown client, wrong secret, or the credential is disabled or expired."
-        raise InvalidClient(msg)
+    facts = hot.issue_facts(client_id, resource)
+    known = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
+    matching = [each for each in known if hmac.compare_digest(each.hash, presented)]
+    fault = _fault(facts, matching)
+    if facts is None or fault:
+        raise InvalidClient(fault)
     return Authenticated(facts, matching[0])
 
 
-def issue(who: Authenticated, scope: str, *, issuer: str, activity: ActivityClock) -> Issued:
+def _fault(facts: IssueFacts | None, matching: list[LiveSecret]) -> str:
+    """The true reason, for the log; empty when there is none."""
+    if facts is None:
+        return "unknown_client"
+    if not matching or not matching[0].id:
+        return "wrong_secret"
+    ends_at, now = matching[0].ends_at, facts.now
+    faults = {
+        "secret_ended": ends_at is not None and over(now, ends_at),
+        "credential_deleted": facts.credential_deleted,
+        "credential_disabled": facts.credential_disabled,
+        "owner_disabled": facts.owner_disabled,
+        "credential_expired": over(now, facts.credential_expires_at),
+    }
+    return next((name for name, true in faults.items() if true), "")
+
+
+def issue(who: Authenticated, scope: str, resource: str = "", *, issuer: str, activity: ActivityClock) -> Issued:
     """Decide roles, audience and end of a new token.
+
+    Args:
+        who: the proven client; its facts were read for ``resource``.
+        scope: the roles asked for, empty for all that can be had.
+        resource: the audience asked for, empty for the default one.
+        issuer: our issuer identifier.
+        activity: where the new session is noted.
 
     Raises:
         InvalidScope: PRODUCT rule "asked ∩ chosen ∩ held", or nothing left.
@@ -84,23 +108,13 @@ def issue(who: Authenticated, scope: str, *, issuer: str, activity: ActivityCloc
         Unavailable: no key is active for the algorithm.
     """
     facts = who.facts
-    try:
-        grant = granted(parse_scope(scope), facts.chosen, facts.held)
-    except BadScope as error:
-        raise InvalidScope(str(error)) from error
-    if grant.refused:
-        msg = "A requested role is not part of this credential or no longer held by its owner; omit scope to get all."
-        raise InvalidScope(msg)
-    if not grant.roles:
-        msg = "No role is left: the owner holds none of the roles chosen for this credential."
-        raise InvalidScope(msg)
+    roles = _roles(scope, facts)
     if facts.audience is None:
-        msg = "Name a registered resource server with the resource parameter, or set a default audience."
-        raise InvalidTarget(msg)
+        raise InvalidTarget(_target_fault(resource))
     if facts.active_kid is None:
         msg = f"no signing key is active for {facts.token_alg}"
         raise Unavailable(msg)
-    now, text = facts.now, " ".join(grant.roles)
+    now, text = facts.now, " ".join(roles)
     start = SessionStart(
         jti=base64.urlsafe_b64encode(os.urandom(18)).decode("ascii"),
         client_id=facts.client_id,
@@ -117,3 +131,32 @@ def issue(who: Authenticated, scope: str, *, issuer: str, activity: ActivityCloc
     claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
     activity.issued(start)
     return Issued(claims, start.kid, start, start.expires_at - now, text)
+
+
+def _roles(scope: str, facts: IssueFacts) -> tuple[str, ...]:
+    try:
+        asked = parse_scope(scope)
+    except BadScope as error:
+        raise InvalidScope(str(error)) from error
+    if scope and not asked:
+        msg = "scope names no role; omit it to get all."
+        raise InvalidScope(msg)
+    grant = granted(asked, facts.chosen, facts.held)
+    if grant.refused:
+        msg = "A requested role is not part of this credential or no longer held by its owner; omit scope to get all."
+        raise InvalidScope(msg)
+    if not grant.roles:
+        msg = "No role is left: the owner holds none of the roles chosen for this credential."
+        raise InvalidScope(msg)
+    if sum(2 * len(name) + 4 for name in grant.roles) > MAX_ROLES_BYTES:
+        msg = "The token would be too large for the header it travels in; ask for fewer roles with scope."
+        raise InvalidScope(msg)
+    return grant.roles
+
+
+def _target_fault(resource: str) -> str:
+    if " " in resource:
+        return "A token is for one resource server; send resource once."
+    if not resource:
+        return "Name a registered resource server with the resource parameter, or set a default audience."
+    return audience_fault(resource) or "No resource server is registered for this resource."

@@ -6,16 +6,27 @@ right is judged by the verbs, together with everything else, in one statement.
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from authserver.oauth.request import Ask, Malformed, Reply, form_decode, refusal
+from authserver.oauth.request import NO_STORE, Ask, Malformed, Reply, dump, form_decode
+from authserver.oauth.throttle import Strike
+from authserver.rules.names import CLIENT_ID
 
 MAX_HEADER = 4096
-CHALLENGE = ("WWW-Authenticate", 'Basic realm="authserver", charset="UTF-8"')
+_HEADERS = (*NO_STORE, ("WWW-Authenticate", 'Basic realm="authserver", charset="UTF-8"'))
+
+NOTHING = "Authenticate with HTTP Basic, or with client_id and client_secret in the request body."
+CLIENT = "Unknown client, wrong secret, or the credential is disabled or expired."
+RESOURCE_SERVER = "Unknown resource server, wrong secret, or it is disabled."
 
 
 class NoCredentials(ValueError):
-    """Nothing, or nothing legible, was presented."""
+    """Nothing, or nothing legible, was presented; ``reason`` says which."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,44 +35,75 @@ class Presented:
 
     client_id: str
     secret: str
-    method: str
 
 
-def presented(ask: Ask, form: dict[str, str]) -> Presented:
+def presented(ask: Ask, form: Mapping[str, str]) -> Presented:
     """Read the client's authentication.
 
     Raises:
-        Malformed: two mechanisms at once, or two different client ids.
+        Malformed: two mechanisms at once, two different client ids, or a NUL.
         NoCredentials: none, or one that cannot be read.
     """
     header = ask.headers.get("authorization", "")
-    if not header:
-        if "client_id" not in form or "client_secret" not in form:
-            raise NoCredentials
-        return Presented(form["client_id"], form["client_secret"], "client_secret_post")
-    if "client_secret" in form or "client_assertion" in form:
+    secret = form.get("client_secret")
+    if bool(header) + (secret is not None) + ("client_assertion" in form) > 1:
         msg = "Authenticate in one way only: the Authorization header or the request body."
         raise Malformed(msg)
-    client_id, secret = _basic(header)
-    if form.get("client_id", client_id) != client_id:
-        msg = "client_id in the body differs from the authenticated client."
-        raise Malformed(msg)
-    return Presented(client_id, secret, "client_secret_basic")
+    if header:
+        client_id, password = _basic(header)
+        if form.get("client_id", client_id) != client_id:
+            msg = "client_id in the body differs from the authenticated client."
+            raise Malformed(msg)
+        return Presented(client_id, password)
+    if secret is None or "client_id" not in form:
+        raise NoCredentials("unsupported_method" if "client_assertion" in form else "no_credentials")
+    return Presented(form["client_id"], secret)
 
 
 def _basic(header: str) -> tuple[str, str]:
     scheme, _, encoded = header.partition(" ")
-    if scheme.lower() != "basic" or len(header) > MAX_HEADER:
-        raise NoCredentials
+    if scheme.lower() != "basic":
+        raise NoCredentials("unsupported_method")
+    if len(header) > MAX_HEADER:
+        raise NoCredentials("malformed_header")
     try:
         user, colon, password = base64.b64decode(encoded.strip(" "), validate=True).partition(b":")
-        if not colon:
-            raise NoCredentials
-        return form_decode(user), form_decode(password)
     except (ValueError, binascii.Error) as error:
-        raise NoCredentials from error
+        raise NoCredentials("malformed_header") from error
+    if not colon:
+        raise NoCredentials("malformed_header")
+    if b"\0" in user or b"\0" in password:
+        msg = "The Authorization header holds a NUL character."
+        raise Malformed(msg)
+    try:
+        # RFC 6749 §2.3.1: both were form-encoded before they were put together.
+        return form_decode(user), form_decode(password)
+    except Malformed as error:
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            raise NoCredentials("malformed_header") from error
+        raise
 
 
-def invalid_client(text: str = "Unknown client, wrong secret, or the credential is disabled or expired.") -> Reply:
-    """The one face: 401 with a challenge, whatever was wrong."""
-    return refusal("invalid_client", text, 401, (CHALLENGE,))
+def unauthenticated(error: NoCredentials) -> Reply:
+    """401 for who presented nothing legible. A header that cannot be read looks like any other failure."""
+    guessed = error.reason == "malformed_header"
+    return _refused(CLIENT if guessed else NOTHING, error.reason, "" if guessed else None)
+
+
+def invalid_client(reason: str, claimed: str, text: str = CLIENT) -> Reply:
+    """The one face: 401 with a challenge, whatever was wrong. The true ``reason`` is for the log alone."""
+    return _refused(text, reason, claimed)
+
+
+_BODIES = {
+    text: dump({"error": "invalid_client", "error_description": text}).encode()
+    for text in (NOTHING, CLIENT, RESOURCE_SERVER)
+}
+
+
+def _refused(text: str, reason: str, claimed: str | None) -> Reply:
+    note = {"outcome": "invalid_client", "reason": reason}
+    if claimed and CLIENT_ID.fullmatch(claimed):
+        note["client"] = claimed
+    strike = Strike("client", claimed) if claimed is not None else None
+    return Reply(401, _BODIES[text], headers=_HEADERS, note=note, strike=strike)

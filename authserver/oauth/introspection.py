@@ -1,21 +1,32 @@
-"""POST introspect (RFC 7662, RFC 9701) and POST revoke (RFC 7009): the doors that take a token in."""
+"""POST introspect (RFC 7662, RFC 9701) and POST revoke (RFC 7009): the doors that take a token in.
 
+The request alone is looked at first (``invalid_request``), then the caller
+(``invalid_client``), then whether a token was sent, then the token. A token that
+is not active is no error; why it is not is for the log alone. An answer counts
+for the moment it is given: resource servers should not keep it (RFC 7662 §4).
+"""
+
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from authserver.actions.end_token import revoke
-from authserver.actions.introspect import Answer, introspect
+from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, introspect
 from authserver.actions.issue_token import authenticate
-from authserver.oauth.client_auth import NoCredentials, invalid_client, presented
-from authserver.oauth.request import NO_STORE, Ask, Malformed, Reply, json_reply, read_form, refusal
+from authserver.oauth.client_auth import RESOURCE_SERVER, NoCredentials, invalid_client, presented, unauthenticated
+from authserver.oauth.request import NO_STORE, Ask, Reply, dump, read_form, refusal
+from authserver.oauth.throttle import Strike
 from authserver.ports import ActivityClock, HotReads, InvalidClient, NotYours, Sessions
 
 Read = Callable[[str], tuple[str, Mapping[str, Any]] | None]
-SignAnswer = Callable[[dict[str, Any]], str]
+SignAnswer = Callable[[dict[str, Any], str], str]
+"""Claims and algorithm -> the text of a signed answer."""
 
 INACTIVE = b'{"active":false}'
 SIGNED = "application/token-introspection+jwt"
+_METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
+_PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN})
 
 
 class IntrospectionDoor:
@@ -37,42 +48,44 @@ class IntrospectionDoor:
 
     def door(self, ask: Ask) -> Reply:
         """POST introspect."""
+        form = read_form(ask)
         try:
-            form = read_form(ask)
             who = presented(ask, form)
-            if "token" not in form:
-                return refusal("invalid_request", "token is missing.")
+            text = form.get("token")
             answer = introspect(
                 who.client_id,
                 who.secret,
-                self._read(form["token"]),
+                self._read(text) if text else None,
                 issuer=self._issuer,
                 hot=self._hot,
                 sessions=self._sessions,
                 activity=self._activity,
                 pepper=self._pepper,
-                method=_clean(form.get("http_method", ""), 16).upper(),
-                route=_clean(form.get("http_route", ""), _MAX_ROUTE),
+                method=_method(form.get("http_method", "")),
+                route=_route(form.get("http_route", "")),
             )
-        except Malformed as error:
-            return refusal("invalid_request", str(error), error.status)
-        except (NoCredentials, InvalidClient):
-            return invalid_client("Unknown resource server or wrong secret.")
-        return self._told(answer, ask)
+        except NoCredentials as error:
+            return unauthenticated(error)
+        except InvalidClient as error:
+            return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+        if text is None:
+            return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
+        return self._told(answer, who.client_id, ask.headers.get("accept", ""))
 
-    def _told(self, answer: Answer, ask: Ask) -> Reply:
-        note = {"outcome": "active" if answer.members else "inactive", "reason": answer.reason or ""}
-        if SIGNED in ask.headers.get("accept", ""):
-            claims = {
-                "iss": self._issuer,
-                "aud": answer.audience,
-                "iat": answer.now,
-                "token_introspection": answer.members or {"active": False},
-            }
-            return Reply(200, self._sign(claims).encode(), SIGNED, NO_STORE, note)
-        if answer.members is None:
-            return Reply(200, INACTIVE, note=note)
-        return Reply(200, json_reply(answer.members).body, note=note)
+    def _told(self, answer: Answer, caller: str, accept: str) -> Reply:
+        active = answer.members is not None
+        note = {"outcome": "active" if active else "inactive", "reason": answer.reason, "client": caller}
+        strike = Strike("token", caller) if answer.reason in _PROBING else None
+        if not (accept and wants_signed(accept)):
+            body = dump(answer.members).encode() if active else INACTIVE
+            return Reply(200, body, note=note, strike=strike)
+        claims = {
+            "iss": self._issuer,
+            "aud": answer.audience,
+            "iat": answer.now,
+            "token_introspection": answer.members or {"active": False},
+        }
+        return Reply(200, self._sign(claims, answer.alg).encode(), SIGNED, NO_STORE, note, strike)
 
 
 class RevocationDoor:
@@ -83,12 +96,12 @@ class RevocationDoor:
 
     def door(self, ask: Ask) -> Reply:
         """POST revoke."""
+        form = read_form(ask)
         try:
-            form = read_form(ask)
             who = presented(ask, form)
-            if "token" not in form:
-                return refusal("invalid_request", "token is missing.")
             proven = authenticate(who.client_id, who.secret, None, hot=self._hot, pepper=self._pepper)
+            if "token" not in form:
+                return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
             revoke(
                 proven.facts.client_id,
                 self._read(form["token"]),
@@ -96,14 +109,41 @@ class RevocationDoor:
                 issuer=self._issuer,
                 sessions=self._sessions,
             )
-        except Malformed as error:
-            return refusal("invalid_request", str(error), error.status)
-        except (NoCredentials, InvalidClient):
-            return invalid_client()
+        except NoCredentials as error:
+            return unauthenticated(error)
+        except InvalidClient as error:
+            return invalid_client(error.reason, who.client_id)
         except NotYours as error:
-            return refusal("invalid_grant", str(error))
-        return Reply(200, b"{}", note={"outcome": "revoked"})
+            return refusal("invalid_grant", str(error), note={"reason": FOREIGN_TOKEN, "client": who.client_id})
+        return Reply(200, b"{}", note={"outcome": "revoked", "client": who.client_id})
 
 
-def _clean(text: str, limit: int) -> str:
-    return "".join(char for char in text if char.isprintable())[:limit]
+def wants_signed(accept: str) -> bool:
+    """Whether ``Accept`` prefers the signed answer (RFC 9110 §12.5.1); it must be named, a wildcard is not enough."""
+    weights: dict[str, float] = {}
+    for piece in accept.lower().split(","):
+        media, *parameters = (part.strip() for part in piece.split(";"))
+        weights[media] = _weight(parameters)
+    signed = weights.get(SIGNED, 0.0)
+    plain = weights.get("application/json", 0.0)
+    return signed > 0 and signed >= plain
+
+
+def _weight(parameters: list[str]) -> float:
+    for name, _, value in (parameter.partition("=") for parameter in parameters):
+        if name.strip() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _method(text: str) -> str:
+    return text.upper() if _METHOD.fullmatch(text) else ""
+
+
+def _route(text: str) -> str:
+    """A route is a pattern, not a URL: what follows ``?`` or ``#`` may be anybody's secret and is not kept."""
+    path = re.split(r"[?#]", text, maxsplit=1)[0]
+    return "".join(char for char in path if char.isprintable())[:_MAX_ROUTE]

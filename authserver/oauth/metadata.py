@@ -1,13 +1,19 @@
-"""Discovery documents (RFC 8414) and the JWKS (RFC 7517)."""
+"""Discovery documents (RFC 8414) and the JWKS (RFC 7517).
+
+Both are made from the key ring as it is now, so a withdrawn key is gone at once
+and no algorithm is advertised that nothing signs with.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
 
-from authserver.oauth.request import Ask, Reply, json_reply
-from keys.keyring import KeyInfo, jwks
+from authserver.oauth.request import Ask, Reply, dump
+from keys.keyring import KeyInfo, State, jwks
 
-JWKS_MAX_AGE = 300
+MAX_AGE = 300
 _SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
+
+Ring = Callable[[], Sequence[KeyInfo]]
 
 
 def document(issuer: str, algorithms: Sequence[str], *, openid: bool = False) -> dict[str, object]:
@@ -20,35 +26,56 @@ def document(issuer: str, algorithms: Sequence[str], *, openid: bool = False) ->
         "token_endpoint_auth_methods_supported": _SECRET_METHODS,
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "introspection_endpoint_auth_methods_supported": _SECRET_METHODS,
-        "introspection_signing_alg_values_supported": list(algorithms),
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "revocation_endpoint_auth_methods_supported": _SECRET_METHODS,
     }
+    if algorithms:  # RFC 8414 §3.2: no empty arrays
+        told["introspection_signing_alg_values_supported"] = list(algorithms)
     if openid:
-        told["id_token_signing_alg_values_supported"] = list(algorithms)
         told["subject_types_supported"] = ["public"]
+        if algorithms:
+            told["id_token_signing_alg_values_supported"] = list(algorithms)
     return told
 
 
-def metadata_door(issuer: str, algorithms: Sequence[str], *, openid: bool) -> Callable[[Ask], Reply]:
+def metadata_door(issuer: str, ring: Ring, *, openid: bool) -> Callable[[Ask], Reply]:
     """Make the door of one of the two well-known places."""
-    reply = json_reply(document(issuer, algorithms, openid=openid), 200, (("Cache-Control", "public, max-age=300"),))
-    return lambda _ask: reply
+
+    def made(keys: Sequence[KeyInfo]) -> bytes:
+        algorithms = sorted({key.alg for key in keys if key.state is State.ACTIVE})
+        return dump(document(issuer, algorithms, openid=openid)).encode()
+
+    return _kept(ring, made, "application/json")
 
 
-def jwks_door(ring: Callable[[], Sequence[KeyInfo]]) -> Callable[[Ask], Reply]:
-    """Make the door of the JWKS; it reads the ring each time, so a withdrawn key is gone at once."""
+def jwks_door(ring: Ring) -> Callable[[Ask], Reply]:
+    """Make the door of the JWKS."""
+    return _kept(ring, jwks, "application/jwk-set+json")
+
+
+def _kept(ring: Ring, made: Callable[[Sequence[KeyInfo]], bytes], media: str) -> Callable[[Ask], Reply]:
+    """Read the ring each time; make the answer anew only when it has changed."""
+    last: tuple[Sequence[KeyInfo], str, Reply, Reply] | None = None
 
     def door(ask: Ask) -> Reply:
-        body = jwks(ring())
-        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = (
-            ("Cache-Control", f"public, max-age={JWKS_MAX_AGE}"),
-            ("ETag", tag),
-            ("Access-Control-Allow-Origin", "*"),
-        )
-        if tag in ask.headers.get("if-none-match", ""):
-            return Reply(304, b"", headers=headers)
-        return Reply(200, body, "application/jwk-set+json", headers)
+        nonlocal last
+        keys, known = ring(), last
+        if known is None or known[0] != keys:
+            body = made(keys)
+            tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            headers = (
+                ("Cache-Control", f"public, max-age={MAX_AGE}"),
+                ("ETag", tag),
+                ("Access-Control-Allow-Origin", "*"),
+            )
+            known = last = (keys, tag, Reply(200, body, media, headers), Reply(304, b"", media, headers))
+        _, tag, whole, unchanged = known
+        asked = ask.headers.get("if-none-match", "")
+        return unchanged if asked and _matches(asked, tag) else whole
 
     return door
+
+
+def _matches(asked: str, tag: str) -> bool:
+    """RFC 9110 §13.1.2: ``*`` or a list of tags, compared weakly."""
+    return asked.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in asked.split(",")}

@@ -1,24 +1,55 @@
 """Path -> door, as a bare WSGI callable in front of another one.
 
 Whatever a door is asked, the answer is JSON and never a stack trace (INV-28).
+What holds for every door is seen to here, before it: a private way (TLS), the
+method, the size of headers and body, no NUL; and behind it: the throttle.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
+from traceback import extract_tb
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from authserver.oauth.request import MAX_BODY, Ask, Door, Malformed, Reply, refusal
+from authserver.oauth.request import MAX_BODY, Ask, Door, Headers, Malformed, Reply, refusal
+from authserver.oauth.throttle import Limited, Throttle
+from authserver.oauth.transport import Transport
 from authserver.ports import Unavailable
 
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
-_CONTENT = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
+
+MAX_HEADERS = 16 * 1024
+_MAX_DIGITS = 9
+_TOKEN = "/oauth/token"  # noqa: S105 - a path
+_OURS = ("/oauth/", "/auth/oauth/")
 
 
-def routes(posts: Mapping[str, Door], gets: Mapping[str, Door]) -> dict[str, tuple[str, Door]]:
-    """One table: lower-case path -> method and door."""
-    return {path: ("POST", door) for path, door in posts.items()} | {path: ("GET", door) for path, door in gets.items()}
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A door, its one method, and the path it goes by in logs and metrics."""
+
+    method: str
+    path: str
+    door: Door
+
+
+def routes(posts: Mapping[str, Door], gets: Mapping[str, Door], issuer: str = "") -> dict[str, Route]:
+    """One table of all paths.
+
+    Where the issuer has a path, each door also stands behind it, and well-known
+    documents stand before it too (RFC 8414 §3.1).
+    """
+    table = {path: Route("POST", path, door) for path, door in posts.items()}
+    table |= {path: Route("GET", path, door) for path, door in gets.items()}
+    tenant = urlsplit(issuer).path
+    if tenant:
+        table |= {tenant + path: route for path, route in table.items()} | {
+            path + tenant: route for path, route in table.items() if route.method == "GET"
+        }
+    return table
 
 
 class Doors:
@@ -26,58 +57,154 @@ class Doors:
 
     def __init__(
         self,
-        table: Mapping[str, tuple[str, Door]],
+        table: Mapping[str, Route],
         behind: Wsgi,
         observe: Callable[[Ask, Reply, float], Reply] | None = None,
+        *,
+        transport: Transport | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
+        """Hang the doors.
+
+        Args:
+            table: made by ``routes``.
+            behind: the application that gets every other path.
+            observe: sees each answer and may add to it.
+            transport: knows the trusted proxies; without it none is trusted.
+            throttle: counts failures; one for all doors.
+        """
         self._table, self._behind, self._observe = table, behind, observe
+        self._any_case = {path.lower(): route for path, route in table.items() if path.lower().endswith(_TOKEN)}
+        self._transport, self._throttle = transport or Transport(), throttle or Throttle()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
-        entry = self._table.get(path) or self._table.get(path.lower() if path.lower().endswith("/oauth/token") else "")
-        if entry is None:
+        route = self._table.get(path) or self._other_spelling(path)
+        if route is None:
             return self._behind(environ, start_response)
         began = perf_counter()
-        ask, reply = self._answer(environ, path, *entry)
+        ask, reply = self._answer(environ, route)
+        if reply.strike is not None:
+            limited = self._throttle.judge(reply.strike, ask.peer)
+            reply = _slow_down(limited, reply) if limited else reply
         if self._observe is not None:
             reply = self._observe(ask, reply, began)
-        body = b"" if ask.method == "HEAD" else reply.body
-        headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(reply.body))), *reply.headers]
-        headers.append(("X-Content-Type-Options", "nosniff"))
+        headers = [*reply.headers, ("X-Content-Type-Options", "nosniff")]
+        if reply.status != HTTPStatus.NOT_MODIFIED:
+            headers += [("Content-Type", reply.content_type), ("Content-Length", str(len(reply.body)))]
         start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)
-        return [body]
+        return [b"" if ask.method == "HEAD" else reply.body]
 
-    def _answer(self, environ: dict[str, Any], path: str, method: str, door: Door) -> tuple[Ask, Reply]:
-        headers = {
-            **{key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")},
-            **{name: environ[key] for key, name in _CONTENT.items() if environ.get(key)},
-        }
-        asked = environ["REQUEST_METHOD"]
-        ask = Ask(asked, path, environ.get("QUERY_STRING", ""), headers, b"", environ.get("REMOTE_ADDR", ""))
-        if asked != method and not (method == "GET" and asked == "HEAD"):
-            allowed = "GET, HEAD" if method == "GET" else method
-            return ask, refusal("invalid_request", f"Use {method}.", 405, (("Allow", allowed),))
+    def _other_spelling(self, path: str) -> Route | None:
+        lower = path.lower()
+        found = self._any_case.get(lower)
+        if found is None and lower.startswith(_OURS):
+            return _NOWHERE
+        return found
+
+    def _answer(self, environ: dict[str, Any], route: Route) -> tuple[Ask, Reply]:
+        method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
+        peer, private = self._transport.way(environ)
+        body, fault = b"", None
         try:
-            if method == "POST":
-                ask = Ask(asked, path, ask.query, headers, _body(environ), ask.peer)
-            return ask, door(ask)
+            _check(environ, query, private=private)
+            if method == "POST" == route.method:
+                body = _body(environ)
         except Malformed as error:
-            return ask, refusal("invalid_request", str(error), error.status)
+            fault = refusal("invalid_request", str(error), error.status)
+        ask = Ask(method, route.path, query, Headers(environ), body, peer)
+        return ask, fault or self._ask(ask, route)
+
+    def _ask(self, ask: Ask, route: Route) -> Reply:
+        if route is _NOWHERE:
+            return route.door(ask)
+        if ask.method != route.method and not (route.method == "GET" and ask.method == "HEAD"):
+            allowed = "GET, HEAD" if route.method == "GET" else route.method
+            return refusal("invalid_request", f"Use {route.method}.", 405, (("Allow", allowed),))
+        try:
+            return route.door(ask)
+        except Malformed as error:
+            return refusal("invalid_request", str(error), error.status)
         except Unavailable as error:
-            later = (("Retry-After", "2"),)
-            text = "The server cannot tell now; try again shortly."
-            return ask, refusal("temporarily_unavailable", text, 503, later, str(error))
+            return refusal(
+                "temporarily_unavailable",
+                "The server cannot tell now; try again shortly.",
+                503,
+                (("Retry-After", "2"),),
+                {"reason": "unavailable", "detail": str(error)},
+            )
+        except Exception as error:  # noqa: BLE001 - the last door: nothing of it may reach the caller (INV-28)
+            frame = extract_tb(error.__traceback__)[-1]
+            # Where and what kind, never the message: it may hold what was sent.
+            where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
+            return refusal("server_error", "The server failed; its log says where.", 500, note={"detail": where})
 
 
-def _body(environ: dict[str, Any]) -> bytes:
-    length = environ.get("CONTENT_LENGTH") or ""
-    if length and (not length.isdigit() or int(length) > MAX_BODY):
-        msg = "The request body may have 64 kB at most."
-        raise Malformed(msg, 413)
-    stream = environ["wsgi.input"]
-    body: bytes = stream.read(int(length)) if length else stream.read(MAX_BODY + 1)
+def _nowhere(_ask: Ask) -> Reply:
+    return refusal("invalid_request", "There is nothing at this address.", 404)
+
+
+_NOWHERE = Route("", "", _nowhere)
+
+_SENTENCES = {
+    "client_failures": "Too many failed attempts for this client. Check client id and secret, then try again later.",
+    "peer_failures": "Too many failed attempts from your address. Check client id and secret, then try again later.",
+    "bad_tokens": "Too many tokens that were not issued for this resource server. Try again later.",
+}
+
+
+def _slow_down(limited: Limited, reply: Reply) -> Reply:
+    """429 instead of a refusal (RFC 6585 §4).
+
+    For failed authentication the code stays ``invalid_client``, which it is (RFC
+    6749 §5.2); for a token we will not judge now it is ``temporarily_unavailable``.
+    """
+    code = "temporarily_unavailable" if limited.rule == "bad_tokens" else "invalid_client"
+    note = {**reply.note, "outcome": "throttled", "reason": limited.rule}
+    return refusal(code, _SENTENCES[limited.rule], 429, (("Retry-After", str(limited.wait)),), note)
+
+
+def _check(environ: Mapping[str, Any], query: str, *, private: bool) -> None:
+    if not private:
+        msg = "Use https. A proxy that ends TLS must be configured as trusted."
+        raise Malformed(msg)
+    if sum([len(name) + len(value) for name, value in environ.items() if name[:5] == "HTTP_"]) > MAX_HEADERS:
+        msg = "The headers may have 16 kB at most."
+        raise Malformed(msg, 431)
+    if query and "\0" in unquote(query):
+        msg = "A parameter holds a NUL character."
+        raise Malformed(msg)
+
+
+def _body(environ: Mapping[str, Any]) -> bytes:
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if not declared:
+        # Without a length only a server that marks the end may be read from; any other would wait for ever.
+        size = MAX_BODY + 1 if environ.get("wsgi.input_terminated") else 0
+    elif declared.isascii() and declared.isdigit() and len(declared) <= _MAX_DIGITS:
+        size = int(declared)
+    else:
+        size = MAX_BODY + 1
+    if declared and size > MAX_BODY:
+        raise Malformed(_TOO_LARGE, 413)
+    body = _read(environ["wsgi.input"], size)
     if len(body) > MAX_BODY:
-        msg = "The request body may have 64 kB at most."
-        raise Malformed(msg, 413)
+        raise Malformed(_TOO_LARGE, 413)
+    if declared and len(body) < size:
+        msg = "The request body ended early."
+        raise Malformed(msg)
+    return body
+
+
+_TOO_LARGE = "The request body may have 64 kB at most."
+
+
+def _read(stream: Any, size: int) -> bytes:
+    body: bytes = stream.read(size) if size else b""
+    while 0 < len(body) < size:
+        more = stream.read(size - len(body))
+        if not more:
+            break
+        body += more
     return body

@@ -7,20 +7,60 @@ absent one (RFC 6749 §3.2, Appendix B). A door is a function from ``Ask`` to
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 from urllib.parse import unquote_to_bytes
+
+from authserver.oauth.throttle import Strike
 
 MAX_BODY = 64 * 1024
 _UNPRINTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 _MAX_PARAMETERS = 50
+_FORM = "application/x-www-form-urlencoded"
 
 NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+
+dump: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Headers(Mapping[str, str]):
+    """The headers of a WSGI request, read where the server put them: nothing is copied. Names in lower case."""
+
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        value: str = self._environ[_wsgi_name(name)]
+        return value
+
+    def get(self, name: str, default: Any = "") -> Any:
+        """One header; the empty string when it is absent."""
+        return self._environ.get(_wsgi_name(name), default)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@cache
+def _wsgi_name(name: str) -> str:
+    upper = name.upper().replace("-", "_")
+    return upper if upper in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{upper}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One HTTP request as plain values; header names in lower case."""
+    """One HTTP request as plain values; header names in lower case.
+
+    ``path`` is the door's own, whatever alias was asked for; ``peer`` is the
+    caller's address, also behind trusted proxies.
+    """
 
     method: str
     path: str
@@ -32,13 +72,19 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP answer; ``note`` is for log and metrics, never for the caller."""
+    """One HTTP answer.
+
+    ``note`` is for log and metrics, never for the caller: ``outcome``, the true
+    ``reason`` (both of closed sets), ``client`` and ``detail``. ``strike`` is
+    what the throttle counts.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = NO_STORE
     note: Mapping[str, str] = field(default_factory=dict)
+    strike: Strike | None = None
 
 
 Door = Callable[[Ask], Reply]
@@ -52,50 +98,86 @@ class Malformed(ValueError):
         self.status = status
 
 
-def json_reply(value: object, status: int = 200, headers: tuple[tuple[str, str], ...] = NO_STORE) -> Reply:
-    """Make a JSON answer that nobody may keep."""
-    return Reply(status, json.dumps(value, separators=(",", ":")).encode(), headers=headers)
-
-
 def refusal(
-    code: str, text: str, status: int = 400, headers: tuple[tuple[str, str], ...] = (), reason: str = ""
+    code: str,
+    text: str,
+    status: int = 400,
+    headers: tuple[tuple[str, str], ...] = (),
+    note: Mapping[str, str] | None = None,
 ) -> Reply:
     """Make an error answer (RFC 6749 §5.2); the text is cut down to the characters allowed there."""
-    described = _UNPRINTABLE.sub("?", text)
-    body = json.dumps({"error": code, "error_description": described}, separators=(",", ":")).encode()
-    return Reply(status, body, headers=(*NO_STORE, *headers), note={"outcome": code, "reason": reason or code})
+    body = dump({"error": code, "error_description": _UNPRINTABLE.sub("?", text)}).encode()
+    return Reply(status, body, headers=(*NO_STORE, *headers), note={"outcome": code, "reason": code, **(note or {})})
 
 
-def read_form(ask: Ask, *, repeatable: frozenset[str] = frozenset()) -> dict[str, str]:
+def read_form(ask: Ask, repeatable: frozenset[str] = frozenset()) -> dict[str, str]:
     """Read the form of a request.
+
+    A ``repeatable`` parameter that was repeated arrives as one value with spaces
+    between: no single value of such a parameter can hold one.
 
     Raises:
         Malformed: not urlencoded, not UTF-8, too large, a NUL, or a parameter twice.
     """
-    kind, _, parameters = ask.headers.get("content-type", "").partition(";")
-    charset = parameters.strip().lower().replace('"', "")
-    if kind.strip().lower() != "application/x-www-form-urlencoded" or charset not in {"", "charset=utf-8"}:
+    kind = ask.headers.get("content-type", "")
+    if kind != _FORM and not _is_form(kind):
         msg = "Send the parameters as application/x-www-form-urlencoded in UTF-8 in the request body."
         raise Malformed(msg)
-    pairs = [piece.partition(b"=") for piece in ask.body.split(b"&") if piece]
-    if len(pairs) > _MAX_PARAMETERS:
-        msg = "Too many parameters."
+    if ask.body.count(b"&") > _MAX_PARAMETERS:
+        msg = f"Send {_MAX_PARAMETERS} parameters at most."
         raise Malformed(msg)
     form: dict[str, str] = {}
-    for raw_name, _, raw_value in pairs:
+    for piece in ask.body.split(b"&"):
+        if not piece:
+            continue
+        raw_name, _, raw_value = piece.partition(b"=")
         name, value = form_decode(raw_name), form_decode(raw_value)
-        if name in form:
+        if name not in form:
+            form[name] = value
+        elif name in repeatable:
+            form[name] += f" {value}"
+        else:
             msg = "Send each parameter once."
             raise Malformed(msg)
-        form[name] = value
-    in_query = {form_decode(piece.partition("=")[0].encode("latin-1")) for piece in ask.query.split("&") if piece}
-    if in_query & (form.keys() | _BODY_ONLY):
-        msg = "Send the parameters in the request body, not in the URL."
-        raise Malformed(msg)
+    if ask.query:
+        _check_query(ask.query, form)
     return {name: value for name, value in form.items() if value}
 
 
-_BODY_ONLY = frozenset({"grant_type", "client_id", "client_secret", "scope", "resource", "token", "token_type_hint"})
+_BODY_ONLY = frozenset(
+    {
+        "grant_type",
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+        "scope",
+        "resource",
+        "token",
+        "token_type_hint",
+        "access_token",
+        "http_method",
+        "http_route",
+    }
+)
+
+
+def _check_query(query: str, form: Mapping[str, str]) -> None:
+    """Nothing of ours in the URL, and nothing twice: it would end up in logs, and parsers would disagree about it."""
+    pieces = [piece.partition("=")[0] for piece in query.split("&")]
+    names = [form_decode(name.encode("utf-8", "surrogatepass")) for name in pieces if name]
+    if _BODY_ONLY.union(form).intersection(names):
+        msg = "Send the parameters in the request body, not in the URL."
+        raise Malformed(msg)
+    if len(set(names)) != len(names):
+        msg = "Send each parameter once."
+        raise Malformed(msg)
+
+
+def _is_form(kind: str) -> bool:
+    media, _, parameters = kind.partition(";")
+    charset = parameters.strip().lower().replace('"', "")
+    return media.strip().lower() == _FORM and charset in {"", "charset=utf-8"}
 
 
 def form_decode(raw: bytes) -> str:
@@ -107,7 +189,7 @@ def form_decode(raw: bytes) -> str:
     try:
         text = (unquote_to_bytes(raw.replace(b"+", b" ")) if b"%" in raw or b"+" in raw else raw).decode("utf-8")
     except UnicodeDecodeError as error:
-        msg = "The request body is not UTF-8."
+        msg = "The request is not UTF-8."
         raise Malformed(msg) from error
     if "\0" in text:
         msg = "A parameter holds a NUL character."

@@ -117,6 +117,7 @@ def introspection_statement(dialect: str) -> Select[Any]:
             secrets.c.ends_at,
             sessions.c.last_used_at,
             sessions.c.end_reason,
+            func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
         )
         .select_from(
             settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
@@ -178,7 +179,7 @@ class SqlHotReads:
             return IntrospectionFacts(self._clock.now(None), None, None, None)
         who = None
         if row[1] is not None:
-            who = Caller(row[1], caller, row[2], bytes(row[3]), disabled=row[4] is not None)
+            who = Caller(row[1], caller, row[2], bytes(row[3]), disabled=row[4] is not None, alg=row[19])
         standing = None
         if row[10] is not None and row[15] is not None and row[8] is not None:
             standing = Standing(

@@ -1,0 +1,127 @@
+"""Slows those who guess, and nobody else.
+
+Credentials are judged first; only what was refused for them comes here. So an
+attacker who knows a client id can make the rightful client wait for nothing:
+its own requests never fail, hence are never counted and never answered 429.
+
+Three rules, each a bucket that leaks evenly (GCRA): failed authentication per
+claimed client id and per network address, and texts that are no token for the
+resource server that asks (RFC 7662 §4, token scanning). Memory is bounded; a
+bucket belongs to one process.
+"""
+
+import hashlib
+import ipaddress
+import math
+import os
+import threading
+import time
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+PER_CLIENT = 60
+PER_PEER = 1200
+PER_RESOURCE_SERVER = 1000
+"""Failures in a minute that are answered as what they are."""
+
+_WINDOW = 60.0
+_REMEMBERED = 20_000
+_MAX_ID = 256
+_IPV6_SITE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """A refusal that counts: a failed ``client`` authentication, or a bad ``token`` from a resource server.
+
+    ``subject`` is the claimed client id, empty when none was legible.
+    """
+
+    kind: Literal["client", "token"]
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """The limit was passed: by which rule, and how many seconds to wait."""
+
+    rule: Literal["client_failures", "peer_failures", "bad_tokens"]
+    wait: int
+
+
+class Throttle:
+    """Counts strikes; safe to share between threads and doors."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        per_client: int = PER_CLIENT,
+        per_peer: int = PER_PEER,
+        per_resource_server: int = PER_RESOURCE_SERVER,
+        remembered: int = _REMEMBERED,
+    ) -> None:
+        self._clock = clock
+        self._clients = _Buckets(per_client, remembered)
+        self._peers = _Buckets(per_peer, remembered)
+        self._callers = _Buckets(per_resource_server, remembered)
+        self._lock = threading.Lock()
+
+    def judge(self, strike: Strike, peer: str) -> Limited | None:
+        """Count a strike; tell whether it is one too many.
+
+        A peer past its limit makes no new buckets: it cannot push others out of memory.
+        """
+        with self._lock:
+            now = self._clock()
+            if strike.kind == "token":
+                wait = self._callers.take(subject_key(strike.subject), now)
+                return Limited("bad_tokens", math.ceil(wait)) if wait else None
+            wait = self._peers.take(_peer_key(peer), now)
+            if wait:
+                return Limited("peer_failures", math.ceil(wait))
+            wait = self._clients.take(subject_key(strike.subject), now) if strike.subject else 0.0
+            return Limited("client_failures", math.ceil(wait)) if wait else None
+
+
+class _Buckets:
+    """For each key the instant its bucket will be empty; the least recently struck is forgotten first."""
+
+    def __init__(self, per_minute: int, remembered: int) -> None:
+        self._step = _WINDOW / per_minute
+        self._remembered = remembered
+        self._empty_at: OrderedDict[bytes, float] = OrderedDict()
+
+    def take(self, key: bytes, now: float) -> float:
+        """Add one; the seconds to wait when the bucket is full, else 0."""
+        empty_at = max(self._empty_at.get(key, now), now)
+        over = empty_at + self._step - now - _WINDOW
+        full = over > 1e-6  # noqa: PLR2004 - floats of a bucket that is exactly full
+        self._empty_at[key] = empty_at if full else empty_at + self._step
+        self._empty_at.move_to_end(key)
+        if len(self._empty_at) > self._remembered:
+            self._empty_at.popitem(last=False)
+        return over if full else 0.0
+
+
+_SALT = os.urandom(16)
+
+
+def subject_key(claimed: str) -> bytes:
+    """One key for all spellings of an id that a lenient look-up might take for the same."""
+    folded = unicodedata.normalize("NFKC", claimed[:_MAX_ID]).casefold()
+    plain = "".join(char for char in folded if char.isprintable() and not char.isspace())
+    return hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=16, key=_SALT).digest()
+
+
+def _peer_key(peer: str) -> bytes:
+    """An IPv4 address, or the site an IPv6 address belongs to: its owner has 2^64 of them."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer[:_MAX_ID].encode("utf-8", "surrogatepass")
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return mapped.packed if mapped.version == 4 else mapped.packed[: _IPV6_SITE // 8]  # noqa: PLR2004 - IPv4
