@@ -4,18 +4,25 @@ pydantic checks the values; reading the environment is ours because every name
 may also be given as ``NAME_FILE`` and unknown names must not pass in silence.
 """
 
+import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from keys.master import MasterKey, WrongMasterKey
 
 PREFIX = "AUTHSERVER_"
 _MAX_PORT = 65535
 _SCHEMES = ("sqlite:///", "postgresql+psycopg://")
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+")
+_MAKE_KEY = "make one with `openssl rand -base64 32`"
 
 
 class BadSettings(ValueError):
@@ -29,7 +36,10 @@ class Settings(BaseModel):
 
     database_url: Annotated[
         str,
-        Field(description="`sqlite:///path` or `postgresql+psycopg://user@host/name`; empty: `instance/authserver.db`"),
+        Field(
+            description="`sqlite:////path` or `postgresql+psycopg://user@host/name`; empty: `instance/authserver.db`",
+            repr=False,
+        ),
     ] = ""
     issuer: Annotated[
         str,
@@ -40,7 +50,10 @@ class Settings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=64, description="threads per process")] = 4
     master_key: Annotated[
         SecretStr,
-        Field(description="32 bytes in base64 that seal everything secret; empty: made in `instance/master.key`"),
+        Field(
+            description="32 bytes in base64 that seal everything secret; "
+            "empty: made in `instance/master.key`, on SQLite only"
+        ),
     ] = SecretStr("")
     migrate: Annotated[bool, Field(description="bring the schema up to date at start; off: refuse an older one")] = True
     demo: Annotated[bool, Field(description="make demo data on an empty embedded database on loopback")] = True
@@ -72,8 +85,8 @@ class Settings(BaseModel):
 
     @property
     def embedded(self) -> bool:
-        """Whether the database is the embedded one."""
-        return not self.database_url
+        """Whether the database is a SQLite file of this machine."""
+        return not self.database_url or self.database_url.startswith("sqlite:")
 
     @field_validator("database_url")
     @classmethod
@@ -81,13 +94,19 @@ class Settings(BaseModel):
         if value and not value.startswith(_SCHEMES):
             msg = f"must begin with {' or '.join(_SCHEMES)}"
             raise ValueError(msg)
+        if value.startswith("sqlite:") and value.removeprefix("sqlite:///") in {"", ":memory:"}:
+            msg = "must name a file, such as sqlite:////var/lib/authserver/authserver.db"
+            raise ValueError(msg)
+        if value.startswith("postgresql") and not _legible(value):
+            msg = "cannot be read; percent-encode what is special in user and password, and give the port as a number"
+            raise ValueError(msg)
         return value
 
     @field_validator("bind")
     @classmethod
     def _bind(cls, value: str) -> str:
         host, _, port = value.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
+        if not _HOST.fullmatch(host) or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) <= _MAX_PORT:
             msg = "must be host:port, such as 127.0.0.1:8000 or [::1]:8000"
             raise ValueError(msg)
         return value
@@ -97,10 +116,11 @@ class Settings(BaseModel):
     def _issuer(cls, value: str) -> str:
         if not value:
             return value
+        msg = "must be an https URL without user, query, fragment or trailing slash (RFC 8414 section 2)"
+        if not _legible(value) or not re.fullmatch(r"https?://[!-~]*[!-.0-~]", value) or set(value) & set("?#@"):
+            raise ValueError(msg)
         parts = urlsplit(value)
-        plain = not (parts.query or parts.fragment or parts.username or value.endswith(("/", "?", "#")))
-        if parts.scheme not in {"https", "http"} or not parts.hostname or not plain or not value.isascii():
-            msg = "must be an https URL without query, fragment or trailing slash (RFC 8414 section 2)"
+        if not parts.hostname:
             raise ValueError(msg)
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             msg = "must begin with https://; plain http is for loopback only"
@@ -118,10 +138,24 @@ class Settings(BaseModel):
                 raise ValueError(msg) from None
         return value
 
+    @field_validator("master_key")
+    @classmethod
+    def _master_key(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            try:
+                MasterKey(value.get_secret_value())
+            except WrongMasterKey:
+                msg = f"must be 32 bytes in base64; {_MAKE_KEY}"
+                raise ValueError(msg) from None
+        return value
+
     @model_validator(mode="after")
-    def _issuer_beyond_loopback(self) -> "Settings":
+    def _together(self) -> "Settings":
         if not self.issuer and not self.on_loopback:
             msg = f"{PREFIX}ISSUER is needed when {PREFIX}BIND is not on loopback; give the https URL clients use"
+            raise ValueError(msg)
+        if not self.embedded and not self.master_key.get_secret_value():
+            msg = f"{PREFIX}MASTER_KEY is needed with PostgreSQL, the same on every node; {_MAKE_KEY}"
             raise ValueError(msg)
         return self
 
@@ -129,6 +163,9 @@ class Settings(BaseModel):
 def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     """Parse a checked, comma-separated list of networks."""
     return tuple(ipaddress.ip_network(piece.strip(), strict=False) for piece in text.split(",") if piece.strip())
+
+
+_NAMES = {PREFIX + field.upper(): field for field in Settings.model_fields}
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -141,14 +178,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     for name, value in environ.items():
         if not name.startswith(PREFIX):
             continue
-        key, text = name.removeprefix(PREFIX).lower(), value
-        if key not in Settings.model_fields and key.endswith("_file"):
-            key = key.removesuffix("_file")
-            text = _read(name, value)
-        if key not in Settings.model_fields:
-            known = ", ".join(PREFIX + field.upper() for field in Settings.model_fields)
-            msg = f"unknown setting {name}; known are {known}"
-            raise BadSettings(msg)
+        key, text = _NAMES.get(name, ""), value
+        if not key and name.endswith("_FILE"):
+            key = _NAMES.get(name.removesuffix("_FILE"), "")
+            text = _read(name, value) if key else ""
+        if not key:
+            raise BadSettings(_unknown(name))
         if key in values:
             msg = f"{PREFIX}{key.upper()} is given twice, as itself and as {PREFIX}{key.upper()}_FILE; keep one"
             raise BadSettings(msg)
@@ -156,7 +191,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise BadSettings("; ".join(_fault(each["loc"], each["msg"]) for each in error.errors())) from None
+        raise BadSettings("; ".join(_fault(each) for each in error.errors())) from None
 
 
 def _read(name: str, path: str) -> str:
@@ -167,9 +202,31 @@ def _read(name: str, path: str) -> str:
         raise BadSettings(msg) from error
 
 
-def _fault(where: tuple[int | str, ...], text: str) -> str:
-    name = PREFIX + "_".join(map(str, where)).upper() + ": " if where else ""
-    return name + text.removeprefix("Value error, ")
+def _unknown(name: str) -> str:
+    known = [*_NAMES, *(f"{each}_FILE" for each in _NAMES)]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"unknown setting {name}; {hint}known are {', '.join(_NAMES)}, each also with _FILE"
+
+
+def _fault(error: ErrorDetails) -> str:
+    """One sentence; pydantic's own texts never hold the value, only what was expected."""
+    where, text = "_".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    if error["type"].startswith("bool_"):
+        text = "must be 1 or 0"
+    elif where in {"workers", "threads"}:
+        text = "must be a whole number from 1 to 64"
+    return f"{PREFIX}{where.upper()}: {text}" if where else text
+
+
+def _legible(url: str) -> bool:
+    """Whether a URL has the parts of a URL; what is wrong with it is not told, for it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return port != 0 and "@" not in parts.path
 
 
 def _is_loopback(host: str) -> bool:
