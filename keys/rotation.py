@@ -101,7 +101,7 @@ def may_sign_from(key: KeyInfo, policy: Policy) -> Instant:
 
 def published_until(key: KeyInfo) -> Instant:
     """The instant a retired key may leave the JWKS at: its last token has ended, plus skew."""
-    return (key.retired_at or key.created_at) + key.token_life + SKEW
+    return _since(key.retired_at, key) + key.token_life + SKEW
 
 
 def forecast(ring: Sequence[KeyInfo], now: Instant, policy: Policy, until: Instant) -> tuple[tuple[Instant, Step], ...]:
@@ -153,7 +153,7 @@ def _turn(ring: Sequence[KeyInfo], alg: str, now: Instant, policy: Policy, seen:
         return [Promote(staged.kid)] if staged else [Generate(alg)]
     if policy.period is None:
         return []
-    turn = (active.activated_at or active.created_at) + policy.period
+    turn = _since(active.activated_at, active) + policy.period
     if staged is None:
         return [Generate(alg)] if now >= turn - policy.announcement else []
     ripe = may_sign_from(staged, policy)
@@ -170,9 +170,13 @@ def _moments(ring: Sequence[KeyInfo], policy: Policy) -> list[Instant]:
         if key.state is State.STAGED:
             moments.append(may_sign_from(key, policy))
         if key.state is State.ACTIVE and policy.period is not None:
-            turn = (key.activated_at or key.created_at) + policy.period
+            turn = _since(key.activated_at, key) + policy.period
             moments += [turn - policy.announcement, turn]
     return moments
+
+
+def _since(moment: Instant | None, key: KeyInfo) -> Instant:
+    return key.created_at if moment is None else moment
 
 
 def _oldest_first(ring: Sequence[KeyInfo], state: State) -> list[KeyInfo]:

@@ -15,6 +15,7 @@ What was there at the first look counts as published for ever: nobody can tell.
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import queue
@@ -272,6 +273,10 @@ def _feed(tokens: Iterable[str], fed: queue.SimpleQueue[str]) -> None:
             fed.put(text)
 
 
+def _open(path: str) -> contextlib.AbstractContextManager[TextIO]:
+    return Path(path).open(encoding="utf-8")
+
+
 def _short(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode("utf-8", "replace")[-9:]).decode()
 
@@ -320,20 +325,21 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> in
         out.write(text + "\n")
         out.flush()
 
-    if options.tokens == "-":
-        source: TextIO = sys.stdin
-    else:
-        source = Path(options.tokens or os.devnull).open(encoding="utf-8")
+    source = contextlib.nullcontext(sys.stdin) if options.tokens == "-" else _open(options.tokens or os.devnull)
     try:
-        judged = watch(
-            options.urls,
-            source,
-            window=options.window,
-            interval=options.interval,
-            grace=options.grace,
-            seconds=options.seconds,
-            report=report,
-        )
+        with source as tokens:
+            judged = watch(
+                options.urls,
+                tokens,
+                window=options.window,
+                interval=options.interval,
+                grace=options.grace,
+                seconds=options.seconds,
+                report=report,
+            )
+    except OSError as error:
+        sys.stderr.write(f"cannot read {options.tokens}: {error.strerror}\n")
+        return 2
     except KeyboardInterrupt:
         return 130
     summary = {"looks": judged.looks, "tokens": judged.tokens, "findings": len(judged.findings)}
