@@ -48,7 +48,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What ``verify`` found: how many records hold, and the first that does not."""
+    """What ``verify`` found: how many records hold, and the first that does not (0: the empty chain's head)."""
 
     records: int
     first_bad: int | None = None
@@ -57,7 +57,7 @@ class Verdict:
 
 def canonical(detail: Mapping[str, object]) -> str:
     """One spelling for one value: sorted keys, no blanks, ASCII only, a single line."""
-    return json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def seal(key: bytes, *, seq: int, at: Instant, actor: str, event: str, target: str, detail: str, previous: str) -> str:
@@ -73,14 +73,31 @@ def seal_head(key: bytes, seq: int, last_hash: str) -> str:
 
 
 def verify(key: bytes, records: Iterable[Record], head_seq: int, head_hash: str, head_seal: str) -> Verdict:
-    """Walk the chain from the first record and name the first bad one."""
-    previous, expected = GENESIS, 0
+    """Walk the chain from the first record and name the first bad one.
+
+    A fault of the head itself names the last record: nobody can tell whether it is the last.
+    """
+    previous, walked = GENESIS, 0
     for record in records:
-        expected += 1
-        if record.seq != expected:
-            return Verdict(expected - 1, expected, f"record {expected} is missing")
-        if record.previous_hash != previous:
-            return Verdict(expected - 1, record.seq, "does not follow the record before it")
+        fault = _record_fault(key, record, walked + 1, previous)
+        if fault:
+            return Verdict(walked, walked + 1, fault)
+        previous, walked = record.hash, walked + 1
+    if head_seq > walked:
+        return Verdict(walked, walked + 1, f"record {walked + 1} is missing")
+    if head_seq < walked:
+        return Verdict(head_seq, head_seq + 1, "is newer than the sealed head of the chain")
+    fault = _head_fault(key, head_seq, head_hash, head_seal, previous)
+    return Verdict(walked, walked, fault) if fault else Verdict(walked)
+
+
+def _record_fault(key: bytes, record: Record, seq: int, previous: str) -> str:
+    """What is wrong with a record in the place of number ``seq``; empty when nothing is."""
+    if record.seq != seq:
+        return f"record {seq} is missing"
+    if record.previous_hash != previous:
+        return "does not follow the record before it"
+    try:
         sealed = seal(
             key,
             seq=record.seq,
@@ -91,15 +108,13 @@ def verify(key: bytes, records: Iterable[Record], head_seq: int, head_hash: str,
             detail=record.detail,
             previous=previous,
         )
-        if not hmac.compare_digest(sealed, record.hash):
-            return Verdict(expected - 1, record.seq, "was altered")
-        previous = record.hash
-    if head_seq > expected:
-        return Verdict(expected, expected + 1, f"record {expected + 1} is missing")
-    if head_seq < expected:
-        return Verdict(head_seq, head_seq + 1, "is newer than the sealed head of the chain")
-    if not hmac.compare_digest(previous, head_hash):
-        return Verdict(expected, expected or None, "the head names another last record")
-    if not hmac.compare_digest(seal_head(key, head_seq, head_hash), head_seal):
-        return Verdict(expected, expected or None, "the seal of the head was altered")
-    return Verdict(expected)
+    except TypeError:  # SQLite keeps bytes in a column for text, if somebody puts them there
+        return "was altered"
+    return "" if sealed == record.hash else "was altered"
+
+
+def _head_fault(key: bytes, seq: int, last_hash: str, head_seal: str, previous: str) -> str:
+    """What is wrong with the head of a chain that ends with the hash ``previous``; empty when nothing is."""
+    if last_hash != previous:
+        return "the head names another last record"
+    return "" if seal_head(key, seq, last_hash) == head_seal else "the seal of the head was altered"

@@ -27,6 +27,9 @@ MOVES: Mapping[State, frozenset[State]] = {
 PUBLISHED = frozenset({State.STAGED, State.ACTIVE, State.RETIRED})
 """In the JWKS."""
 
+PUBLIC_MEMBERS = frozenset({"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use"})
+"""All that a JWK shows; whatever else the storage may hold stays inside (INV-17)."""
+
 USABLE = frozenset({State.ACTIVE, State.RETIRED})
 """A token signed by such a key may be active."""
 
@@ -64,6 +67,12 @@ def check_move(key: KeyInfo, to: State) -> None:
 
 
 def jwks(keys: Iterable[KeyInfo]) -> bytes:
-    """The JSON Web Key Set (RFC 7517 §5) of all published keys, oldest first."""
+    """The JSON Web Key Set (RFC 7517 §5) of all published keys, oldest first; public members only."""
     published = sorted((key for key in keys if key.state in PUBLISHED), key=lambda key: (key.created_at, key.kid))
-    return json.dumps({"keys": [json.loads(key.public_jwk) for key in published]}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"keys": [_public(json.loads(key.public_jwk)) for key in published]}, separators=(",", ":")
+    ).encode()
+
+
+def _public(jwk: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}

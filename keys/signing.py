@@ -1,16 +1,20 @@
 """Sign and read the text of a token. The only file that knows PyJWT.
 
 Reading is strict where it must be: compact form and canonical base64url only, the
-algorithm is the key's and never the header's, ``typ`` must be the one asked for.
+algorithm is the key's and never the header's, ``typ`` must be the one asked for,
+no header member but ours, JSON as every parser reads it. So a token has exactly
+one spelling, and every other one is no token of ours.
+
 A text that was verified once is remembered by its exact bytes: the signature
 never changes, and everything that can change is asked of the database.
 """
 
 import base64
-import binascii
 import hashlib
 import json
+import math
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from threading import Lock
@@ -18,12 +22,18 @@ from typing import Any, Final
 
 import jwt
 
-from keys.material import Signer
+from keys.material import ALGORITHMS, P256_HALF_ORDER, Signer
 
 MAX_TOKEN_CHARS: Final = 8 * 1024
 _REMEMBERED: Final = 20_000
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_ALGORITHMS: Final = {"ES256", "RS256", "PS256", "EdDSA"}
+_HEADER: Final = {"typ", "alg", "kid"}
+_PRIVATE_MEMBERS: Final = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
+_LARGEST_INTEGER: Final = 2**53 - 1
+"""RFC 7493 §2.2: beyond it, two JSON parsers may read two numbers."""
+
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, RecursionError, jwt.PyJWTError)
+"""Whatever a hostile text makes the parsers raise."""
 
 Claims = Mapping[str, Any]
 
@@ -50,14 +60,23 @@ class TokenSigner:
 class TokenReader:
     """Reads texts that one of ``keys`` signed; safe to share between threads."""
 
+    __slots__ = ("_keys", "_known", "_lock")
+
     def __init__(self, public_jwks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take public JWKs by ``kid``; each is bound to its ``alg``."""
+        """Take public JWKs by ``kid``; each is bound to its ``alg``.
+
+        A key for another algorithm or another use is passed over: a newer version
+        of this server may have made it.
+
+        Raises:
+            ValueError: a JWK is broken, weak, not for its ``alg``, or holds a private member.
+        """
         self._keys = {
-            kid: (jwk["alg"], jwt.PyJWK(dict(jwk)).key)
+            kid: _Verifier(kid, jwk)
             for kid, jwk in public_jwks.items()
-            if jwk.get("alg") in _ALGORITHMS
+            if jwk.get("alg") in ALGORITHMS and jwk.get("use") == "sig"
         }
-        self._known: OrderedDict[bytes, tuple[str, Claims]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], tuple[str, Claims]] = OrderedDict()
         self._lock = Lock()
 
     def __contains__(self, kid: str) -> bool:
@@ -68,21 +87,23 @@ class TokenReader:
         """Verify ``text``; its ``kid`` and claims, or None when it is not ours.
 
         Checks the signature, header and JSON only. Issuer, audience and every
-        date are the caller's to judge, each time anew.
+        date are the caller's to judge, each time anew. Never raises.
         """
-        if len(text) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(text):
+        if len(text) > MAX_TOKEN_CHARS or not text.isascii():
             return None
-        digest = hashlib.sha256(f"{typ} {text}".encode()).digest()
-        known = self._known.get(digest)
+        name = (typ, hashlib.sha256(text.encode("ascii")).digest())
+        known = self._known.get(name)
         if known is not None:
             return known
+        if not _COMPACT.fullmatch(text):
+            return None
         try:
             fresh = self._verify(text, typ)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, jwt.PyJWTError, binascii.Error):
+        except _UNREADABLE:
             return None
         if fresh is not None:
             with self._lock:
-                self._known[digest] = fresh
+                self._known[name] = fresh
                 if len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
         return fresh
@@ -92,26 +113,52 @@ class TokenReader:
         if len(text) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(text):
             return None
         try:
-            kid = _load(_decode(text.split(".", 1)[0])).get("kid")
-        except (ValueError, binascii.Error, RecursionError, AttributeError):
+            kid = _load(_decode(text.partition(".")[0])).get("kid")
+        except _UNREADABLE:
             return None
         return kid if isinstance(kid, str) else None
 
     def _verify(self, text: str, typ: str) -> tuple[str, Claims] | None:
-        parts = text.split(".")
-        decoded = [_decode(part) for part in parts]
-        header = _load(decoded[0])
-        if header.keys() - {"typ", "alg", "kid"} or header["typ"] != typ:
+        signed, _, last = text.rpartition(".")
+        head, _, body = signed.partition(".")
+        header, signature = _load(_decode(head)), _decode(last)
+        if header.keys() != _HEADER or header["typ"] != typ:
             return None
         kid = header["kid"]
-        if not isinstance(kid, str) or kid not in self._keys:
+        key = self._keys.get(kid) if isinstance(kid, str) else None
+        if key is None or header["alg"] != key.alg or not key.verifies(signed.encode("ascii"), signature):
             return None
-        alg, key = self._keys[kid]
-        if header["alg"] != alg:
-            return None
-        jwt.PyJWS(algorithms=[alg]).decode_complete(text, key=key, algorithms=[alg])
-        claims = _load(decoded[1])
-        return kid, claims
+        return sys.intern(kid), _load(_decode(body))
+
+
+class _Verifier:
+    """A public key, bound to its algorithm for life."""
+
+    __slots__ = ("_jwk", "alg")
+
+    def __init__(self, kid: str, jwk: Mapping[str, Any]) -> None:
+        self.alg: str = jwk["alg"]
+        if jwk.keys() & _PRIVATE_MEMBERS:
+            msg = f"the public JWK of key {kid} holds a private member"
+            raise ValueError(msg)
+        try:
+            self._jwk = jwt.PyJWK(dict(jwk), self.alg)
+        except jwt.PyJWTError as error:
+            msg = f"the public JWK of key {kid} is not a key for {self.alg}"
+            raise ValueError(msg) from error
+        if weak := self._jwk.Algorithm.check_key_length(self._jwk.key):
+            msg = f"key {kid} is too weak: {weak}"
+            raise ValueError(msg)
+
+    def verifies(self, signed: bytes, signature: bytes) -> bool:
+        """Whether the key made ``signature``, in the one spelling we make.
+
+        Whoever holds an ES256 token can make its twin (r, n - s), which verifies
+        as well; only the lower s is ours.
+        """
+        if self.alg == "ES256" and int.from_bytes(signature[len(signature) // 2 :], "big") > P256_HALF_ORDER:
+            return False
+        return self._jwk.Algorithm.verify(signed, self._jwk.key, signature)
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:
@@ -131,7 +178,13 @@ def _decode(part: str) -> bytes:
 
 
 def _load(data: bytes) -> dict[str, Any]:
-    value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    value = json.loads(
+        data.decode("utf-8"),
+        object_pairs_hook=_unique,
+        parse_constant=_no_constant,
+        parse_float=_finite,
+        parse_int=_small,
+    )
     if not isinstance(value, dict):
         msg = "not a JSON object"
         raise TypeError(msg)
@@ -139,7 +192,8 @@ def _load(data: bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
+    # Interned, because thousands of remembered tokens have the same member names.
+    members = {sys.intern(name): value for name, value in pairs}
     if len(members) != len(pairs):
         msg = "a member stands twice"
         raise ValueError(msg)
@@ -149,3 +203,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_constant(name: str) -> Any:
     msg = f"{name} is not JSON"
     raise ValueError(msg)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        msg = "a number is too large"
+        raise ValueError(msg)
+    return number
+
+
+def _small(text: str) -> int:
+    number = int(text)
+    if abs(number) > _LARGEST_INTEGER:
+        msg = "a number is too large"
+        raise ValueError(msg)
+    return number

@@ -68,18 +68,14 @@ def session_of(kid: str, claims: Mapping[str, Any], issuer: str) -> SessionStart
             issued_at=_number(claims["iat"]),
             expires_at=_number(claims["exp"]),
         )
+        made = claims_of(start, issuer=issuer, owner_id=_text(claims["sub"]))
     except (KeyError, TypeError):
         return None
-    return start if claims == claims_of(start, issuer=issuer, owner_id=_subject(claims)) else None
-
-
-def _subject(claims: Mapping[str, Any]) -> str:
-    subject = claims.get("sub")
-    return subject if isinstance(subject, str) else ""
+    return start if claims == made else None
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value:
         raise TypeError
     return value
 

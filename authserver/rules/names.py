@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 CLIENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})+")
+"""RFC 3986 §4.3, the characters; no fragment."""
+
 MAX_DISPLAY_NAME = 100
 MAX_AUDIENCE = 255
 KINDS = ("operational", "builder")
@@ -41,13 +44,19 @@ def display_name_fault(name: str) -> str | None:
 
 def audience_fault(uri: str) -> str | None:
     """Say what is wrong with an audience, or None (RFC 8707 §2: absolute URI, no fragment)."""
+    if len(uri) <= MAX_AUDIENCE and ABSOLUTE_URI.fullmatch(uri) and _has_a_host(uri):
+        return None
     text = "an audience is an absolute URI such as https://api.example.com, without a fragment"
-    if len(uri) > MAX_AUDIENCE or not uri.isascii() or any(char <= " " for char in uri) or "#" in uri:
-        return text
+    return f"{text}, of {MAX_AUDIENCE} characters at most"
+
+
+def _has_a_host(uri: str) -> bool:
+    """Whether an http URI names a host, and any other that begins an authority (RFC 9110 §4.2.1, RFC 3986 §3.2)."""
+    scheme, _, rest = uri.partition(":")
+    if not rest.startswith("//"):
+        return scheme.lower() not in {"http", "https"}
     try:
         parts = urlsplit(uri)
-    except ValueError:
-        return text
-    if not parts.scheme or not (parts.netloc or parts.path):
-        return text
-    return None
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        return False

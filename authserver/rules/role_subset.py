@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 
-SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
-"""RFC 6749 §3.3."""
+_NAME = r"[\x21\x23-\x5b\x5d-\x7e]+"
+SCOPE = re.compile(f"{_NAME}(?: {_NAME})*")
+"""RFC 6749 §3.3: ``scope-token *( SP scope-token )``."""
 
 
 class BadScope(ValueError):
@@ -20,17 +21,17 @@ class Grant:
 
 
 def parse_scope(scope: str) -> frozenset[str]:
-    """Split a ``scope`` parameter; duplicates collapse, order does not matter.
+    """Split a ``scope`` parameter; duplicates collapse, order does not matter, an empty one is an omitted one.
 
     Raises:
-        BadScope: a character outside RFC 6749 §3.3.
+        BadScope: a blank too many, or a character outside RFC 6749 §3.3.
     """
-    names = scope.split(" ")
-    asked = frozenset(name for name in names if name)
-    if not all(SCOPE_TOKEN.fullmatch(name) for name in asked):
-        msg = "scope holds a character that RFC 6749 section 3.3 does not allow"
+    if not scope:
+        return frozenset()
+    if not SCOPE.fullmatch(scope):
+        msg = "Send scope as role names with one space between them (RFC 6749 section 3.3), or omit it to get all."
         raise BadScope(msg)
-    return asked
+    return frozenset(scope.split(" "))
 
 
 def granted(asked: frozenset[str], chosen: frozenset[str], held: frozenset[str]) -> Grant:
