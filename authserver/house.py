@@ -149,9 +149,7 @@ class House:
         if any(key.state == "active" for key in store.keys.ring()):
             return
         key = make(store.accounts.general().token_alg, self.master())
-        now = self.clock_of(store)
-        store.keys.add(key, "system", now)
-        store.keys.activate(key.kid, "system", now)
+        store.keys.ensure_active(key, "system", self.clock_of(store))
 
     def clock_of(self, store: Store) -> Instant:
         """The time for a change in ``store``."""

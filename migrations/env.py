@@ -1,33 +1,69 @@
-"""Run migrations: one process at a time, each step in one transaction, with time limits."""
+"""Run migrations: one process at a time, in transactions, with time limits.
+
+PostgreSQL: a session advisory lock, taken before anything is read and held until
+the connection, which nobody else uses, is closed; each step is a transaction.
+SQLite: one BEGIN IMMEDIATE around everything, and patience. Whoever comes later waits and finds nothing to do.
+"""
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from flask import current_app
+from sqlalchemy import Connection
 
 from authserver.store.tables import metadata
 
 LOCK = 0x61757468
 """An arbitrary but fixed number for PostgreSQL's session advisory lock."""
 
+WAIT_SECONDS = 120
+"""For another process that migrates, or for a table that is in use."""
+
+STEP_SECONDS = 600
+
 
 def run() -> None:
-    """Take the lock, then migrate; whoever comes later waits and finds nothing to do."""
+    """Take the lock, then migrate."""
     engine = current_app.extensions["migrate"].db.engine
-    postgresql = engine.dialect.name == "postgresql"
     with engine.connect().execution_options(write=True) as connection:
-        if postgresql:
-            connection.exec_driver_sql("SET lock_timeout = '60s'")
-            connection.exec_driver_sql("SET statement_timeout = '10min'")
-            connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
-            connection.commit()
-        try:
-            context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=postgresql)
-            with context.begin_transaction():
-                context.run_migrations()
-        finally:
-            if postgresql:
-                connection.rollback()
-                connection.exec_driver_sql(f"SELECT pg_advisory_unlock({LOCK})")
-                connection.commit()
+        connection.detach()  # its limits and its lock end with it
+        if engine.dialect.name == "postgresql":
+            _wait_on_postgresql(connection)
+        else:
+            # Not by a statement: that would begin a transaction.
+            connection.connection.dbapi_connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
+        _refuse_what_is_newer(connection)
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            transactional_ddl=True,
+            # SQLite's lock is the transaction, so there is only one.
+            transaction_per_migration=engine.dialect.name == "postgresql",
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def _wait_on_postgresql(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SET lock_timeout = '{WAIT_SECONDS}s'")
+    connection.exec_driver_sql(f"SET statement_timeout = '{STEP_SECONDS}s'")
+    connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
+    connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
+    connection.commit()
+
+
+def _refuse_what_is_newer(connection: Connection) -> None:
+    scripts: ScriptDirectory = context.script
+    known = {script.revision for script in scripts.walk_revisions()}
+    for revision in MigrationContext.configure(connection).get_current_heads():
+        if revision not in known:
+            msg = (
+                f"the schema is at {revision}, which this program, at {scripts.get_current_head()}, does not know: "
+                "start the newer program, or go back with it first"
+            )
+            raise CommandError(msg)
+    connection.rollback()
 
 
 run()

@@ -168,4 +168,6 @@ def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: I
             _needs_key(tx, value)
         tx.detail(before=before, after=parsed)
         tx.update_settings(**{name: parsed})
+        if name in {"idle_timeout_minutes", "max_token_lifetime_minutes"}:
+            tx.kill("settings", name, now, int(value))
         return tx.general()

@@ -111,6 +111,8 @@ def edit(
             # Tokens that died with the credential's expiry stay dead when it is extended (INV-05).
             changed["version"] = before.version + 1
         tx.update_credential(client_id, **changed)
+        if expires_at is not None and expires_at < before.expires_at:
+            tx.kill("credential_expiry", client_id, now, expires_at)
         tx.detail(before={key: getattr(before, key) for key in changed}, after=changed)
         return tx.credential(client_id, owner_id)
 

@@ -1,22 +1,33 @@
 """People, roles, credentials, resource servers and settings; the only way to write them is ``change``."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, select, true, update
 
 from authserver.audit import GENESIS, Event, Record, Verdict, canonical, seal, seal_head, verify
-from authserver.ports import Conflict, Credential, GeneralSettings, NotFound, ResourceServer, Role, SecretRecord, User
+from authserver.ports import (
+    Conflict,
+    Credential,
+    GeneralSettings,
+    Invalid,
+    NotFound,
+    ResourceServer,
+    Role,
+    SecretRecord,
+    User,
+)
 from authserver.rules.facts import Instant, Reason
-from authserver.store.engine import reading, writing
+from authserver.store.engine import reading, storable, writing
+from authserver.store.kill_rows import Kill, append_kills, lock_head
 from authserver.store.session_rows import end_row
 from authserver.store.tables import (
     audit,
     audit_head,
     credential_roles,
     credentials,
-    kills,
     resource_servers,
     roles,
     secrets,
@@ -28,6 +39,9 @@ from authserver.store.tables import (
 )
 from keys.keyring import State
 
+_PAGE = 500
+_WIDTHS = {"actor": 200, "target": 255}
+
 
 class SqlTransaction:
     """``ports.Transaction``: reads and writes inside one change."""
@@ -37,9 +51,9 @@ class SqlTransaction:
         self._event, self._at, self._key = event, at, audit_key
         self._target = event.target
         self._detail: dict[str, object] = dict(event.detail)
-        self._kills: list[tuple[str, str, Instant, int]] = []
-        # The head's row lock makes changes, audit numbers and kill numbers one queue.
-        self._head = connection.execute(select(audit_head).with_for_update()).one()
+        self._kills: list[Kill] = []
+        # The head's row lock makes changes, audit numbers and kill numbers one queue. It is always taken first.
+        self._head = lock_head(connection)
 
     def detail(self, **more: object) -> None:
         """Add to the audit record what only the transaction could read."""
@@ -48,6 +62,10 @@ class SqlTransaction:
     def write_record(self) -> None:
         """Append the audit record and the kills; the last act before the commit."""
         head, detail = self._head, canonical(self._detail)
+        for column, text in ((audit.c.actor, self._event.actor), (audit.c.target, self._target)):
+            if not storable(text) or len(text) > _WIDTHS[column.name]:
+                msg = f"the {column.name} of a change is a line of {_WIDTHS[column.name]} characters at most"
+                raise Invalid(msg)
         values = {
             "seq": head.seq + 1,
             "at": self._at,
@@ -58,14 +76,13 @@ class SqlTransaction:
         }
         sealed = seal(self._key, **values, previous=head.hash)
         self.connection.execute(insert(audit).values(**values, previous_hash=head.hash, hash=sealed))
-        for number, (kind, subject, at, value) in enumerate(self._kills, start=head.kill_seq + 1):
-            self.connection.execute(insert(kills).values(seq=number, at=at, kind=kind, subject=subject, value=value))
+        last_kill = append_kills(self.connection, head.kill_seq, self._kills)
         self.connection.execute(
             update(audit_head).values(
                 seq=values["seq"],
                 hash=sealed,
                 seal=seal_head(self._key, head.seq + 1, sealed),
-                kill_seq=head.kill_seq + len(self._kills),
+                kill_seq=last_kill,
             )
         )
 
@@ -105,11 +122,12 @@ class SqlTransaction:
         """Take a role from all who hold it, raising each one's role version; how many held it."""
         holders = select(user_roles.c.user_id).where(user_roles.c.role_id == role.id)
         bumped = update(users).where(users.c.id.in_(holders)).values(role_version=users.c.role_version + 1)
-        count = self.connection.execute(bumped).rowcount
+        raised = self.connection.execute(bumped.returning(users.c.id, users.c.role_version)).all()
         self.connection.execute(delete(user_roles).where(user_roles.c.role_id == role.id))
         self.connection.execute(update(roles).where(roles.c.id == role.id).values(deleted_at=at))
-        self.kill("role", role.id, at, count)
-        return count
+        for user_id, version in sorted(map(tuple, raised)):
+            self.kill("role_version", user_id, at, version)
+        return len(raised)
 
     def insert_user(self, user: User, password_hash: str | None) -> None:
         """Make a user with the roles it comes with."""
@@ -164,7 +182,7 @@ class SqlTransaction:
         mine = resource_servers.c
         # Ordered, because one server's name may be another's audience: the name wins.
         query = select(resource_servers).where((mine.name == name) | (mine.client_id == name) | (mine.audience == name))
-        row = self.connection.execute(query.order_by((mine.name == name).desc())).first()
+        row = self.connection.execute(query.order_by((mine.name == name).desc())).first() if storable(name) else None
         if row is None:
             msg = f"there is no resource server {name!r}; `flask resource-servers list` shows them"
             raise NotFound(msg)
@@ -225,6 +243,8 @@ class SqlTransaction:
     def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
         """End every live secret at ``ends_at``; one in overlap already ends at once, so that two live at most."""
         mine = (secrets.c.client_id == client_id,)
+        # In the order the activity clock writes them: two transactions never wait for each other in a ring.
+        self.connection.execute(select(secrets.c.id).where(*mine).order_by(secrets.c.id).with_for_update()).all()
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at))
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
         self.kill("secret", client_id, at, ends_at)
@@ -244,17 +264,28 @@ class SqlTransaction:
     def update_settings(self, **values: object) -> None:
         """Set general settings."""
         self.connection.execute(update(settings).values(**values))
+        # Keys that sign now may sign tokens of the new length from here on.
+        life = select(settings.c.max_token_lifetime_minutes * 60).scalar_subquery()
+        signing = (signing_keys.c.state == State.ACTIVE.value, signing_keys.c.token_life < life)
+        self.connection.execute(update(signing_keys).where(*signing).values(token_life=life))
 
     def end_session(self, jti: str, reason: Reason, at: Instant) -> bool:
         """End a live session; False when there is none."""
-        self.kill("session", jti, at)
-        return end_row(self.connection, jti, reason, at)
+        ended = end_row(self.connection, jti, reason, at)
+        if ended:
+            self.kill("session", jti, at)
+        return ended
 
     def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:
-        """End every recorded session of a credential that lives; how many."""
+        """End every recorded session of a credential that lives; how many.
+
+        A token nobody recorded yet dies by the credential version, which the verb raises in the same change.
+        """
         live = (sessions.c.client_id == client_id, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
-        ended = update(sessions).where(*live).values(ended_at=at, end_reason=reason.value)
-        return self.connection.execute(ended).rowcount
+        # In the order the activity clock writes them, as above.
+        self.connection.execute(select(sessions.c.jti).where(*live).order_by(sessions.c.jti).with_for_update()).all()
+        ended = self.connection.execute(update(sessions).where(*live).values(ended_at=at, end_reason=reason.value))
+        return ended.rowcount
 
 
 class SqlAccounts:
@@ -280,8 +311,7 @@ class SqlAccounts:
     def users(self) -> Sequence[User]:
         """All users by name."""
         with reading(self._engine) as connection:
-            found = connection.execute(select(users).order_by(users.c.folded_username)).all()
-            return tuple(_as_user(connection, row) for row in found)
+            return _as_users(connection, connection.execute(select(users).order_by(users.c.folded_username)).all())
 
     def roles(self) -> Sequence[Role]:
         """All live roles by name."""
@@ -301,7 +331,7 @@ class SqlAccounts:
             query = query.where(credentials.c.owner_id == owner_id)
         with reading(self._engine) as connection:
             found = connection.execute(query.order_by(credentials.c.created_at.desc(), credentials.c.client_id)).all()
-            return tuple(_as_credential(connection, row) for row in found)
+            return _as_credentials(connection, found, _of_owner(owner_id))
 
     def resource_servers(self) -> Sequence[ResourceServer]:
         """All resource servers by name."""
@@ -316,10 +346,18 @@ class SqlAccounts:
 
     def audit_records(self, after: int = 0, limit: int | None = None, **only: str) -> Iterator[Record]:
         """Audit records in their order, from the one behind ``after``; ``only`` an event, actor or target."""
+        while limit is None or limit > 0:
+            page = self._audit_page(after, _PAGE if limit is None else min(limit, _PAGE), only)
+            # No transaction is open here: whoever reads slowly holds nothing.
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after, limit = page[-1].seq, None if limit is None else limit - len(page)
+
+    def _audit_page(self, after: int, limit: int, only: Mapping[str, str]) -> Sequence[Record]:
         query = _audit_query(only).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
         with reading(self._engine) as connection:
-            for row in connection.execute(query):
-                yield _as_record(row)
+            return [_as_record(row) for row in connection.execute(query)]
 
     def audit_newest(self, limit: int, **only: str) -> Sequence[Record]:
         """The newest audit records, in their order."""
@@ -328,21 +366,25 @@ class SqlAccounts:
             return tuple(_as_record(row) for row in reversed(connection.execute(query).all()))
 
     def audit_verify(self) -> Verdict:
-        """Walk the whole chain."""
-        with reading(self._engine) as connection:
-            head = connection.execute(select(audit_head)).one()
-        return verify(self._audit_key, self._up_to(head.seq), head.seq, head.hash, head.seal)
+        """Walk the whole chain, up to the record that was the newest when we began; changes may go on meanwhile."""
+        while True:
+            head, _ = self._head()
+            verdict = verify(self._audit_key, self._up_to(head.seq), head.seq, head.hash, head.seal)
+            newest, beyond = self._head()
+            if verdict.first_bad is not None or not beyond:
+                return verdict
+            if newest.seq == head.seq:
+                return Verdict(head.seq, head.seq + 1, "is newer than the sealed head of the chain")
 
     def _up_to(self, seq: int) -> Iterator[Record]:
-        for record in self.audit_records():
-            # Records that arrive while we walk belong to a newer head; a forged tail does not have one.
-            if record.seq > seq and self._head_seq() >= record.seq:
-                return
-            yield record
+        return self.audit_records(limit=seq) if seq else iter(())
 
-    def _head_seq(self) -> int:
+    def _head(self) -> tuple[Any, bool]:
+        """The head, and whether there are records beyond it, which only a forger can make."""
         with reading(self._engine) as connection:
-            return int(connection.execute(select(audit_head.c.seq)).scalar_one())
+            head = connection.execute(select(audit_head)).one()
+            newest = connection.execute(select(func.max(audit.c.seq))).scalar_one()
+        return head, (newest or 0) > head.seq
 
     def ping(self) -> None:
         """Answer, or raise ``Unavailable``."""
@@ -372,30 +414,38 @@ def _as_role(row: Any) -> Role:
 
 
 def _role(connection: Connection, name: str) -> Role:
-    row = connection.execute(select(roles).where(roles.c.name == name, roles.c.deleted_at.is_(None))).first()
+    query = select(roles).where(roles.c.name == name, roles.c.deleted_at.is_(None))
+    row = connection.execute(query).first() if storable(name) else None
     if row is None:
         msg = f"there is no role {name!r}; `flask roles list` shows them"
         raise NotFound(msg)
     return _as_role(row)
 
 
-def _as_user(connection: Connection, row: Any) -> User:
+def _as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[User, ...]:
+    """Two statements, however many users; ``only`` narrows the second to those of ``rows``."""
     query = (
-        select(roles)
+        select(user_roles.c.user_id, *roles.c)
         .join(user_roles, user_roles.c.role_id == roles.c.id)
-        .where(user_roles.c.user_id == row.id, roles.c.deleted_at.is_(None))
+        .where(roles.c.deleted_at.is_(None), *only)
         .order_by(roles.c.name)
     )
-    held = tuple(_as_role(each) for each in connection.execute(query))
-    return User(row.id, row.username, held, row.role_version, row.disabled_at, row.created_at)
+    held: dict[str, list[Role]] = defaultdict(list)
+    for each in connection.execute(query):
+        held[each.user_id].append(_as_role(each))
+    return tuple(
+        User(row.id, row.username, tuple(held[row.id]), row.role_version, row.disabled_at, row.created_at)
+        for row in rows
+    )
 
 
 def _user(connection: Connection, username: str) -> User:
-    row = connection.execute(select(users).where(users.c.folded_username == username.casefold())).first()
+    query = select(users).where(users.c.folded_username == username.casefold())
+    row = connection.execute(query).first() if storable(username) else None
     if row is None:
         msg = f"there is no user {username!r}; `flask users list` shows them"
         raise NotFound(msg)
-    return _as_user(connection, row)
+    return _as_users(connection, [row], user_roles.c.user_id == row.id)[0]
 
 
 def _credentials_query() -> Any:
@@ -403,38 +453,55 @@ def _credentials_query() -> Any:
 
 
 def _credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
-    row = connection.execute(_credentials_query().where(credentials.c.client_id == client_id)).first()
+    query = _credentials_query().where(credentials.c.client_id == client_id)
+    row = connection.execute(query).first() if storable(client_id) else None
     if row is None or row.deleted_at is not None or (owner_id is not None and row.owner_id != owner_id):
         msg = f"there is no credential {client_id!r}; `flask credentials list` shows them"
         raise NotFound(msg)
-    return _as_credential(connection, row)
+    return _as_credentials(connection, [row], credentials.c.client_id == client_id)[0]
 
 
-def _as_credential(connection: Connection, row: Any) -> Credential:
-    names = (
-        select(roles.c.name)
-        .join(credential_roles, credential_roles.c.role_id == roles.c.id)
-        .where(credential_roles.c.client_id == row.client_id)
+def _of_owner(owner_id: str | None) -> Any:
+    return true() if owner_id is None else credentials.c.owner_id == owner_id
+
+
+def _as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> tuple[Credential, ...]:
+    """Three statements, however many credentials; ``only`` narrows the others to those of ``rows``."""
+    mine = only & credentials.c.deleted_at.is_(None)
+    chosen = (
+        select(credential_roles.c.client_id, roles.c.name)
+        .join(roles, roles.c.id == credential_roles.c.role_id)
+        .join(credentials, credentials.c.client_id == credential_roles.c.client_id)
+        .where(mine)
         .order_by(roles.c.name)
     )
-    own = (
-        select(secrets).where(secrets.c.client_id == row.client_id).order_by(secrets.c.created_at.desc(), secrets.c.id)
+    kept = (
+        select(secrets)
+        .join(credentials, credentials.c.client_id == secrets.c.client_id)
+        .where(mine)
+        .order_by(secrets.c.created_at.desc(), secrets.c.id)
     )
-    return Credential(
-        client_id=row.client_id,
-        owner=row.username,
-        owner_id=row.owner_id,
-        name=row.name,
-        roles=tuple(connection.execute(names).scalars()),
-        expires_at=row.expires_at,
-        created_at=row.created_at,
-        disabled_at=row.disabled_at,
-        deleted_at=row.deleted_at,
-        version=row.version,
-        secrets=tuple(
-            SecretRecord(each.id, each.hint, each.created_at, each.ends_at, each.last_used_at)
-            for each in connection.execute(own)
-        ),
+    names: dict[str, list[str]] = defaultdict(list)
+    for each in connection.execute(chosen):
+        names[each.client_id].append(each.name)
+    own: dict[str, list[SecretRecord]] = defaultdict(list)
+    for each in connection.execute(kept):
+        own[each.client_id].append(SecretRecord(each.id, each.hint, each.created_at, each.ends_at, each.last_used_at))
+    return tuple(
+        Credential(
+            client_id=row.client_id,
+            owner=row.username,
+            owner_id=row.owner_id,
+            name=row.name,
+            roles=tuple(names[row.client_id]),
+            expires_at=row.expires_at,
+            created_at=row.created_at,
+            disabled_at=row.disabled_at,
+            deleted_at=row.deleted_at,
+            version=row.version,
+            secrets=tuple(own[row.client_id]),
+        )
+        for row in rows
     )
 
 
@@ -448,8 +515,3 @@ def _general(connection: Connection) -> GeneralSettings:
         token_alg=row.token_alg,
         epoch=row.epoch,
     )
-
-
-def user_count(connection: Connection) -> int:
-    """How many users there are."""
-    return int(connection.execute(select(func.count()).select_from(users)).scalar_one())

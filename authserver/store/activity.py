@@ -1,30 +1,70 @@
-"""The activity clock: uses are noted in memory and written once a second in one batch.
+"""The activity clock: uses are noted in memory and written twice a second, one batch a transaction.
 
-A use must be readable by every node before any node could judge the token idle,
-so a note may wait a second at most; when the database does not take notes for
-longer than ``MAX_WAIT_SECONDS`` no further use is acknowledged (INV-25). A crash
-loses at most the notes of the last second (INV-06).
+Why that keeps the tolerance ε = ``USE_TOLERANCE`` (INV-06). A token used at least
+every ``T - ε`` is judged idle by another node at the earliest ``ε`` whole seconds,
+so more than one real second, after the use that node has not read yet. A note
+waits half a second and two batches at most, so it is there in time while a
+batch takes less than a quarter of a second. Nobody can promise that of a
+database that does not answer: then no use is acknowledged once the oldest note
+has waited for ε (INV-25), and a crash or a cut loses the uses of the last ε at
+most. An end written by another node is final: notes move only rows that have
+not ended, and every introspection reads the row anew (INV-05).
+
+Whether a use counts at all is judged by the verb, at the instant of the use and
+against the recorded last use: a use at or after the idle end must not be noted.
+Here an instant in the past is as good as any; it never moves a newer one back.
+
+A batch is written exactly once. It carries its writer's next number, and the
+number is claimed in the same transaction: when the answer to a commit is lost,
+the same batch is sent again and finds itself written already.
 """
 
 import threading
 import time
-from dataclasses import asdict
+import uuid
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Engine, and_, bindparam, or_, update
+from sqlalchemy import Connection, Engine, and_, bindparam, or_, select, update
 
 from authserver.ports import Refusal, Unavailable
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
-from authserver.store.engine import writing
+from authserver.rules.idle import USE_TOLERANCE
+from authserver.store.engine import storable, writing
 from authserver.store.session_rows import greatest, insert_for, use_statement
-from authserver.store.tables import secrets, usage
+from authserver.store.tables import secrets, usage, usage_writers
 
-FLUSH_SECONDS = 1.0
-MAX_WAIT_SECONDS = 10.0
+FLUSH_SECONDS = 0.5
+MAX_WAIT_SECONDS = float(USE_TOLERANCE)
+MAX_NOTES = 20_000
+"""New sessions that may wait; beyond, no token is issued rather than memory used without end."""
+
+MAX_ROUTES = 200
+"""Routes of one credential and day that are counted one by one; all further ones count as ``OTHER``."""
+
+OTHER = ("", "other")
+"""Method and route."""
+
+_METHOD_LENGTH = 16
+_ROUTE_LENGTH = 200
+_REMEMBERED = 5_000
 _DAY = 24 * 3600
 
 _UsageKey = tuple[int, str, str, str, str, str]
+_Counts = dict[_UsageKey, tuple[int, Instant]]
+_Notes = dict[str, tuple[SessionStart, Instant]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What was noted since the one before; ``since`` on the monotonic clock."""
+
+    number: int
+    since: float
+    notes: _Notes = field(default_factory=dict)
+    counts: _Counts = field(default_factory=dict)
+    secrets: dict[str, Instant] = field(default_factory=dict)
 
 
 class SqlActivity:
@@ -33,8 +73,9 @@ class SqlActivity:
     def __init__(self, engine: Engine, *, background: bool = True) -> None:
         self._engine = engine
         dialect = engine.dialect.name
+        insert = insert_for(dialect)
         self._use = use_statement(dialect)
-        added = insert_for(dialect)(usage).values({name: bindparam(name) for name in usage.c.keys()})  # noqa: SIM118
+        added = insert(usage).values({column.name: bindparam(column.name) for column in usage.c})
         self._usage = added.on_conflict_do_update(
             index_elements=list(usage.primary_key),
             set_={
@@ -52,23 +93,45 @@ class SqlActivity:
             )
             .values(last_used_at=bindparam("b_at"))
         )
+        claim = insert(usage_writers).values({column.name: bindparam(column.name) for column in usage_writers.c})
+        # Also waits for a commit of ours that is still under way on a connection that was lost.
+        self._claim = claim.on_conflict_do_update(
+            index_elements=["writer"],
+            set_={"batch": claim.excluded.batch, "at": claim.excluded.at},
+            where=usage_writers.c.batch < claim.excluded.batch,
+        ).returning(usage_writers.c.batch)
         self._background = background
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
-        self._wake = threading.Event()
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._oldest: float | None = None
-        self._notes: dict[str, tuple[SessionStart, Instant]] = {}
-        self._in_flight: dict[str, tuple[SessionStart, Instant]] = {}
-        self._counts: dict[_UsageKey, tuple[int, Instant]] = {}
-        self._secrets: dict[str, Instant] = {}
+        self._writer = uuid.uuid4().hex
+        self._number = 0
+        self._collecting: _Batch | None = None
+        self._sending: _Batch | None = None
+        self._written: _Notes = {}
+        self._routes = _Routes()
+
+    def after_fork(self) -> None:
+        """Start empty in a child process: what is noted is the parent's to write, and so is its number."""
+        self._begin()
 
     def issued(self, start: SessionStart) -> None:
-        """Note a new session; the token is valid even if this note is lost."""
+        """Note a new session; the token is valid even if this note is lost.
+
+        Raises:
+            Unavailable: too many notes wait.
+        """
         with self._lock:
-            self._notes.setdefault(start.jti, (start, start.issued_at))
-            self._secrets[start.secret_id] = max(start.issued_at, self._secrets.get(start.secret_id, 0))
-            self._noted()
+            batch = self._batch()
+            if len(batch.notes) >= MAX_NOTES:
+                msg = "sessions cannot be recorded now"
+                raise Unavailable(msg)
+            batch.notes.setdefault(start.jti, (start, start.issued_at))
+            batch.secrets[start.secret_id] = max(start.issued_at, batch.secrets.get(start.secret_id, 0))
 
     def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str) -> None:
         """Note a use; an older instant never moves a newer one back.
@@ -76,97 +139,143 @@ class SqlActivity:
         Raises:
             Unavailable: earlier notes could not be written for too long.
         """
-        key = (at - at % _DAY, start.client_id, start.secret_id, by, method, route)
+        key = (at - at % _DAY, start.client_id, start.secret_id, by, *_shown(method, route))
+        if not self._background and self._late():
+            self.flush()  # there is no thread that would
         with self._lock:
-            if self._oldest is not None and time.monotonic() - self._oldest > MAX_WAIT_SECONDS:
+            if self._late():
                 msg = "uses cannot be recorded now"
                 raise Unavailable(msg)
-            noted = self._notes.get(start.jti)
+            batch = self._batch()
+            noted = batch.notes.get(start.jti)
             if noted is None or noted[1] < at:
-                self._notes[start.jti] = (start, at)
-            uses, last = self._counts.get(key, (0, 0))
-            self._counts[key] = (uses + 1, max(last, at))
-            self._noted()
+                batch.notes[start.jti] = (start, at)
+            uses, last = batch.counts.get(key, (0, 0))
+            batch.counts[key] = (uses + 1, max(last, at))
 
     def last_used(self, jti: str) -> Instant | None:
-        """The newest use noted here and perhaps not yet written."""
-        noted = self._notes.get(jti) or self._in_flight.get(jti)
-        return noted[1] if noted else None
+        """The newest use noted here and not certainly in a row that was read a moment ago."""
+        with self._lock:
+            places = [self._written, *(batch.notes for batch in (self._sending, self._collecting) if batch)]
+        noted = [place[jti][1] for place in places if jti in place]
+        return max(noted, default=None)
 
     def flush(self) -> None:
-        """Write what is noted, in one transaction; on failure everything stays noted."""
+        """Write what is noted; what could not be written stays noted and goes first the next time.
+
+        Raises:
+            Unavailable: the database does not take it.
+        """
         with self._flushing:
+            if self._sending is not None:
+                self._send(self._sending)
             with self._lock:
-                notes, counts, used, oldest = self._notes, self._counts, self._secrets, self._oldest
-                self._notes, self._counts, self._secrets, self._oldest = {}, {}, {}, None
-                self._in_flight = notes
-            if not (notes or counts or used):
-                return
-            try:
-                self._write(notes, counts, used)
-            except BaseException:
-                with self._lock:
-                    self._put_back(notes, counts, used)
-                    self._oldest = oldest
-                raise
-            finally:
-                self._in_flight = {}
+                batch = self._sending = self._collecting
+                self._collecting = None
+            if batch is not None:
+                self._send(batch)
 
-    def _write(
-        self,
-        notes: dict[str, tuple[SessionStart, Instant]],
-        counts: dict[_UsageKey, tuple[int, Instant]],
-        used: dict[str, Instant],
-    ) -> None:
-        # One order for all nodes, so that two batches never wait for each other in a ring.
-        rows: list[dict[str, Any]] = [
-            {**asdict(start), "last_used_at": at} for _, (start, at) in sorted(notes.items(), key=lambda item: item[0])
-        ]
-        names = usage.c.keys()
-        with writing(self._engine) as connection:
-            if rows:
-                connection.execute(self._use, rows)
-            if used:
-                connection.execute(self._secret, [{"b_id": key, "b_at": at} for key, at in sorted(used.items())])
-            if counts:
-                connection.execute(
-                    self._usage,
-                    [dict(zip(names, (*key, *value), strict=True)) for key, value in sorted(counts.items())],
-                )
+    def close(self) -> None:
+        """Stop the thread and write what is left.
 
-    def _put_back(
-        self,
-        notes: dict[str, tuple[SessionStart, Instant]],
-        counts: dict[_UsageKey, tuple[int, Instant]],
-        used: dict[str, Instant],
-    ) -> None:
-        for jti, (start, at) in notes.items():
-            newer = self._notes.get(jti)
-            if newer is None or newer[1] < at:
-                self._notes[jti] = (start, at)
-        for key, (uses, last) in counts.items():
-            more, later = self._counts.get(key, (0, 0))
-            self._counts[key] = (uses + more, max(last, later))
-        for secret, at in used.items():
-            self._secrets[secret] = max(at, self._secrets.get(secret, 0))
+        Raises:
+            Unavailable: it could not be written.
+        """
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.flush()
 
-    def _noted(self) -> None:
-        if self._oldest is None:
-            self._oldest = time.monotonic()
-        if self._background and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="activity", daemon=True)
+    def _batch(self) -> _Batch:
+        if self._collecting is None:
+            self._number += 1
+            self._collecting = _Batch(self._number, time.monotonic())
+        # Also replaces a thread that died.
+        if self._background and not self._stop.is_set() and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._run, args=(self._stop,), name="activity", daemon=True)
             self._thread.start()
+        return self._collecting
 
-    def _run(self) -> None:
-        while not self._wake.wait(FLUSH_SECONDS):
+    def _late(self) -> bool:
+        oldest = self._sending or self._collecting
+        return oldest is not None and time.monotonic() - oldest.since > MAX_WAIT_SECONDS
+
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.wait(FLUSH_SECONDS):
             try:
                 self.flush()
             except (Unavailable, Refusal):
                 continue
 
-    def close(self) -> None:
-        """Stop the thread and write what is left."""
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(FLUSH_SECONDS * 5)
-        self.flush()
+    def _send(self, batch: _Batch) -> None:
+        self._write(batch)
+        with self._lock:
+            # Kept for one more round: a judge may have read the row before this write and asks here after it.
+            self._written, self._sending = batch.notes, None
+
+    def _write(self, batch: _Batch) -> None:
+        with writing(self._engine) as connection:
+            claim = {"writer": self._writer, "batch": batch.number, "at": int(time.time())}
+            if connection.execute(self._claim, claim).first() is None:
+                return
+            # One order for all nodes, so that two batches never wait for each other in a ring.
+            if batch.notes:
+                connection.execute(self._use, [_row(*batch.notes[jti]) for jti in sorted(batch.notes)])
+            if batch.secrets:
+                connection.execute(
+                    self._secret, [{"b_id": key, "b_at": at} for key, at in sorted(batch.secrets.items())]
+                )
+            if batch.counts:
+                names = usage.c.keys()
+                counts = self._routes.folded(connection, batch.counts)
+                connection.execute(
+                    self._usage,
+                    [dict(zip(names, (*key, *value), strict=True)) for key, value in sorted(counts.items())],
+                )
+
+
+def _row(start: SessionStart, at: Instant) -> dict[str, Any]:
+    return {**asdict(start), "last_used_at": at}
+
+
+def _shown(method: str, route: str) -> tuple[str, str]:
+    """Cut to what a column holds; what none holds counts as ``OTHER``, or the whole batch would fail for ever."""
+    if not (storable(method) and storable(route)):
+        return OTHER
+    return method[:_METHOD_LENGTH], route[:_ROUTE_LENGTH]
+
+
+class _Routes:
+    """Which routes of a credential and day are counted one by one: the first ``MAX_ROUTES``."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], set[tuple[str, str]]] = {}
+
+    def folded(self, connection: Connection, counts: _Counts) -> _Counts:
+        """Count what goes beyond as ``OTHER``, so that no caller makes rows without end."""
+        folded: _Counts = {}
+        asked: set[tuple[int, str]] = set()
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+        for key in sorted(counts):
+            day, client_id, secret_id, by, method, route = key
+            if not self._counts_alone(connection, (day, client_id), (method, route), asked):
+                method, route = OTHER
+            target = (day, client_id, secret_id, by, method, route)
+            (uses, last), (more, later) = folded.get(target, (0, 0)), counts[key]
+            folded[target] = (uses + more, max(last, later))
+        return folded
+
+    def _counts_alone(
+        self, connection: Connection, where: tuple[int, str], route: tuple[str, str], asked: set[tuple[int, str]]
+    ) -> bool:
+        routes = self._known.setdefault(where, set())
+        if route not in routes and len(routes) < MAX_ROUTES and where not in asked:
+            # Other nodes count too.
+            asked.add(where)
+            found = select(usage.c.method, usage.c.route).where(usage.c.day == where[0], usage.c.client_id == where[1])
+            routes.update((row.method, row.route) for row in connection.execute(found.distinct()))
+            routes.discard(OTHER)
+        if route not in routes and len(routes) < MAX_ROUTES and route != OTHER:
+            routes.add(route)
+        return route in routes

@@ -11,7 +11,7 @@ from sqlalchemy import Integer as SqlInteger
 
 from authserver.ports import Caller, Clock, IntrospectionFacts, IssueFacts, LiveSecret, Recorded, TokenKeys
 from authserver.rules.facts import Reason, Standing
-from authserver.store.engine import HeldConnections, Prepared
+from authserver.store.engine import HeldConnections, Prepared, storable
 from authserver.store.tables import (
     credential_roles,
     credentials,
@@ -27,6 +27,8 @@ from authserver.store.tables import (
 from keys.keyring import USABLE, State
 
 _NOBODY = TokenKeys("", "", "", "")
+_NO_AUDIENCE = "\N{REPLACEMENT CHARACTER}"
+"""Asked for instead of what no database can hold; an audience is ASCII, so nobody has it."""
 
 
 def _now(dialect: str) -> ColumnElement[Any]:
@@ -144,7 +146,8 @@ class SqlHotReads:
 
     def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
         """All facts for a token request, or None for an unknown client."""
-        rows = self._issue.rows({"client_id": client_id, "resource": resource or ""})
+        wanted = resource or ""
+        rows = self._issue.rows({"client_id": client_id, "resource": wanted if storable(wanted) else _NO_AUDIENCE})
         if not rows:
             return None
         row = rows[0]
@@ -186,7 +189,7 @@ class SqlHotReads:
                 idle_timeout=row[5] * 60,
                 max_lifetime=row[6] * 60,
                 epoch=row[7],
-                key_usable=State(row[8]) in USABLE,
+                key_usable=row[8] in USABLE,
                 owner_disabled=row[9] is not None,
                 role_version=row[10],
                 credential_deleted=row[11] is not None,
@@ -197,5 +200,15 @@ class SqlHotReads:
             )
         recorded = None
         if row[17] is not None:
-            recorded = Recorded(row[17], Reason(row[18]) if row[18] is not None else None)
+            recorded = Recorded(row[17], _reason(row[18]))
         return IntrospectionFacts(self._clock.now(row[0]), who, standing, recorded)
+
+
+def _reason(text: str | None) -> Reason | None:
+    if text is None:
+        return None
+    try:
+        return Reason(text)
+    except ValueError:
+        # Written by a newer version beside us (INV-24): ended is ended.
+        return Reason.REVOKED

@@ -1,7 +1,9 @@
 """Open a store: check the schema and the master key, and put the rooms together."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from sqlalchemy import Engine, insert, select
 
@@ -10,6 +12,7 @@ from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.activity import SqlActivity
 from authserver.store.engine import HeldConnections, reading, writing
 from authserver.store.hot_reads import SqlHotReads
+from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
@@ -26,7 +29,7 @@ _DEFAULTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Store:
     """Everything on disk; ``pepper`` is the key secrets are hashed with."""
 
@@ -40,24 +43,49 @@ class Store:
     engine: Engine
 
     def close(self) -> None:
-        """Write what is noted and close every connection."""
-        self.activity.close()
+        """Write what is noted and close every connection, also when that cannot be written.
+
+        Raises:
+            Unavailable: the last notes are lost.
+        """
+        with ExitStack() as closing:
+            closing.callback(self.engine.dispose)
+            closing.callback(self.held.close)
+            closing.callback(self.activity.close)
+
+    def after_fork(self) -> None:
+        """Let go, in a child process, of everything that is the parent's."""
+        self.activity.after_fork()
         self.held.close()
-        self.engine.dispose()
+        self.engine.dispose(close=False)
+
+
+_OPENED: WeakSet[Store] = WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_OPENED):
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: bool = True) -> Store:
     """Open a migrated database, furnishing it on first sight.
 
     Raises:
-        Unavailable: the database cannot be reached.
+        Unavailable: the database cannot be reached, or its schema is not this program's.
         WrongMasterKey: the database was sealed under another master key.
     """
+    fault = schema_fault(engine)
+    if fault:
+        raise Unavailable(fault)
     sealed = _vault(engine, master)
     audit_key, pepper = (master.open(f"vault:{purpose}", sealed[purpose]) for purpose in (_AUDIT, _PEPPER))
     held = HeldConnections(engine)
     accounts = SqlAccounts(engine, audit_key)
-    return Store(
+    store = Store(
         accounts=accounts,
         sessions=SqlSessions(engine, held),
         activity=SqlActivity(engine, background=background),
@@ -67,6 +95,8 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         held=held,
         engine=engine,
     )
+    _OPENED.add(store)
+    return store
 
 
 def _vault(engine: Engine, master: MasterKey) -> dict[str, bytes]:

@@ -4,13 +4,17 @@ A session row is not needed for a token to be valid: everything fixed at issue
 is in the signed token, and "never used" means "last used when issued". So rows
 may be written late and in batches; only an end must be durable before it is
 told (INV-05).
+
+An end that follows from nothing else on disk (revoked, ended by the owner, idle)
+is noted for the change feed in the same transaction; the others follow from a
+kill that is there already, or from a date in the token.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Engine, and_, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Engine, Select, Table, and_, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -18,7 +22,8 @@ from authserver.ports import Session
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.store.engine import HeldConnections, Prepared, reading, writing
-from authserver.store.tables import sessions
+from authserver.store.kill_rows import append_kills, lock_head
+from authserver.store.tables import audit_head, kills, sessions, usage, usage_writers
 
 
 def insert_for(dialect: str) -> Any:
@@ -56,22 +61,39 @@ def end_statement(dialect: str) -> Any:
     )
 
 
+_OWN_ENDS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE})
+_SWEPT_AT_ONCE = 1_000
+_USAGE_DAYS = 400
+_DAY = 24 * 3600
+
+
 class SqlSessions:
     """``ports.Sessions``."""
 
     def __init__(self, engine: Engine, held: HeldConnections) -> None:
         self._engine = engine
-        self._end = Prepared(held, end_statement(engine.dialect.name))
+        self._statement = end_statement(engine.dialect.name)
+        self._end = Prepared(held, self._statement)
 
     def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
         """Durable before it returns; the first end stands."""
-        record = asdict(start)
-        self._end.write({**record, "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value})
+        values = {**asdict(start), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
+        if reason not in _OWN_ENDS:
+            self._end.write(values)
+            return
+        with writing(self._engine) as connection:
+            head = lock_head(connection)
+            if connection.execute(self._statement.returning(sessions.c.jti), values).first():
+                _note_end(connection, head, start.jti, at)
 
     def end_known(self, jti: str, reason: Reason, at: Instant) -> bool:
         """End a session by its id; False when there is none that lives."""
         with writing(self._engine) as connection:
-            return end_row(connection, jti, reason, at)
+            head = lock_head(connection)
+            ended = end_row(connection, jti, reason, at)
+            if ended:
+                _note_end(connection, head, jti, at)
+            return ended
 
     def of_credential(self, client_id: str) -> Sequence[Session]:
         """All kept sessions of a credential, newest first."""
@@ -102,9 +124,36 @@ class SqlSessions:
             )
 
     def sweep(self, now: Instant, keep: int) -> int:
-        """Delete what ended by ``exp`` more than ``keep`` seconds ago; how many."""
-        with writing(self._engine) as connection:
-            return connection.execute(delete(sessions).where(sessions.c.expires_at < now - keep)).rowcount
+        """Delete sessions that ended by ``exp`` more than ``keep`` seconds ago, and old usage and kills; how many rows.
+
+        Some rows at a time, so that nobody waits long for a lock.
+        """
+        old = now - _USAGE_DAYS * _DAY
+        oldest_kills = select(kills.c.seq, kills.c.at).order_by(kills.c.seq).limit(_SWEPT_AT_ONCE).subquery()
+        return sum(
+            self._sweep(table, page)
+            for table, page in (
+                (sessions, select(sessions.c.jti).where(sessions.c.expires_at < now - keep)),
+                (usage, select(*usage.primary_key).where(usage.c.day < old)),
+                (usage_writers, select(usage_writers.c.writer).where(usage_writers.c.at < now - _DAY)),
+                (kills, select(oldest_kills.c.seq).where(oldest_kills.c.at < old)),
+            )
+        )
+
+    def _sweep(self, table: Table, page: Select[Any]) -> int:
+        total = 0
+        while True:
+            with writing(self._engine) as connection:
+                found = tuple_(*table.primary_key).in_(page.limit(_SWEPT_AT_ONCE))
+                gone = connection.execute(delete(table).where(found)).rowcount
+            total += gone
+            if gone < _SWEPT_AT_ONCE:
+                return total
+
+
+def _note_end(connection: Connection, head: Any, jti: str, at: Instant) -> None:
+    last = append_kills(connection, head.kill_seq, [("session", jti, at, 0)])
+    connection.execute(update(audit_head).values(kill_seq=last))
 
 
 def end_row(connection: Any, jti: str, reason: Reason, at: Instant) -> bool:

@@ -161,6 +161,15 @@ usage = Table(
     Column("route", String(200), primary_key=True),
     Column("uses", BigInteger, nullable=False),
     Column("last_used_at", BigInteger, nullable=False),
+    Index("ix_usage_client_id_day", "client_id", "day"),
+)
+
+usage_writers = Table(
+    "usage_writers",
+    metadata,
+    Column("writer", _ID, primary_key=True),
+    Column("batch", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 signing_keys = Table(
@@ -175,6 +184,7 @@ signing_keys = Table(
     Column("activated_at", BigInteger),
     Column("retired_at", BigInteger),
     Column("ended_at", BigInteger),
+    Column("token_life", Integer, nullable=False),
     CheckConstraint("state IN ('staged', 'active', 'retired', 'removed', 'compromised')", name="state"),
 )
 _active = text("state = 'active'")
@@ -209,7 +219,7 @@ kills = Table(
     metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("kind", String(32), nullable=False),
     Column("subject", _ID, nullable=False),
-    Column("value", Integer, nullable=False),
+    Column("value", BigInteger, nullable=False),
 )
