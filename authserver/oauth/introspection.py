@@ -81,7 +81,9 @@ class IntrospectionDoor:
             return Reply(200, body, note=note, strike=strike)
         claims = {
             "iss": self._issuer,
-            "aud": answer.audience,
+            # RFC 9701 §5: it names the caller, by its audience as in the RFC's example and by the id it
+            # authenticated with, which is what oauth4webapi and openid-client compare.
+            "aud": [answer.audience, caller],
             "iat": answer.now,
             "token_introspection": answer.members or {"active": False},
         }
