@@ -13,14 +13,16 @@ from pathlib import Path
 from flask import Flask
 from flask_migrate import Migrate
 
-from authserver import demo
+from authserver import cli, demo
 from authserver.house import House, Plan, SystemClock
 from authserver.oauth.mount import Doors
 from authserver.ports import Clock, Refusal, Unavailable
 from authserver.serve import CannotServe, check_port, run
 from authserver.settings import PREFIX, BadSettings, Settings, load, networks
 from authserver.store.engine import engine_options, prepare
+from authserver.store.schema import MIGRATIONS
 from authserver.store.tables import db
+from authserver.store.upkeep import Upkeep
 from authserver.telemetry.logs import configure, logger
 from authserver.web.health import health
 from authserver.web.pages import install
@@ -29,6 +31,7 @@ from keys.master import WrongMasterKey
 HERE = Path(__file__).resolve().parent
 
 
+@cli.one_sentence(BadSettings, Unavailable)
 def create_app(settings: Settings | None = None, *, clock: Clock | None = None, background: bool = True) -> Flask:
     """Build the application; the database is opened by the first request or command that needs it.
 
@@ -49,7 +52,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
     db.init_app(app)
-    Migrate(app, db, directory=str(HERE / "migrations"))
+    Migrate(app, db, directory=str(MIGRATIONS))
     plan = Plan(
         issuer=settings.issuer or f"http://{settings.bind}",
         master_key=settings.master_key.get_secret_value(),
@@ -60,6 +63,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     )
     with app.app_context():
         prepare(db.engine)
+        cli.register(app, Upkeep(db.engine, MIGRATIONS))
     app.extensions["house"] = House(plan, app, clock or SystemClock(), background=background)
     install(app, plan.issuer)
     app.register_blueprint(health)

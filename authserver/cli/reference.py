@@ -1,0 +1,67 @@
+"""Writes the command reference of ``docs/cli.md`` from the commands themselves: ``python -m authserver.cli.reference``.
+
+``tests/test_cli_help.py`` compares the page with the code, so neither can drift.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from authserver.cli import NOUNS
+from authserver.cli.command import CODES, Command
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+BEGIN = "<!-- reference: made by `python -m authserver.cli.reference` -->"
+END = "<!-- end of reference -->"
+
+
+def commands() -> list[tuple[str, Command]]:
+    """Every command with its full name."""
+    found: list[tuple[str, Command]] = []
+    for noun in NOUNS:
+        if isinstance(noun, Command):
+            found.append((f"flask {noun.name}", noun))
+        elif isinstance(noun, click.Group):
+            found += [
+                (f"flask {noun.name} {name}", verb) for name, verb in noun.commands.items() if isinstance(verb, Command)
+            ]
+    return found
+
+
+def reference() -> str:
+    """The section between the two marks."""
+    parts = [BEGIN, "", "### Exit codes", "", "| code | meaning |", "|---|---|"]
+    parts += [f"| {code} | {meaning} |" for code, meaning in CODES.items()]
+    last = ""
+    for path, command in commands():
+        noun = path.split()[1]
+        if noun != last:
+            parts += ["", f"### {noun}"]
+            last = noun
+        parts += ["", *_entry(path, command)]
+    return "\n".join([*parts, "", END])
+
+
+def _entry(path: str, command: Command) -> list[str]:
+    context = click.Context(command, info_name=path)
+    pieces = " ".join(command.collect_usage_pieces(context)).replace("[OPTIONS]", "").strip()
+    title = f"{path} {pieces}".strip()
+    lines = [f"#### `{title}`", "", " ".join((command.help or "").split()), ""]
+    for param in command.params:
+        record = param.get_help_record(context)
+        if record is not None and isinstance(param, click.Option):
+            lines.append(f"- `{record[0]}` {' '.join(record[1].split())}")
+    return [*lines, "", "```sh", *command.examples, "```"]
+
+
+def renewed(page: str) -> str:
+    """The page with its reference made anew."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return head + reference() + tail
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.stdout.write(f"{PAGE} is up to date\n")

@@ -1,0 +1,66 @@
+"""What is typed in while a command runs: passwords and yes. Questions go to stderr and only to a person."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from authserver.ports import Invalid
+
+_MOST = 4096
+
+
+def at_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str, *, yes: bool, needed: bool = True) -> None:
+    """Go on only after a yes.
+
+    Args:
+        question: what is going to happen.
+        yes: whether it was said on the command line already.
+        needed: whether silence means no where nobody can be asked.
+
+    Raises:
+        UsageError: nobody can be asked, and ``--yes`` is needed.
+        Exit: the answer was no.
+    """
+    if yes or (not needed and not at_terminal()):
+        return
+    if not at_terminal():
+        msg = f"{question} Add --yes: there is no terminal to ask on."
+        raise click.UsageError(msg)
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def read_password(username: str, *, from_stdin: bool, file: Path | None) -> str | None:
+    """Read a password; None when none of the ways was chosen and nobody can be asked.
+
+    Raises:
+        UsageError: two ways at once.
+        Invalid: not UTF-8 text.
+    """
+    if from_stdin and file is not None:
+        msg = "Give --password-stdin or --password-file, not both."
+        raise click.UsageError(msg)
+    if file is not None:
+        return _decoded(file.open("rb").read(_MOST))
+    if from_stdin and not sys.stdin.isatty():
+        return _decoded(sys.stdin.buffer.read(_MOST))
+    if at_terminal():
+        typed: str = click.prompt(f"Password for {username}", hide_input=True, confirmation_prompt=True, err=True)
+        return typed
+    return None
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        msg = "the password is not UTF-8 text"
+        raise Invalid(msg) from None
+    return text.removesuffix("\n").removesuffix("\r")

@@ -1,0 +1,143 @@
+"""``flask users``: people with an account, and which roles they hold."""
+
+from pathlib import Path
+
+import click
+
+from authserver.actions import people
+from authserver.cli.command import Answer, Noun
+from authserver.cli.here import Here, here
+from authserver.cli.names import ROLE, USERNAME
+from authserver.cli.show import fields, iso, iso_or_none, line, table
+from authserver.cli.terminal import read_password
+from authserver.ports import User
+
+users = Noun("users", help="People with an account. Any change of their roles ends their tokens at once.")
+
+_STDIN = click.option("--password-stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")
+_FILE = click.option(
+    "--password-file", "file", type=click.Path(path_type=Path), help="Read the password from this file."
+)
+
+
+def _document(user: User) -> dict[str, object]:
+    return {
+        "id": user.id,
+        "username": user.username,
+        "roles": list(user.role_names),
+        "role_version": user.role_version,
+        "disabled": user.disabled_at is not None,
+        "disabled_at": iso_or_none(user.disabled_at),
+        "created_at": iso(user.created_at),
+    }
+
+
+def _changed(at: Here, username: str, sentence: str) -> Answer:
+    user = at.accounts.user(username)
+    return Answer(_document(user), line(f"{sentence} Role version {user.role_version}: older tokens are dead."))
+
+
+@users.command(
+    "create",
+    examples=(
+        "flask users create ada --role reports.read",
+        "flask users create grace --role reports.read --role administrator --password-stdin --json < password.txt",
+    ),
+)
+@click.argument("username")
+@click.option("--role", "roles", type=ROLE, multiple=True, required=True, help="A role to hold; repeat for more.")
+@_STDIN
+@_FILE
+def create(username: str, roles: tuple[str, ...], *, from_stdin: bool, file: Path | None) -> Answer:
+    """Make a user, who holds at least one operational role.
+
+    Without a password the user cannot sign in to the console by one; `flask users password` sets it later.
+    """
+    password_hash = None
+    if from_stdin or file is not None:
+        password = read_password(username, from_stdin=from_stdin, file=file)
+        password_hash = None if password is None else people.hash_password(username, password)
+    at = here()
+    user = people.create_user(at.accounts, username, roles, password_hash=password_hash, **at.who)
+    document = _document(user)
+    asked = {name: document[name] for name in ("id", "username", "roles", "role_version")}
+    return Answer(asked, line(f"User {user.username} is made and holds {', '.join(user.role_names)}."))
+
+
+@users.command("list", examples=("flask users list", "flask users list --role reports.read --json"))
+@click.option("--role", type=ROLE, help="Only those who hold this role.")
+def list_(role: str | None) -> Answer:
+    """List all users."""
+    documents = [_document(user) for user in here().accounts.users() if role is None or role in user.role_names]
+    empty = "There are none; `flask users create` makes one."
+    columns = ("username", "roles", "role_version", "disabled", "created_at", "id")
+    return Answer(documents, table(columns, documents, empty=empty))
+
+
+@users.command("show", examples=("flask users show ada --json",))
+@click.argument("username", type=USERNAME)
+def show(username: str) -> Answer:
+    """Show one user."""
+    document = _document(here().accounts.user(username))
+    return Answer(document, fields(document))
+
+
+@users.command("grant", examples=("flask users grant ada reports.read",))
+@click.argument("username", type=USERNAME)
+@click.argument("role", type=ROLE)
+def grant(username: str, role: str) -> Answer:
+    """Assign a role; the user's tokens die at once."""
+    at = here()
+    people.grant(at.accounts, username, role, **at.who)
+    return _changed(at, username, f"{username} holds {role} now.")
+
+
+@users.command("revoke", examples=("flask users revoke ada reports.read",))
+@click.argument("username", type=USERNAME)
+@click.argument("role", type=ROLE)
+def revoke(username: str, role: str) -> Answer:
+    """Remove a role; the user's tokens die at once. The last operational role stays."""
+    at = here()
+    people.revoke(at.accounts, username, role, **at.who)
+    return _changed(at, username, f"{username} no longer holds {role}.")
+
+
+@users.command("disable", examples=("flask users disable ada",))
+@click.argument("username", type=USERNAME)
+def disable(username: str) -> Answer:
+    """Deactivate a user: no sign-in, no tokens, and all live ones die."""
+    at = here()
+    people.disable(at.accounts, username, **at.who)
+    return _changed(at, username, f"{username} is disabled.")
+
+
+@users.command("enable", examples=("flask users enable ada",))
+@click.argument("username", type=USERNAME)
+def enable(username: str) -> Answer:
+    """Reactivate a user; tokens from before stay dead."""
+    at = here()
+    people.enable(at.accounts, username, **at.who)
+    return _changed(at, username, f"{username} is enabled.")
+
+
+@users.command(
+    "password",
+    examples=(
+        "flask users password ada",
+        "flask users password ada --password-stdin < password.txt",
+        "flask users password ada --password-file /run/secrets/ada",
+    ),
+)
+@click.argument("username", type=USERNAME)
+@_STDIN
+@_FILE
+def password(username: str, *, from_stdin: bool, file: Path | None) -> Answer:
+    """Set the password a user signs in to the console with: 12 to 128 characters, none that is guessed first."""
+    typed = read_password(username, from_stdin=from_stdin, file=file)
+    if typed is None:
+        msg = "Give --password-stdin or --password-file: there is no terminal to ask on."
+        raise click.UsageError(msg)
+    at = here()
+    at.accounts.user(username)
+    user = people.set_password(at.accounts, username, people.hash_password(username, typed), **at.who)
+    return Answer({"id": user.id, "username": user.username}, line(f"{user.username} has a new password."))
