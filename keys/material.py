@@ -15,13 +15,15 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from keys.master import MasterKey
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
+POST_QUANTUM = ("ML-DSA-44", "ML-DSA-65")
+"""RFC 9964. Published apart from the others: some verifiers refuse a whole set for one key they do not know."""
 RSA_BITS = 3072
 _PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
 _P256_BYTES = 32
@@ -29,7 +31,20 @@ _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P256_HALF_ORDER = _P256_ORDER // 2
 """The largest s of an ES256 signature made here (SEC 1 §4.1.3; n of FIPS 186-5 P-256)."""
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+PrivateKey = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+)
+PublicKey = (
+    ec.EllipticCurvePublicKey
+    | rsa.RSAPublicKey
+    | ed25519.Ed25519PublicKey
+    | mldsa.MLDSA44PublicKey
+    | mldsa.MLDSA65PublicKey
+)
 Signer = Callable[[bytes], bytes]
 
 
@@ -39,37 +54,67 @@ class UnusableKey(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A freshly made key, its private part sealed."""
+    """A key on its way into the ring. ``sealed_private`` is what its holder needs to find or open the private part."""
 
     kid: str
     alg: str
     public_jwk: str
     sealed_private: bytes
+    holder: str = "database"
+
+
+def generate(alg: str) -> PrivateKey:
+    """Make a private key for ``alg``.
+
+    Raises:
+        ValueError: ``alg`` is not offered.
+    """
+    if alg == "ES256":
+        return ec.generate_private_key(ec.SECP256R1())
+    if alg in {"RS256", "PS256"}:
+        return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    if alg == "EdDSA":
+        return ed25519.Ed25519PrivateKey.generate()
+    if alg == "ML-DSA-44":
+        return mldsa.MLDSA44PrivateKey.generate()
+    if alg == "ML-DSA-65":
+        return mldsa.MLDSA65PrivateKey.generate()
+    msg = f"unknown algorithm {alg!r}; choose one of {', '.join((*ALGORITHMS, *POST_QUANTUM))}"
+    raise ValueError(msg)
 
 
 def make(alg: str, master: MasterKey) -> NewKey:
     """Make a key for ``alg`` and seal it under the master key.
 
     Raises:
-        ValueError: ``alg`` is not one of ``ALGORITHMS``.
+        ValueError: ``alg`` is not offered.
     """
-    private: PrivateKey
-    if alg == "ES256":
-        private = ec.generate_private_key(ec.SECP256R1())
-    elif alg in {"RS256", "PS256"}:
-        private = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
-    elif alg == "EdDSA":
-        private = ed25519.Ed25519PrivateKey.generate()
-    else:
-        msg = f"unknown algorithm {alg!r}; choose one of {', '.join(ALGORITHMS)}"
-        raise ValueError(msg)
-    members = _public_members(private)
-    kid = thumbprint(members)
-    jwk = json.dumps({**members, "kid": kid, "alg": alg, "use": "sig"}, separators=(",", ":"))
-    der = private.private_bytes(
+    return seal(generate(alg), alg, master)
+
+
+def seal(private: PrivateKey, alg: str, master: MasterKey) -> NewKey:
+    """Seal a private key under the master key.
+
+    Raises:
+        UnusableKey: not a key for ``alg``, or it fails its self-test.
+    """
+    kid, jwk = describe(alg, private.public_key())
+    signer_of(kid, alg, private)
+    return NewKey(kid, alg, jwk, master.seal(_purpose(kid), to_der(private)))
+
+
+def to_der(private: PrivateKey) -> bytes:
+    """PKCS #8, unencrypted."""
+    return private.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return NewKey(kid, alg, jwk, master.seal(_purpose(kid), der))
+
+
+def describe(alg: str, public: PublicKey) -> tuple[str, str]:
+    """The ``kid`` (RFC 7638) and the public JWK of a key, as it is published."""
+    members = _public_members(alg, public)
+    kid = thumbprint(members)
+    return kid, json.dumps({**members, "kid": kid, "alg": alg, "use": "sig"}, separators=(",", ":"))
 
 
 def unseal(kid: str, alg: str, sealed: bytes, master: MasterKey) -> Signer:
@@ -85,32 +130,65 @@ def unseal(kid: str, alg: str, sealed: bytes, master: MasterKey) -> Signer:
     except ValueError as error:
         msg = f"the private part of key {kid} is broken"
         raise UnusableKey(msg) from error
+    return signer_of(kid, alg, private)
+
+
+def signer_of(kid: str, alg: str, private: object) -> Signer:
+    """A private key as a function that signs, once it has proven that it is ``kid`` and works.
+
+    Raises:
+        UnusableKey: not the private part of ``kid``, not for ``alg``, or it fails its self-test.
+    """
     sign, verify = _both_ways(kid, alg, private)
-    _self_test(kid, sign, verify)
+    self_test(kid, sign, verify)
     return sign
 
 
 def _both_ways(kid: str, alg: str, private: object) -> tuple[Signer, Callable[[bytes, bytes], None]]:
     """How to sign with a key, and how anybody verifies it (which raises ``InvalidSignature``)."""
-    if not isinstance(private, PrivateKey) or thumbprint(_public_members(private)) != kid:
+    if not isinstance(private, PrivateKey) or thumbprint(_public_members(alg, private.public_key())) != kid:
         msg = f"the private part of key {kid} belongs to another key"
         raise UnusableKey(msg)
-    if alg == "ES256" and isinstance(private, ec.EllipticCurvePrivateKey):
-        return _es256(private), _es256_verify(private.public_key())
-    if alg in {"RS256", "PS256"} and isinstance(private, rsa.RSAPrivateKey):
+    verify = verifier(alg, private.public_key())
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return _es256(private), verify
+    if isinstance(private, rsa.RSAPrivateKey):
         form = padding.PKCS1v15() if alg == "RS256" else _PSS
-        public = private.public_key()
-        return (
-            lambda data: private.sign(data, form, SHA256()),
-            lambda signature, data: public.verify(signature, data, form, SHA256()),
-        )
-    if alg == "EdDSA" and isinstance(private, ed25519.Ed25519PrivateKey):
-        return private.sign, private.public_key().verify
-    msg = f"key {kid} is not a key for {alg}"
+        return lambda data: private.sign(data, form, SHA256()), verify
+    return private.sign, verify
+
+
+def verifier(alg: str, public: PublicKey) -> Callable[[bytes, bytes], None]:
+    """How anybody verifies a signature: a function of signature and data that raises ``InvalidSignature``.
+
+    Raises:
+        UnusableKey: not a key for ``alg``.
+    """
+    if alg == "ES256" and isinstance(public, ec.EllipticCurvePublicKey):
+        return _es256_verify(public)
+    if alg in {"RS256", "PS256"} and isinstance(public, rsa.RSAPublicKey):
+        form = padding.PKCS1v15() if alg == "RS256" else _PSS
+        return lambda signature, data: public.verify(signature, data, form, SHA256())
+    if any(alg == name and isinstance(public, kind) for name, kind in _PLAIN):
+        return public.verify  # type: ignore[union-attr,return-value]
+    msg = f"this is not a key for {alg}"
     raise UnusableKey(msg)
 
 
-def _self_test(kid: str, sign: Signer, verify: Callable[[bytes, bytes], None]) -> None:
+_PLAIN = (
+    ("EdDSA", ed25519.Ed25519PublicKey),
+    ("ML-DSA-44", mldsa.MLDSA44PublicKey),
+    ("ML-DSA-65", mldsa.MLDSA65PublicKey),
+)
+"""Algorithms whose keys sign the data as it is."""
+
+
+def self_test(kid: str, sign: Signer, verify: Callable[[bytes, bytes], None]) -> None:
+    """Sign once and verify it.
+
+    Raises:
+        UnusableKey: the signature is not good.
+    """
     try:
         verify(sign(b"self-test"), b"self-test")
     except InvalidSignature as error:
@@ -143,15 +221,18 @@ def _es256_verify(public: ec.EllipticCurvePublicKey) -> Callable[[bytes, bytes],
     return verify
 
 
-def _public_members(private: PrivateKey) -> dict[str, str]:
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        numbers = private.public_key().public_numbers()
+def _public_members(alg: str, public: PublicKey) -> dict[str, str]:
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        numbers = public.public_numbers()
         x, y = (_b64(number.to_bytes(_P256_BYTES, "big")) for number in (numbers.x, numbers.y))
         return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
-    if isinstance(private, rsa.RSAPrivateKey):
-        public = private.public_key().public_numbers()
-        return {"kty": "RSA", "n": _b64_number(public.n), "e": _b64_number(public.e)}
-    return {"kty": "OKP", "crv": "Ed25519", "x": _b64(private.public_key().public_bytes_raw())}
+    if isinstance(public, rsa.RSAPublicKey):
+        both = public.public_numbers()
+        return {"kty": "RSA", "n": _b64_number(both.n), "e": _b64_number(both.e)}
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        return {"kty": "OKP", "crv": "Ed25519", "x": _b64(public.public_bytes_raw())}
+    # RFC 9964 §6: the thumbprint covers alg as well.
+    return {"kty": "AKP", "alg": alg, "pub": _b64(public.public_bytes_raw())}
 
 
 def _b64(data: bytes) -> str:
