@@ -83,8 +83,8 @@ def _fault(facts: IssueFacts | None, matching: list[LiveSecret]) -> str:
         return "wrong_secret"
     ends_at, now = matching[0].ends_at, facts.now
     faults = {
-        "secret_ended": ends_at is not None and over(now, ends_at),
         "credential_deleted": facts.credential_deleted,
+        "secret_ended": ends_at is not None and over(now, ends_at),
         "credential_disabled": facts.credential_disabled,
         "owner_disabled": facts.owner_disabled,
         "credential_expired": over(now, facts.credential_expires_at),
@@ -138,9 +138,6 @@ def _roles(scope: str, facts: IssueFacts) -> tuple[str, ...]:
         asked = parse_scope(scope)
     except BadScope as error:
         raise InvalidScope(str(error)) from error
-    if scope and not asked:
-        msg = "scope names no role; omit it to get all."
-        raise InvalidScope(msg)
     grant = granted(asked, facts.chosen, facts.held)
     if grant.refused:
         msg = "A requested role is not part of this credential or no longer held by its owner; omit scope to get all."

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from authserver.rules.facts import Instant
+from authserver.rules.lifetime import LONGEST_LIFE
+from authserver.rules.names import MAX_AUDIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +58,40 @@ def session_of(kid: str, claims: Mapping[str, Any], issuer: str) -> SessionStart
     try:
         standing = claims["standing"]
         start = SessionStart(
-            jti=_text(claims["jti"]),
-            client_id=_text(claims["client_id"]),
-            secret_id=_text(standing["secret"]),
+            jti=_text(claims["jti"], _MAX_ID),
+            client_id=_text(claims["client_id"], _MAX_ID),
+            secret_id=_text(standing["secret"], _MAX_ID),
             kid=kid,
-            audience=_text(claims["aud"]),
-            roles=_text(claims["scope"]),
-            role_version=_number(claims["role_version"]),
-            credential_version=_number(standing["credential_version"]),
-            epoch=_number(standing["epoch"]),
-            issued_at=_number(claims["iat"]),
-            expires_at=_number(claims["exp"]),
+            audience=_text(claims["aud"], MAX_AUDIENCE),
+            roles=_text(claims["scope"], _MAX_SCOPE),
+            role_version=_number(claims["role_version"], _MAX_VERSION),
+            credential_version=_number(standing["credential_version"], _MAX_VERSION),
+            epoch=_number(standing["epoch"], _MAX_VERSION),
+            issued_at=_number(claims["iat"], _MAX_INSTANT),
+            expires_at=_number(claims["exp"], _MAX_INSTANT),
         )
-        made = claims_of(start, issuer=issuer, owner_id=_text(claims["sub"]))
+        made = claims_of(start, issuer=issuer, owner_id=_text(claims["sub"], _MAX_ID))
     except (KeyError, TypeError):
+        return None
+    if not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
         return None
     return start if claims == made else None
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
+# What no token of ours holds must not reach the database, whoever signed it: it could not be kept there.
+_MAX_ID = 64
+_MAX_SCOPE = 4096
+_MAX_VERSION = 2**31
+_MAX_INSTANT = 2**40
+
+
+def _text(value: object, longest: int) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= longest or not (value.isascii() and value.isprintable()):
         raise TypeError
     return value
 
 
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+def _number(value: object, end: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < end:
         raise TypeError
     return value

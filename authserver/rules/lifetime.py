@@ -3,6 +3,8 @@
 from authserver.rules.facts import Instant, Span
 
 DAY: Span = 24 * 3600
+LONGEST_LIFE: Span = 30 * DAY
+"""The greatest maximum lifetime that can be set: no token of ours was ever made to live longer."""
 
 
 def token_end(
