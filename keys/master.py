@@ -65,5 +65,9 @@ class MasterKey:
             msg = "the master key does not open this database; use the key it was made with"
             raise WrongMasterKey(msg) from error
 
+    def password(self, purpose: str) -> bytes:
+        """A password for ``purpose``, for formats that bring their own encryption; 64 hexadecimal characters."""
+        return self._derive(f"password:{purpose}").hex().encode()
+
     def _derive(self, purpose: str) -> bytes:
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(self._root)

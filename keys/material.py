@@ -170,7 +170,7 @@ def verifier(alg: str, public: PublicKey) -> Callable[[bytes, bytes], None]:
         form = padding.PKCS1v15() if alg == "RS256" else _PSS
         return lambda signature, data: public.verify(signature, data, form, SHA256())
     if any(alg == name and isinstance(public, kind) for name, kind in _PLAIN):
-        return public.verify  # type: ignore[union-attr,return-value]
+        return public.verify  # type: ignore[return-value]
     msg = f"this is not a key for {alg}"
     raise UnusableKey(msg)
 
@@ -206,11 +206,14 @@ def _es256(private: ec.EllipticCurvePrivateKey) -> Signer:
     algorithm = ec.ECDSA(SHA256(), deterministic_signing=True)
 
     def sign(data: bytes) -> bytes:
-        r, s = decode_dss_signature(private.sign(data, algorithm))
-        s = min(s, _P256_ORDER - s)
-        return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+        return low_s(*decode_dss_signature(private.sign(data, algorithm)))
 
     return sign
+
+
+def low_s(r: int, s: int) -> bytes:
+    """An ES256 signature (RFC 7518 §3.4) in the one spelling that is accepted here."""
+    return r.to_bytes(_P256_BYTES, "big") + min(s, _P256_ORDER - s).to_bytes(_P256_BYTES, "big")
 
 
 def _es256_verify(public: ec.EllipticCurvePublicKey) -> Callable[[bytes, bytes], None]:
