@@ -277,7 +277,7 @@ class Sessions(Protocol):
         ...
 
     def sweep(self, now: Instant, keep: int) -> int:
-        """Delete what ended by ``exp`` more than ``keep`` seconds ago; how many."""
+        """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond 400 days; how many."""
         ...
 
 
@@ -285,15 +285,18 @@ class ActivityClock(Protocol):
     """When each token was last used; collected in memory, written in batches."""
 
     def issued(self, start: SessionStart) -> None:
-        """Note a new session."""
+        """Note a new session; ``Unavailable`` when notes pile up."""
         ...
 
     def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str) -> None:
-        """Note a use; an older instant never moves a newer one back. ``Unavailable`` when notes pile up."""
+        """Note a use; an older instant never moves a newer one back, an ended session stays as it is.
+
+        The caller has judged the token alive at ``at``. ``Unavailable`` when notes have waited longer than ε.
+        """
         ...
 
     def last_used(self, jti: str) -> Instant | None:
-        """The newest use noted here and not yet written."""
+        """The newest use noted here that a row read a moment ago may not show yet."""
         ...
 
     def flush(self) -> None:
@@ -472,6 +475,10 @@ class SigningKeys(Protocol):
         """Stage a new key."""
         ...
 
+    def ensure_active(self, key: NewKey, actor: str, at: Instant) -> bool:
+        """Let a new key sign if none does for its algorithm; False, and no trace, when one was first (INV-16)."""
+        ...
+
     def activate(self, kid: str, actor: str, at: Instant) -> None:
         """Make a staged key the one that signs; the one before retires and its private part is destroyed."""
         ...
@@ -489,5 +496,5 @@ class SigningKeys(Protocol):
         ...
 
     def remove(self, kid: str, actor: str, at: Instant) -> None:
-        """Withdraw a retired key from the JWKS."""
+        """Withdraw a retired key from the JWKS; ``Conflict`` while a token it signed may live (INV-14)."""
         ...

@@ -40,6 +40,9 @@ from authserver.store.tables import (
 from keys.keyring import State
 
 _PAGE = 500
+_BEFORE_ALL = -(2**62)
+"""A record that was slipped in before the first must show as well."""
+
 _WIDTHS = {"actor": 200, "target": 255}
 
 
@@ -377,7 +380,7 @@ class SqlAccounts:
                 return Verdict(head.seq, head.seq + 1, "is newer than the sealed head of the chain")
 
     def _up_to(self, seq: int) -> Iterator[Record]:
-        return self.audit_records(limit=seq) if seq else iter(())
+        return self.audit_records(_BEFORE_ALL, limit=seq) if seq else iter(())
 
     def _head(self) -> tuple[Any, bool]:
         """The head, and whether there are records beyond it, which only a forger can make."""

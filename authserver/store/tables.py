@@ -38,7 +38,7 @@ settings = Table(
     Column("max_credential_days", Integer, nullable=False),
     Column("default_audience", String(255)),
     Column("token_alg", String(16), nullable=False),
-    Column("epoch", Integer, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
 )
@@ -141,7 +141,7 @@ sessions = Table(
     Column("roles", Text, nullable=False),
     Column("role_version", Integer, nullable=False),
     Column("credential_version", Integer, nullable=False),
-    Column("epoch", Integer, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
     Column("issued_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("last_used_at", BigInteger, nullable=False),
