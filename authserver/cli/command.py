@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.exceptions import Exit, NoSuchCommand
 from flask import current_app, has_app_context
-from flask.cli import AppGroup
+from flask.cli import AppGroup, ScriptInfo
 
 from authserver.cli.names import suggestion
 from authserver.cli.show import Human, document_text, plain, show
@@ -270,6 +270,9 @@ class Nouns(AppGroup):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Find the noun. Flask's own group asks here last, so nothing is found after this."""
+        if not has_app_context():
+            # Flask's own group has entered it; who asks us directly, as a test does, has not.
+            ctx.with_resource(ctx.ensure_object(ScriptInfo).load_app().app_context())
         found = super().get_command(ctx, name)
         if found is None and not ctx.resilient_parsing and not name.startswith("-"):
             with told(ctx, as_json=False):
