@@ -1,6 +1,7 @@
 """One standing world for a file of tests, and tokens forged with the server's own keys."""
 
 import base64
+import contextlib
 import json
 import time
 
@@ -43,6 +44,23 @@ def throttled(world, **limits):
     tick = Tick()
     world.http.application._throttle = Throttle(clock=tick, **limits)
     return tick
+
+
+@contextlib.contextmanager
+def noted(world):
+    """Collect the notes of every answer, as the observer would get them."""
+    notes: list[dict[str, str]] = []
+
+    def observe(_ask, reply, _began):
+        notes.append(dict(reply.note))
+        return reply
+
+    doors = world.http.application
+    before, doors._observe = doors._observe, observe
+    try:
+        yield notes
+    finally:
+        doors._observe = before
 
 
 def basic(client_id, secret):

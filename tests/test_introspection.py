@@ -10,7 +10,20 @@ from authserver.actions import administer, credentials, people
 from authserver.oauth.introspection import wants_signed
 from keys.keyring import State
 from keys.material import make
-from tests.doors import BACKENDS, active_key, b64, basic, forged, opened, parts, signed, throttled, unb64, unlimited
+from tests.doors import (
+    BACKENDS,
+    active_key,
+    b64,
+    basic,
+    forged,
+    noted,
+    opened,
+    parts,
+    signed,
+    throttled,
+    unb64,
+    unlimited,
+)
 
 DOOR = "/oauth/introspect"
 SIGNED = "application/token-introspection+jwt"
@@ -79,12 +92,8 @@ def test_I_02_all_failures_look_alike(world):
         "unknown_client": ("00000000-0000-4000-8000-000000000001", api.secret),
         "malformed_secret": (world.api[0], "acv_x"),
     }
-    notes, doors = [], world.http.application
-    before, doors._observe = doors._observe, lambda _ask, reply, _began: notes.append(reply.note) or reply
-    try:
+    with noted(world) as notes:
         assert len({face(world.introspect("x", case)) for case in cases.values()}) == 1
-    finally:
-        doors._observe = before
     assert [note["reason"] for note in notes] == list(cases)
 
 
@@ -189,8 +198,9 @@ def verified(world, answer, audience="https://api.example.com"):
     header = jwt.get_unverified_header(answer.text)
     assert header["typ"] == "token-introspection+jwt"
     jwk = next(k for k in world.http.get("/.well-known/jwks.json").json["keys"] if k["kid"] == header["kid"])
-    options = {"verify_iat": False}
-    return jwt.decode(answer.text, jwt.PyJWK(jwk), algorithms=[jwk["alg"]], audience=audience, options=options)
+    return jwt.decode(
+        answer.text, jwt.PyJWK(jwk), algorithms=[jwk["alg"]], audience=audience, options={"verify_iat": False}
+    )
 
 
 def test_I_12_signed_answers(world):

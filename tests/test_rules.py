@@ -235,7 +235,7 @@ class TestLiveness:
             credential_expires_at=NOW,
             secret_ends_at=NOW,
         )
-        mended = [
+        mended: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             ("revoked", {"ended": None}, {}),
             ("key_compromised", {}, {"key_usable": True}),
             ("owner_disabled", {}, {"owner_disabled": False}),
@@ -814,8 +814,9 @@ NAMES: list[tuple[str, ...]] = [
     ("standing", "credential_version"),
     ("standing", "epoch"),
 ]
-texts = st.text(min_size=1, max_size=20)
+texts = st.text(alphabet=st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20)
 numbers = st.integers(0, 2**53 - 1)
+versions, instants = st.integers(0, 2**31 - 1), st.integers(0, 2**40 - 1)
 json_values = st.recursive(
     st.none() | st.booleans() | numbers | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -829,11 +830,11 @@ starts = st.builds(
     kid=st.just("key-1"),
     audience=texts,
     roles=st.lists(st.text(alphabet="abc:/.", min_size=1, max_size=5), min_size=1, max_size=4).map(" ".join),
-    role_version=numbers,
-    credential_version=numbers,
-    epoch=numbers,
-    issued_at=numbers,
-    expires_at=numbers,
+    role_version=versions,
+    credential_version=versions,
+    epoch=versions,
+    issued_at=instants,
+    expires_at=instants,
 )
 
 

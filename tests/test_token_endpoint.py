@@ -9,7 +9,7 @@ import pytest
 
 from authserver.actions import administer, people
 from authserver.oauth.transport import Transport
-from tests.doors import BACKENDS, basic, opened, parts, throttled, unlimited
+from tests.doors import BACKENDS, basic, noted, opened, parts, throttled, unlimited
 
 TOKEN = "/oauth/token"
 GRANT = {"grant_type": "client_credentials"}
@@ -264,13 +264,8 @@ def test_T_18_all_failures_look_alike(world):
         "malformed_secret": (world.client[0], world.client[1][:-1]),
         "malformed_client_id": (world.client[0].upper(), world.client[1]),
     }
-    notes = []
-    doors = world.http.application
-    before, doors._observe = doors._observe, lambda _ask, reply, _began: notes.append(dict(reply.note)) or reply
-    try:
+    with noted(world) as notes:
         faces = {face(world, case, method) for case in cases.values() for method in ("basic", "body")}
-    finally:
-        doors._observe = before
     assert len(faces) == 1, faces
     assert [note["reason"] for note in notes] == [name for name in cases for _ in range(2)]
     assert all(note["outcome"] == "invalid_client" for note in notes)
@@ -401,10 +396,8 @@ def test_T_29_an_unexpected_fault_is_500_and_tells_nothing(world, monkeypatch):
         raise RuntimeError(msg)
 
     monkeypatch.setattr(type(world.store.hot), "issue_facts", broken)
-    notes = []
-    doors = world.http.application
-    monkeypatch.setattr(doors, "_observe", lambda _ask, reply, _began: notes.append(reply.note) or reply)
-    answer = refused(world.token(), 500, "server_error")
+    with noted(world) as notes:
+        answer = refused(world.token(), 500, "server_error")
     assert world.client[1] not in answer.text
     assert notes[0]["detail"].startswith("RuntimeError at ")
     assert world.client[1] not in str(notes)
@@ -546,16 +539,17 @@ def test_J_07_J_08_J_18_E_01_roles_and_delegation(world):
 
 
 def test_J_10_token_ids_never_repeat(world):
-    found, doors = [], world.http.application
+    found: list[str] = []
+    doors = world.http.application
 
     def ask():
         from werkzeug.test import Client
 
         http = Client(doors)
         headers = {"Authorization": basic(*world.client)}
-        found.extend(
-            parts(http.post(TOKEN, data=GRANT, headers=headers).json["access_token"])[1]["jti"] for _ in range(200)
-        )
+        for _ in range(200):
+            answer = http.post(TOKEN, data=GRANT, headers=headers)
+            found.append(parts(json.loads(answer.data)["access_token"])[1]["jti"])
         world.store.held.drop()
 
     threads = [threading.Thread(target=ask) for _ in range(5)]

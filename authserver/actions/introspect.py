@@ -15,6 +15,7 @@ from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, T
 from authserver.rules.claims import session_of
 from authserver.rules.facts import Instant, Reason, Standing, Token
 from authserver.rules.idle import idle_end
+from authserver.rules.lifetime import LONGEST_LIFE
 from authserver.rules.liveness import decide
 from authserver.rules.names import CLIENT_ID
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, keyed_hash, well_formed
@@ -87,7 +88,7 @@ def introspect(
         raise InvalidClient("unknown_client" if caller is None else "credential_disabled" if right else "wrong_secret")
     now = facts.now
     dead = partial(Answer, caller.audience, caller.alg, now, None)
-    if token is None or start is None:
+    if token is None or start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
         return dead(UNKNOWN_TOKEN)
     if start.audience != caller.audience:
         return dead(FOREIGN_TOKEN)
