@@ -27,7 +27,7 @@ MOVES: Mapping[State, frozenset[State]] = {
 PUBLISHED = frozenset({State.STAGED, State.ACTIVE, State.RETIRED})
 """In the JWKS."""
 
-PUBLIC_MEMBERS = frozenset({"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use"})
+PUBLIC_MEMBERS = frozenset({"kty", "crv", "x", "y", "n", "e", "pub", "kid", "alg", "use"})
 """All that a JWK shows; whatever else the storage may hold stays inside (INV-17)."""
 
 USABLE = frozenset({State.ACTIVE, State.RETIRED})

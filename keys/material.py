@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -127,7 +127,7 @@ def unseal(kid: str, alg: str, sealed: bytes, master: MasterKey) -> Signer:
     opened = master.open(_purpose(kid), sealed)
     try:
         private = serialization.load_der_private_key(opened, password=None)
-    except ValueError as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         msg = f"the private part of key {kid} is broken"
         raise UnusableKey(msg) from error
     return signer_of(kid, alg, private)
@@ -226,6 +226,9 @@ def _es256_verify(public: ec.EllipticCurvePublicKey) -> Callable[[bytes, bytes],
 
 def _public_members(alg: str, public: PublicKey) -> dict[str, str]:
     if isinstance(public, ec.EllipticCurvePublicKey):
+        if not isinstance(public.curve, ec.SECP256R1):
+            msg = f"an EC key on {public.curve.name} is offered, and only P-256 is taken"
+            raise UnusableKey(msg)
         numbers = public.public_numbers()
         x, y = (_b64(number.to_bytes(_P256_BYTES, "big")) for number in (numbers.x, numbers.y))
         return {"kty": "EC", "crv": "P-256", "x": x, "y": y}

@@ -22,18 +22,22 @@ from typing import Any, Final
 
 import jwt
 
-from keys.material import ALGORITHMS, P256_HALF_ORDER, Signer
+from keys.material import P256_HALF_ORDER, Signer
 
 MAX_TOKEN_CHARS: Final = 8 * 1024
 _REMEMBERED: Final = 20_000
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER: Final = {"typ", "alg", "kid"}
+_KINDS: Final = {"ES256": ("EC", "P-256"), "RS256": ("RSA", None), "PS256": ("RSA", None), "EdDSA": ("OKP", "Ed25519")}
+"""RFC 7518 §3.1, RFC 8037 §3.1; PyJWT would take ES256 on P-384."""
 _PRIVATE_MEMBERS: Final = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 _LARGEST_INTEGER: Final = 2**53 - 1
 """RFC 7493 §2.2: beyond it, two JSON parsers may read two numbers."""
 
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, RecursionError, jwt.PyJWTError)
 """Whatever a hostile text makes the parsers raise."""
+
+_write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
 Claims = Mapping[str, Any]
 
@@ -74,7 +78,7 @@ class TokenReader:
         self._keys = {
             kid: _Verifier(kid, jwk)
             for kid, jwk in public_jwks.items()
-            if jwk.get("alg") in ALGORITHMS and jwk.get("use") == "sig"
+            if jwk.get("alg") in _KINDS and jwk.get("use") == "sig"
         }
         self._known: OrderedDict[tuple[str, bytes], tuple[str, Claims]] = OrderedDict()
         self._lock = Lock()
@@ -141,10 +145,13 @@ class _Verifier:
         if jwk.keys() & _PRIVATE_MEMBERS:
             msg = f"the public JWK of key {kid} holds a private member"
             raise ValueError(msg)
+        if (jwk.get("kty"), jwk.get("crv")) != _KINDS[self.alg]:
+            msg = f"the public JWK of key {kid} is not a key for {self.alg}"
+            raise ValueError(msg)
         try:
             self._jwk = jwt.PyJWK(dict(jwk), self.alg)
         except jwt.PyJWTError as error:
-            msg = f"the public JWK of key {kid} is not a key for {self.alg}"
+            msg = f"the public JWK of key {kid} is broken"
             raise ValueError(msg) from error
         if weak := self._jwk.Algorithm.check_key_length(self._jwk.key):
             msg = f"key {kid} is too weak: {weak}"
@@ -162,7 +169,7 @@ class _Verifier:
 
 
 def _dump(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    return _write(value).encode("ascii")
 
 
 def _encode(data: bytes) -> bytes:
@@ -188,6 +195,8 @@ def _load(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         msg = "not a JSON object"
         raise TypeError(msg)
+    if b"\\u" in data:
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text (RFC 8259 §8.2)
     return value
 
 
