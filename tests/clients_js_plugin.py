@@ -1,0 +1,55 @@
+"""Node and its packages, for the tests that use JavaScript clients.
+
+Where they are missing those tests are skipped, and the end of the run says so loudly; where the
+environment says ``CI`` they fail instead. Loaded as a plugin by ``conftest.py``.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parent / "clients_js"
+OLDEST = 20  # node:test and a global Web Crypto
+LEFT_OUT = "JavaScript clients were not tested: "
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The path of Node, with the packages beside the scripts installed."""
+    fault = missing()
+    if fault and os.environ.get("CI"):
+        pytest.fail(fault)
+    if fault:
+        pytest.skip(LEFT_OUT + fault)
+    return shutil.which("node")
+
+
+def missing() -> str:
+    """What is missing and what mends it, or nothing."""
+    program = shutil.which("node")
+    if program is None or shutil.which("npm") is None:
+        return f"Node is not installed; install Node {OLDEST} or newer with npm, then run `make clients`"
+    version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < OLDEST:
+        return f"Node {version} is too old; install Node {OLDEST} or newer, then run `make clients`"
+    installed, wanted = HOME / "node_modules" / ".package-lock.json", HOME / "package-lock.json"
+    if not installed.exists():
+        return "their packages are not installed; run `make clients`"
+    if installed.stat().st_mtime < wanted.stat().st_mtime:
+        return "their packages are older than package-lock.json; run `make clients`"
+    return ""
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what was left out where nobody overlooks it."""
+    left_out = [
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and LEFT_OUT in report.longrepr[2]
+    ]
+    for reason in sorted(set(left_out)):
+        terminalreporter.section("LEFT OUT", sep="!", yellow=True, bold=True)
+        terminalreporter.line(f"{reason}. Tests left out: {left_out.count(reason)}.", yellow=True)
