@@ -18,6 +18,8 @@ PER_MINUTE = 60
 """How many refusals of all kinds together reach the audit in one minute."""
 
 _MINUTE = 60
+_NOBODY = frozenset({"unknown_client", "malformed_client_id", "malformed_secret", "no_credentials"})
+"""Here the claimed client was never looked up or not found: made-up ids are one caller, told by its address."""
 
 
 class RefusalBook:
@@ -26,7 +28,7 @@ class RefusalBook:
     def __init__(self, accounts: Accounts, now: Callable[[], Instant]) -> None:
         self._accounts, self._now = accounts, now
         self._minute = -1
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: set[tuple[str, str, str]] = set()
         self._lock = threading.Lock()
         self._pending: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -37,21 +39,22 @@ class RefusalBook:
         Args:
             door: which door refused, such as ``token``.
             reason: the true cause, one of a closed set.
-            client: the client id when it is known to exist, else empty.
+            client: the client id that was claimed, or empty.
             peer: the address of the caller.
             minute: a number that changes every minute.
 
         Returns:
             Whether it was the first of its kind and goes to the audit.
         """
-        caller = client or peer
+        client = "" if reason in _NOBODY else client
+        kind = (door, reason, client or peer)
         with self._lock:
             if minute != self._minute:
                 self._minute = minute
                 self._seen.clear()
-            if (reason, caller) in self._seen or len(self._seen) >= PER_MINUTE:
+            if kind in self._seen or len(self._seen) >= PER_MINUTE:
                 return False
-            self._seen.add((reason, caller))
+            self._seen.add(kind)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="refusals", daemon=True)
                 self._thread.start()

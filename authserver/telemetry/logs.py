@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -10,6 +12,8 @@ from authserver.telemetry.redaction import redact_event
 
 _QUIET = {"authlib": logging.WARNING, "alembic": logging.WARNING, "werkzeug": logging.WARNING}
 """Authlib writes whole tokens at DEBUG level; none of these has anything to say below a warning."""
+_FRAMES = 8
+"""How many of the innermost lines of code are named where something went wrong."""
 
 
 def configure(level: str) -> None:
@@ -21,7 +25,7 @@ def configure(level: str) -> None:
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        structlog.processors.dict_tracebacks,
+        _short_traceback,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -50,3 +54,17 @@ def configure(level: str) -> None:
 def logger() -> Any:
     """The logger of the house; events are named ``noun_verb`` and carry plain values."""
     return structlog.stdlib.get_logger("authserver")
+
+
+def _short_traceback(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the fault and the lines of code it came through, never the values in them (INV-20)."""
+    given = event.pop("exc_info", None)
+    error = given[1] if isinstance(given, tuple) else given
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        event["error"] = f"{type(error).__name__}: {error}"
+        event["cause"] = type(error.__cause__ or error.__context__).__name__
+        event["lines"] = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    return event

@@ -17,6 +17,7 @@ from typing import TextIO
 from authserver.telemetry.redaction import redact
 
 _WAIT_SECONDS = 0.2
+_GRACE_SECONDS = 1.0
 _PENDING = 20_000
 
 Line = tuple[float, Mapping[str, object]]
@@ -44,25 +45,28 @@ class RequestLog:
             self._start()
 
     def flush(self) -> None:
-        """Write what is pending."""
+        """Write what is pending; what a broken sink does not take counts as dropped."""
         with self._writing:
             lines = []
             while self._pending:
                 lines.append(_render(*self._pending.popleft()))
-            dropped, self._dropped = self._dropped, 0
+            taken, dropped, self._dropped = len(lines), self._dropped, 0
             if dropped:
                 lines.append(_render(time.time(), {"event": "request_lines_dropped", "count": dropped}))
-            if lines:
-                sink = self._sink or sys.stderr
+            if not lines:
+                return
+            sink = self._sink or sys.stderr
+            try:
                 sink.write("".join(lines))
                 sink.flush()
+            except (OSError, ValueError):
+                self._dropped += taken + dropped
 
     def close(self) -> None:
-        """Stop the thread and write what is left."""
+        """Let the thread write what is left and stop; a blocked sink does not hold up the end."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(_WAIT_SECONDS * 5)
-        self.flush()
+            self._thread.join(_GRACE_SECONDS)
 
     def _start(self) -> None:
         with self._lock:
@@ -72,10 +76,8 @@ class RequestLog:
 
     def _run(self) -> None:
         while not self._stop.wait(_WAIT_SECONDS):
-            try:
-                self.flush()
-            except (OSError, ValueError):
-                continue
+            self.flush()
+        self.flush()
 
 
 def _render(at: float, values: Mapping[str, object]) -> str:

@@ -1,12 +1,14 @@
 """Health and metrics: ``/livez`` does no I/O, ``/readyz`` asks everything, ``/metrics`` is for few."""
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
 health = Blueprint("health", __name__)
+
+_MARKS = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"})
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -40,12 +42,17 @@ def readyz() -> tuple[Response, int]:
 def metrics() -> Response:
     """The Prometheus exposition, for the configured networks and never through a proxy."""
     known: Health | None = current_app.extensions.get("health")
-    forwarded = "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
-    if known is None or forwarded or not _within(request.remote_addr or "", known.metrics_peers):
+    direct = not _forwarded(request.headers.keys())
+    if known is None or not direct or not _within(request.remote_addr or "", known.metrics_peers):
         response = jsonify(error="not_found", error_description="There is nothing here.")
         response.status_code = 404
         return response
     return Response(known.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _forwarded(names: Iterable[str]) -> bool:
+    """Whether any proxy left its mark: then the peer is not the one who asks."""
+    return any(name.lower() in _MARKS or name.lower().startswith("x-forwarded-") for name in names)
 
 
 def _within(address: str, allowed: Sequence[Network]) -> bool:
@@ -53,4 +60,6 @@ def _within(address: str, allowed: Sequence[Network]) -> bool:
         peer = ipaddress.ip_address(address)
     except ValueError:
         return False
+    # An IPv4 caller of an IPv6 socket comes in IPv6 clothes.
+    peer = getattr(peer, "ipv4_mapped", None) or peer
     return any(peer in network for network in allowed)
