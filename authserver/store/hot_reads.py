@@ -42,7 +42,13 @@ def _joined(dialect: str, column: Any) -> Any:
 
 
 def issue_statement(dialect: str) -> Select[Any]:
-    """One row per live secret of the credential, each with all the facts."""
+    """One row per secret of the credential, each with all the facts.
+
+    For an unknown client the rows of some other one: reading them takes the same time (INV-29).
+    """
+    asked_id = bindparam("client_id", type_=credentials.c.client_id.type)
+    known = select(credentials.c.client_id).where(credentials.c.client_id == asked_id).scalar_subquery()
+    anybody = select(func.min(credentials.c.client_id)).scalar_subquery()
     chosen = (
         select(_joined(dialect, roles.c.name))
         .select_from(credential_roles.join(roles, roles.c.id == credential_roles.c.role_id))
@@ -91,7 +97,7 @@ def issue_statement(dialect: str) -> Select[Any]:
             .outerjoin(servers, servers.c.audience == wanted)
             .outerjoin(secrets, secrets.c.client_id == credentials.c.client_id)
         )
-        .where(credentials.c.client_id == bindparam("client_id"))
+        .where(credentials.c.client_id == func.coalesce(known, anybody))
         .order_by(secrets.c.created_at.desc(), secrets.c.id)
     )
 
@@ -151,7 +157,7 @@ class SqlHotReads:
         if not rows:
             return None
         row = rows[0]
-        return IssueFacts(
+        facts = IssueFacts(
             now=self._clock.now(row[0]),
             client_id=row[1],
             owner_id=row[2],
@@ -171,6 +177,7 @@ class SqlHotReads:
             active_kid=row[16],
             secrets=tuple(LiveSecret(each[17], bytes(each[18]), each[19]) for each in rows if each[17] is not None),
         )
+        return facts if facts.client_id == client_id else None
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
         """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
