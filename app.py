@@ -102,7 +102,7 @@ def main() -> int:
         url = f"http://{settings.bind}"
         sys.stdout.write(f"Listening on {url}, issuer {settings.issuer or url}. Stop with Ctrl+C.\n")
         if shown is not None:
-            sys.stdout.write("\n" + demo.lines(shown, url))
+            sys.stdout.write("\n" + demo.lines(shown, url, settings.database_url))
         sys.stdout.flush()
 
     run(

@@ -1,5 +1,6 @@
 """Demo data for a first look: only on an empty embedded database on loopback, with random secrets, told once."""
 
+import shlex
 from dataclasses import dataclass
 
 from authserver.actions.administer import register_resource_server
@@ -60,18 +61,25 @@ def furnish(accounts: Accounts, pepper: bytes, now: Instant) -> Shown | None:
     return Shown(made.credential.client_id, made.secret, api.server.client_id, api.secret)
 
 
-def lines(shown: Shown, url: str) -> str:
-    """Ready-to-paste commands for a token and its introspection."""
+def lines(shown: Shown, url: str, database_url: str = "") -> str:
+    """Ready-to-paste commands for a token, its introspection and its death, in any shell.
+
+    Each is one physical line, so nothing is lost between two halves of it; the
+    comments hold nothing that a shell without comments would take for a quote.
+    """
+    where = f"AUTHSERVER_DATABASE_URL={shlex.quote(database_url)} " if database_url else ""
+    client, api = f"{shown.client_id}:{shown.client_secret}", f"{shown.api_id}:{shown.api_secret}"
     return f"""\
-Demo data was made. These secrets are shown this once; paste the lines into another terminal:
+Demo data was made; its secrets are random and shown this once. Paste into another terminal, in this folder:
 
-  TOKEN=$(curl -s -u {shown.client_id}:{shown.client_secret} \\
-    -d grant_type=client_credentials {url}/oauth/token \\
-    | tee /dev/stderr | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
+# a token
+ANSWER=$(curl -s -u {client} -d grant_type=client_credentials {url}/oauth/token); echo "$ANSWER"
+TOKEN=$(echo "$ANSWER" | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
 
-  curl -s -u {shown.api_id}:{shown.api_secret} -d token=$TOKEN {url}/oauth/introspect
+# its introspection, as an API does it: active
+curl -s -w '\\n' -u {api} -d "token=$TOKEN" {url}/oauth/introspect
 
-Then take a role away, and paste the second command again: the token is dead.
+# a change of the roles of its owner; then introspect again: inactive, for good
+{where}.venv/bin/flask users revoke {ADMINISTRATOR} invoices.read
 
-  .venv/bin/flask users revoke {ADMINISTRATOR} invoices.read
 """
