@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from werkzeug.test import Client
 
 from app import create_app
@@ -194,6 +196,14 @@ def test_a_fault_is_logged_without_the_values_around_it(written):
     event = one_line(written.getvalue())
     assert event["error"] == "RuntimeError: no luck"
     assert event["lines"][-1].endswith(" fail")
+    assert "sesame" not in written.getvalue()
+
+
+def test_a_fault_of_the_database_is_logged_without_the_values_of_its_statement(world, written):
+    with world.store.engine.connect() as connection, pytest.raises(DBAPIError) as caught:
+        connection.execute(text("SELECT nonsense FROM nowhere WHERE a = :value"), {"value": "open-sesame"})
+    logger().error("request_failed", exc_info=caught.value)
+    assert "nowhere" in one_line(written.getvalue())["error"]
     assert "sesame" not in written.getvalue()
 
 

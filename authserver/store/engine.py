@@ -54,7 +54,11 @@ def engine_options(url: str) -> dict[str, Any]:
         fault = sqlite_fault(sqlite.sqlite_version_info)
         if fault:
             raise Unavailable(fault)
-        return {"module": sqlite, "connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False}}
+        return {
+            "module": sqlite,
+            "connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False},
+            "hide_parameters": True,
+        }
     limits = {
         "statement_timeout": f"{STATEMENT_SECONDS}s",
         "lock_timeout": f"{BUSY_SECONDS}s",
@@ -63,6 +67,8 @@ def engine_options(url: str) -> dict[str, Any]:
         "timezone": "UTC",
     }
     return {
+        # An error's text may be logged; the values of its statement never (INV-20).
+        "hide_parameters": True,
         "pool_pre_ping": True,
         "pool_timeout": BUSY_SECONDS,
         "connect_args": {
