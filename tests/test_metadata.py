@@ -59,8 +59,8 @@ def test_M_01_an_issuer_with_a_path(world):
         issuer,
     )
     http = Client(Doors(table, nowhere))
-    told = json.loads(http.get(f"{PLACES[0]}/tenant").data)
-    assert (told["issuer"], told["token_endpoint"]) == (issuer, f"{issuer}/oauth/token")
+    found = json.loads(http.get(f"{PLACES[0]}/tenant").data)
+    assert (found["issuer"], found["token_endpoint"]) == (issuer, f"{issuer}/oauth/token")
     for path in ("/tenant/oauth/token", "/oauth/token", "/tenant/OAuth/Token", "/Tenant/OAuth/token"):
         assert http.post(path).data == b"token"
     assert http.get(f"/tenant{JWKS}").data == b"jwks"
