@@ -172,6 +172,11 @@ def _check(environ: Mapping[str, Any], query: str, *, private: bool) -> None:
     if sum([len(name) + len(value) for name, value in environ.items() if name[:5] == "HTTP_"]) > MAX_HEADERS:
         msg = "The headers may have 16 kB at most."
         raise Malformed(msg, 431)
+    coding = environ.get("HTTP_TRANSFER_ENCODING")
+    if coding is not None and (coding.strip().lower() != "chunked" or environ.get("CONTENT_LENGTH")):
+        # RFC 9112 §6.3: where the body ends must not be a matter of opinion.
+        msg = "Send Content-Length, or Transfer-Encoding: chunked; one of them and once."
+        raise Malformed(msg)
     if query and "\0" in unquote(query):
         msg = "A parameter holds a NUL character."
         raise Malformed(msg)
