@@ -129,7 +129,7 @@ def test_lists_are_arrays_of_what_show_shows(shell, world):
     assert shell.json("credentials", "list") == [shell.json("credentials", "show", client_id)]
     assert shell.json("credentials", "list", "--owner", "ada", "--state", "expired") == []
     (key,) = shell.json("keys", "list")
-    shown = shell.json("keys", "show", key["kid"][:9])
+    shown = shell.json("keys", "show", key["kid"][:30])
     assert {**shown, **key} == shown
     assert set(shown["public_jwk"]) == {"kty", "crv", "x", "y", "kid", "alg", "use"}
 
@@ -235,7 +235,9 @@ def test_another_algorithm_is_chosen_once_its_key_is_there(shell, world, alg):
 def test_an_id_that_begins_with_a_dash_is_no_option(shell):
     said = shell("keys", "show", "-abcdefghijklmnopqrstuvwxyz_0123456789ABCDEFGH")
     assert said.code == 3
+    assert shell("keys", "show", "-ab").code == 3
     assert shell("sessions", "end", "--bcdefghijklmnopqrstuv", "--json").error["error"] == "not_found"
+    assert shell("keys", "show", "--jsn").code == 2
 
 
 def test_sessions_are_listed_with_how_they_ended(shell, world):

@@ -21,12 +21,14 @@ def create_role(
     """Make a role.
 
     Raises:
-        Invalid: the name or kind cannot be.
+        Invalid: the name, kind or a permission cannot be.
         Conflict: there is a live role of that name.
     """
     fault = role_name_fault(name)
     if kind not in KINDS:
         fault = f"a role's kind is one of {', '.join(KINDS)}"
+    if any(role_name_fault(each) for each in permissions):
+        fault = "a permission is 1 to 64 of A-Z a-z 0-9 . _ : / - and starts with a letter or digit"
     if fault:
         raise Invalid(fault)
     role = Role(f"rol_{uuid.uuid4().hex}", name, kind, tuple(sorted(set(permissions))))

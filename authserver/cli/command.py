@@ -38,7 +38,8 @@ CODES = {
     INTERRUPTED: "interrupted",
 }
 
-_ODD_ID = re.compile(r"-[A-Za-z0-9_-]{21,}")
+_ODD_ID = re.compile(r"-[A-Za-z0-9_][A-Za-z0-9_-]*|--[A-Za-z0-9_-]{20,}")
+"""No command has short options, and no option is as long as an id."""
 _MAX_CAUSE = 200
 
 

@@ -48,7 +48,8 @@ def read_password(username: str, *, from_stdin: bool, file: Path | None) -> str 
         msg = "Give --password-stdin or --password-file, not both."
         raise click.UsageError(msg)
     if file is not None:
-        return _decoded(file.open("rb").read(_MOST))
+        with file.open("rb") as opened:
+            return _decoded(opened.read(_MOST))
     if from_stdin and not sys.stdin.isatty():
         return _decoded(sys.stdin.buffer.read(_MOST))
     if at_terminal():
