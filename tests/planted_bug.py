@@ -1,0 +1,24 @@
+"""The server with a bug on purpose: roles and role version are read in two statements. Only to prove the checker."""
+
+import sys
+import time
+from dataclasses import replace
+
+from app import main
+from authserver.store.hot_reads import SqlHotReads
+
+sound = SqlHotReads.issue_facts
+
+
+def broken(self, client_id, resource):
+    first = sound(self, client_id, resource)
+    if first is None:
+        return None
+    time.sleep(0.01)
+    second = sound(self, client_id, resource)
+    return replace(second, held=first.held)
+
+
+if __name__ == "__main__":
+    SqlHotReads.issue_facts = broken
+    sys.exit(main())
