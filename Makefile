@@ -73,6 +73,9 @@ if [ -z "$$python" ]; then \
 fi
 endef
 
+# The lock files are complete, so pip resolves nothing: a package published tomorrow cannot change an install.
+locked = --quiet --disable-pip-version-check --require-hashes --no-deps
+
 compile = .lock-venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --system-certs \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -80,11 +83,11 @@ compile = .lock-venv/bin/uv pip compile pyproject.toml --quiet --universal --pyt
 	@$(find_python); echo "Making .venv with $$python"; "$$python" -m venv .venv
 
 $(RUNTIME): requirements.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install $(locked) -r requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install $(locked) -r requirements-dev.txt
 	@touch $@
 
 $(JS_CLIENTS): tests/clients_js/package-lock.json

@@ -22,7 +22,7 @@ the same batch is sent again and finds itself written already.
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, bindparam, or_, select, update
@@ -32,7 +32,7 @@ from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
 from authserver.store.engine import storable, writing
-from authserver.store.session_rows import greatest, insert_for, use_statement
+from authserver.store.session_rows import greatest, insert_for, row_of, use_statement
 from authserver.store.tables import secrets, usage, usage_writers
 
 FLUSH_SECONDS = 0.5
@@ -235,7 +235,7 @@ class SqlActivity:
 
 
 def _row(start: SessionStart, at: Instant) -> dict[str, Any]:
-    return {**asdict(start), "last_used_at": at}
+    return {**row_of(start), "last_used_at": at}
 
 
 def _shown(method: str, route: str) -> tuple[str, str]:

@@ -11,7 +11,6 @@ kill that is there already, or from a date in the token.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, and_, bindparam, delete, func, select, tuple_, update
@@ -24,6 +23,13 @@ from authserver.rules.facts import Instant, Reason
 from authserver.store.engine import HeldConnections, Prepared, reading, writing
 from authserver.store.kill_rows import append_kills, lock_head
 from authserver.store.tables import audit_head, kills, sessions, usage, usage_writers
+
+_FIELDS = tuple(SessionStart.__dataclass_fields__)
+
+
+def row_of(start: SessionStart) -> dict[str, Any]:
+    """The columns fixed at issue; plain values, so nothing is copied deeply as ``asdict`` would."""
+    return {name: getattr(start, name) for name in _FIELDS}
 
 
 def insert_for(dialect: str) -> Any:
@@ -77,7 +83,7 @@ class SqlSessions:
 
     def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
         """Durable before it returns; the first end stands."""
-        values = {**asdict(start), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
+        values = {**row_of(start), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
         if reason not in _OWN_ENDS:
             self._end.write(values)
             return
