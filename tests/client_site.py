@@ -38,7 +38,7 @@ def started(url, key):
     base = f"http://127.0.0.1:{port}"
     for _ in range(200):
         try:
-            if requests.get(base + "/readyz").status_code == 200:
+            if requests.get(base + "/readyz", timeout=10).status_code == 200:
                 break
         except requests.ConnectionError:
             time.sleep(0.05)

@@ -21,7 +21,9 @@ OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE}
 
 @dataclass
 class Tables:
-    settings: ports.GeneralSettings = ports.GeneralSettings(30, 720, 365, None, "ES256", 1)
+    settings: ports.GeneralSettings = field(
+        default_factory=lambda: ports.GeneralSettings(30, 720, 365, None, "ES256", 1)
+    )
     users: dict = field(default_factory=dict)  # id -> User
     roles: dict = field(default_factory=dict)  # id -> Role
     credentials: dict = field(default_factory=dict)  # client id -> Credential

@@ -20,5 +20,5 @@ def broken(self, client_id, resource):
 
 
 if __name__ == "__main__":
-    SqlHotReads.issue_facts = broken
+    SqlHotReads.issue_facts = broken  # type: ignore[method-assign]
     sys.exit(main())

@@ -148,7 +148,7 @@ def migrated_file(tmp_path_factory):
     return path
 
 
-_shared = {}
+_shared: dict[str, str] = {}
 
 
 def fresh(kind, migrated_file: Path, tmp_path: Path, *, own=False):

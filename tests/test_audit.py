@@ -322,4 +322,4 @@ class TestInv20:
 
     def test_an_event_cannot_be_changed(self):
         with pytest.raises(AttributeError):
-            Event("role.created", "usr_1", "role_1").name = "role.deleted"  # type: ignore[misc]
+            Event("role.created", "usr_1", "role_1").name = "role.deleted"

@@ -180,7 +180,8 @@ def test_hostile_display_names_are_refused(shell):
             assert said.code == 6, (text, said)
 
 
-def test_names_in_any_script_are_shown_as_they_are(shell, world):
+def test_names_in_any_script_are_shown_as_they_are(shell, world, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # as wide as a pipe is, whatever runs the tests
     client_id, name = world.client[0], "Überweisungen 支払い [bold]"
     shell.json("credentials", "edit", client_id, "--name", name)
     assert shell.json("credentials", "show", client_id)["name"] == name

@@ -1,5 +1,6 @@
-"""The documents tell the truth: tables are compared with the code, links lead somewhere, shell blocks are run as they stand."""
+"""The documents tell the truth: tables match the code, links lead somewhere, shell blocks run as they stand."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -197,7 +198,7 @@ class Copy:
         (home / ".venv" / ".runtime-installed").touch()  # it is: the tests run in it
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.bind = "127.0.0.1:{}".format(probe.getsockname()[1])
+            self.bind = f"127.0.0.1:{probe.getsockname()[1]}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         self.environment = {**kept, "AUTHSERVER_BIND": self.bind}
 
@@ -225,10 +226,9 @@ class Copy:
             connection.close()
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory):
+@contextlib.contextmanager
+def running(home):
     """The first block of the README, running; what it printed."""
-    home = tmp_path_factory.mktemp("copy")
     copy = Copy(home)
     first = blocks("README.md")[0]
     assert first == "make run\n"
@@ -248,8 +248,22 @@ def started(tmp_path_factory):
         server.wait(30)
 
 
-def test_first_look(started):
-    copy, printed = started
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """One server for all that may find it used already."""
+    with running(tmp_path_factory.mktemp("copy")) as both:
+        yield both
+
+
+@pytest.fixture
+def untouched(tmp_path):
+    """A server that nobody has spoken to yet."""
+    with running(tmp_path) as both:
+        yield both
+
+
+def test_first_look(untouched):
+    copy, printed = untouched
     shells = [shell for shell in ("bash", "dash", "zsh") if shutil.which(shell)]
     assert shells
     lines = printed.partition("Paste into another terminal")[2].splitlines()[1:]

@@ -86,6 +86,14 @@ def engine_options(url: str) -> dict[str, Any]:
 def prepare(engine: Engine) -> None:
     """Install the connection rules on an engine that has not been used yet."""
     if engine.dialect.name != "sqlite":
+
+        @event.listens_for(engine, "checkin")
+        def _forget_mode(connection: Any, _record: object) -> None:
+            # SQLAlchemy resets "read only" to "read write", which would overrule a database that an
+            # operator has set to read only; None leaves the choice to the database.
+            if connection is not None and not connection.closed:
+                connection.read_only = None
+
         return
 
     @event.listens_for(engine, "connect")
