@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         prepare(db.engine)
         cli.register(app, Upkeep(db.engine, MIGRATIONS))
     app.extensions["house"] = House(plan, app, clock or SystemClock(), background=background)
-    install(app, plan.issuer)
+    install(app)
     app.register_blueprint(health)
     return app
 

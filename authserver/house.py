@@ -11,9 +11,10 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from flask_migrate import upgrade
@@ -44,6 +45,9 @@ MAX_SKEW_SECONDS = 30
 SWEEP_SECONDS = 3600.0
 KEEP_SECONDS = 30 * 24 * 3600
 """How long a session stays on record behind its end, for its owner to see why it ended."""
+
+KEEP_SIGN_INS_SECONDS = 24 * 3600
+"""How long a sign-in is kept behind its last use: whoever comes back to a half-filled form finds it filled."""
 
 
 class SystemClock:
@@ -85,6 +89,7 @@ class House:
         self._keys: KeyRoom | None = None
         self._opening = threading.Lock()
         self._closers: list[Callable[[], None]] = []
+        self._transport = Transport(plan.trusted_proxies)
 
     @property
     def issuer(self) -> str:
@@ -196,8 +201,11 @@ class House:
         )
         if self._background:
             self._keep_house(store)
-        transport = Transport(self.plan.trusted_proxies)
-        return Doors(table, self._app.wsgi_app, observer.saw, transport=transport)
+        return Doors(table, self._app.wsgi_app, observer.saw, transport=self._transport)
+
+    def way(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
+        """The caller's address, and whether nobody can listen in on the way from there."""
+        return self._transport.way(environ)
 
     def ready(self) -> dict[str, str]:
         """What keeps this node from serving, by part; empty when nothing does."""
@@ -227,7 +235,9 @@ class House:
                     continue
                 waited = 0.0
                 try:
-                    gone = store.sessions.sweep(self.clock_of(store), KEEP_SECONDS)
+                    now = self.clock_of(store)
+                    gone = store.sessions.sweep(now, KEEP_SECONDS)
+                    store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
                 except Unavailable as error:
                     logger().warning("sweep_failed", reason=str(error))
                 else:

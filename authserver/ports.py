@@ -177,6 +177,41 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsoleSession:
+    """One sign-in to the console; ``handle`` names it without opening it."""
+
+    handle: str
+    user_id: str
+    method: str
+    created_at: Instant
+    last_seen_at: Instant
+    proof_at: Instant
+    ends_at: Instant
+    peer: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """How a person likes the console; an empty word means: as the browser says."""
+
+    language: str = ""
+    zone: str = ""
+    theme: str = ""
+    shortcuts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who is at the console, read in one transaction; ``pending`` is what waits for the next page."""
+
+    session: ConsoleSession
+    user: User
+    preferences: Preferences
+    pending: str
+
+
+@dataclass(frozen=True, slots=True)
 class LiveSecret:
     """A secret that may authenticate now."""
 
@@ -355,6 +390,26 @@ class Transaction(Protocol):
         """Keep the hash of a user's password; the one before is forgotten."""
         ...
 
+    def open_console_session(self, session: ConsoleSession, id_hash: str, pending: str = "") -> None:
+        """Begin a sign-in."""
+        ...
+
+    def end_console_session(self, user_id: str, handle: str) -> bool:
+        """End one sign-in of a user; False when there is none."""
+        ...
+
+    def end_console_sessions(self, user_id: str, but: str = "") -> int:
+        """End all sign-ins of a user, except the one with the handle ``but``; how many."""
+        ...
+
+    def insert_login_link(self, user: User, link_hash: str, at: Instant, expires_at: Instant) -> None:
+        """Keep a one-time link."""
+        ...
+
+    def spend_login_link(self, link_hash: str, at: Instant) -> User:
+        """Use up a link; ``NotFound`` when it is unknown, over, or was used: of many at once one succeeds."""
+        ...
+
     def resource_server(self, name: str) -> ResourceServer:
         """One resource server by its name, client id or audience; ``NotFound`` else."""
         ...
@@ -497,4 +552,48 @@ class SigningKeys(Protocol):
 
     def remove(self, kid: str, actor: str, at: Instant) -> None:
         """Withdraw a retired key from the JWKS; ``Conflict`` while a token it signed may live (INV-14)."""
+        ...
+
+
+class SignIns(Protocol):
+    """Who is signed in to the console; beginning and ending is ``Transaction``'s."""
+
+    def password_of(self, username: str) -> tuple[User, str | None] | None:
+        """A user by name, in any letter case, with the hash of the password, if any; None when unknown."""
+        ...
+
+    def visit(self, id_hash: str) -> Visit | None:
+        """The sign-in with this id, however old, with its user as things stand now."""
+        ...
+
+    def seen(self, id_hash: str, at: Instant) -> None:
+        """Note that something was asked for; an older instant never moves a newer one back."""
+        ...
+
+    def renew(self, id_hash: str, fresh_hash: str, proof_at: Instant) -> bool:
+        """Give a sign-in a new id after a new proof; False when it is gone."""
+        ...
+
+    def leave(self, id_hash: str, pending: str) -> None:
+        """Keep what waits for the next page, in place of what waited before."""
+        ...
+
+    def close(self, id_hash: str) -> None:
+        """End a sign-in by its id."""
+        ...
+
+    def of_user(self, user_id: str) -> Sequence[ConsoleSession]:
+        """All sign-ins of a user that are on record, newest first."""
+        ...
+
+    def prefer(self, user_id: str, preferences: Preferences) -> None:
+        """Keep how a user likes the console."""
+        ...
+
+    def link_owner(self, link_hash: str, at: Instant) -> User | None:
+        """Whose one-time link this is; None when it is unknown, over, or was used."""
+        ...
+
+    def sweep(self, before: Instant) -> int:
+        """Forget sign-ins not seen since, and links that were over by then; how many."""
         ...

@@ -69,5 +69,9 @@ class MasterKey:
         """A password for ``purpose``, for formats that bring their own encryption; 64 hexadecimal characters."""
         return self._derive(f"password:{purpose}").hex().encode()
 
+    def subkey(self, purpose: str) -> bytes:
+        """A key of 32 bytes for ``purpose``, for those who authenticate and do not encrypt."""
+        return self._derive(f"subkey:{purpose}")
+
     def _derive(self, purpose: str) -> bytes:
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(self._root)

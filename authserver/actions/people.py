@@ -59,8 +59,10 @@ def hash_password(username: str, password: str) -> str:
     return PasswordHasher().hash(password)
 
 
-def set_password(accounts: Accounts, username: str, password_hash: str, *, actor: str, now: Instant) -> User:
-    """Give a user the password that ``hash_password`` took.
+def set_password(
+    accounts: Accounts, username: str, password_hash: str, *, actor: str, now: Instant, keep: str = ""
+) -> User:
+    """Give a user the password that ``hash_password`` took; ends every sign-in but the one with the handle ``keep``.
 
     Raises:
         NotFound: no such user.
@@ -68,6 +70,7 @@ def set_password(accounts: Accounts, username: str, password_hash: str, *, actor
     with accounts.change(Event("user.password_set", actor, username), now) as tx:
         user = tx.user(username)
         tx.set_password(user, password_hash)
+        tx.end_console_sessions(user.id, keep)
         tx.detail(user=user.id)
     return user
 

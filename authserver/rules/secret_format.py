@@ -15,6 +15,7 @@ BODY_LENGTH = 40
 CHECKSUM_LENGTH = 6
 CREDENTIAL_PREFIX = "acs"
 RESOURCE_SERVER_PREFIX = "acv"
+LOGIN_LINK_PREFIX = "acu"
 _SHAPE = re.compile(r"(?P<prefix>[a-z]{3,6})_[0-9A-Za-z]{46}")
 
 MAX_LIVE_SECRETS = 2

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select,
 from authserver.audit import GENESIS, Event, Record, Verdict, canonical, seal, seal_head, verify
 from authserver.ports import (
     Conflict,
+    ConsoleSession,
     Credential,
     GeneralSettings,
     Invalid,
@@ -20,6 +21,7 @@ from authserver.ports import (
     User,
 )
 from authserver.rules.facts import Instant, Reason
+from authserver.store import sign_in_rows
 from authserver.store.engine import reading, storable, writing
 from authserver.store.kill_rows import Kill, append_kills, lock_head
 from authserver.store.session_rows import end_row
@@ -168,6 +170,7 @@ class SqlTransaction:
     def switch_user(self, user: User, disabled_at: Instant | None, at: Instant) -> int:
         """Disable or enable a user; the new role version."""
         self.connection.execute(update(users).where(users.c.id == user.id).values(disabled_at=disabled_at))
+        self.end_console_sessions(user.id)
         return self._raise_role_version(user.id, at)
 
     def _raise_role_version(self, user_id: str, at: Instant) -> int:
@@ -179,6 +182,26 @@ class SqlTransaction:
     def set_password(self, user: User, password_hash: str) -> None:
         """Keep the hash of a user's password."""
         self.connection.execute(update(users).where(users.c.id == user.id).values(password_hash=password_hash))
+
+    def open_console_session(self, session: ConsoleSession, id_hash: str, pending: str = "") -> None:
+        """Begin a sign-in."""
+        sign_in_rows.insert_session(self.connection, session, id_hash, pending)
+
+    def end_console_session(self, user_id: str, handle: str) -> bool:
+        """End one sign-in of a user; False when there is none."""
+        return sign_in_rows.delete_session(self.connection, user_id, handle)
+
+    def end_console_sessions(self, user_id: str, but: str = "") -> int:
+        """End all sign-ins of a user, except the one with the handle ``but``; how many."""
+        return sign_in_rows.delete_sessions(self.connection, user_id, but)
+
+    def insert_login_link(self, user: User, link_hash: str, at: Instant, expires_at: Instant) -> None:
+        """Keep a one-time link."""
+        sign_in_rows.insert_link(self.connection, user.id, link_hash, at, expires_at)
+
+    def spend_login_link(self, link_hash: str, at: Instant) -> User:
+        """Use up a link; ``NotFound`` when it is unknown, over, or was used."""
+        return user_by_id(self.connection, sign_in_rows.spend_link(self.connection, link_hash, at))
 
     def resource_server(self, name: str) -> ResourceServer:
         """Find a resource server by name, client id or audience."""
@@ -448,6 +471,12 @@ def _user(connection: Connection, username: str) -> User:
     if row is None:
         msg = f"there is no user {username!r}; `flask users list` shows them"
         raise NotFound(msg)
+    return _as_users(connection, [row], user_roles.c.user_id == row.id)[0]
+
+
+def user_by_id(connection: Connection, user_id: str) -> User:
+    """One user that is known to be there."""
+    row = connection.execute(select(users).where(users.c.id == user_id)).one()
     return _as_users(connection, [row], user_roles.c.user_id == row.id)[0]
 
 

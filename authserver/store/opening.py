@@ -14,6 +14,7 @@ from authserver.store.engine import HeldConnections, reading, writing
 from authserver.store.hot_reads import SqlHotReads
 from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
+from authserver.store.sign_ins import SqlSignIns
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
 from keys.master import MasterKey
@@ -38,6 +39,7 @@ class Store:
     activity: SqlActivity
     hot: SqlHotReads
     keys: SqlSigningKeys
+    sign_ins: SqlSignIns
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -91,6 +93,7 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         activity=SqlActivity(engine, background=background),
         hot=SqlHotReads(held, clock),
         keys=SqlSigningKeys(engine, held, accounts, master),
+        sign_ins=SqlSignIns(engine),
         pepper=pepper,
         held=held,
         engine=engine,

@@ -223,3 +223,48 @@ kills = Table(
     Column("subject", _ID, nullable=False),
     Column("value", BigInteger, nullable=False),
 )
+
+console_sessions = Table(
+    "console_sessions",
+    metadata,
+    Column("id_hash", _ID, primary_key=True),
+    Column("handle", _ID, nullable=False, unique=True),
+    Column("user_id", _ID, ForeignKey("users.id"), nullable=False, index=True),
+    Column("method", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_seen_at", BigInteger, nullable=False, index=True),
+    Column("proof_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("peer", String(64), nullable=False),
+    Column("agent", String(200), nullable=False),
+    Column("pending", Text, nullable=False),
+)
+
+console_preferences = Table(
+    "console_preferences",
+    metadata,
+    Column("user_id", _ID, ForeignKey("users.id"), primary_key=True),
+    Column("language", String(8), nullable=False),
+    Column("zone", String(64), nullable=False),
+    Column("theme", String(8), nullable=False),
+    Column("shortcuts", Integer, nullable=False),
+)
+
+login_links = Table(
+    "login_links",
+    metadata,
+    Column("hash", _ID, primary_key=True),
+    Column("user_id", _ID, ForeignKey("users.id"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", _ID, ForeignKey("users.id"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+)

@@ -1,1 +1,1 @@
-"""People's doors: what Flask serves behind the machine doors."""
+"""People's doors: what Flask serves behind the machine doors. ``console`` is the web console."""

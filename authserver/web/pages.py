@@ -1,10 +1,12 @@
 """What every Flask answer has in common: security headers, and errors that tell nothing (INV-28)."""
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, redirect, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
 
-from authserver.ports import Unavailable
+from authserver.ports import NotFound, Unavailable
 from authserver.telemetry.logs import logger
+from authserver.web import console
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -20,13 +22,14 @@ _TEXTS = {
 }
 
 
-def install(app: Flask, issuer: str) -> None:
-    """Give ``app`` its headers, its error answers and the page at ``/``."""
+def install(app: Flask) -> None:
+    """Give ``app`` its headers, its error answers and the way from ``/`` to the console."""
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
+    console.install(app)
 
     @app.get("/")
-    def front() -> Response:
-        return jsonify(issuer=issuer, metadata=f"{issuer}/.well-known/oauth-authorization-server")
+    def front() -> AnyResponse:
+        return redirect("/console/", 303)
 
     @app.after_request
     def secure(response: Response) -> Response:
@@ -36,6 +39,8 @@ def install(app: Flask, issuer: str) -> None:
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
+        if console.is_ours(request.path):
+            return console.refused(error)
         status = error.code or 500
         response = jsonify(error="invalid_request", error_description=_TEXTS.get(status, error.name))
         response.status_code = status
@@ -47,8 +52,18 @@ def install(app: Flask, issuer: str) -> None:
                 response.headers[name] = value
         return response
 
+    @app.errorhandler(NotFound)
+    def not_found(error: NotFound) -> Response:
+        if console.is_ours(request.path):
+            return console.refused(error)
+        response = jsonify(error="not_found", error_description=_TEXTS[404])
+        response.status_code = 404
+        return response
+
     @app.errorhandler(Unavailable)
     def unavailable(error: Unavailable) -> Response:
+        if console.is_ours(request.path):
+            return console.refused(error)
         logger().warning("unavailable", reason=str(error))
         response = jsonify(
             error="temporarily_unavailable", error_description="The server cannot tell now; try again shortly."
@@ -59,6 +74,8 @@ def install(app: Flask, issuer: str) -> None:
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
+        if console.is_ours(request.path):
+            return console.refused(error)
         logger().error("request_failed", fault=type(error).__name__, exc_info=error)
         response = jsonify(
             error="server_error", error_description="Something went wrong here; the operator's log has it."

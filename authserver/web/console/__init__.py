@@ -1,0 +1,31 @@
+"""The web console at ``/console``: server-rendered, works without JavaScript, which only improves it.
+
+Laws of the room:
+
+- nothing is public unless its view says so; nothing changes without its form's own token (``admission``);
+- a page is a view that parses once, calls one verb, and renders a template of ``templates/console``;
+- after a change comes a redirect, except where a secret is shown, once;
+- no inline script and no inline style, nothing from anybody else's server;
+- every text stands in the catalogues (``words``), every instant is shown by ``moments``;
+- nothing typed is lost: forms come back as they were, with what is wrong beside each field (``forms``).
+
+One file a part of the console; ``here`` says what a page stands on, ``pages`` makes the frame.
+"""
+
+from flask import Flask
+
+from authserver.web.console import appearance, assets, credentials, help, profile, signing_in
+from authserver.web.console.blueprint import console
+from authserver.web.console.pages import furnish, is_ours, refused
+
+PAGES = (appearance, assets, credentials, help, profile, signing_in)
+"""Each hangs its own pages on the blueprint."""
+
+
+def install(app: Flask) -> None:
+    """Hang the console on ``app``."""
+    furnish(app)
+    app.register_blueprint(console)
+
+
+__all__ = ["PAGES", "install", "is_ours", "refused"]

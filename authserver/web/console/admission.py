@@ -1,0 +1,158 @@
+"""Who may see what. Nothing is public unless it says so, and nothing changes without the form's own token.
+
+In this order: a private way, a sign-in, the token of the form, a permission, a
+recent proof. The decorators below say what a page needs; the rest holds for all.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, ParamSpec
+
+from flask import Response, abort, current_app, g, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.actions.signin import arrive
+from authserver.ports import Visit
+from authserver.rules.facts import Span
+from authserver.rules.signed_in import JUST_NOW, RECENT, proof_too_old
+from authserver.web.console import cookies
+from authserver.web.console.blueprint import console
+from authserver.web.console.here import here
+
+P = ParamSpec("P")
+View = Callable[P, ResponseReturnValue]
+
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_SITE: Final = frozenset({"", "none", "same-origin"})
+
+
+def public(view: View[P]) -> View[P]:
+    """Open a page to everybody; put it under the route."""
+    view.is_public = True  # type: ignore[attr-defined] - a mark that ``admit`` looks for
+    return view
+
+
+def requires(permission: str) -> Callable[[View[P]], View[P]]:
+    """Open a page only to those one of whose roles carries ``permission``; others get 403."""
+
+    def wrap(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            if not may(permission):
+                abort(403)
+            return view(*args, **kwargs)
+
+        guarded.permission = permission  # type: ignore[attr-defined] - for the tests that walk the map
+        return guarded
+
+    return wrap
+
+
+def step_up(span: Span = RECENT) -> Callable[[View[P]], View[P]]:
+    """Ask for the password again where the last proof is older than ``span`` seconds.
+
+    ``RECENT`` for what hands out power, ``JUST_NOW`` for the worst acts. What was
+    typed into the form comes back after it.
+    """
+
+    def wrap(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+            at = here()
+            if proof_too_old(at.now, at.signed_in.session.proof_at, span):
+                from authserver.web.console.signing_in import ask_again  # noqa: PLC0415 - it stands on this room
+
+                return ask_again()
+            return view(*args, **kwargs)
+
+        return guarded
+
+    return wrap
+
+
+def may(permission: str) -> bool:
+    """Whether whoever is signed in has a permission; also for templates."""
+    visit = here().visit
+    return visit is not None and any(permission in role.permissions for role in visit.user.roles)
+
+
+@console.before_request
+def admit() -> ResponseReturnValue | None:
+    """Let in who may come in; with the token of the form where something changes."""
+    if request.endpoint == "console.static_file":
+        return None
+    at = here()
+    if not at.private:
+        abort(400)
+    arrival = arrive(at.store.sign_ins, cookies.browser_id(), at.now)
+    at.visit = arrival.visit
+    view: Any = current_app.view_functions.get(request.endpoint or "")
+    if at.visit is None and not getattr(view, "is_public", False):
+        return _ask_who(arrival.expired)
+    if request.method not in _SAFE and not _own_form():
+        abort(403, "csrf")
+    return None
+
+
+def _ask_who(expired: Visit | None) -> ResponseReturnValue:
+    """Send a reader to the sign-in page; whoever sent a form gets it at once, and the form is kept."""
+    from authserver.web.console.signing_in import ask_who  # noqa: PLC0415 - it stands on this room
+
+    if request.method in _SAFE:
+        return redirect(url_for("console.sign_in", next=asked_path()), 303)
+    own = expired is not None and _own_form(f"signed-in:{expired.session.handle}")
+    return ask_who(expired.user.id if own and expired else "")
+
+
+def _own_form(subject: str = "") -> bool:
+    """Whether a form of ours, shown to this very sign-in, was sent from our own pages."""
+    if request.headers.get("Sec-Fetch-Site", "") not in _OWN_SITE:
+        return False
+    expected = cookies.token_for(subject) if subject else cookies.csrf_token()
+    return cookies.same(cookies.sent_token(), expected)
+
+
+def asked_path() -> str:
+    """The path that was asked for, with its query."""
+    query = request.query_string.decode("ascii", "replace")
+    return request.path + (f"?{query}" if query else "")
+
+
+def local_path(text: str, default: str) -> str:
+    """A path within the console that somebody may be sent to, whatever ``text`` says (T-111)."""
+    # A browser drops tabs and newlines and takes a backslash for a slash, so the alphabet is short
+    # and the beginning fixed.
+    if not text.startswith("/console/") and text != "/console":
+        return default
+    if not all("!" <= char <= "~" for char in text) or "\\" in text or "//" in text.partition("?")[0]:
+        return default
+    return default if "/../" in f"{text.partition('?')[0]}/" else text
+
+
+@console.after_request
+def dress(response: Response) -> Response:
+    """Give every answer the headers of the console; pages are never kept by anybody."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.endpoint == "console.static_file":
+        return response
+    response.headers["Cache-Control"] = "no-store"
+    response.vary.add("Cookie")
+    if "console_here" in g:
+        from authserver.web.console.notices import keep  # noqa: PLC0415 - it stands on this room
+
+        keep(response)
+        cookies.bake(response)
+    return response
+
+
+__all__ = ["JUST_NOW", "RECENT", "local_path", "may", "public", "requires", "step_up"]

@@ -1,0 +1,5 @@
+"""The blueprint that every page of the console hangs on."""
+
+from flask import Blueprint
+
+console = Blueprint("console", __name__, url_prefix="/console", template_folder="templates")

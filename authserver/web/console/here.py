@@ -1,0 +1,118 @@
+"""Where a page stands: the house it acts in, the time, and who is looking."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from flask import current_app, g, request
+
+from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Visit
+from authserver.rules.facts import Instant
+from keys.master import MasterKey
+
+
+class Store(Protocol):
+    """The opened store, as far as pages ask it."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """People, roles, credentials, settings, audit."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """The record of each token."""
+        ...
+
+    @property
+    def hot(self) -> HotReads:
+        """Standing of tokens."""
+        ...
+
+    @property
+    def keys(self) -> SigningKeys:
+        """The key ring."""
+        ...
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Who is signed in."""
+        ...
+
+    @property
+    def pepper(self) -> bytes:
+        """The key secrets are hashed with."""
+        ...
+
+
+class House(Protocol):
+    """What ``app.extensions["house"]`` gives."""
+
+    @property
+    def issuer(self) -> str:
+        """Our issuer identifier."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock for changes."""
+        ...
+
+    def store(self) -> Store:
+        """The store, opened once."""
+        ...
+
+    def master(self) -> MasterKey:
+        """The master key."""
+        ...
+
+    def way(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
+        """The caller's address, and whether nobody can listen in on the way from there."""
+        ...
+
+
+@dataclass(slots=True)
+class Here:
+    """One request to the console. ``visit`` is None until somebody is known to be signed in."""
+
+    store: Store
+    house: House
+    now: Instant
+    peer: str
+    private: bool
+    visit: Visit | None = None
+
+    @property
+    def accounts(self) -> Accounts:
+        """People, roles, credentials, settings, audit."""
+        return self.store.accounts
+
+    @property
+    def signed_in(self) -> Visit:
+        """Who is signed in; every page that is not public may rely on it."""
+        if self.visit is None:
+            msg = "a page for signed-in people was reached without a sign-in"
+            raise RuntimeError(msg)
+        return self.visit
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """The two words every verb ends with, to be handed on with ``**``."""
+        return {"actor": f"console:{self.signed_in.user.username}", "now": self.now}
+
+    @property
+    def secure(self) -> bool:
+        """Whether people come by https, by configuration and not by what a request says (INV-32)."""
+        return urlsplit(self.house.issuer).scheme == "https"
+
+
+def here() -> Here:
+    """The request at hand."""
+    found: Here | None = g.get("console_here")
+    if found is None:
+        house: House = current_app.extensions["house"]
+        peer, private = house.way(request.environ)
+        found = Here(house.store(), house, house.clock.now(), peer, private)
+        g.console_here = found
+    return found

@@ -1,0 +1,83 @@
+"""Instants as people read them: in their zone and language, exact and "3 days ago"."""
+
+import zoneinfo
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_timedelta
+from markupsafe import Markup, escape
+
+from authserver.rules.facts import Instant
+from authserver.web.console.here import here
+from authserver.web.console.words import language
+
+_LOCALES: Final = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}
+_EXACT: Final = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
+_YEARS: Final = (1, 253402300799)
+
+
+def known_zones() -> frozenset[str]:
+    """Names of all zones that can be chosen."""
+    return frozenset(zoneinfo.available_timezones())
+
+
+def zone_fault(name: str) -> bool:
+    """Whether a name is no zone."""
+    return name not in known_zones()
+
+
+def zone() -> ZoneInfo | None:
+    """The zone the reader chose; None when the browser shall say."""
+    visit = here().visit
+    name = visit.preferences.zone if visit else ""
+    return ZoneInfo(name) if name and not zone_fault(name) else None
+
+
+def exact(at: Instant) -> str:
+    """The instant in the reader's zone, and which zone that is."""
+    chosen = zone()
+    moment = _moment(at).astimezone(chosen or UTC)
+    said = format_datetime(moment, _EXACT[language()], tzinfo=chosen or UTC, locale=_LOCALES[language()])
+    return f"{said} {chosen.key if chosen else 'UTC'}"
+
+
+def day(at: Instant) -> str:
+    """The day in the reader's zone."""
+    return format_date(_moment(at).astimezone(zone() or UTC), "medium", locale=_LOCALES[language()])
+
+
+def relative(at: Instant) -> str:
+    """How far away it is: "in 3 days"."""
+    distance = timedelta(seconds=at - here().now)
+    return format_timedelta(distance, add_direction=True, locale=_LOCALES[language()])
+
+
+def when(at: Instant | None, never: str = "") -> Markup:
+    """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
+    if at is None:
+        return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
+    return Markup(
+        '<time class="when" datetime="{}" tabindex="0"{}><span class="when-short">{}</span>'
+        '<span class="when-exact">{}</span></time>'
+    ).format(_iso(at), _fixed(), escape(relative(at)), escape(exact(at)))
+
+
+def on(at: Instant) -> Markup:
+    """A ``<time>`` that says exactly when."""
+    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(_iso(at), _fixed(), escape(exact(at)))
+
+
+def _fixed() -> Markup:
+    """Tells the script to leave the zone alone: its reader chose one."""
+    chosen = zone()
+    return Markup(' data-zone="{}"').format(chosen.key) if chosen else Markup("")
+
+
+def _moment(at: Instant) -> datetime:
+    return datetime.fromtimestamp(min(max(at, _YEARS[0]), _YEARS[1]), UTC)
+
+
+def _iso(at: Instant) -> str:
+    return _moment(at).isoformat().replace("+00:00", "Z")

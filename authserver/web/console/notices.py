@@ -1,0 +1,90 @@
+"""What waits for the next page: notices ("Saved."), and a form that was being filled in.
+
+Both stand with the sign-in on the server, in one text: ``{"notices": [...],
+"draft": {"path": ..., "fields": ...}}``. So they need no cookie, and they are
+gone with the sign-in.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from flask import Response, g
+
+from authserver.actions.signin import hashed
+from authserver.web.console import cookies
+from authserver.web.console.here import here
+
+Kind = Literal["status", "alert"]
+_MOST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One sentence for the next page; ``undo`` is where a form to take it back is sent, with its button's text."""
+
+    text: str
+    kind: Kind = "status"
+    undo: tuple[str, str] | None = None
+
+
+def tell(text: str, *, kind: Kind = "status", undo: tuple[str, str] | None = None) -> None:
+    """Tell something on the next page that is shown, be it this one or the one behind a redirect."""
+    _mine().append(Notice(text, kind, undo))
+
+
+def take() -> list[Notice]:
+    """All notices, to be shown now."""
+    waiting = _waiting()
+    kept = [_notice(each) for each in waiting.pop("notices", [])]
+    if kept:
+        g.console_waiting_changed = True
+    told, g.console_notices = _mine(), []
+    return [*kept, *told]
+
+
+def draft(path: str) -> dict[str, list[str]] | None:
+    """What somebody had typed into the form at ``path`` before they had to sign in again; given out once."""
+    waiting = _waiting()
+    found = waiting.get("draft")
+    if not isinstance(found, dict) or found.get("path") != path:
+        return None
+    del waiting["draft"]
+    g.console_waiting_changed = True
+    fields: dict[str, list[str]] = found["fields"]
+    return fields
+
+
+def put_draft(path: str, fields: dict[str, list[str]]) -> None:
+    """Keep a form for the page at ``path``."""
+    _waiting()["draft"] = {"path": path, "fields": fields}
+    g.console_waiting_changed = True
+
+
+def keep(_response: Response) -> None:
+    """Write down what this request added or showed; once, and only if it did."""
+    told = _mine()
+    if here().visit is None or not (told or g.get("console_waiting_changed")):
+        return
+    waiting = _waiting()
+    waiting["notices"] = [*waiting.get("notices", []), *(asdict(each) for each in told)][-_MOST:]
+    here().store.sign_ins.leave(hashed(cookies.browser_id()), json.dumps(waiting))
+
+
+def _mine() -> list[Notice]:
+    found: list[Notice] = g.setdefault("console_notices", [])
+    return found
+
+
+def _waiting() -> dict[str, Any]:
+    known: dict[str, Any] | None = g.get("console_waiting")
+    if known is None:
+        visit = here().visit
+        known = json.loads(visit.pending) if visit and visit.pending else {}
+        g.console_waiting = known
+    return known
+
+
+def _notice(kept: dict[str, Any]) -> Notice:
+    undo = kept.get("undo")
+    return Notice(kept["text"], kept["kind"], tuple(undo) if undo else None)

@@ -1,0 +1,150 @@
+"""How a page is made: the frame around it, and the pages that say no."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Flask, Response, current_app, make_response, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+
+from authserver.ports import NotFound, Unavailable
+from authserver.rules import permission
+from authserver.rules.signed_in import IDLE
+from authserver.telemetry.logs import logger
+from authserver.web.console import cookies, notices
+from authserver.web.console.admission import HEADERS, asked_path, may
+from authserver.web.console.here import here
+from authserver.web.console.moments import day, exact, on, relative, when
+from authserver.web.console.words import LANGUAGES, N_, gettext, language, ngettext
+
+THEMES: Final = ("system", "light", "dark")
+THEME_COOKIE: Final = "console-theme"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the console in the header; ``endpoint`` may not be there yet."""
+
+    name: str
+    endpoint: str
+    permission: str = ""
+
+
+PARTS: Final = (
+    Part(N_("Credentials"), "console.credentials"),
+    Part(N_("Users & roles"), "console.users", permission.USERS),
+    Part(N_("Settings"), "console.settings", permission.SETTINGS),
+    Part(N_("Resource servers"), "console.resource_servers", permission.RESOURCE_SERVERS),
+    Part(N_("Security"), "console.security", permission.SECURITY),
+)
+
+_SAID: Final = {
+    400: (N_("This cannot be done"), N_("The request is not one that this page understands.")),
+    403: (N_("You may not do this"), N_("None of your roles opens this page. An administrator can give you one.")),
+    404: (N_("There is nothing here"), N_("It may have been deleted, or it belongs to somebody else.")),
+    405: (N_("There is nothing here"), N_("This address takes forms of another page only.")),
+    413: (N_("That is too much"), N_("A form may have 64 kB at most. Go back and shorten it.")),
+    503: (N_("Not right now"), N_("The server cannot read or write its database. Nothing was changed; try again shortly.")),
+    500: (N_("Something went wrong"), N_("The operator's log has the details.")),
+}
+_CSRF: Final = (
+    N_("This form is too old"),
+    N_("It was opened before you signed in, or on another site. Nothing was changed. Go back, reload, and send it again."),
+)
+_PLAIN_WAY: Final = (N_("Use https"), N_("This address must be opened by https. Nothing you type here would be private."))
+
+
+def page(template: str, status: int = 200, **context: Any) -> Response:
+    """Render a template of ``templates/console`` into an answer."""
+    return make_response(render_template(f"console/{template}", **context), status)
+
+
+def theme() -> str:
+    """``system``, ``light`` or ``dark``: as the reader chose."""
+    visit = here().visit
+    chosen = (visit.preferences.theme if visit else "") or request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in THEMES else "system"
+
+
+def parts() -> list[dict[str, Any]]:
+    """The parts of the console that whoever is signed in may open."""
+    path = request.path
+    shown = []
+    for part in PARTS:
+        if part.permission and not may(part.permission):
+            continue
+        href = url_for(part.endpoint) if part.endpoint in current_app.view_functions else ""
+        if href:
+            inside = path == href or path.startswith(f"{href}/")
+            shown.append({"name": gettext(part.name), "href": href, "current": inside})
+    return shown
+
+
+def session_ends_in() -> int:
+    """Seconds until whoever is signed in will not be, if nothing is asked."""
+    at = here()
+    return min(IDLE, at.signed_in.session.ends_at - at.now)
+
+
+def is_ours(path: str) -> bool:
+    """Whether a path is the console's."""
+    return path == "/console" or path.startswith("/console/")
+
+
+def error_page(status: int, reason: str = "") -> Response:
+    """A page that says no, and what to do."""
+    title, text = _SAID.get(status, _SAID[500] if status >= 500 else _SAID[400])  # noqa: PLR2004 - RFC 9110 §15
+    if reason == "csrf":
+        title, text = _CSRF
+    elif status == 400 and not here().private:  # noqa: PLR2004 - as above
+        title, text = _PLAIN_WAY
+    try:
+        response = page("error.html", status, title=gettext(title), text=gettext(text))
+    except Exception as error:  # noqa: BLE001 - without a database there is still a sentence to say
+        logger().warning("error_page_bare", fault=type(error).__name__)
+        response = make_response(render_template("console/bare.html", title=title, text=text), status)
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    response.headers["Cache-Control"] = "no-store"
+    response.vary.add("Cookie")
+    if status == 503:  # noqa: PLR2004 - RFC 9110 §15.6.4
+        response.headers["Retry-After"] = "2"
+    return response
+
+
+def refused(error: Exception) -> Response:
+    """Turn what was raised on a page into a page."""
+    if isinstance(error, HTTPException):
+        if error.response is not None:
+            return make_response(error.response)
+        return error_page(error.code or 500, str(error.description or ""))
+    if isinstance(error, NotFound):
+        return error_page(404)
+    if isinstance(error, Unavailable):
+        logger().warning("unavailable", reason=str(error))
+        return error_page(503)
+    logger().error("request_failed", fault=type(error).__name__, exc_info=error)
+    return error_page(500)
+
+
+def furnish(app: Flask) -> None:
+    """Give templates what all of them use."""
+    from authserver.web.console.assets import asset  # noqa: PLC0415 - it hangs a route, like the pages
+
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] - by the line above
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(
+        asked_path=asked_path,
+        asset=asset,
+        csrf_token=cookies.csrf_token,
+        here=here,
+        language=language,
+        languages=LANGUAGES,
+        may=may,
+        notices=notices.take,
+        parts=parts,
+        session_ends_in=session_ends_in,
+        theme=theme,
+        themes=THEMES,
+    )
+    app.jinja_env.filters.update(when=when, on=on, exact=exact, day=day, relative=relative)

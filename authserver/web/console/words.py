@@ -1,0 +1,80 @@
+"""What the console says, in the language of whoever looks.
+
+English is the source and stands in code and templates. A catalogue is every
+``*.po`` file in ``translations/<language>``: each part of the console has one of
+its own. They are read as they are when first needed, so nothing has to be built.
+"""
+
+import functools
+import gettext as standard
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from flask import g, request
+
+from authserver.web.console.here import here
+
+LANGUAGES: Final = {"en": "English", "de": "Deutsch"}
+SOURCE: Final = "en"
+TRANSLATIONS: Final = Path(__file__).resolve().parent / "translations"
+LANGUAGE_COOKIE: Final = "console-language"
+
+
+@functools.cache
+def catalogue(language: str) -> Catalog:
+    """All texts of a language."""
+    whole = Catalog(locale=language)
+    for path in sorted((TRANSLATIONS / language).glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale=language):
+                if message.id:
+                    whole.add(message.id, message.string, context=message.context)
+    return whole
+
+
+@functools.cache
+def translations(language: str) -> standard.NullTranslations:
+    """The texts of a language, ready to be asked."""
+    if language == SOURCE:
+        return standard.NullTranslations()
+    file = BytesIO()
+    write_mo(file, catalogue(language))
+    file.seek(0)
+    return standard.GNUTranslations(file)
+
+
+def language() -> str:
+    """The language of the page at hand: as its reader chose, else as the browser asks."""
+    known: str | None = g.get("console_language")
+    if known is None:
+        visit = here().visit
+        chosen = visit.preferences.language if visit else ""
+        chosen = chosen or request.cookies.get(LANGUAGE_COOKIE, "")
+        known = chosen if chosen in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or SOURCE
+        g.console_language = known
+    return known
+
+
+def gettext(text: str) -> str:
+    """A text in the language of the page."""
+    return translations(language()).gettext(text)
+
+
+def ngettext(one: str, many: str, number: int) -> str:
+    """A text that depends on a number."""
+    return translations(language()).ngettext(one, many, number)
+
+
+def _(text: str, **values: Any) -> str:
+    """A text in the language of the page, with its values put in: ``_("%(name)s is gone.", name=name)``."""
+    said = gettext(text)
+    return said % values if values else said
+
+
+def N_(text: str) -> str:  # noqa: N802 - the name gettext's tools know
+    """Mark a text for the catalogues; it is translated where it is shown."""
+    return text
