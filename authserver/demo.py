@@ -21,7 +21,7 @@ ROLES = (
     (
         "administrator",
         "builder",
-        ("audit:read", "keys:manage", "resource-servers:manage", "settings:manage", "users:manage"),
+        ("keys:manage", "resource-servers:manage", "security:view", "settings:manage", "users:manage"),
     ),
 )
 

@@ -58,7 +58,7 @@ class Page:
         return re.sub(r"\s+", " ", " ".join(self._read.words)).strip()
 
     def form(self, action=None):
-        """The fields of the form sent to ``action``; of the last form when not told (the first ones are the frame's)."""
+        """The fields of the form sent to ``action``; the last one when not told."""
         for form in reversed(self._read.forms):
             if action is None or form["action"] == action or (form["action"] is None and action == self.path):
                 return form

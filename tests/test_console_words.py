@@ -5,7 +5,7 @@ import re
 import pytest
 from babel.messages.pofile import read_po
 
-from authserver.web.console.catalogues import entries, missing, stale, texts
+from authserver.web.console.catalogues import missing, stale, texts
 from authserver.web.console.words import LANGUAGES, SOURCE, TRANSLATIONS
 from tests.console import Browser
 

@@ -134,7 +134,8 @@ def use_link(accounts: Accounts, code: str, *, peer: str, agent: str, now: Insta
     if not well_formed(code, LOGIN_LINK_PREFIX):
         msg = "this link was used, or is too old; ask for a new one"
         raise NotFound(msg)
-    with accounts.change(Event("console.signed_in", "link", "-", {"method": "link", "peer": peer[:_MAX_PEER]}), now) as tx:
+    event = Event("console.signed_in", "link", "-", {"method": "link", "peer": peer[:_MAX_PEER]})
+    with accounts.change(event, now) as tx:
         user = tx.spend_login_link(hashed(code), now)
         if not _may_enter(user):
             msg = "this link was used, or is too old; ask for a new one"
@@ -233,9 +234,10 @@ def _matches(kept: str, password: str) -> bool:
     # Too long a one is cut: it is never right, and costs no more than any other.
     long, tried = len(password) > MAX_PASSWORD, password[:MAX_PASSWORD].encode("utf-8", "surrogatepass")
     try:
-        return PasswordHasher().verify(kept, tried) and not long
+        PasswordHasher().verify(kept, tried)
     except (VerificationError, InvalidHashError):
         return False
+    return not long
 
 
 @functools.cache

@@ -22,7 +22,7 @@ def _document(role: Role) -> dict[str, object]:
     "create",
     examples=(
         "flask roles create reports.read --kind operational",
-        "flask roles create auditor --kind builder --permission audit:read --json",
+        "flask roles create auditor --kind builder --permission security:view --json",
     ),
 )
 @click.argument("name")

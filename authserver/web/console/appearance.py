@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from flask import redirect, request
+from flask import make_response, redirect, request
 from flask.typing import ResponseReturnValue
 
 from authserver.web.console import cookies
@@ -28,7 +28,7 @@ def appearance() -> ResponseReturnValue:
         likes = at.visit.preferences
         changed = replace(likes, theme=theme or likes.theme, language=language or likes.language)
         at.store.sign_ins.prefer(at.visit.user.id, changed)
-    response = redirect(local_path(form.get("back", ""), "/console/sign-in"), 303)
+    response = make_response(redirect(local_path(form.get("back", ""), "/console/sign-in"), 303))
     for name, value in ((THEME_COOKIE, theme), (LANGUAGE_COOKIE, language)):
         if value:
             cookies.put(response, name, value, _YEAR)

@@ -43,7 +43,8 @@ def entries(language: str) -> Iterator[tuple[str, Text, bool]]:
         for message in catalogue:
             if message.id:
                 said = message.string if isinstance(message.string, tuple) else (message.string,)
-                yield path.name, message.id, all(said) and not message.fuzzy and not list(message.check(catalogue))
+                text = message.id if isinstance(message.id, str) else tuple(message.id)
+                yield path.name, text, all(said) and not message.fuzzy and not list(message.check(catalogue))
 
 
 def missing(language: str) -> list[Text]:
@@ -76,7 +77,7 @@ def main() -> int:
 
 def _entry(text: Text) -> str:
     if isinstance(text, str):
-        return f"msgid {_quoted(text)}\nmsgstr \"\"\n"
+        return f'msgid {_quoted(text)}\nmsgstr ""\n'
     return f'msgid {_quoted(text[0])}\nmsgid_plural {_quoted(text[1])}\nmsgstr[0] ""\nmsgstr[1] ""\n'
 
 

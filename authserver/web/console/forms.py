@@ -34,7 +34,7 @@ class Form:
         """A form to begin with."""
         begun = {name: [each] if isinstance(each, str) else list(each) for name, each in (values or {}).items()}
         typed = draft(request.path)
-        return cls(begun if typed is None else {**dict.fromkeys(begun, []), **typed})
+        return cls(begun if typed is None else {**{name: [] for name in begun}, **typed})
 
     def __getitem__(self, name: str) -> str:
         """The value of a field, without blanks around it; empty when there is none."""

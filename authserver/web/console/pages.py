@@ -43,14 +43,20 @@ _SAID: Final = {
     404: (N_("There is nothing here"), N_("It may have been deleted, or it belongs to somebody else.")),
     405: (N_("There is nothing here"), N_("This address takes forms of another page only.")),
     413: (N_("That is too much"), N_("A form may have 64 kB at most. Go back and shorten it.")),
-    503: (N_("Not right now"), N_("The server cannot read or write its database. Nothing was changed; try again shortly.")),
+    503: (
+        N_("Not right now"),
+        N_("The server cannot read or write its database. Nothing was changed; try again shortly."),
+    ),
     500: (N_("Something went wrong"), N_("The operator's log has the details.")),
 }
 _CSRF: Final = (
     N_("This form is too old"),
-    N_("It was opened before you signed in, or on another site. Nothing was changed. Go back, reload, and send it again."),
+    N_("It was opened before you signed in, or on another site. Nothing was changed. Go back, reload, and send again."),
 )
-_PLAIN_WAY: Final = (N_("Use https"), N_("This address must be opened by https. Nothing you type here would be private."))
+_PLAIN_WAY: Final = (
+    N_("Use https"),
+    N_("This address must be opened by https. Nothing you type here would be private."),
+)
 
 
 def page(template: str, status: int = 200, **context: Any) -> Response:
@@ -131,7 +137,8 @@ def furnish(app: Flask) -> None:
     from authserver.web.console.assets import asset  # noqa: PLC0415 - it hangs a route, like the pages
 
     app.jinja_env.add_extension("jinja2.ext.i18n")
-    app.jinja_env.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined] - by the line above
+    words: Any = app.jinja_env  # the extension adds to it
+    words.install_gettext_callables(gettext, ngettext, newstyle=True)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         asked_path=asked_path,

@@ -2,18 +2,18 @@
 
 import base64
 import json
-from typing import Any, Final
+from typing import Final
 
-from flask import Response, make_response, redirect, request, url_for
+from flask import Response, current_app, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.routing import RequestRedirect
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
 
 from authserver.actions import signin
 from authserver.actions.signin import SignedIn, SignInRefused
 from authserver.ports import NotFound
 from authserver.web.console import cookies, notices
-from authserver.web.console.admission import local_path, public
+from authserver.web.console.admission import asked_path, local_path, public
 from authserver.web.console.blueprint import console
 from authserver.web.console.forms import Form, keepable
 from authserver.web.console.here import here
@@ -45,7 +45,7 @@ def do_sign_in() -> ResponseReturnValue:
     target, kept = local_path(form["next"], _HOME), form["_draft"]
     try:
         user = signin.check_password(at.store.sign_ins, form["username"], form.raw("password"))
-    except SignInRefused as error:
+    except SignInRefused:
         form.fault("", _("The user name or the password is wrong, or this account may not enter."))
         return page("sign_in.html", 401, form=form, next=target, draft=kept)
     fields, target = _opened_draft(kept, user.id, target)
@@ -131,7 +131,7 @@ def stay() -> ResponseReturnValue:
 
 
 def ask_who(user_id: str) -> ResponseReturnValue:
-    """Answer a form whose sender is not signed in any more; with ``user_id``, what was typed is kept for that person."""
+    """Answer a form whose sender is not signed in any more; what was typed is kept for ``user_id``, if any."""
     target = _page_of_form()
     form = Form({})
     kept = _sealed_draft(target, user_id) if user_id else ""
@@ -142,8 +142,6 @@ def ask_who(user_id: str) -> ResponseReturnValue:
 def ask_again() -> ResponseReturnValue:
     """Ask for the password before the page at hand; what was sent to it is kept."""
     if request.method in {"GET", "HEAD"}:
-        from authserver.web.console.admission import asked_path
-
         return redirect(url_for("console.confirm_it", next=asked_path()), 303)
     target = _page_of_form()
     kept = _sealed_draft(target, here().signed_in.user.id)
@@ -157,19 +155,12 @@ def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
 
 
 def _page_of_form() -> str:
-    """The page that shows the form at hand: the same path, where that can be read; else where the form says it stands."""
-    adapter = _adapter()
+    """The page that shows the form at hand: the same path, where one can read it; else where the form says it is."""
     try:
-        adapter.match(request.path, method="GET")
+        current_app.url_map.bind("").match(request.path, method="GET")
     except (HTTPException, RequestRedirect):
         return local_path(request.form.get("back", ""), _HOME)
     return local_path(request.path, _HOME)
-
-
-def _adapter() -> Any:
-    from flask import current_app
-
-    return current_app.url_map.bind("")
 
 
 def _sealed_draft(target: str, user_id: str) -> str:

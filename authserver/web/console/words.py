@@ -16,6 +16,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from flask import g, request
 
+from authserver.ports import Refusal
 from authserver.web.console.here import here
 
 LANGUAGES: Final = {"en": "English", "de": "Deutsch"}
@@ -73,6 +74,12 @@ def _(text: str, **values: Any) -> str:
     """A text in the language of the page, with its values put in: ``_("%(name)s is gone.", name=name)``."""
     said = gettext(text)
     return said % values if values else said
+
+
+def told(error: Refusal) -> str:
+    """What a refused verb says, as a sentence in the language of the page; see ``rules.po``."""
+    said = gettext(str(error))
+    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")
 
 
 def N_(text: str) -> str:  # noqa: N802 - the name gettext's tools know
