@@ -67,6 +67,7 @@ def set_password(accounts: Accounts, username: str, password_hash: str, *, actor
     """
     with accounts.change(Event("user.password_set", actor, username), now) as tx:
         user = tx.user(username)
+        tx.about(user.username)
         tx.set_password(user, password_hash)
         tx.detail(user=user.id)
     return user
@@ -113,6 +114,7 @@ def grant(accounts: Accounts, username: str, role_name: str, *, actor: str, now:
             msg = f"{username} holds {role_name} already"
             raise Conflict(msg)
         version = tx.grant(user, role, now)
+        tx.about(user.username)
         tx.detail(user=user.id, role_id=role.id, role_version=version)
     return version
 
@@ -131,6 +133,7 @@ def revoke(accounts: Accounts, username: str, role_name: str, *, actor: str, now
             raise Conflict(msg)
         _needs_operational([each for each in user.roles if each.id != role.id])
         version = tx.revoke(user, role, now)
+        tx.about(user.username)
         tx.detail(user=user.id, role_id=role.id, role_version=version)
     return version
 
@@ -154,6 +157,7 @@ def _switch(
             msg = f"{username} is {'enabled' if disabled_at is None else 'disabled'} already"
             raise Conflict(msg)
         version = tx.switch_user(user, disabled_at, now)
+        tx.about(user.username)
         tx.detail(user=user.id, role_version=version)
     return version
 

@@ -1,5 +1,6 @@
 """People, roles, credentials, resource servers and settings; the only way to write them is ``change``."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select,
 
 from authserver.audit import GENESIS, Event, Record, Verdict, canonical, seal, seal_head, verify
 from authserver.ports import (
+    AlreadyDone,
     Conflict,
     Credential,
     GeneralSettings,
@@ -28,6 +30,7 @@ from authserver.store.tables import (
     audit_head,
     credential_roles,
     credentials,
+    form_keys,
     resource_servers,
     roles,
     secrets,
@@ -61,6 +64,19 @@ class SqlTransaction:
     def detail(self, **more: object) -> None:
         """Add to the audit record what only the transaction could read."""
         self._detail.update(more)
+
+    def about(self, target: str) -> None:
+        """Name the target of the audit record as it is called on disk."""
+        self._target = target
+
+    def once(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
+        """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before."""
+        key_hash = hashlib.sha256(form_key.encode("utf-8", "surrogatepass")).hexdigest()
+        known = select(form_keys.c.subject).where(form_keys.c.scope == scope, form_keys.c.key_hash == key_hash)
+        before = self.connection.execute(known).scalar()
+        if before is not None:
+            raise AlreadyDone(before)
+        self.connection.execute(insert(form_keys).values(scope=scope, key_hash=key_hash, subject=subject, at=at))
 
     def write_record(self) -> None:
         """Append the audit record and the kills; the last act before the commit."""
@@ -216,6 +232,11 @@ class SqlTransaction:
             )
         )
 
+    def count_credentials(self, owner_id: str, at: Instant) -> int:
+        """How many credentials of an owner are neither deleted nor expired."""
+        mine = (credentials.c.owner_id == owner_id, credentials.c.deleted_at.is_(None), credentials.c.expires_at > at)
+        return self.connection.execute(select(func.count()).select_from(credentials).where(*mine)).scalar_one()
+
     def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None:
         """Make a credential with its frozen role choice."""
         self.connection.execute(
@@ -272,8 +293,18 @@ class SqlTransaction:
         signing = (signing_keys.c.state == State.ACTIVE.value, signing_keys.c.token_life < life)
         self.connection.execute(update(signing_keys).where(*signing).values(token_life=life))
 
-    def end_session(self, jti: str, reason: Reason, at: Instant) -> bool:
-        """End a live session; False when there is none."""
+    def end_session(self, jti: str, reason: Reason, at: Instant, owner_id: str | None = None) -> bool:
+        """End a live session, with ``owner_id`` only that owner's; False when there is none."""
+        if not storable(jti):
+            return False
+        if owner_id is not None:
+            owner = (
+                select(credentials.c.owner_id)
+                .join(sessions, sessions.c.client_id == credentials.c.client_id)
+                .where(sessions.c.jti == jti, credentials.c.deleted_at.is_(None))
+            )
+            if self.connection.execute(owner).scalar() != owner_id:
+                return False
         ended = end_row(self.connection, jti, reason, at)
         if ended:
             self.kill("session", jti, at)
@@ -409,7 +440,9 @@ def _as_record(row: Any) -> Record:
 
 
 def _as_resource_server(row: Any) -> ResourceServer:
-    return ResourceServer(row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at)
+    return ResourceServer(
+        row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at, row.last_asked_at
+    )
 
 
 def _as_role(row: Any) -> Role:
@@ -489,7 +522,7 @@ def _as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> t
         names[each.client_id].append(each.name)
     own: dict[str, list[SecretRecord]] = defaultdict(list)
     for each in connection.execute(kept):
-        own[each.client_id].append(SecretRecord(each.id, each.hint, each.created_at, each.ends_at, each.last_used_at))
+        own[each.client_id].append(as_secret(each))
     return tuple(
         Credential(
             client_id=row.client_id,
@@ -508,12 +541,22 @@ def _as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> t
     )
 
 
+def as_secret(row: Any) -> SecretRecord:
+    """One row of ``secrets``."""
+    return SecretRecord(
+        *(row.id, row.hint, row.created_at, row.ends_at, row.last_used_at),
+        last_used_peer=row.last_used_peer,
+        last_used_agent=row.last_used_agent,
+    )
+
+
 def _general(connection: Connection) -> GeneralSettings:
     row = connection.execute(select(settings)).one()
     return GeneralSettings(
         idle_timeout_minutes=row.idle_timeout_minutes,
         max_token_lifetime_minutes=row.max_token_lifetime_minutes,
         max_credential_days=row.max_credential_days,
+        max_credentials_per_user=row.max_credentials_per_user,
         default_audience=row.default_audience,
         token_alg=row.token_alg,
         epoch=row.epoch,

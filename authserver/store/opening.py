@@ -24,6 +24,7 @@ _DEFAULTS = {
     "idle_timeout_minutes": 30,
     "max_token_lifetime_minutes": 720,
     "max_credential_days": 365,
+    "max_credentials_per_user": 50,
     "token_alg": "ES256",
     "epoch": 1,
 }
