@@ -51,10 +51,7 @@ def look(
     accounts.credential(client_id, owner_id)
     standings: dict[tuple[str, str], tuple[Instant, Standing | None]] = {}
     watched = []
-    if limit is None:
-        found = sessions.of_credential(client_id)
-    else:
-        found = sessions.recent_of_credential(client_id, now, limit)
+    found = sessions.of_credential(client_id) if limit is None else sessions.recent_of_credential(client_id, now, limit)
     for session in found:
         around = (session.secret_id, session.kid)
         if around not in standings:

@@ -111,19 +111,19 @@ class SqlTransaction:
 
     def user(self, username: str) -> User:
         """Find a user by name."""
-        return _user(self.connection, username)
+        return find_user(self.connection, username)
 
     def role(self, name: str) -> Role:
         """Find a live role by name."""
-        return _role(self.connection, name)
+        return find_role(self.connection, name)
 
     def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
         """Find a credential; with ``owner_id`` only that owner's."""
-        return _credential(self.connection, client_id, owner_id)
+        return find_credential(self.connection, client_id, owner_id)
 
     def general(self) -> GeneralSettings:
         """The general settings."""
-        return _general(self.connection)
+        return find_general(self.connection)
 
     def insert_role(self, role: Role, at: Instant) -> None:
         """Make a role."""
@@ -340,23 +340,23 @@ class SqlAccounts:
     def user(self, username: str) -> User:
         """Find a user by name."""
         with reading(self._engine) as connection:
-            return _user(connection, username)
+            return find_user(connection, username)
 
     def users(self) -> Sequence[User]:
         """All users by name."""
         with reading(self._engine) as connection:
-            return _as_users(connection, connection.execute(select(users).order_by(users.c.folded_username)).all())
+            return as_users(connection, connection.execute(select(users).order_by(users.c.folded_username)).all())
 
     def roles(self) -> Sequence[Role]:
         """All live roles by name."""
         with reading(self._engine) as connection:
             query = select(roles).where(roles.c.deleted_at.is_(None)).order_by(roles.c.name)
-            return tuple(_as_role(row) for row in connection.execute(query))
+            return tuple(as_role(row) for row in connection.execute(query))
 
     def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
         """Find a credential; with ``owner_id`` only that owner's."""
         with reading(self._engine) as connection:
-            return _credential(connection, client_id, owner_id)
+            return find_credential(connection, client_id, owner_id)
 
     def credentials(self, owner_id: str | None = None) -> Sequence[Credential]:
         """All credentials that are not deleted, newest first."""
@@ -376,7 +376,7 @@ class SqlAccounts:
     def general(self) -> GeneralSettings:
         """The general settings."""
         with reading(self._engine) as connection:
-            return _general(connection)
+            return find_general(connection)
 
     def audit_records(self, after: int = 0, limit: int | None = None, **only: str) -> Iterator[Record]:
         """Audit records in their order, from the one behind ``after``; ``only`` an event, actor or target."""
@@ -391,13 +391,13 @@ class SqlAccounts:
     def _audit_page(self, after: int, limit: int, only: Mapping[str, str]) -> Sequence[Record]:
         query = _audit_query(only).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
         with reading(self._engine) as connection:
-            return [_as_record(row) for row in connection.execute(query)]
+            return [as_record(row) for row in connection.execute(query)]
 
     def audit_newest(self, limit: int, **only: str) -> Sequence[Record]:
         """The newest audit records, in their order."""
         query = _audit_query(only).order_by(audit.c.seq.desc()).limit(limit)
         with reading(self._engine) as connection:
-            return tuple(_as_record(row) for row in reversed(connection.execute(query).all()))
+            return tuple(as_record(row) for row in reversed(connection.execute(query).all()))
 
     def audit_verify(self) -> Verdict:
         """Walk the whole chain, up to the record that was the newest when we began; changes may go on meanwhile."""
@@ -435,7 +435,8 @@ def _audit_query(only: Mapping[str, str]) -> Select[Any]:
     return select(audit).where(*(audit.c[column] == value for column, value in only.items()))
 
 
-def _as_record(row: Any) -> Record:
+def as_record(row: Any) -> Record:
+    """One row of ``audit``."""
     return Record(row.seq, row.at, row.actor, row.event, row.target, row.detail, row.previous_hash, row.hash)
 
 
@@ -445,20 +446,22 @@ def _as_resource_server(row: Any) -> ResourceServer:
     )
 
 
-def _as_role(row: Any) -> Role:
+def as_role(row: Any) -> Role:
+    """One row of ``roles``."""
     return Role(row.id, row.name, row.kind, tuple(row.permissions.split()))
 
 
-def _role(connection: Connection, name: str) -> Role:
+def find_role(connection: Connection, name: str) -> Role:
+    """One live role by its exact name; ``NotFound`` else."""
     query = select(roles).where(roles.c.name == name, roles.c.deleted_at.is_(None))
     row = connection.execute(query).first() if storable(name) else None
     if row is None:
         msg = f"there is no role {name!r}; `flask roles list` shows them"
         raise NotFound(msg)
-    return _as_role(row)
+    return as_role(row)
 
 
-def _as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[User, ...]:
+def as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[User, ...]:
     """Two statements, however many users; ``only`` narrows the second to those of ``rows``."""
     query = (
         select(user_roles.c.user_id, *roles.c)
@@ -468,27 +471,29 @@ def _as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[
     )
     held: dict[str, list[Role]] = defaultdict(list)
     for each in connection.execute(query):
-        held[each.user_id].append(_as_role(each))
+        held[each.user_id].append(as_role(each))
     return tuple(
         User(row.id, row.username, tuple(held[row.id]), row.role_version, row.disabled_at, row.created_at)
         for row in rows
     )
 
 
-def _user(connection: Connection, username: str) -> User:
+def find_user(connection: Connection, username: str) -> User:
+    """One user by name, in any letter case; ``NotFound`` else."""
     query = select(users).where(users.c.folded_username == username.casefold())
     row = connection.execute(query).first() if storable(username) else None
     if row is None:
         msg = f"there is no user {username!r}; `flask users list` shows them"
         raise NotFound(msg)
-    return _as_users(connection, [row], user_roles.c.user_id == row.id)[0]
+    return as_users(connection, [row], user_roles.c.user_id == row.id)[0]
 
 
 def _credentials_query() -> Any:
     return select(credentials, users.c.username).join(users, users.c.id == credentials.c.owner_id)
 
 
-def _credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
+def find_credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
+    """One credential that is not deleted, with ``owner_id`` only that owner's; ``NotFound`` else."""
     query = _credentials_query().where(credentials.c.client_id == client_id)
     row = connection.execute(query).first() if storable(client_id) else None
     if row is None or row.deleted_at is not None or (owner_id is not None and row.owner_id != owner_id):
@@ -550,7 +555,8 @@ def as_secret(row: Any) -> SecretRecord:
     )
 
 
-def _general(connection: Connection) -> GeneralSettings:
+def find_general(connection: Connection) -> GeneralSettings:
+    """The general settings."""
     row = connection.execute(select(settings)).one()
     return GeneralSettings(
         idle_timeout_minutes=row.idle_timeout_minutes,

@@ -10,8 +10,11 @@ from sqlalchemy import Engine, insert, select
 from authserver.ports import Clock, Unavailable
 from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.activity import SqlActivity
+from authserver.store.audit_reads import SqlAuditReads
+from authserver.store.credential_reads import SqlCredentialReads
 from authserver.store.engine import HeldConnections, reading, writing
 from authserver.store.hot_reads import SqlHotReads
+from authserver.store.people_reads import SqlPeopleReads
 from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
 from authserver.store.signing_key_rows import SqlSigningKeys
@@ -39,6 +42,9 @@ class Store:
     activity: SqlActivity
     hot: SqlHotReads
     keys: SqlSigningKeys
+    credential_reads: SqlCredentialReads
+    people_reads: SqlPeopleReads
+    audit_reads: SqlAuditReads
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -92,6 +98,9 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         activity=SqlActivity(engine, background=background),
         hot=SqlHotReads(held, clock),
         keys=SqlSigningKeys(engine, held, accounts, master),
+        credential_reads=SqlCredentialReads(engine),
+        people_reads=SqlPeopleReads(engine),
+        audit_reads=SqlAuditReads(engine, audit_key),
         pepper=pepper,
         held=held,
         engine=engine,
