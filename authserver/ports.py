@@ -34,6 +34,14 @@ class Conflict(Refusal):
     code = "conflict"
 
 
+class AlreadyDone(Conflict):
+    """The form was sent before and had its effect then (INV-23); ``subject`` is what it made or changed."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__("This was done already; its secret was shown then and is not shown again.")
+        self.subject = subject
+
+
 class Invalid(Refusal):
     """A value that cannot be; the text names the right one."""
 
@@ -112,6 +120,8 @@ class SecretRecord:
     created_at: Instant
     ends_at: Instant | None
     last_used_at: Instant | None
+    last_used_peer: str | None = None
+    last_used_agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,7 @@ class ResourceServer:
     token_alg: str | None
     created_at: Instant
     disabled_at: Instant | None
+    last_asked_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +162,7 @@ class GeneralSettings:
     idle_timeout_minutes: int
     max_token_lifetime_minutes: int
     max_credential_days: int
+    max_credentials_per_user: int
     default_audience: str | None
     token_alg: str
     epoch: int
@@ -174,6 +186,8 @@ class Session:
     last_used_at: Instant
     ended_at: Instant | None
     end_reason: str | None
+    issued_peer: str | None = None
+    last_used_peer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +325,10 @@ class Sessions(Protocol):
         """All kept sessions of a credential, newest first."""
         ...
 
+    def recent_of_credential(self, client_id: str, now: Instant, limit: int) -> Sequence[Session]:
+        """The sessions that may live, and the newest of the others; ``limit`` of each kind at most, newest first."""
+        ...
+
     def sweep(self, now: Instant, keep: int) -> int:
         """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond 400 days; how many."""
         ...
@@ -319,15 +337,23 @@ class Sessions(Protocol):
 class ActivityClock(Protocol):
     """When each token was last used; collected in memory, written in batches."""
 
-    def issued(self, start: SessionStart) -> None:
-        """Note a new session; ``Unavailable`` when notes pile up."""
+    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
+        """Note a new session and where it was asked for; ``Unavailable`` when notes pile up."""
         ...
 
-    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str) -> None:
+    def refused(self, client_id: str, reason: str, at: Instant) -> None:
+        """Count a token request of a known credential that was refused; one of nobody, "", costs as much."""
+        ...
+
+    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
         """Note a use; an older instant never moves a newer one back, an ended session stays as it is.
 
         The caller has judged the token alive at ``at``. ``Unavailable`` when notes have waited longer than ε.
         """
+        ...
+
+    def asked(self, by: str, at: Instant) -> None:
+        """Note that a resource server asked about a token that was not active."""
         ...
 
     def last_used(self, jti: str) -> Instant | None:
@@ -344,6 +370,14 @@ class Transaction(Protocol):
 
     def detail(self, **more: object) -> None:
         """Add to the audit record what only the transaction could read."""
+        ...
+
+    def about(self, target: str) -> None:
+        """Name the target of the audit record as it is called on disk, whatever spelling was asked for."""
+        ...
+
+    def once(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
+        """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before (INV-23)."""
         ...
 
     def user(self, username: str) -> User:
@@ -422,6 +456,10 @@ class Transaction(Protocol):
         """Set fields of one resource server."""
         ...
 
+    def count_credentials(self, owner_id: str, at: Instant) -> int:
+        """How many credentials of an owner are neither deleted nor expired."""
+        ...
+
     def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None:
         """Make a credential with its frozen role choice."""
         ...
@@ -454,8 +492,8 @@ class Transaction(Protocol):
         """Set general settings."""
         ...
 
-    def end_session(self, jti: str, reason: Reason, at: Instant) -> bool:
-        """End a live session; False when there is none."""
+    def end_session(self, jti: str, reason: Reason, at: Instant, owner_id: str | None = None) -> bool:
+        """End a live session, with ``owner_id`` only that owner's; False when there is none."""
         ...
 
     def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:

@@ -22,7 +22,7 @@ OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE}
 @dataclass
 class Tables:
     settings: ports.GeneralSettings = field(
-        default_factory=lambda: ports.GeneralSettings(30, 720, 365, None, "ES256", 1)
+        default_factory=lambda: ports.GeneralSettings(30, 720, 365, 50, None, "ES256", 1)
     )
     users: dict = field(default_factory=dict)  # id -> User
     roles: dict = field(default_factory=dict)  # id -> Role
@@ -34,6 +34,7 @@ class Tables:
     keys: dict = field(default_factory=dict)  # kid -> KeyInfo
     audit: list = field(default_factory=list)
     kills: list = field(default_factory=list)  # (kind, subject, value)
+    forms: dict = field(default_factory=dict)  # (scope, form key) -> subject
 
     def copy(self):
         return Tables(self.settings, *(value.copy() for name, value in vars(self).items() if name != "settings"))
@@ -71,12 +72,20 @@ class Change:
     """``ports.Transaction`` on a copy."""
 
     def __init__(self, tables):
-        self.t, self.more = tables, {}
+        self.t, self.more, self.target = tables, {}, None
         self.user, self.role, self.credential = tables.user, tables.role, tables.credential
         self.general, self.resource_server = tables.general, tables.resource_server
 
     def detail(self, **more):
         self.more |= more
+
+    def about(self, target):
+        self.target = target
+
+    def once(self, scope, form_key, subject, at):
+        if (scope, form_key) in self.t.forms:
+            raise ports.AlreadyDone(self.t.forms[scope, form_key])
+        self.t.forms[scope, form_key] = subject
 
     def kill(self, kind, subject, at, value=0):
         self.t.kills.append((kind, subject, value))
@@ -131,6 +140,10 @@ class Change:
         server, known = self.t.servers[server_id]
         self.t.servers[server_id] = (replace(server, **values), secret_hash or known)
 
+    def count_credentials(self, owner_id, at):
+        mine = [c for c in self.t.credentials.values() if c.owner_id == owner_id and c.deleted_at is None]
+        return sum(c.expires_at > at for c in mine)
+
     def insert_credential(self, credential, role_ids):
         self.t.credentials[credential.client_id] = credential
 
@@ -164,10 +177,14 @@ class Change:
             if key.state is State.ACTIVE:
                 self.move(key, token_life=max(key.token_life, self.t.settings.max_token_lifetime_minutes * 60))
 
-    def end_session(self, jti, reason, at):
+    def end_session(self, jti, reason, at, owner_id=None):
         known = self.t.sessions.get(jti)
         if known is None or known.ended_at is not None:
             return False
+        if owner_id is not None:
+            credential = self.t.credentials.get(known.client_id)
+            if credential is None or credential.deleted_at is not None or credential.owner_id != owner_id:
+                return False
         self.t.sessions[jti] = replace(known, ended_at=at, end_reason=reason.value)
         self.kill("session", jti, at)
         return True
@@ -221,7 +238,7 @@ class ModelStore:
         tx = Change(self.t.copy())
         yield tx
         previous = tx.t.audit[-1].hash if tx.t.audit else GENESIS
-        body = {"at": at, "actor": event.actor, "event": event.name, "target": event.target}
+        body = {"at": at, "actor": event.actor, "event": event.name, "target": tx.target or event.target}
         body |= {"seq": len(tx.t.audit) + 1, "detail": canonical({**event.detail, **tx.more})}
         tx.t.audit.append(Record(**body, previous_hash=previous, hash=seal(KEY, **body, previous=previous)))
         self.t = tx.t
@@ -278,6 +295,12 @@ class ModelStore:
         mine = [each for each in self.t.sessions.values() if each.client_id == client_id]
         return tuple(sorted(mine, key=lambda each: (-each.issued_at, each.jti)))
 
+    def recent_of_credential(self, client_id, now, limit):
+        mine = self.of_credential(client_id)
+        living = sorted((s for s in mine if s.ended_at is None and s.expires_at > now), key=lambda s: -s.expires_at)
+        wanted = {each.jti for each in (*mine[:limit], *living[:limit])}
+        return tuple(each for each in mine if each.jti in wanted)
+
     def sweep(self, now, keep):
         gone = [jti for jti, each in self.t.sessions.items() if each.expires_at < now - keep]
         old = [key for key in self.t.usage if key[0] < now - 400 * 86400]
@@ -286,19 +309,40 @@ class ModelStore:
                 del table[name]
         return len(gone) + len(old)
 
-    def issued(self, start):
-        self._row(start)
+    def refused(self, client_id, reason, at):
+        pass  # nothing that this model answers depends on it
+
+    def asked(self, by, at):
+        self._note_asker(by, at)
+
+    def _note_asker(self, by, at):
+        if by in self.t.servers:
+            server, known = self.t.servers[by]
+            self.t.servers[by] = (replace(server, last_asked_at=max(at, server.last_asked_at or 0)), known)
+
+    def issued(self, start, *, peer="", agent=""):
+        self._row(start, issued_peer=peer or None)
         credential = self.t.credentials.get(start.client_id)
         if credential:
             mine = tuple(
-                replace(s, last_used_at=max(start.issued_at, s.last_used_at or 0)) if s.id == start.secret_id else s
+                replace(
+                    s,
+                    last_used_at=start.issued_at,
+                    last_used_peer=peer or None,
+                    last_used_agent=agent or None,
+                )
+                if s.id == start.secret_id and start.issued_at > (s.last_used_at or 0)
+                else s
                 for s in credential.secrets
             )
             self.t.credentials[start.client_id] = replace(credential, secrets=mine)
 
-    def used(self, start, at, *, by, method, route):
+    def used(self, start, at, *, by, method, route, peer=""):
         known = self.t.sessions.get(start.jti)
-        self._row(start, last_used_at=max(at, known.last_used_at if known else at))
+        newer = known is None or at > known.last_used_at or known.last_used_peer is None
+        seen = (peer or None) if newer else known.last_used_peer
+        self._row(start, last_used_at=max(at, known.last_used_at if known else at), last_used_peer=seen)
+        self._note_asker(by, at)
         day = at - at % 86400
         routes = {key[4:] for key in self.t.usage if key[:2] == (day, start.client_id)} - {("", "other")}
         shown = (method[:16], route[:200])

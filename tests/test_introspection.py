@@ -289,9 +289,9 @@ def test_what_was_called_is_cleaned(world):
     activity = type(world.store.activity)
     before = activity.used
 
-    def used(self, start, at, *, by, method, route):
+    def used(self, start, at, *, by, method, route, peer):
         seen.append((method, route))
-        before(self, start, at, by=by, method=method, route=route)
+        before(self, start, at, by=by, method=method, route=route, peer=peer)
 
     activity.used = used
     try:

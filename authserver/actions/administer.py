@@ -17,6 +17,7 @@ BOUNDS = {
     "idle_timeout_minutes": (1, 1440),
     "max_token_lifetime_minutes": (1, 43200),
     "max_credential_days": (1, 3650),
+    "max_credentials_per_user": (1, 10_000),
 }
 
 

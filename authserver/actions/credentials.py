@@ -17,6 +17,8 @@ from authserver.rules.lifetime import DAY
 from authserver.rules.names import display_name_fault
 from authserver.rules.secret_format import CREDENTIAL_PREFIX, OVERLAPS, hint, keyed_hash, mint
 
+MAX_FORM_KEY = 255
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Revealed:
@@ -36,22 +38,40 @@ def create(
     pepper: bytes,
     actor: str,
     now: Instant,
+    form_key: str | None = None,
 ) -> Revealed:
     """Make a credential for ``owner`` with roles the owner holds right now.
 
+    Args:
+        accounts: where it is kept.
+        owner: the user name of the person it acts for.
+        name: what it is called.
+        expires_at: when it ends.
+        role_names: its roles, fixed for good.
+        pepper: the key secrets are hashed with.
+        actor: who makes it.
+        now: the instant.
+        form_key: drawn at random for one form; a form sent twice then makes one credential (INV-23).
+
     Raises:
-        Invalid: name, expiry or role choice cannot be.
+        AlreadyDone: the form was sent before; ``subject`` is the credential it made.
+        Conflict: the owner has as many live credentials as the settings allow.
+        Invalid: name, expiry, role choice or form key cannot be.
         NotFound: no such owner.
     """
+    _check_form_key(form_key)
     _check_name(name)
     client_id = str(uuid.uuid4())
     event = Event("credential.created", actor, client_id, {"name": name, "expires_at": expires_at})
     with accounts.change(event, now) as tx:
         user = tx.user(owner)
+        if form_key is not None:
+            tx.once(user.id, form_key, client_id, now)
         if user.disabled_at is not None:
             msg = f"{owner} is disabled; `flask users enable {owner}` first"
             raise Invalid(msg)
         _check_expiry(tx, expires_at, now)
+        _check_room(tx, user.id, user.username, now)
         held = {role.name: role for role in user.roles}
         chosen = sorted(set(role_names))
         missing = [each for each in chosen if each not in held]
@@ -92,6 +112,7 @@ def edit(
     """Change name or expiry; an earlier expiry also shortens live tokens.
 
     Raises:
+        Conflict: it would come back to life as one more than the settings allow.
         Invalid: nothing to change, or a value that cannot be.
         NotFound: unknown, or not the owner's.
     """
@@ -110,6 +131,7 @@ def edit(
         if over(now, before.expires_at) and "expires_at" in changed:
             # Tokens that died with the credential's expiry stay dead when it is extended (INV-05).
             changed["version"] = before.version + 1
+            _check_room(tx, before.owner_id, before.owner, now)
         tx.update_credential(client_id, **changed)
         if expires_at is not None and expires_at < before.expires_at:
             tx.kill("credential_expiry", client_id, now, expires_at)
@@ -126,18 +148,23 @@ def regenerate(
     actor: str,
     now: Instant,
     owner_id: str | None = None,
+    form_key: str | None = None,
 ) -> Revealed:
     """Make a new secret; the old one ends now or after ``overlap`` seconds (INV-10).
 
     Raises:
-        Invalid: an overlap that is not offered.
+        AlreadyDone: with a ``form_key`` that was used before; nothing is changed again (INV-23).
+        Invalid: an overlap that is not offered, or a form key that cannot be.
         NotFound: unknown, or not the owner's.
     """
+    _check_form_key(form_key)
     if overlap not in OVERLAPS:
         msg = "an overlap is 0, 1h, 24h or 7d"
         raise Invalid(msg)
     with accounts.change(Event("credential.regenerated", actor, client_id, {"overlap_seconds": overlap}), now) as tx:
         credential = tx.credential(client_id, owner_id)
+        if form_key is not None:
+            tx.once(credential.owner_id, form_key, client_id, now)
         tx.end_secrets(client_id, now + overlap, now)
         secret = _new_secret(tx, client_id, pepper, now)
     return Revealed(credential, secret)
@@ -192,6 +219,19 @@ def _new_secret(tx: Transaction, client_id: str, pepper: bytes, now: Instant) ->
     record = SecretRecord(f"sec_{uuid.uuid4().hex}", hint(secret), now, None, None)
     tx.insert_secret(client_id, record, keyed_hash(pepper, secret))
     return secret
+
+
+def _check_form_key(form_key: str | None) -> None:
+    if form_key is not None and not 0 < len(form_key) <= MAX_FORM_KEY:
+        msg = f"a form key has 1 to {MAX_FORM_KEY} characters"
+        raise Invalid(msg)
+
+
+def _check_room(tx: Transaction, owner_id: str, owner: str, now: Instant) -> None:
+    most = tx.general().max_credentials_per_user
+    if tx.count_credentials(owner_id, now) >= most:
+        msg = f"{owner} has {most} live credentials, which is the most allowed; delete one that is not needed first"
+        raise Conflict(msg)
 
 
 def _check_name(name: str) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, TokenKeys
@@ -55,6 +54,7 @@ def introspect(
     pepper: bytes,
     method: str = "",
     route: str = "",
+    peer: str = "",
 ) -> Answer:
     """Judge a token for the resource server it was issued for.
 
@@ -69,6 +69,7 @@ def introspect(
         pepper: the key secrets are hashed with.
         method: the HTTP method of the API that was called, if reported.
         route: the route of the API that was called, if reported.
+        peer: the address the resource server asks from.
 
     Raises:
         InvalidClient: the caller is no resource server.
@@ -87,7 +88,11 @@ def introspect(
     if caller is None or not right or caller.disabled:
         raise InvalidClient("unknown_client" if caller is None else "credential_disabled" if right else "wrong_secret")
     now = facts.now
-    dead = partial(Answer, caller.audience, caller.alg, now, None)
+
+    def dead(reason: str) -> Answer:
+        activity.asked(caller.id, now)
+        return Answer(caller.audience, caller.alg, now, None, reason)
+
     if token is None or start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
         return dead(UNKNOWN_TOKEN)
     if start.audience != caller.audience:
@@ -112,7 +117,7 @@ def introspect(
         if record.ended is None:
             sessions.end(start, decision.reason, now)
         return dead(decision.reason)
-    activity.used(start, now, by=caller.id, method=method, route=route)
+    activity.used(start, now, by=caller.id, method=method, route=route, peer=peer)
     return Answer(caller.audience, caller.alg, now, _members(token[1], record, facts.standing, now))
 
 

@@ -54,8 +54,24 @@ class Issued:
     scope: str
 
 
-def authenticate(client_id: str, secret: str, resource: str | None, *, hot: HotReads, pepper: bytes) -> Authenticated:
+def authenticate(
+    client_id: str,
+    secret: str,
+    resource: str | None,
+    *,
+    hot: HotReads,
+    pepper: bytes,
+    activity: ActivityClock | None = None,
+) -> Authenticated:
     """Prove that the caller holds a live secret of a live credential.
+
+    Args:
+        client_id: who it says it is.
+        secret: what it proves that with.
+        resource: the audience asked for, or None.
+        hot: the one statement that reads everything.
+        pepper: the key secrets are hashed with.
+        activity: where a refused token request is counted for its credential; None counts nothing.
 
     Raises:
         InvalidClient: any reason, all alike to the caller.
@@ -71,6 +87,9 @@ def authenticate(client_id: str, secret: str, resource: str | None, *, hot: HotR
     matching = [each for each in known if hmac.compare_digest(each.hash, presented)]
     fault = _fault(facts, matching)
     if facts is None or fault:
+        if activity is not None:
+            # Also for nobody, who is not counted: it takes the same time.
+            activity.refused(facts.client_id if facts else "", fault, facts.now if facts else 0)
         raise InvalidClient(fault)
     return Authenticated(facts, matching[0])
 
@@ -92,7 +111,16 @@ def _fault(facts: IssueFacts | None, matching: list[LiveSecret]) -> str:
     return next((name for name, true in faults.items() if true), "")
 
 
-def issue(who: Authenticated, scope: str, resource: str = "", *, issuer: str, activity: ActivityClock) -> Issued:
+def issue(
+    who: Authenticated,
+    scope: str,
+    resource: str = "",
+    *,
+    issuer: str,
+    activity: ActivityClock,
+    peer: str = "",
+    agent: str = "",
+) -> Issued:
     """Decide roles, audience and end of a new token.
 
     Args:
@@ -100,7 +128,9 @@ def issue(who: Authenticated, scope: str, resource: str = "", *, issuer: str, ac
         scope: the roles asked for, empty for all that can be had.
         resource: the audience asked for, empty for the default one.
         issuer: our issuer identifier.
-        activity: where the new session is noted.
+        activity: where the new session is noted, or that the request was refused.
+        peer: the address it was asked for from.
+        agent: what the asking program calls itself.
 
     Raises:
         InvalidScope: PRODUCT rule "asked ∩ chosen ∩ held", or nothing left.
@@ -108,9 +138,11 @@ def issue(who: Authenticated, scope: str, resource: str = "", *, issuer: str, ac
         Unavailable: no key is active for the algorithm.
     """
     facts = who.facts
-    roles = _roles(scope, facts)
-    if facts.audience is None:
-        raise InvalidTarget(_target_fault(resource))
+    try:
+        roles, audience = _roles(scope, facts), _audience(resource, facts)
+    except (InvalidScope, InvalidTarget) as error:
+        activity.refused(facts.client_id, error.code, facts.now)
+        raise
     if facts.active_kid is None:
         msg = f"no signing key is active for {facts.token_alg}"
         raise Unavailable(msg)
@@ -120,7 +152,7 @@ def issue(who: Authenticated, scope: str, resource: str = "", *, issuer: str, ac
         client_id=facts.client_id,
         secret_id=who.secret.id,
         kid=facts.active_kid,
-        audience=facts.audience,
+        audience=audience,
         roles=text,
         role_version=facts.role_version,
         credential_version=facts.credential_version,
@@ -129,7 +161,7 @@ def issue(who: Authenticated, scope: str, resource: str = "", *, issuer: str, ac
         expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, who.secret.ends_at),
     )
     claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
-    activity.issued(start)
+    activity.issued(start, peer=peer, agent=agent)
     return Issued(claims, start.kid, start, start.expires_at - now, text)
 
 
@@ -149,6 +181,12 @@ def _roles(scope: str, facts: IssueFacts) -> tuple[str, ...]:
         msg = "The token would be too large for the header it travels in; ask for fewer roles with scope."
         raise InvalidScope(msg)
     return grant.roles
+
+
+def _audience(resource: str, facts: IssueFacts) -> str:
+    if facts.audience is None:
+        raise InvalidTarget(_target_fault(resource))
+    return facts.audience
 
 
 def _target_fault(resource: str) -> str:

@@ -69,6 +69,7 @@ def set_password(
     """
     with accounts.change(Event("user.password_set", actor, username), now) as tx:
         user = tx.user(username)
+        tx.about(user.username)
         tx.set_password(user, password_hash)
         tx.end_console_sessions(user.id, keep)
         tx.detail(user=user.id)
@@ -116,6 +117,7 @@ def grant(accounts: Accounts, username: str, role_name: str, *, actor: str, now:
             msg = f"{username} holds {role_name} already"
             raise Conflict(msg)
         version = tx.grant(user, role, now)
+        tx.about(user.username)
         tx.detail(user=user.id, role_id=role.id, role_version=version)
     return version
 
@@ -134,6 +136,7 @@ def revoke(accounts: Accounts, username: str, role_name: str, *, actor: str, now
             raise Conflict(msg)
         _needs_operational([each for each in user.roles if each.id != role.id])
         version = tx.revoke(user, role, now)
+        tx.about(user.username)
         tx.detail(user=user.id, role_id=role.id, role_version=version)
     return version
 
@@ -157,6 +160,7 @@ def _switch(
             msg = f"{username} is {'enabled' if disabled_at is None else 'disabled'} already"
             raise Conflict(msg)
         version = tx.switch_user(user, disabled_at, now)
+        tx.about(user.username)
         tx.detail(user=user.id, role_version=version)
     return version
 

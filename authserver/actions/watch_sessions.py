@@ -25,9 +25,25 @@ class Watched:
 
 
 def look(
-    accounts: Accounts, sessions: Sessions, hot: HotReads, client_id: str, *, owner_id: str | None = None
+    accounts: Accounts,
+    sessions: Sessions,
+    hot: HotReads,
+    client_id: str,
+    *,
+    owner_id: str | None = None,
+    limit: int | None = None,
+    now: Instant = 0,
 ) -> tuple[Watched, ...]:
-    """All kept sessions of a credential, newest first.
+    """The kept sessions of a credential, newest first.
+
+    Args:
+        accounts: where the credential is.
+        sessions: the record of each token.
+        hot: how things stand around a token.
+        client_id: whose sessions.
+        owner_id: only this owner's credential.
+        limit: so many that may live at ``now``, and so many of the newest others; None for all.
+        now: needed with ``limit`` only.
 
     Raises:
         NotFound: no such credential, or not the owner's.
@@ -35,7 +51,8 @@ def look(
     accounts.credential(client_id, owner_id)
     standings: dict[tuple[str, str], tuple[Instant, Standing | None]] = {}
     watched = []
-    for session in sessions.of_credential(client_id):
+    found = sessions.of_credential(client_id) if limit is None else sessions.recent_of_credential(client_id, now, limit)
+    for session in found:
         around = (session.secret_id, session.kid)
         if around not in standings:
             facts = hot.introspection_facts("", TokenKeys("", client_id, session.secret_id, session.kid))
@@ -67,14 +84,14 @@ def _judge(session: Session, now: Instant, standing: Standing | None) -> Watched
     )
 
 
-def end(accounts: Accounts, jti: str, reason: Reason, *, actor: str, now: Instant) -> None:
+def end(accounts: Accounts, jti: str, reason: Reason, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
     """End one session for good; the credential's others live on.
 
     Raises:
-        NotFound: no session of that id lives.
+        NotFound: no session of that id lives, or it is not the owner's.
     """
     with accounts.change(Event("session.ended", actor, jti, {"reason": reason.value}), now) as tx:
-        if not tx.end_session(jti, reason, now):
+        if not tx.end_session(jti, reason, now, owner_id):
             msg = f"there is no live session {jti!r}; `flask sessions list CLIENT_ID --live` shows them"
             raise NotFound(msg)
 

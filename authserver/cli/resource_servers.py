@@ -25,6 +25,7 @@ def _document(server: ResourceServer) -> dict[str, object]:
         "disabled": server.disabled_at is not None,
         "disabled_at": iso_or_none(server.disabled_at),
         "created_at": iso(server.created_at),
+        "last_asked_at": iso_or_none(server.last_asked_at),
     }
 
 

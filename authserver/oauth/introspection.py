@@ -63,6 +63,7 @@ class IntrospectionDoor:
                 pepper=self._pepper,
                 method=_method(form.get("http_method", "")),
                 route=_route(form.get("http_route", "")),
+                peer=ask.peer,
             )
         except NoCredentials as error:
             return unauthenticated(error)

@@ -44,9 +44,10 @@ class StrictRequest(OAuth2Request):  # type: ignore[misc]
     client: "Client"
     issued: Issued
 
-    def __init__(self, method: str, form: dict[str, str]) -> None:
-        super().__init__(method, "https://token.invalid/")
+    def __init__(self, ask: Ask, form: dict[str, str]) -> None:
+        super().__init__(ask.method, "https://token.invalid/")
         self.payload = BasicOAuth2Payload(form)
+        self.peer, self.agent = ask.peer, ask.headers.get("user-agent", "")
 
 
 class Client(ClientMixin):  # type: ignore[misc]
@@ -104,7 +105,9 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def prove(self, request: StrictRequest) -> Authenticated:
         """Who is calling; raises the verbs' refusals."""
         who, resource = request.who, request.payload.data.get("resource")
-        return authenticate(who.client_id, who.secret, resource, hot=self._hot, pepper=self._pepper)
+        return authenticate(
+            who.client_id, who.secret, resource, hot=self._hot, pepper=self._pepper, activity=self._activity
+        )
 
     def decide(self, request: StrictRequest) -> Issued:
         """What it gets."""
@@ -115,6 +118,8 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
             form.get("resource", ""),
             issuer=self._issuer,
             activity=self._activity,
+            peer=request.peer,
+            agent=request.agent,
         )
 
     def door(self, ask: Ask) -> Reply:
@@ -122,7 +127,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         form = read_form(ask, _REPEATABLE)
         if "grant_type" not in form:
             return refusal("invalid_request", "grant_type is missing; send grant_type=client_credentials.")
-        request = StrictRequest(ask.method, form)
+        request = StrictRequest(ask, form)
         try:
             grant = self.get_token_grant(request)
             request.who = who = presented(ask, form)

@@ -1,5 +1,6 @@
 """People, roles, credentials, resource servers and settings; the only way to write them is ``change``."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select,
 
 from authserver.audit import GENESIS, Event, Record, Verdict, canonical, seal, seal_head, verify
 from authserver.ports import (
+    AlreadyDone,
     Conflict,
     ConsoleSession,
     Credential,
@@ -30,6 +32,7 @@ from authserver.store.tables import (
     audit_head,
     credential_roles,
     credentials,
+    form_keys,
     resource_servers,
     roles,
     secrets,
@@ -64,6 +67,19 @@ class SqlTransaction:
         """Add to the audit record what only the transaction could read."""
         self._detail.update(more)
 
+    def about(self, target: str) -> None:
+        """Name the target of the audit record as it is called on disk."""
+        self._target = target
+
+    def once(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
+        """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before."""
+        key_hash = hashlib.sha256(form_key.encode("utf-8", "surrogatepass")).hexdigest()
+        known = select(form_keys.c.subject).where(form_keys.c.scope == scope, form_keys.c.key_hash == key_hash)
+        before = self.connection.execute(known).scalar()
+        if before is not None:
+            raise AlreadyDone(before)
+        self.connection.execute(insert(form_keys).values(scope=scope, key_hash=key_hash, subject=subject, at=at))
+
     def write_record(self) -> None:
         """Append the audit record and the kills; the last act before the commit."""
         head, detail = self._head, canonical(self._detail)
@@ -97,19 +113,19 @@ class SqlTransaction:
 
     def user(self, username: str) -> User:
         """Find a user by name."""
-        return _user(self.connection, username)
+        return find_user(self.connection, username)
 
     def role(self, name: str) -> Role:
         """Find a live role by name."""
-        return _role(self.connection, name)
+        return find_role(self.connection, name)
 
     def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
         """Find a credential; with ``owner_id`` only that owner's."""
-        return _credential(self.connection, client_id, owner_id)
+        return find_credential(self.connection, client_id, owner_id)
 
     def general(self) -> GeneralSettings:
         """The general settings."""
-        return _general(self.connection)
+        return find_general(self.connection)
 
     def insert_role(self, role: Role, at: Instant) -> None:
         """Make a role."""
@@ -239,6 +255,11 @@ class SqlTransaction:
             )
         )
 
+    def count_credentials(self, owner_id: str, at: Instant) -> int:
+        """How many credentials of an owner are neither deleted nor expired."""
+        mine = (credentials.c.owner_id == owner_id, credentials.c.deleted_at.is_(None), credentials.c.expires_at > at)
+        return self.connection.execute(select(func.count()).select_from(credentials).where(*mine)).scalar_one()
+
     def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None:
         """Make a credential with its frozen role choice."""
         self.connection.execute(
@@ -295,8 +316,18 @@ class SqlTransaction:
         signing = (signing_keys.c.state == State.ACTIVE.value, signing_keys.c.token_life < life)
         self.connection.execute(update(signing_keys).where(*signing).values(token_life=life))
 
-    def end_session(self, jti: str, reason: Reason, at: Instant) -> bool:
-        """End a live session; False when there is none."""
+    def end_session(self, jti: str, reason: Reason, at: Instant, owner_id: str | None = None) -> bool:
+        """End a live session, with ``owner_id`` only that owner's; False when there is none."""
+        if not storable(jti):
+            return False
+        if owner_id is not None:
+            owner = (
+                select(credentials.c.owner_id)
+                .join(sessions, sessions.c.client_id == credentials.c.client_id)
+                .where(sessions.c.jti == jti, credentials.c.deleted_at.is_(None))
+            )
+            if self.connection.execute(owner).scalar() != owner_id:
+                return False
         ended = end_row(self.connection, jti, reason, at)
         if ended:
             self.kill("session", jti, at)
@@ -332,23 +363,23 @@ class SqlAccounts:
     def user(self, username: str) -> User:
         """Find a user by name."""
         with reading(self._engine) as connection:
-            return _user(connection, username)
+            return find_user(connection, username)
 
     def users(self) -> Sequence[User]:
         """All users by name."""
         with reading(self._engine) as connection:
-            return _as_users(connection, connection.execute(select(users).order_by(users.c.folded_username)).all())
+            return as_users(connection, connection.execute(select(users).order_by(users.c.folded_username)).all())
 
     def roles(self) -> Sequence[Role]:
         """All live roles by name."""
         with reading(self._engine) as connection:
             query = select(roles).where(roles.c.deleted_at.is_(None)).order_by(roles.c.name)
-            return tuple(_as_role(row) for row in connection.execute(query))
+            return tuple(as_role(row) for row in connection.execute(query))
 
     def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
         """Find a credential; with ``owner_id`` only that owner's."""
         with reading(self._engine) as connection:
-            return _credential(connection, client_id, owner_id)
+            return find_credential(connection, client_id, owner_id)
 
     def credentials(self, owner_id: str | None = None) -> Sequence[Credential]:
         """All credentials that are not deleted, newest first."""
@@ -368,7 +399,7 @@ class SqlAccounts:
     def general(self) -> GeneralSettings:
         """The general settings."""
         with reading(self._engine) as connection:
-            return _general(connection)
+            return find_general(connection)
 
     def audit_records(self, after: int = 0, limit: int | None = None, **only: str) -> Iterator[Record]:
         """Audit records in their order, from the one behind ``after``; ``only`` an event, actor or target."""
@@ -383,13 +414,13 @@ class SqlAccounts:
     def _audit_page(self, after: int, limit: int, only: Mapping[str, str]) -> Sequence[Record]:
         query = _audit_query(only).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
         with reading(self._engine) as connection:
-            return [_as_record(row) for row in connection.execute(query)]
+            return [as_record(row) for row in connection.execute(query)]
 
     def audit_newest(self, limit: int, **only: str) -> Sequence[Record]:
         """The newest audit records, in their order."""
         query = _audit_query(only).order_by(audit.c.seq.desc()).limit(limit)
         with reading(self._engine) as connection:
-            return tuple(_as_record(row) for row in reversed(connection.execute(query).all()))
+            return tuple(as_record(row) for row in reversed(connection.execute(query).all()))
 
     def audit_verify(self) -> Verdict:
         """Walk the whole chain, up to the record that was the newest when we began; changes may go on meanwhile."""
@@ -427,28 +458,33 @@ def _audit_query(only: Mapping[str, str]) -> Select[Any]:
     return select(audit).where(*(audit.c[column] == value for column, value in only.items()))
 
 
-def _as_record(row: Any) -> Record:
+def as_record(row: Any) -> Record:
+    """One row of ``audit``."""
     return Record(row.seq, row.at, row.actor, row.event, row.target, row.detail, row.previous_hash, row.hash)
 
 
 def _as_resource_server(row: Any) -> ResourceServer:
-    return ResourceServer(row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at)
+    return ResourceServer(
+        row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at, row.last_asked_at
+    )
 
 
-def _as_role(row: Any) -> Role:
+def as_role(row: Any) -> Role:
+    """One row of ``roles``."""
     return Role(row.id, row.name, row.kind, tuple(row.permissions.split()))
 
 
-def _role(connection: Connection, name: str) -> Role:
+def find_role(connection: Connection, name: str) -> Role:
+    """One live role by its exact name; ``NotFound`` else."""
     query = select(roles).where(roles.c.name == name, roles.c.deleted_at.is_(None))
     row = connection.execute(query).first() if storable(name) else None
     if row is None:
         msg = f"there is no role {name!r}; `flask roles list` shows them"
         raise NotFound(msg)
-    return _as_role(row)
+    return as_role(row)
 
 
-def _as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[User, ...]:
+def as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[User, ...]:
     """Two statements, however many users; ``only`` narrows the second to those of ``rows``."""
     query = (
         select(user_roles.c.user_id, *roles.c)
@@ -458,20 +494,21 @@ def _as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[
     )
     held: dict[str, list[Role]] = defaultdict(list)
     for each in connection.execute(query):
-        held[each.user_id].append(_as_role(each))
+        held[each.user_id].append(as_role(each))
     return tuple(
         User(row.id, row.username, tuple(held[row.id]), row.role_version, row.disabled_at, row.created_at)
         for row in rows
     )
 
 
-def _user(connection: Connection, username: str) -> User:
+def find_user(connection: Connection, username: str) -> User:
+    """One user by name, in any letter case; ``NotFound`` else."""
     query = select(users).where(users.c.folded_username == username.casefold())
     row = connection.execute(query).first() if storable(username) else None
     if row is None:
         msg = f"there is no user {username!r}; `flask users list` shows them"
         raise NotFound(msg)
-    return _as_users(connection, [row], user_roles.c.user_id == row.id)[0]
+    return as_users(connection, [row], user_roles.c.user_id == row.id)[0]
 
 
 def user_by_id(connection: Connection, user_id: str) -> User:
@@ -484,7 +521,8 @@ def _credentials_query() -> Any:
     return select(credentials, users.c.username).join(users, users.c.id == credentials.c.owner_id)
 
 
-def _credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
+def find_credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
+    """One credential that is not deleted, with ``owner_id`` only that owner's; ``NotFound`` else."""
     query = _credentials_query().where(credentials.c.client_id == client_id)
     row = connection.execute(query).first() if storable(client_id) else None
     if row is None or row.deleted_at is not None or (owner_id is not None and row.owner_id != owner_id):
@@ -518,7 +556,7 @@ def _as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> t
         names[each.client_id].append(each.name)
     own: dict[str, list[SecretRecord]] = defaultdict(list)
     for each in connection.execute(kept):
-        own[each.client_id].append(SecretRecord(each.id, each.hint, each.created_at, each.ends_at, each.last_used_at))
+        own[each.client_id].append(as_secret(each))
     return tuple(
         Credential(
             client_id=row.client_id,
@@ -537,12 +575,23 @@ def _as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> t
     )
 
 
-def _general(connection: Connection) -> GeneralSettings:
+def as_secret(row: Any) -> SecretRecord:
+    """One row of ``secrets``."""
+    return SecretRecord(
+        *(row.id, row.hint, row.created_at, row.ends_at, row.last_used_at),
+        last_used_peer=row.last_used_peer,
+        last_used_agent=row.last_used_agent,
+    )
+
+
+def find_general(connection: Connection) -> GeneralSettings:
+    """The general settings."""
     row = connection.execute(select(settings)).one()
     return GeneralSettings(
         idle_timeout_minutes=row.idle_timeout_minutes,
         max_token_lifetime_minutes=row.max_token_lifetime_minutes,
         max_credential_days=row.max_credential_days,
+        max_credentials_per_user=row.max_credentials_per_user,
         default_audience=row.default_audience,
         token_alg=row.token_alg,
         epoch=row.epoch,

@@ -14,6 +14,11 @@ Whether a use counts at all is judged by the verb, at the instant of the use and
 against the recorded last use: a use at or after the idle end must not be noted.
 Here an instant in the past is as good as any; it never moves a newer one back.
 
+From the same notes follows what is shown of a credential: its last use, the peer
+of its last token request, and how many requests of a day were granted. Refused
+requests are only counted: they are statistics, so a count that finds no room is
+dropped, and no refusal ever fails for want of one.
+
 A batch is written exactly once. It carries its writer's next number, and the
 number is claimed in the same transaction: when the answer to a commit is lost,
 the same batch is sent again and finds itself written already.
@@ -22,10 +27,11 @@ the same batch is sent again and finds itself written already.
 import threading
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, case, func, or_, select, update
 
 from authserver.ports import Refusal, Unavailable
 from authserver.rules.claims import SessionStart
@@ -33,12 +39,18 @@ from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
 from authserver.store.engine import storable, writing
 from authserver.store.session_rows import greatest, insert_for, row_of, use_statement
-from authserver.store.tables import secrets, usage, usage_writers
+from authserver.store.tables import credential_use, resource_servers, secrets, token_requests, usage, usage_writers
 
 FLUSH_SECONDS = 0.5
 MAX_WAIT_SECONDS = float(USE_TOLERANCE)
 MAX_NOTES = 20_000
 """New sessions that may wait; beyond, no token is issued rather than memory used without end."""
+
+MAX_REFUSALS = 20_000
+"""Kinds of refusals (day, credential, reason) that may wait to be counted; further kinds are not counted."""
+
+GRANTED = "granted"
+"""The outcome of a token request that got its token; every other outcome is the reason it was refused for."""
 
 MAX_ROUTES = 200
 """Routes of one credential and day that are counted one by one; all further ones count as ``OTHER``."""
@@ -48,12 +60,27 @@ OTHER = ("", "other")
 
 _METHOD_LENGTH = 16
 _ROUTE_LENGTH = 200
+_PEER_LENGTH = 45
+_AGENT_LENGTH = 200
 _REMEMBERED = 5_000
 _DAY = 24 * 3600
 
 _UsageKey = tuple[int, str, str, str, str, str]
 _Counts = dict[_UsageKey, tuple[int, Instant]]
-_Notes = dict[str, tuple[SessionStart, Instant]]
+
+
+class _Note(NamedTuple):
+    """What is known of a session since the batch before; ``issued`` when it began in this one."""
+
+    start: SessionStart
+    at: Instant
+    issued: bool = False
+    peer: str = ""
+    agent: str = ""
+    use_peer: str = ""
+
+
+_Notes = dict[str, _Note]
 
 
 @dataclass(slots=True)
@@ -64,7 +91,8 @@ class _Batch:
     since: float
     notes: _Notes = field(default_factory=dict)
     counts: _Counts = field(default_factory=dict)
-    secrets: dict[str, Instant] = field(default_factory=dict)
+    refusals: Counter[tuple[str, Instant, str]] = field(default_factory=Counter)
+    askers: dict[str, Instant] = field(default_factory=dict)
 
 
 class SqlActivity:
@@ -83,15 +111,20 @@ class SqlActivity:
                 "last_used_at": greatest(dialect)(usage.c.last_used_at, added.excluded.last_used_at),
             },
         )
-        self._secret = (
-            update(secrets)
+        self._secret = _newest_request(secrets.c.id)
+        self._asker = (
+            update(resource_servers)
             .where(
-                and_(
-                    secrets.c.id == bindparam("b_id"),
-                    or_(secrets.c.last_used_at.is_(None), secrets.c.last_used_at < bindparam("b_at")),
-                )
+                resource_servers.c.id == bindparam("b_id"),
+                func.coalesce(resource_servers.c.last_asked_at, 0) < bindparam("b_at"),
             )
-            .values(last_used_at=bindparam("b_at"))
+            .values(last_asked_at=bindparam("b_at"))
+        )
+        self._credential = _credential_statement(dialect)
+        counted = insert(token_requests).values({column.name: bindparam(column.name) for column in token_requests.c})
+        self._requests = counted.on_conflict_do_update(
+            index_elements=list(token_requests.primary_key),
+            set_={"requests": token_requests.c.requests + counted.excluded.requests},
         )
         claim = insert(usage_writers).values({column.name: bindparam(column.name) for column in usage_writers.c})
         # Also waits for a commit of ours that is still under way on a connection that was lost.
@@ -119,8 +152,8 @@ class SqlActivity:
         """Start empty in a child process: what is noted is the parent's to write, and so is its number."""
         self._begin()
 
-    def issued(self, start: SessionStart) -> None:
-        """Note a new session; the token is valid even if this note is lost.
+    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
+        """Note a new session and where it was asked for; the token is valid even if this note is lost.
 
         Raises:
             Unavailable: too many notes wait.
@@ -130,10 +163,25 @@ class SqlActivity:
             if len(batch.notes) >= MAX_NOTES:
                 msg = "sessions cannot be recorded now"
                 raise Unavailable(msg)
-            batch.notes.setdefault(start.jti, (start, start.issued_at))
-            batch.secrets[start.secret_id] = max(start.issued_at, batch.secrets.get(start.secret_id, 0))
+            batch.notes.setdefault(
+                start.jti, _Note(start, start.issued_at, True, peer[:_PEER_LENGTH], agent[:_AGENT_LENGTH])
+            )
 
-    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str) -> None:
+    def refused(self, client_id: str, reason: str, at: Instant) -> None:
+        """Count a token request that was refused; one of nobody, "", costs as much and is dropped when written."""
+        key = (client_id, at - at % _DAY, reason)
+        with self._lock:
+            refusals = self._batch().refusals
+            if key in refusals or len(refusals) < MAX_REFUSALS:
+                refusals[key] += 1
+
+    def asked(self, by: str, at: Instant) -> None:
+        """Note that a resource server asked about a token that was not active."""
+        with self._lock:
+            askers = self._batch().askers
+            askers[by] = max(at, askers.get(by, 0))
+
+    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
         """Note a use; an older instant never moves a newer one back.
 
         Raises:
@@ -148,8 +196,10 @@ class SqlActivity:
                 raise Unavailable(msg)
             batch = self._batch()
             noted = batch.notes.get(start.jti)
-            if noted is None or noted[1] < at:
-                batch.notes[start.jti] = (start, at)
+            if noted is None:
+                batch.notes[start.jti] = _Note(start, at, use_peer=peer[:_PEER_LENGTH])
+            elif noted.at < at or not noted.use_peer:
+                batch.notes[start.jti] = noted._replace(at=max(noted.at, at), use_peer=peer[:_PEER_LENGTH])
             uses, last = batch.counts.get(key, (0, 0))
             batch.counts[key] = (uses + 1, max(last, at))
 
@@ -157,7 +207,7 @@ class SqlActivity:
         """The newest use noted here and not certainly in a row that was read a moment ago."""
         with self._lock:
             places = [self._written, *(batch.notes for batch in (self._sending, self._collecting) if batch)]
-        noted = [place[jti][1] for place in places if jti in place]
+        noted = [place[jti].at for place in places if jti in place]
         return max(noted, default=None)
 
     def flush(self) -> None:
@@ -219,12 +269,15 @@ class SqlActivity:
             if connection.execute(self._claim, claim).first() is None:
                 return
             # One order for all nodes, so that two batches never wait for each other in a ring.
-            if batch.notes:
-                connection.execute(self._use, [_row(*batch.notes[jti]) for jti in sorted(batch.notes)])
-            if batch.secrets:
-                connection.execute(
-                    self._secret, [{"b_id": key, "b_at": at} for key, at in sorted(batch.secrets.items())]
-                )
+            for statement, rows in (
+                (self._use, [_row(batch.notes[jti]) for jti in sorted(batch.notes)]),
+                (self._credential, _credential_rows(batch.notes)),
+                (self._secret, _request_rows(batch.notes)),
+                (self._requests, _request_counts(batch)),
+                (self._asker, [{"b_id": key, "b_at": at} for key, at in sorted(_askers(batch).items())]),
+            ):
+                if rows:
+                    connection.execute(statement, rows)
             if batch.counts:
                 names = usage.c.keys()
                 counts = self._routes.folded(connection, batch.counts)
@@ -234,8 +287,99 @@ class SqlActivity:
                 )
 
 
-def _row(start: SessionStart, at: Instant) -> dict[str, Any]:
-    return {**row_of(start), "last_used_at": at}
+def _row(note: _Note) -> dict[str, Any]:
+    peers = {"issued_peer": _kept(note.peer, _PEER_LENGTH), "last_used_peer": _kept(note.use_peer, _PEER_LENGTH)}
+    return {**row_of(note.start), "last_used_at": note.at, **peers}
+
+
+def _newest_request(key: Any) -> Any:
+    """Move the last use of a secret forward, and with it where it was used from."""
+    mine = key.table.c
+    return (
+        update(key.table)
+        .where(and_(key == bindparam("b_id"), or_(mine.last_used_at.is_(None), mine.last_used_at < bindparam("b_at"))))
+        .values(
+            last_used_at=bindparam("b_at"),
+            last_used_peer=bindparam("b_peer", type_=mine.last_used_peer.type),
+            last_used_agent=bindparam("b_agent", type_=mine.last_used_agent.type),
+        )
+    )
+
+
+def _credential_statement(dialect: str) -> Any:
+    """Insert or move forward the last use of a credential and its last token request, each for itself."""
+    mine, larger = credential_use.c, greatest(dialect)
+    insert = insert_for(dialect)(credential_use).values({column.name: bindparam(column.name) for column in mine})
+    fresh = insert.excluded
+    newer = func.coalesce(fresh.requested_at, 0) > func.coalesce(mine.requested_at, 0)
+    return insert.on_conflict_do_update(
+        index_elements=["client_id"],
+        set_={
+            "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
+            **{
+                name: case((newer, fresh[name]), else_=mine[name])
+                for name in ("requested_at", "requested_peer", "requested_agent")
+            },
+        },
+    )
+
+
+def _credential_rows(notes: _Notes) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for note in notes.values():
+        row = rows.setdefault(
+            note.start.client_id,
+            {"last_used_at": 0, "requested_at": None, "requested_peer": None, "requested_agent": None},
+        )
+        row["last_used_at"] = max(row["last_used_at"], note.at)
+        if note.issued and note.start.issued_at >= (row["requested_at"] or 0):
+            row["requested_at"] = note.start.issued_at
+            row["requested_peer"] = _kept(note.peer, _PEER_LENGTH)
+            row["requested_agent"] = _kept(note.agent, _AGENT_LENGTH)
+    return [{"client_id": client_id, **rows[client_id]} for client_id in sorted(rows)]
+
+
+def _request_rows(notes: _Notes) -> list[dict[str, Any]]:
+    newest: dict[str, _Note] = {}
+    for note in notes.values():
+        known = newest.get(note.start.secret_id)
+        if note.issued and (known is None or known.start.issued_at <= note.start.issued_at):
+            newest[note.start.secret_id] = note
+    return [
+        {
+            "b_id": secret_id,
+            "b_at": note.start.issued_at,
+            "b_peer": _kept(note.peer, _PEER_LENGTH),
+            "b_agent": _kept(note.agent, _AGENT_LENGTH),
+        }
+        for secret_id, note in sorted(newest.items())
+    ]
+
+
+def _request_counts(batch: _Batch) -> list[dict[str, Any]]:
+    counts = Counter({key: number for key, number in batch.refusals.items() if key[0]})
+    for note in batch.notes.values():
+        if note.issued:
+            at = note.start.issued_at
+            counts[note.start.client_id, at - at % _DAY, GRANTED] += 1
+    return [
+        {"client_id": client_id, "day": day, "outcome": outcome, "requests": number}
+        for (client_id, day, outcome), number in sorted(counts.items())
+    ]
+
+
+def _askers(batch: _Batch) -> dict[str, Instant]:
+    askers = dict(batch.askers)
+    for key, (_, last) in batch.counts.items():
+        askers[key[3]] = max(last, askers.get(key[3], 0))
+    return askers
+
+
+def _kept(text: str, length: int) -> str | None:
+    """What a column can hold of what a caller said of itself; None for nothing."""
+    if not text.isprintable():
+        text = "".join(char for char in text if char.isprintable())
+    return text[:length] or None
 
 
 def _shown(method: str, route: str) -> tuple[str, str]:

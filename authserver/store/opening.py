@@ -10,8 +10,11 @@ from sqlalchemy import Engine, insert, select
 from authserver.ports import Clock, Unavailable
 from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.activity import SqlActivity
+from authserver.store.audit_reads import SqlAuditReads
+from authserver.store.credential_reads import SqlCredentialReads
 from authserver.store.engine import HeldConnections, reading, writing
 from authserver.store.hot_reads import SqlHotReads
+from authserver.store.people_reads import SqlPeopleReads
 from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
 from authserver.store.sign_ins import SqlSignIns
@@ -25,6 +28,7 @@ _DEFAULTS = {
     "idle_timeout_minutes": 30,
     "max_token_lifetime_minutes": 720,
     "max_credential_days": 365,
+    "max_credentials_per_user": 50,
     "token_alg": "ES256",
     "epoch": 1,
 }
@@ -40,6 +44,9 @@ class Store:
     hot: SqlHotReads
     keys: SqlSigningKeys
     sign_ins: SqlSignIns
+    credential_reads: SqlCredentialReads
+    people_reads: SqlPeopleReads
+    audit_reads: SqlAuditReads
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -94,6 +101,9 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         hot=SqlHotReads(held, clock),
         keys=SqlSigningKeys(engine, held, accounts, master),
         sign_ins=SqlSignIns(engine),
+        credential_reads=SqlCredentialReads(engine),
+        people_reads=SqlPeopleReads(engine),
+        audit_reads=SqlAuditReads(engine, audit_key),
         pepper=pepper,
         held=held,
         engine=engine,

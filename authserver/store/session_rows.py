@@ -13,7 +13,22 @@ kill that is there already, or from a date in the token.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Table, and_, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -22,7 +37,16 @@ from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.store.engine import HeldConnections, Prepared, reading, writing
 from authserver.store.kill_rows import append_kills, lock_head
-from authserver.store.tables import audit_head, kills, sessions, usage, usage_writers
+from authserver.store.tables import (
+    NOT_ENDED,
+    audit_head,
+    form_keys,
+    kills,
+    sessions,
+    token_requests,
+    usage,
+    usage_writers,
+)
 
 _FIELDS = tuple(SessionStart.__dataclass_fields__)
 
@@ -49,11 +73,21 @@ def _values(extra: Sequence[str]) -> dict[str, Any]:
 
 def use_statement(dialect: str) -> Any:
     """Insert or move forward; never backwards, never after the end."""
-    insert = insert_for(dialect)(sessions).values(_values(()))
+    insert = insert_for(dialect)(sessions).values(_values(("issued_peer", "last_used_peer")))
+    newer = sessions.c.last_used_at < insert.excluded.last_used_at
+    # The node that issued the token may come after one that saw it used.
+    unknown_peer = and_(sessions.c.issued_peer.is_(None), insert.excluded.issued_peer.is_not(None))
     return insert.on_conflict_do_update(
         index_elements=["jti"],
-        set_={"last_used_at": insert.excluded.last_used_at},
-        where=and_(sessions.c.ended_at.is_(None), sessions.c.last_used_at < insert.excluded.last_used_at),
+        set_={
+            "last_used_at": greatest(dialect)(sessions.c.last_used_at, insert.excluded.last_used_at),
+            "issued_peer": func.coalesce(sessions.c.issued_peer, insert.excluded.issued_peer),
+            "last_used_peer": case(
+                (newer, func.coalesce(insert.excluded.last_used_peer, sessions.c.last_used_peer)),
+                else_=func.coalesce(sessions.c.last_used_peer, insert.excluded.last_used_peer),
+            ),
+        },
+        where=and_(sessions.c.ended_at.is_(None), or_(newer, unknown_peer)),
     )
 
 
@@ -109,25 +143,23 @@ class SqlSessions:
             .order_by(sessions.c.issued_at.desc(), sessions.c.jti)
         )
         with reading(self._engine) as connection:
-            return tuple(
-                Session(
-                    jti=row.jti,
-                    client_id=row.client_id,
-                    secret_id=row.secret_id,
-                    kid=row.kid,
-                    audience=row.audience,
-                    roles=tuple(row.roles.split()),
-                    role_version=row.role_version,
-                    credential_version=row.credential_version,
-                    epoch=row.epoch,
-                    issued_at=row.issued_at,
-                    expires_at=row.expires_at,
-                    last_used_at=row.last_used_at,
-                    ended_at=row.ended_at,
-                    end_reason=row.end_reason,
-                )
-                for row in connection.execute(query)
-            )
+            return tuple(_as_session(row) for row in connection.execute(query))
+
+    def recent_of_credential(self, client_id: str, now: Instant, limit: int) -> Sequence[Session]:
+        """The sessions that may live, and the newest of the others; ``limit`` of each kind at most, newest first."""
+        mine = select(sessions.c.jti, sessions.c.issued_at).where(sessions.c.client_id == client_id)
+        newest = mine.order_by(sessions.c.issued_at.desc()).limit(limit).subquery()
+        living = (
+            mine.where(NOT_ENDED, sessions.c.expires_at > now)
+            .order_by(sessions.c.expires_at.desc())
+            .limit(limit)
+            .subquery()
+        )
+        wanted = union(select(newest.c.jti), select(living.c.jti)).subquery()
+        query = select(sessions).join(wanted, wanted.c.jti == sessions.c.jti)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(sessions.c.issued_at.desc(), sessions.c.jti)).all()
+            return tuple(_as_session(row) for row in rows)
 
     def sweep(self, now: Instant, keep: int) -> int:
         """Delete sessions that ended by ``exp`` more than ``keep`` seconds ago, and old usage and kills; how many rows.
@@ -141,6 +173,8 @@ class SqlSessions:
             for table, page in (
                 (sessions, select(sessions.c.jti).where(sessions.c.expires_at < now - keep)),
                 (usage, select(*usage.primary_key).where(usage.c.day < old)),
+                (token_requests, select(*token_requests.primary_key).where(token_requests.c.day < old)),
+                (form_keys, select(*form_keys.primary_key).where(form_keys.c.at < old)),
                 (usage_writers, select(usage_writers.c.writer).where(usage_writers.c.at < now - _DAY)),
                 (kills, select(oldest_kills.c.seq).where(oldest_kills.c.at < old)),
             )
@@ -155,6 +189,27 @@ class SqlSessions:
             total += gone
             if gone < _SWEPT_AT_ONCE:
                 return total
+
+
+def _as_session(row: Any) -> Session:
+    return Session(
+        jti=row.jti,
+        client_id=row.client_id,
+        secret_id=row.secret_id,
+        kid=row.kid,
+        audience=row.audience,
+        roles=tuple(row.roles.split()),
+        role_version=row.role_version,
+        credential_version=row.credential_version,
+        epoch=row.epoch,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        ended_at=row.ended_at,
+        end_reason=row.end_reason,
+        issued_peer=row.issued_peer,
+        last_used_peer=row.last_used_peer,
+    )
 
 
 def _note_end(connection: Connection, head: Any, jti: str, at: Instant) -> None:

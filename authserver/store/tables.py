@@ -28,6 +28,10 @@ metadata = MetaData(
 db = SQLAlchemy(metadata=metadata)
 
 _ID = String(64)
+_PEER = String(45)
+"""Room for every spelling of an IPv6 address."""
+
+_AGENT = String(200)
 
 settings = Table(
     "settings",
@@ -36,6 +40,7 @@ settings = Table(
     Column("idle_timeout_minutes", Integer, nullable=False),
     Column("max_token_lifetime_minutes", Integer, nullable=False),
     Column("max_credential_days", Integer, nullable=False),
+    Column("max_credentials_per_user", Integer, nullable=False, server_default=text("50")),
     Column("default_audience", String(255)),
     Column("token_alg", String(16), nullable=False),
     Column("epoch", BigInteger, nullable=False),
@@ -114,6 +119,37 @@ secrets = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("ends_at", BigInteger),
     Column("last_used_at", BigInteger),
+    Column("last_used_peer", _PEER),
+    Column("last_used_agent", _AGENT),
+)
+
+credential_use = Table(
+    "credential_use",
+    metadata,
+    Column("client_id", _ID, primary_key=True),
+    Column("last_used_at", BigInteger, nullable=False),
+    Column("requested_at", BigInteger),
+    Column("requested_peer", _PEER),
+    Column("requested_agent", _AGENT),
+)
+
+token_requests = Table(
+    "token_requests",
+    metadata,
+    Column("client_id", _ID, primary_key=True),
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("outcome", String(32), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Index("ix_token_requests_day", "day"),
+)
+
+form_keys = Table(
+    "form_keys",
+    metadata,
+    Column("scope", _ID, primary_key=True),
+    Column("key_hash", String(64), primary_key=True),
+    Column("subject", _ID, nullable=False),
+    Column("at", BigInteger, nullable=False, index=True),
 )
 
 resource_servers = Table(
@@ -128,6 +164,7 @@ resource_servers = Table(
     Column("token_alg", String(16)),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("last_asked_at", BigInteger),
 )
 
 sessions = Table(
@@ -147,8 +184,20 @@ sessions = Table(
     Column("last_used_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("end_reason", String(32)),
+    Column("issued_peer", _PEER),
+    Column("last_used_peer", _PEER),
     Index("ix_sessions_client_id_issued_at", "client_id", "issued_at"),
 )
+NOT_ENDED = text("ended_at IS NULL")
+Index(
+    "ix_sessions_live",
+    sessions.c.client_id,
+    sessions.c.expires_at,
+    sqlite_where=NOT_ENDED,
+    postgresql_where=NOT_ENDED,
+)
+ENDED_BY_HAND = text("end_reason IN ('ended_by_owner', 'ended_by_operator')")
+Index("ix_sessions_ended_by_hand", sessions.c.client_id, sqlite_where=ENDED_BY_HAND, postgresql_where=ENDED_BY_HAND)
 
 usage = Table(
     "usage",
@@ -197,10 +246,14 @@ audit = Table(
     Column("at", BigInteger, nullable=False),
     Column("actor", String(200), nullable=False),
     Column("event", String(64), nullable=False),
-    Column("target", String(255), nullable=False, index=True),
+    Column("target", String(255), nullable=False),
     Column("detail", Text, nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Index("ix_audit_at_seq", "at", "seq"),
+    Index("ix_audit_actor_at_seq", "actor", "at", "seq"),
+    Index("ix_audit_event_at_seq", "event", "at", "seq"),
+    Index("ix_audit_target_at_seq", "target", "at", "seq"),
 )
 
 audit_head = Table(

@@ -1,0 +1,184 @@
+"""The book of changes as people look at it: by filter, newest first, a page at a time.
+
+The order is by instant and number, which is the order of every index here, so a
+page costs the same wherever in the book it stands. A search for a part of a
+target has no index to go by: it looks at ``LOOKED_AT`` records and then says how
+far back it came.
+"""
+
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, false, func, or_, select, union_all
+
+from authserver.audit import Record, seal, seal_head
+from authserver.console_reads import MAX_PAGE, AuditPage, AuditPlace, AuditQuery, ChainStatus, SettingRow
+from authserver.store.accounts import as_record, find_credential, find_general
+from authserver.store.engine import reading, storable
+from authserver.store.search import contains
+from authserver.store.tables import ENDED_BY_HAND, audit, audit_head, sessions
+
+LOOKED_AT = 20_000
+"""Records that one call looks at when it searches for a part of a target."""
+
+_ROLE_EVENTS = ("user.role_granted", "user.role_revoked", "user.disabled", "user.enabled")
+_CHANGED = "settings.changed"
+_NEWEST = (audit.c.at.desc(), audit.c.seq.desc())
+
+
+class SqlAuditReads:
+    """``console_reads.AuditReads``."""
+
+    def __init__(self, engine: Engine, audit_key: bytes) -> None:
+        self._engine, self._key = engine, audit_key
+
+    def audit_page(self, query: AuditQuery, limit: int = 50, after: AuditPlace | None = None) -> AuditPage:
+        """Records that match, newest first."""
+        limit = min(max(limit, 1), MAX_PAGE)
+        where = [*_conditions(query), *_behind(after)]
+        each = [[audit.c.event == event] for event in query.events] or [[]]
+        if query.text:
+            return self._search(query.text, where, each, limit)
+        return self._page([[*where, *more] for more in each], limit)
+
+    def _page(self, alternatives: Sequence[Sequence[ColumnElement[bool]]], limit: int) -> AuditPage:
+        with reading(self._engine) as connection:
+            found = connection.execute(_newest_of(alternatives, limit + 1)).all()
+        return _cut([as_record(row) for row in found], limit)
+
+    def _search(self, part: str, where: Sequence[Any], each: Sequence[Sequence[Any]], limit: int) -> AuditPage:
+        looked_at = _newest_of([[*where, *more] for more in each], LOOKED_AT).subquery()
+        mine = looked_at.c
+        query = select(looked_at).where(contains(mine.target, part)).order_by(mine.at.desc(), mine.seq.desc())
+        oldest = select(mine.at, mine.seq, func.count().over().label("number")).order_by(mine.at, mine.seq).limit(1)
+        with reading(self._engine) as connection:
+            found = connection.execute(query.limit(limit + 1)).all()
+            page = _cut([as_record(row) for row in found], limit)
+            end = connection.execute(oldest).first() if page.after is None else None
+        if end is not None and end.number == LOOKED_AT:
+            return AuditPage(page.records, AuditPlace(end.at, end.seq))
+        return page
+
+    def audit_events(self) -> Sequence[str]:
+        """The names of all events on record, sorted; one index probe a name."""
+        first = select(func.min(audit.c.event).label("event")).cte("names", recursive=True)
+        following = select(func.min(audit.c.event)).where(audit.c.event > first.c.event).scalar_subquery()
+        names = first.union_all(select(following).where(first.c.event.is_not(None)))
+        with reading(self._engine) as connection:
+            return tuple(sorted(name for name in connection.execute(select(names.c.event)).scalars() if name))
+
+    def timeline(
+        self, client_id: str, limit: int = 50, after: AuditPlace | None = None, *, owner_id: str | None = None
+    ) -> AuditPage:
+        """What happened to a credential since it was made."""
+        limit = min(max(limit, 1), MAX_PAGE)
+        with reading(self._engine) as connection:
+            credential = find_credential(connection, client_id, owner_id)
+        # In the text, not bound: the index on it is partial.
+        by_hand = select(sessions.c.jti).where(sessions.c.client_id == client_id, ENDED_BY_HAND)
+        since = audit.c.at >= credential.created_at
+        alternatives: list[list[Any]] = [
+            [audit.c.target == client_id],
+            [audit.c.target.in_(by_hand), audit.c.event == "session.ended"],
+            [audit.c.target == credential.owner, audit.c.event.in_(_ROLE_EVENTS), since],
+            [audit.c.target.in_(credential.roles), audit.c.event == "role.deleted", since],
+        ]
+        return self._page([[*each, *_behind(after)] for each in alternatives], limit)
+
+    def chain_status(self) -> ChainStatus:
+        """The head of the chain and its newest record."""
+        with reading(self._engine) as connection:
+            head = connection.execute(select(audit_head)).one()
+            row = connection.execute(select(audit).order_by(audit.c.seq.desc()).limit(1)).first()
+        record = None if row is None else as_record(row)
+        fault = self._head_fault(head, record)
+        return ChainStatus(head.seq, None if record is None else record.at, fault)
+
+    def _head_fault(self, head: Any, newest: Record | None) -> str:
+        if not hmac.compare_digest(seal_head(self._key, head.seq, head.hash), str(head.seal)):
+            return "the seal of the head was altered"
+        if head.seq != (newest.seq if newest else 0):
+            return "the newest record is not the one the head names"
+        if newest is None:
+            return ""
+        values = asdict(newest)
+        previous, mine = values.pop("previous_hash"), values.pop("hash")
+        try:
+            sealed = seal(self._key, **values, previous=previous)
+        except TypeError:  # SQLite keeps bytes in a column for text, if somebody puts them there
+            return "the newest record was altered"
+        return "" if sealed == mine == head.hash else "the newest record was altered"
+
+    def setting_rows(self) -> Sequence[SettingRow]:
+        """All general settings with who gave them their value."""
+        with reading(self._engine) as connection:
+            general = asdict(find_general(connection))
+            general.pop("epoch")
+            rows = []
+            for name, value in general.items():
+                last = connection.execute(_changes(name).limit(1)).first()
+                rows.append(SettingRow(name, value) if last is None else _setting(as_record(last), value))
+            return tuple(rows)
+
+    def setting_history(self, name: str, limit: int = 20) -> Sequence[SettingRow]:
+        """The last changes of one setting, newest first."""
+        if not storable(name):
+            return ()
+        with reading(self._engine) as connection:
+            found = connection.execute(_changes(name).limit(min(max(limit, 1), MAX_PAGE))).all()
+        return tuple(_setting(as_record(row)) for row in found)
+
+
+def _newest_of(alternatives: Sequence[Sequence[ColumnElement[bool]]], limit: int) -> Select[Any]:
+    """The newest records of which any alternative holds; each is read along its own index, the same record once."""
+    parts = [select(audit).where(*each).order_by(*_NEWEST).limit(limit) for each in alternatives]
+    if len(parts) == 1:
+        return parts[0]
+    together = union_all(*(select(part.subquery()) for part in parts)).subquery()
+    return select(together).distinct().order_by(together.c.at.desc(), together.c.seq.desc()).limit(limit)
+
+
+def _conditions(query: AuditQuery) -> list[ColumnElement[bool]]:
+    if not all(map(storable, (query.actor, query.target, *query.events))):
+        return [false()]
+    found: list[ColumnElement[bool]] = []
+    if query.actor:
+        found.append(audit.c.actor == query.actor)
+    if query.target:
+        found.append(audit.c.target == query.target)
+    if query.since is not None:
+        found.append(audit.c.at >= query.since)
+    if query.until is not None:
+        found.append(audit.c.at < query.until)
+    return found
+
+
+def _behind(place: AuditPlace | None) -> list[ColumnElement[bool]]:
+    if place is None:
+        return []
+    # The first part alone says where in the index to begin.
+    return [audit.c.at <= place.at, or_(audit.c.at < place.at, and_(audit.c.at == place.at, audit.c.seq < place.seq))]
+
+
+def _cut(records: Sequence[Record], limit: int) -> AuditPage:
+    shown = tuple(records[:limit])
+    more = len(records) > limit
+    return AuditPage(shown, AuditPlace(shown[-1].at, shown[-1].seq) if more else None)
+
+
+def _changes(name: str) -> Select[Any]:
+    return select(audit).where(audit.c.target == name, audit.c.event == _CHANGED).order_by(*_NEWEST)
+
+
+def _setting(record: Record, value: object = None) -> SettingRow:
+    detail = json.loads(record.detail)
+    return SettingRow(
+        record.target,
+        detail.get("after") if value is None else value,
+        changed_by=record.actor,
+        changed_at=record.at,
+        before=detail.get("before"),
+    )

@@ -1,0 +1,147 @@
+"""Users and roles as people look at them, and what a change of roles would end."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, exists, false, func, or_, select
+
+from authserver.console_reads import MAX_PAGE, Loss, Page, Preview, RoleRow, UserQuery, UserRow
+from authserver.rules.facts import Instant
+from authserver.store.accounts import as_role, as_users, find_role, find_user
+from authserver.store.credential_reads import roles_of
+from authserver.store.engine import reading, storable
+from authserver.store.live_tokens import live_tokens
+from authserver.store.search import contains
+from authserver.store.tables import credential_roles, credentials, roles, user_roles, users
+
+_LISTED = 100
+
+
+class SqlPeopleReads:
+    """``console_reads.PeopleReads``; each answer is read in one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def users_page(self, query: UserQuery) -> Page[UserRow]:
+        """One page of users by name."""
+        size, number = min(max(query.size, 1), MAX_PAGE), max(query.page, 1)
+        where: list[ColumnElement[bool]] = []
+        if query.search:
+            where.append(contains(users.c.username, query.search))
+        if query.disabled is not None:
+            where.append(users.c.disabled_at.is_not(None) if query.disabled else users.c.disabled_at.is_(None))
+        if query.role:
+            holds = exists().where(
+                user_roles.c.user_id == users.c.id,
+                roles.c.id == user_roles.c.role_id,
+                roles.c.name == query.role,
+                roles.c.deleted_at.is_(None),
+            )
+            where.append(holds if storable(query.role) else false())
+        wanted = select(users).where(*where).order_by(users.c.folded_username).limit(size).offset((number - 1) * size)
+        with reading(self._engine) as connection:
+            total = connection.execute(select(func.count()).select_from(users).where(*where)).scalar_one()
+            found = connection.execute(wanted).all() if (number - 1) * size < total else []
+            ids = [row.id for row in found]
+            people = as_users(connection, found, user_roles.c.user_id.in_(ids)) if ids else ()
+            kept = select(credentials.c.owner_id, func.count().label("kept")).where(
+                credentials.c.owner_id.in_(ids), credentials.c.deleted_at.is_(None)
+            )
+            counted = connection.execute(kept.group_by(credentials.c.owner_id)).all()
+        own: dict[str, int] = {row.owner_id: row.kept for row in counted}
+        return Page(tuple(UserRow(user, own.get(user.id, 0)) for user in people), total, number, size)
+
+    def role_rows(self) -> Sequence[RoleRow]:
+        """All live roles by name."""
+        holders = (
+            select(func.count()).select_from(user_roles).where(user_roles.c.role_id == roles.c.id).scalar_subquery()
+        )
+        given = select(credential_roles.c.role_id, func.count().label("credentials")).join(
+            credentials, credentials.c.client_id == credential_roles.c.client_id
+        )
+        counted = given.where(credentials.c.deleted_at.is_(None)).group_by(credential_roles.c.role_id).subquery()
+        query = (
+            select(roles, holders.label("holders"), func.coalesce(counted.c.credentials, 0).label("credentials"))
+            .select_from(roles.outerjoin(counted, counted.c.role_id == roles.c.id))
+            .where(roles.c.deleted_at.is_(None))
+            .order_by(roles.c.name)
+        )
+        with reading(self._engine) as connection:
+            return tuple(RoleRow(as_role(row), row.holders, row.credentials) for row in connection.execute(query))
+
+    def preview_revoke(self, username: str, role: str, now: Instant) -> Preview:
+        """What removing a role from a user would do."""
+        with reading(self._engine) as connection:
+            user, found = find_user(connection, username), find_role(connection, role)
+            lost = frozenset({found.name})
+            return _preview(connection, credentials.c.owner_id == user.id, _chose(found.id), lost, now, holders=1)
+
+    def preview_grant(self, username: str, now: Instant) -> Preview:
+        """What assigning any role to a user would do."""
+        with reading(self._engine) as connection:
+            user = find_user(connection, username)
+            return _preview(connection, credentials.c.owner_id == user.id, false(), frozenset(), now, holders=1)
+
+    def preview_disable(self, username: str, now: Instant) -> Preview:
+        """What disabling a user would do."""
+        with reading(self._engine) as connection:
+            user = find_user(connection, username)
+            has_one = exists().where(
+                credential_roles.c.client_id == credentials.c.client_id,
+                user_roles.c.role_id == credential_roles.c.role_id,
+                user_roles.c.user_id == credentials.c.owner_id,
+            )
+            lost = frozenset(user.role_names)
+            return _preview(connection, credentials.c.owner_id == user.id, has_one, lost, now, holders=1)
+
+    def preview_delete_role(self, role: str, now: Instant) -> Preview:
+        """What deleting a role would do to all who hold it."""
+        with reading(self._engine) as connection:
+            found = find_role(connection, role)
+            held_by = select(user_roles.c.user_id).where(user_roles.c.role_id == found.id)
+            holders = connection.execute(select(func.count()).select_from(held_by.subquery())).scalar_one()
+            whose, lost = credentials.c.owner_id.in_(held_by), frozenset({found.name})
+            return _preview(connection, whose, _chose(found.id), lost, now, holders=holders)
+
+
+def _chose(role_id: str) -> ColumnElement[bool]:
+    return exists().where(
+        credential_roles.c.client_id == credentials.c.client_id, credential_roles.c.role_id == role_id
+    )
+
+
+def _preview(
+    connection: Connection,
+    whose: ColumnElement[bool],
+    loses: ColumnElement[bool],
+    lost: frozenset[str],
+    now: Instant,
+    *,
+    holders: int,
+) -> Preview:
+    """Every live token of these owners dies, because their role version moves; ``loses`` says who loses roles too."""
+    living = live_tokens(now, whose).subquery()
+    live: Any = func.coalesce(living.c.live, 0)
+    joined = credentials.join(users, users.c.id == credentials.c.owner_id).outerjoin(
+        living, living.c.client_id == credentials.c.client_id
+    )
+    where = (credentials.c.deleted_at.is_(None), whose, or_(loses, live > 0))
+    count, tokens = connection.execute(
+        select(func.count(), func.coalesce(func.sum(live), 0)).select_from(joined).where(*where)
+    ).one()
+    found = connection.execute(
+        select(credentials.c.client_id, credentials.c.name, users.c.username, live.label("live"))
+        .select_from(joined)
+        .where(*where)
+        .order_by(live.desc(), func.lower(credentials.c.name), credentials.c.client_id)
+        .limit(_LISTED)
+    ).all()
+    chosen = roles_of(connection, [row.client_id for row in found])
+    losses = []
+    for row in found:
+        held = [name for name, still in chosen.get(row.client_id, ()) if still]
+        gone = tuple(name for name in held if name in lost)
+        left = tuple(name for name in held if name not in lost)
+        losses.append(Loss(row.client_id, row.name, row.username, gone, left, int(row.live)))
+    return Preview(tuple(losses), count, int(tokens), holders)
