@@ -222,6 +222,16 @@ def test_a_token_request_leaves_peer_agent_and_count(store):
     assert row.days[-1].granted == 3
 
 
+def test_a_secret_that_was_sent_as_the_programs_name_is_not_kept(store):
+    made = make(store)
+    secret = credentials.regenerate(store.accounts, made.client_id, 0, pepper=PEPPER, **WHO).secret
+    for number, agent in enumerate((f"robot {secret}", "x" * 180 + secret)):
+        issue(store, made.client_id, NOW + number, agent=agent)
+        store.activity.flush()
+        kept = store.credential_reads.row(made.client_id, NOW).requested_agent
+        assert kept == agent[: agent.index(secret)] + "[secret]"
+
+
 def test_each_secret_keeps_its_own_last_use(store):
     made = make(store)
     first = issue(store, made.client_id, peer="192.0.2.1")
