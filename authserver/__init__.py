@@ -5,6 +5,7 @@ The house stands on a hill; looking down is allowed, looking up is not::
     oauth/   cli   store/      doors: to machines, the shell, the disk
         telemetry              log lines, metrics
         actions/               what the server can do, one verb a file
+        console_reads          what pages ask: lists, previews, time lines, as promises
         ports                  what the verbs need, as promises
         audit                  event names and the hash chain
         rules/                 judgement: pure functions of facts and a moment

@@ -17,6 +17,7 @@ CREDENTIAL_PREFIX = "acs"
 RESOURCE_SERVER_PREFIX = "acv"
 LOGIN_LINK_PREFIX = "acu"
 _SHAPE = re.compile(r"(?P<prefix>[a-z]{3,6})_[0-9A-Za-z]{46}")
+_PIECE = re.compile(rf"(?:{CREDENTIAL_PREFIX}|{RESOURCE_SERVER_PREFIX})_[0-9A-Za-z]{{8,}}")
 
 MAX_LIVE_SECRETS = 2
 OVERLAPS = (0, 3600, 24 * 3600, 7 * 24 * 3600)
@@ -45,6 +46,11 @@ def well_formed(secret: str, prefix: str = CREDENTIAL_PREFIX) -> bool:
     if shape is None or shape["prefix"] != prefix:
         return False
     return checksum(secret[:-CHECKSUM_LENGTH]) == secret[-CHECKSUM_LENGTH:]
+
+
+def masked(text: str) -> str:
+    """A text that a stranger sent, without what looks like a secret or the beginning of one (INV-11)."""
+    return _PIECE.sub("[secret]", text)
 
 
 def hint(secret: str) -> str:

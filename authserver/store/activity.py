@@ -37,6 +37,7 @@ from authserver.ports import Refusal, Unavailable
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
+from authserver.rules.secret_format import masked
 from authserver.store.engine import storable, writing
 from authserver.store.session_rows import greatest, insert_for, row_of, use_statement
 from authserver.store.tables import credential_use, resource_servers, secrets, token_requests, usage, usage_writers
@@ -198,7 +199,7 @@ class SqlActivity:
             noted = batch.notes.get(start.jti)
             if noted is None:
                 batch.notes[start.jti] = _Note(start, at, use_peer=peer[:_PEER_LENGTH])
-            elif noted.at < at or not noted.use_peer:
+            elif noted.at < at or (peer and not noted.use_peer):
                 batch.notes[start.jti] = noted._replace(at=max(noted.at, at), use_peer=peer[:_PEER_LENGTH])
             uses, last = batch.counts.get(key, (0, 0))
             batch.counts[key] = (uses + 1, max(last, at))
@@ -379,7 +380,7 @@ def _kept(text: str, length: int) -> str | None:
     """What a column can hold of what a caller said of itself; None for nothing."""
     if not text.isprintable():
         text = "".join(char for char in text if char.isprintable())
-    return text[:length] or None
+    return masked(text)[:length] or None
 
 
 def _shown(method: str, route: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, exists, false, func, not_, or_, select
 
 from authserver.console_reads import (
     MAX_PAGE,
@@ -84,15 +84,7 @@ def _conditions(query: CredentialQuery, now: Instant, owner_id: str | None) -> l
     if owner_id is not None:
         found.append(mine.owner_id == owner_id)
     if query.search:
-        in_a_role = exists().where(
-            credential_roles.c.client_id == mine.client_id,
-            roles.c.id == credential_roles.c.role_id,
-            contains(roles.c.name, query.search),
-        )
-        by_id = [mine.client_id.startswith(query.search.lower(), autoescape=True)] if storable(query.search) else []
-        found.append(
-            or_(contains(mine.name, query.search), contains(users.c.username, query.search), in_a_role, *by_id)
-        )
+        found.append(_search(query.search) if storable(query.search) else false())
     if query.status is not None:
         found.append(status_conditions(now)[query.status])
     if query.never_used:
@@ -104,6 +96,17 @@ def _conditions(query: CredentialQuery, now: Instant, owner_id: str | None) -> l
     if query.owner_disabled:
         found.append(users.c.disabled_at.is_not(None))
     return found
+
+
+def _search(part: str) -> ColumnElement[bool]:
+    mine = credentials.c
+    in_a_role = exists().where(
+        credential_roles.c.client_id == mine.client_id,
+        roles.c.id == credential_roles.c.role_id,
+        contains(roles.c.name, part),
+    )
+    by_id = mine.client_id.startswith(part.lower(), autoescape=True)
+    return or_(contains(mine.name, part), contains(users.c.username, part), in_a_role, by_id)
 
 
 def _order(query: CredentialQuery) -> list[Any]:

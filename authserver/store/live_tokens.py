@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from authserver.rules.facts import Instant
 from authserver.rules.liveness import CLOCK_SLACK
-from authserver.store.tables import NOT_ENDED, credentials, secrets, sessions, settings, signing_keys, users
+from authserver.store.tables import credentials, secrets, sessions, settings, signing_keys, users
 from keys.keyring import USABLE
 
 
@@ -28,8 +28,7 @@ def live_tokens(now: Instant, *only: ColumnElement[bool]) -> Select[Any]:
         )
         .where(
             *only,
-            # In the text, not bound: the index on it is partial.
-            NOT_ENDED,
+            session.ended_at.is_(None),
             session.expires_at > now,
             signing_keys.c.state.in_([state.value for state in USABLE]),
             users.c.disabled_at.is_(None),

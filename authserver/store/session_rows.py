@@ -38,7 +38,6 @@ from authserver.rules.facts import Instant, Reason
 from authserver.store.engine import HeldConnections, Prepared, reading, writing
 from authserver.store.kill_rows import append_kills, lock_head
 from authserver.store.tables import (
-    NOT_ENDED,
     audit_head,
     form_keys,
     kills,
@@ -150,7 +149,7 @@ class SqlSessions:
         mine = select(sessions.c.jti, sessions.c.issued_at).where(sessions.c.client_id == client_id)
         newest = mine.order_by(sessions.c.issued_at.desc()).limit(limit).subquery()
         living = (
-            mine.where(NOT_ENDED, sessions.c.expires_at > now)
+            mine.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > now)
             .order_by(sessions.c.expires_at.desc())
             .limit(limit)
             .subquery()

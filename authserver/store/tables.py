@@ -188,13 +188,13 @@ sessions = Table(
     Column("last_used_peer", _PEER),
     Index("ix_sessions_client_id_issued_at", "client_id", "issued_at"),
 )
-NOT_ENDED = text("ended_at IS NULL")
+_not_ended = text("ended_at IS NULL")
 Index(
     "ix_sessions_live",
     sessions.c.client_id,
     sessions.c.expires_at,
-    sqlite_where=NOT_ENDED,
-    postgresql_where=NOT_ENDED,
+    sqlite_where=_not_ended,
+    postgresql_where=_not_ended,
 )
 ENDED_BY_HAND = text("end_reason IN ('ended_by_owner', 'ended_by_operator')")
 Index("ix_sessions_ended_by_hand", sessions.c.client_id, sqlite_where=ENDED_BY_HAND, postgresql_where=ENDED_BY_HAND)
