@@ -20,6 +20,7 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from authserver.actions.issue_token import Issued
+from authserver.actions.refusals import RefusalBook
 from authserver.key_room import KeyRoom
 from authserver.oauth.introspection import IntrospectionDoor, RevocationDoor
 from authserver.oauth.metadata import jwks_door, metadata_door
@@ -90,6 +91,7 @@ class House:
         self._opening = threading.Lock()
         self._closers: list[Callable[[], None]] = []
         self._transport = Transport(plan.trusted_proxies)
+        self._book: RefusalBook | None = None
 
     @property
     def issuer(self) -> str:
@@ -148,7 +150,7 @@ class House:
         self._closers.clear()
         if self._store is not None:
             self._store.close()
-        self._store = self._keys = None
+        self._store = self._keys = self._book = None
 
     def _ensure_key(self, store: Store) -> None:
         if any(key.state == "active" for key in store.keys.ring()):
@@ -206,6 +208,16 @@ class House:
     def way(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
         """The caller's address, and whether nobody can listen in on the way from there."""
         return self._transport.way(environ)
+
+    def refused(self, reason: str, *, subject: str, peer: str) -> None:
+        """Note that the console refused somebody; the first of each kind in a minute reaches the audit."""
+        with self._opening:
+            if self._book is None and self._store is not None:
+                store = self._store
+                self._book = RefusalBook(store.accounts, lambda: self.clock_of(store))
+                self._closers.append(self._book.close)
+        if self._book is not None:
+            self._book.note("console", reason, client=subject, peer=peer, minute=int(time.monotonic()) // 60)
 
     def ready(self) -> dict[str, str]:
         """What keeps this node from serving, by part; empty when nothing does."""

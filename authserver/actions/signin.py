@@ -8,6 +8,7 @@ alike (INV-29). A session's id is 256 random bits; the database keeps a hash.
 import functools
 import hashlib
 import secrets as dice
+import threading
 import uuid
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ SEEN_EVERY = 30
 """Seconds between two notes that somebody is still there: a page a second is not a write a second."""
 
 _MAX_AGENT, _MAX_PEER = 200, 64
+_AT_ONCE = threading.BoundedSemaphore(2)
+"""A password costs 64 MiB and a core for a while: strangers get no more than so many at a time."""
 
 
 class SignInRefused(Refusal):
@@ -177,6 +180,11 @@ def prove(sign_ins: SignIns, session_id: str, user: User, password: str, now: In
     return fresh
 
 
+def sessions_of(sign_ins: SignIns, user: User, now: Instant) -> list[ConsoleSession]:
+    """Where a user is signed in now, newest first."""
+    return [each for each in sign_ins.of_user(user.id) if not signed_out(now, each.last_seen_at, each.ends_at)]
+
+
 def end_session(accounts: Accounts, user: User, handle: str, *, actor: str, now: Instant) -> None:
     """End one sign-in of ``user``.
 
@@ -234,7 +242,8 @@ def _matches(kept: str, password: str) -> bool:
     # Too long a one is cut: it is never right, and costs no more than any other.
     long, tried = len(password) > MAX_PASSWORD, password[:MAX_PASSWORD].encode("utf-8", "surrogatepass")
     try:
-        PasswordHasher().verify(kept, tried)
+        with _AT_ONCE:
+            PasswordHasher().verify(kept, tried)
     except (VerificationError, InvalidHashError):
         return False
     return not long

@@ -25,6 +25,7 @@ PAGES = (appearance, assets, credentials, guide, profile, signing_in)
 def install(app: Flask) -> None:
     """Hang the console on ``app``."""
     furnish(app)
+    signing_in.furnish(app)
     app.register_blueprint(console)
 
 

@@ -38,6 +38,11 @@ def give(browser_id: str) -> None:
     g.console_browser_id = g.console_new_id = browser_id
 
 
+def forget() -> None:
+    """Let the browser come with nothing next time."""
+    give(secrets.token_urlsafe(32))
+
+
 def bake(response: Response) -> None:
     """Put the id into the answer, where it is a new one."""
     fresh: str | None = g.get("console_new_id")

@@ -67,6 +67,10 @@ class House(Protocol):
         """The master key."""
         ...
 
+    def refused(self, reason: str, *, subject: str, peer: str) -> None:
+        """Note that somebody was refused."""
+        ...
+
     def way(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
         """The caller's address, and whether nobody can listen in on the way from there."""
         ...

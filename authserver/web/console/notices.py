@@ -61,6 +61,11 @@ def put_draft(path: str, fields: dict[str, list[str]]) -> None:
     g.console_waiting_changed = True
 
 
+def pending_draft(path: str, fields: dict[str, list[str]]) -> str:
+    """A form for the page at ``path``, to be kept with a sign-in that begins."""
+    return json.dumps({"draft": {"path": path, "fields": fields}})
+
+
 def keep(_response: Response) -> None:
     """Write down what this request added or showed; once, and only if it did."""
     told = _mine()

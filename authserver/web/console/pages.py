@@ -6,6 +6,7 @@ from typing import Any, Final
 from flask import Flask, Response, current_app, make_response, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
+from authserver.actions.signin import SEEN_EVERY
 from authserver.ports import NotFound, Unavailable
 from authserver.rules import permission
 from authserver.rules.signed_in import IDLE
@@ -18,6 +19,23 @@ from authserver.web.console.words import LANGUAGES, N_, gettext, language, ngett
 
 THEMES: Final = ("system", "light", "dark")
 THEME_COOKIE: Final = "console-theme"
+# The order matters: each later one also calls itself by the names before.
+_BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+)
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iOS"),
+    ("iPad", "iPadOS"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,13 @@ _PLAIN_WAY: Final = (
 )
 
 
+def browser(agent: str) -> str:
+    """A short name for a browser and its system, as far as its own words go; empty when they say nothing known."""
+    name = next((said for mark, said in _BROWSERS if mark in agent), "")
+    system = next((said for mark, said in _SYSTEMS if mark in agent), "")
+    return ", ".join(word for word in (name, system) if word)
+
+
 def page(template: str, status: int = 200, **context: Any) -> Response:
     """Render a template of ``templates/console`` into an answer."""
     return make_response(render_template(f"console/{template}", **context), status)
@@ -88,7 +113,7 @@ def parts() -> list[dict[str, Any]]:
 def session_ends_in() -> int:
     """Seconds until whoever is signed in will not be, if nothing is asked."""
     at = here()
-    return min(IDLE, at.signed_in.session.ends_at - at.now)
+    return min(IDLE - SEEN_EVERY, at.signed_in.session.ends_at - at.now)
 
 
 def is_ours(path: str) -> bool:
@@ -154,4 +179,4 @@ def furnish(app: Flask) -> None:
         theme=theme,
         themes=THEMES,
     )
-    app.jinja_env.filters.update(when=when, on=on, exact=exact, day=day, relative=relative)
+    app.jinja_env.filters.update(browser=browser, when=when, on=on, exact=exact, day=day, relative=relative)

@@ -2,39 +2,58 @@
 
 import base64
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
-from flask import Response, current_app, make_response, redirect, request, url_for
+from flask import Flask, Response, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from authserver.actions import signin
 from authserver.actions.signin import SignedIn, SignInRefused
-from authserver.ports import NotFound
+from authserver.ports import NotFound, User
+from authserver.telemetry.logs import logger
 from authserver.web.console import cookies, notices
 from authserver.web.console.admission import asked_path, local_path, public
 from authserver.web.console.blueprint import console
 from authserver.web.console.forms import Form, keepable
 from authserver.web.console.here import here
 from authserver.web.console.pages import page
-from authserver.web.console.words import _
+from authserver.web.console.patience import Patience
+from authserver.web.console.words import _, ngettext
 from keys.master import WrongMasterKey
 
-_HOME: Final = "/console/credentials"
+HOME: Final = "/console/credentials"
 _DRAFT: Final = "console-draft"
 _DRAFT_LIFE: Final = 12 * 3600
 _MAX_DRAFT: Final = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Another way to sign in: the button's name, and where its form is sent."""
+
+    name: str
+    href: str
+
+
+def ways() -> Sequence[Way]:
+    """The other ways to sign in; whoever brings one puts it into ``app.extensions["console_ways"]``."""
+    found: Sequence[Way] = current_app.extensions.get("console_ways", ())
+    return found
 
 
 @console.get("/sign-in")
 @public
 def sign_in() -> ResponseReturnValue:
     """Ask for user name and password."""
-    target = local_path(request.args.get("next", ""), _HOME)
+    target = local_path(request.args.get("next", ""), HOME)
     if here().visit is not None:
         return redirect(target, 303)
-    return page("sign_in.html", form=Form.blank(), next=target)
+    return page("sign_in.html", form=Form.blank(), next=target, ways=ways())
 
 
 @console.post("/sign-in")
@@ -42,24 +61,30 @@ def sign_in() -> ResponseReturnValue:
 def do_sign_in() -> ResponseReturnValue:
     """Let in who knows the password."""
     at, form = here(), Form.sent()
-    target, kept = local_path(form["next"], _HOME), form["_draft"]
+    target, kept = local_path(form["next"], HOME), form["_draft"]
+
+    def again(status: int) -> Response:
+        return page("sign_in.html", status, form=form, next=target, draft=kept, ways=ways())
+
+    if not form["username"] or not form.raw("password"):
+        for name, text in (("username", _("Type your user name.")), ("password", _("Type your password."))):
+            if not form.raw(name).strip():
+                form.fault(name, text)
+        return again(HTTPStatus.BAD_REQUEST)
+    wait = patience().begin(form["username"], at.peer)
+    if wait:
+        form.fault("", _too_often(wait))
+        return _with_wait(again(HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
         user = signin.check_password(at.store.sign_ins, form["username"], form.raw("password"))
-    except SignInRefused:
+    except SignInRefused as error:
+        # A name that nobody has is not written down: it may be a password in the wrong field.
+        _note_refusal(error.reason, "" if error.reason == "unknown_user" else form["username"])
         form.fault("", _("The user name or the password is wrong, or this account may not enter."))
-        return page("sign_in.html", 401, form=form, next=target, draft=kept)
+        return again(HTTPStatus.UNAUTHORIZED)
+    patience().succeeded(form["username"], at.peer)
     fields, target = _opened_draft(kept, user.id, target)
-    pending = json.dumps({"draft": {"path": target, "fields": fields}}) if fields is not None else ""
-    signed_in = signin.begin(
-        at.accounts,
-        user,
-        method="password",
-        peer=at.peer,
-        agent=request.user_agent.string,
-        now=at.now,
-        pending=pending,
-    )
-    return _enter(signed_in, target)
+    return welcome(user, "password", target, fields)
 
 
 @console.get("/link")
@@ -81,6 +106,7 @@ def use_link() -> ResponseReturnValue:
             at.accounts, request.form.get("code", ""), peer=at.peer, agent=request.user_agent.string, now=at.now
         )
     except NotFound:
+        _note_refusal("bad_link", "")
         return page("link.html", 404, user=None, code="")
     return _enter(signed_in, url_for("console.profile"))
 
@@ -88,20 +114,26 @@ def use_link() -> ResponseReturnValue:
 @console.get("/confirm")
 def confirm_it() -> ResponseReturnValue:
     """Ask for the password again."""
-    return page("confirm_it.html", form=Form({}), next=local_path(request.args.get("next", ""), _HOME))
+    return _confirm_page(Form({}), local_path(request.args.get("next", ""), HOME))
 
 
 @console.post("/confirm")
 def do_confirm_it() -> ResponseReturnValue:
     """Take the password as a new proof."""
     at, form = here(), Form.sent()
-    target, kept = local_path(form["next"], _HOME), form["_draft"]
+    target, kept = local_path(form["next"], HOME), form["_draft"]
     user = at.signed_in.user
+    wait = patience().begin(user.username, at.peer)
+    if wait:
+        form.fault("password", _too_often(wait))
+        return _with_wait(_confirm_page(form, target, kept, HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
         fresh = signin.prove(at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now)
-    except SignInRefused:
+    except SignInRefused as error:
+        _note_refusal(error.reason, user.username)
         form.fault("password", _("That is not your password."))
-        return page("confirm_it.html", 401, form=form, next=target, draft=kept)
+        return _confirm_page(form, target, kept, HTTPStatus.UNAUTHORIZED)
+    patience().succeeded(user.username, at.peer)
     cookies.give(fresh)
     fields, target = _opened_draft(kept, user.id, target)
     if fields is not None:
@@ -114,12 +146,11 @@ def do_confirm_it() -> ResponseReturnValue:
 def sign_out() -> ResponseReturnValue:
     """End this sign-in."""
     at = here()
+    logger().info("console_signed_out", user=at.signed_in.user.username, peer=at.peer)
     at.store.sign_ins.close(signin.hashed(cookies.browser_id()))
     at.visit = None
-    response = make_response(page("signed_out.html"))
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
-    response.delete_cookie(cookies.cookie_name(), path="/", secure=at.secure, httponly=True, samesite="Lax")
-    return response
+    cookies.forget()
+    return page("signed_out.html")
 
 
 @console.post("/stay")
@@ -130,13 +161,23 @@ def stay() -> ResponseReturnValue:
     return Response(status=204)
 
 
+def welcome(user: User, method: str, target: str, fields: dict[str, list[str]] | None = None) -> ResponseReturnValue:
+    """Sign in somebody who has proved who they are, and lead to ``target``; ``fields`` fill in its form."""
+    at = here()
+    pending = notices.pending_draft(target, fields) if fields is not None else ""
+    agent = request.user_agent.string
+    signed_in = signin.begin(at.accounts, user, method=method, peer=at.peer, agent=agent, now=at.now, pending=pending)
+    return _enter(signed_in, target)
+
+
 def ask_who(user_id: str) -> ResponseReturnValue:
     """Answer a form whose sender is not signed in any more; what was typed is kept for ``user_id``, if any."""
     target = _page_of_form()
     form = Form({})
     kept = _sealed_draft(target, user_id) if user_id else ""
-    form.fault("", _("You have been signed out. Sign in again; what you typed is kept, except passwords."))
-    return page("sign_in.html", 401, form=form, next=target, draft=kept)
+    said = _("You have been signed out. Sign in again, and what you typed is still there, except passwords.")
+    form.fault("", said if kept else _("You are not signed in. Nothing was changed."))
+    return page("sign_in.html", HTTPStatus.UNAUTHORIZED, form=form, next=target, draft=kept, ways=ways())
 
 
 def ask_again() -> ResponseReturnValue:
@@ -145,13 +186,55 @@ def ask_again() -> ResponseReturnValue:
         return redirect(url_for("console.confirm_it", next=asked_path()), 303)
     target = _page_of_form()
     kept = _sealed_draft(target, here().signed_in.user.id)
-    return page("confirm_it.html", 401, form=Form({}), next=target, draft=kept)
+    return _confirm_page(Form({}), target, kept, HTTPStatus.UNAUTHORIZED)
+
+
+def patience() -> Patience:
+    """The patience of this process."""
+    found: Patience = current_app.extensions["console_patience"]
+    return found
+
+
+def furnish(app: Flask) -> None:
+    """Give the application its patience."""
+    app.extensions["console_patience"] = Patience()
+
+
+def _confirm_page(form: Form, target: str, kept: str = "", status: int = 200) -> Response:
+    at = here()
+    known = at.store.sign_ins.password_of(at.signed_in.user.username)
+    has_password = known is not None and known[1] is not None
+    return page("confirm_it.html", status, form=form, next=target, draft=kept, has_password=has_password)
 
 
 def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
+    at = here()
+    logger().info("console_signed_in", user_id=signed_in.session.user_id, method=signed_in.session.method, peer=at.peer)
+    # Whoever was signed in here before is not any more, and the id is never that from before (T-105).
+    at.store.sign_ins.close(signin.hashed(cookies.browser_id()))
     cookies.give(signed_in.id)
-    here().visit = None  # the answer says nothing yet: the next request is the first of this sign-in
+    at.visit = None  # this answer says nothing: the next request is the first of the sign-in
     return redirect(target, 303)
+
+
+def _note_refusal(reason: str, username: str) -> None:
+    at = here()
+    logger().warning("console_sign_in_refused", reason=reason, user=username or "-", peer=at.peer)
+    at.house.refused(reason, subject=username, peer=at.peer)
+
+
+def _too_often(wait: int) -> str:
+    said = ngettext(
+        "Too many tries. Wait %(num)d second, then try again.",
+        "Too many tries. Wait %(num)d seconds, then try again.",
+        wait,
+    )
+    return said % {"num": wait}
+
+
+def _with_wait(response: Response, wait: int) -> Response:
+    response.headers["Retry-After"] = str(wait)
+    return response
 
 
 def _page_of_form() -> str:
@@ -159,8 +242,8 @@ def _page_of_form() -> str:
     try:
         current_app.url_map.bind("").match(request.path, method="GET")
     except (HTTPException, RequestRedirect):
-        return local_path(request.form.get("back", ""), _HOME)
-    return local_path(request.path, _HOME)
+        return local_path(request.form.get("back", ""), HOME)
+    return local_path(request.path, HOME)
 
 
 def _sealed_draft(target: str, user_id: str) -> str:

@@ -95,11 +95,18 @@ async function openPage(link) {
 const idle = document.getElementById("idle");
 let endsAt = Date.now() + Number(body.endsIn) * 1000;
 let announced = false;
+let typed = false;
+document.addEventListener("input", () => { typed = true; });
 
 function watch() {
   const left = Math.round((endsAt - Date.now()) / 1000);
-  if (left <= 0) return location.assign(`${body.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
-  if (left <= 120) {
+  if (left <= 0) {
+    // A form that is being filled in stays: sending it asks for a sign-in and loses nothing.
+    if (!typed) return location.assign(`${body.signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
+    if (idle.open) idle.close();
+    if (announced) say(words.signedOut);
+    announced = false;
+  } else if (left <= 120) {
     if (!announced) say(words.left);
     announced = true;
     if (!idle.open) idle.showModal();
@@ -135,7 +142,7 @@ function keys(event) {
 /** Bring new content to life; pages with scripts of their own may call it. */
 export function ready(root = document) {
   moments(root);
-  for (const button of root.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
+  for (const button of root.querySelectorAll("[data-copy][hidden], [data-show][hidden]")) button.hidden = false;
   root.querySelector("[data-focus]")?.focus();
   for (const form of root.querySelectorAll("form[data-autosend]")) {
     form.addEventListener("change", () => form.requestSubmit());
@@ -144,6 +151,14 @@ export function ready(root = document) {
 }
 
 document.addEventListener("click", (event) => {
+  const showing = event.target.closest("[data-show]");
+  if (showing) {
+    const field = document.getElementById(showing.dataset.show);
+    const shown = field.type === "password";
+    field.type = shown ? "text" : "password";
+    showing.setAttribute("aria-pressed", shown);
+    return;
+  }
   const copying = event.target.closest("[data-copy]");
   if (copying) return copy(copying);
   const link = event.target.closest("a[data-dialog]");
