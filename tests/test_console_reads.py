@@ -194,7 +194,7 @@ def test_a_list_costs_the_same_statements_however_long(store):
         statements = Statements(store.engine)
         store.credential_reads.page(CredentialQuery(), NOW)
         counts.append(len([each for each in statements.texts if each.startswith("SELECT")]))
-    assert counts == [5, 5]
+    assert counts == [4, 4]
 
 
 # --- use ---------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from authserver.store.engine import reading, storable
 from authserver.store.search import contains
 from authserver.store.tables import ENDED_BY_HAND, audit, audit_head, sessions
 
-LOOKED_AT = 20_000
+LOOKED_AT = 10_000
 """Records that one call looks at when it searches for a part of a target."""
 
 _ROLE_EVENTS = ("user.role_granted", "user.role_revoked", "user.disabled", "user.enabled")
@@ -80,11 +80,13 @@ class SqlAuditReads:
         # In the text, not bound: the index on it is partial.
         by_hand = select(sessions.c.jti).where(sessions.c.client_id == client_id, ENDED_BY_HAND)
         since = audit.c.at >= credential.created_at
+        # Hidden from the planner, who might walk all events of a name where a target has a handful.
+        event = func.coalesce(audit.c.event, "")
         alternatives: list[list[Any]] = [
             [audit.c.target == client_id],
-            [audit.c.target.in_(by_hand), audit.c.event == "session.ended"],
-            [audit.c.target == credential.owner, audit.c.event.in_(_ROLE_EVENTS), since],
-            [audit.c.target.in_(credential.roles), audit.c.event == "role.deleted", since],
+            [audit.c.target.in_(by_hand), event == "session.ended"],
+            [audit.c.target == credential.owner, event.in_(_ROLE_EVENTS), since],
+            [audit.c.target.in_(credential.roles), event == "role.deleted", since],
         ]
         return self._page([[*each, *_behind(after)] for each in alternatives], limit)
 

@@ -106,7 +106,7 @@ credential_roles = Table(
     "credential_roles",
     metadata,
     Column("client_id", _ID, ForeignKey("credentials.client_id"), primary_key=True),
-    Column("role_id", _ID, ForeignKey("roles.id"), primary_key=True),
+    Column("role_id", _ID, ForeignKey("roles.id"), primary_key=True, index=True),
 )
 
 secrets = Table(

@@ -62,6 +62,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", "key_hash", name="pk_form_keys"),
     )
     op.create_index("ix_form_keys_at", "form_keys", ["at"])
+    op.create_index("ix_credential_roles_role_id", "credential_roles", ["role_id"])
     _index_where("ix_sessions_live", ["client_id", "expires_at"], "ended_at IS NULL")
     _index_where("ix_sessions_ended_by_hand", ["client_id"], "end_reason IN ('ended_by_owner', 'ended_by_operator')")
     # What was used before has a last use, as far as the secrets tell.
@@ -80,6 +81,7 @@ def downgrade() -> None:
     op.create_index("ix_audit_target", "audit", ["target"])
     for columns in _AUDIT:
         op.drop_index("_".join(("ix_audit", *columns, "seq")), "audit")
+    op.drop_index("ix_credential_roles_role_id", "credential_roles")
     op.drop_index("ix_sessions_ended_by_hand", "sessions")
     op.drop_index("ix_sessions_live", "sessions")
     for table in ("form_keys", "token_requests", "credential_use"):
