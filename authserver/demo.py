@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from authserver.actions.administer import register_resource_server
 from authserver.actions.credentials import create
 from authserver.actions.people import create_role, create_user
+from authserver.actions.signin import link_url, make_link
 from authserver.ports import Accounts
 from authserver.rules.facts import Instant
 from authserver.rules.lifetime import DAY
@@ -34,6 +35,7 @@ class Shown:
     client_secret: str
     api_id: str
     api_secret: str
+    link_code: str
 
 
 def furnish(accounts: Accounts, pepper: bytes, now: Instant) -> Shown | None:
@@ -58,7 +60,8 @@ def furnish(accounts: Accounts, pepper: bytes, now: Instant) -> Shown | None:
         actor=_ACTOR,
         now=now,
     )
-    return Shown(made.credential.client_id, made.secret, api.server.client_id, api.secret)
+    link = make_link(accounts, ADMINISTRATOR, actor=_ACTOR, now=now)
+    return Shown(made.credential.client_id, made.secret, api.server.client_id, api.secret, link.code)
 
 
 def lines(shown: Shown, url: str, database_url: str = "") -> str:
@@ -70,7 +73,12 @@ def lines(shown: Shown, url: str, database_url: str = "") -> str:
     where = f"AUTHSERVER_DATABASE_URL={shlex.quote(database_url)} " if database_url else ""
     client, api = f"{shown.client_id}:{shown.client_secret}", f"{shown.api_id}:{shown.api_secret}"
     return f"""\
-Demo data was made; its secrets are random and shown this once. Paste into another terminal, in this folder:
+Demo data was made; its secrets are random and shown this once. This link opens the console as {ADMINISTRATOR}, once and within
+15 minutes; `.venv/bin/flask users login-link {ADMINISTRATOR}` makes another:
+
+{link_url(url, shown.link_code)}
+
+Paste into another terminal, in this folder:
 
 # a token
 ANSWER=$(curl -s -u {client} -d grant_type=client_credentials {url}/oauth/token); echo "$ANSWER"

@@ -11,6 +11,7 @@ import secrets as dice
 import threading
 import uuid
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -97,6 +98,12 @@ def begin(
     with accounts.change(_signed_in(signed_in.session, user), now) as tx:
         tx.open_console_session(signed_in.session, hashed(signed_in.id), pending)
     return signed_in
+
+
+def link_url(issuer: str, code: str) -> str:
+    """Where a browser opens a one-time link: at the host of the issuer."""
+    parts = urlsplit(issuer)
+    return f"{parts.scheme}://{parts.netloc}/console/link?code={code}"
 
 
 def make_link(accounts: Accounts, username: str, *, actor: str, now: Instant) -> LoginLink:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from authserver.actions import people
+from authserver.actions import people, signin
 from authserver.cli.command import Answer, Noun
 from authserver.cli.here import Here, here
 from authserver.cli.names import ROLE, USERNAME
@@ -141,3 +141,17 @@ def password(username: str, *, from_stdin: bool, file: Path | None) -> Answer:
     at.accounts.user(username)
     user = people.set_password(at.accounts, username, people.hash_password(username, typed), **at.who)
     return Answer({"id": user.id, "username": user.username}, line(f"{user.username} has a new password."))
+
+
+@users.command("login-link", examples=("flask users login-link ada",))
+@click.argument("username", type=USERNAME)
+def login_link(username: str) -> Answer:
+    """Make a link that signs a user in to the console: once, and within 15 minutes.
+
+    It is shown this once, and is as good as a password until then: hand it over on a way that nobody else reads.
+    """
+    at = here()
+    made = signin.make_link(at.accounts, username, **at.who)
+    url = signin.link_url(at.house.issuer, made.code)
+    document = {"username": made.user.username, "url": url, "expires_at": iso(made.expires_at)}
+    return Answer(document, line(url), hint=f"It signs {made.user.username} in once, until {iso(made.expires_at)}.")

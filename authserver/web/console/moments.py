@@ -1,5 +1,6 @@
 """Instants as people read them: in their zone and language, exact and "3 days ago"."""
 
+import functools
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,8 +19,9 @@ _EXACT: Final = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
 _YEARS: Final = (1, 253402300799)
 
 
+@functools.cache
 def known_zones() -> frozenset[str]:
-    """Names of all zones that can be chosen."""
+    """Names of all zones that can be chosen; asked once, because it reads a whole folder."""
     return frozenset(zoneinfo.available_timezones())
 
 

@@ -7,7 +7,7 @@ from flask import Flask, Response, current_app, make_response, render_template, 
 from werkzeug.exceptions import HTTPException
 
 from authserver.actions.signin import SEEN_EVERY
-from authserver.ports import NotFound, Unavailable
+from authserver.ports import NotFound, Refusal, Unavailable
 from authserver.rules import permission
 from authserver.rules.signed_in import IDLE
 from authserver.telemetry.logs import logger
@@ -150,6 +150,8 @@ def refused(error: Exception) -> Response:
         return error_page(error.code or 500, str(error.description or ""))
     if isinstance(error, NotFound):
         return error_page(404)
+    if isinstance(error, Refusal):
+        return error_page(400)
     if isinstance(error, Unavailable):
         logger().warning("unavailable", reason=str(error))
         return error_page(503)

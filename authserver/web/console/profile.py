@@ -19,7 +19,7 @@ from authserver.web.console.moments import known_zones
 from authserver.web.console.notices import tell
 from authserver.web.console.pages import THEMES, page, theme
 from authserver.web.console.signing_in import patience
-from authserver.web.console.words import LANGUAGES, _, language, told
+from authserver.web.console.words import LANGUAGES, _, language, speak, told
 
 
 @console.get("/profile")
@@ -52,6 +52,7 @@ def do_profile() -> ResponseReturnValue:
         shortcuts="on" in form.all("shortcuts"),
     )
     at.store.sign_ins.prefer(at.signed_in.user.id, changed)
+    speak(changed.language)
     tell(_("Saved."))
     return redirect(url_for("console.profile"), 303)
 

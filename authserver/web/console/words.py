@@ -60,6 +60,11 @@ def language() -> str:
     return known
 
 
+def speak(chosen: str) -> None:
+    """Speak a language from here on: what is told about the change is told in the new one."""
+    g.console_language = chosen
+
+
 def gettext(text: str) -> str:
     """A text in the language of the page."""
     return translations(language()).gettext(text)
