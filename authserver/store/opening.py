@@ -26,6 +26,8 @@ _DEFAULTS = {
     "max_credential_days": 365,
     "token_alg": "ES256",
     "epoch": 1,
+    "used_since": 0,
+    "issued_since": 0,
 }
 
 
