@@ -7,18 +7,18 @@ for the moment it is given: resource servers should not keep it (RFC 7662 §4).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from authserver.actions.end_token import revoke
 from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, introspect
 from authserver.actions.issue_token import authenticate
 from authserver.oauth.client_auth import RESOURCE_SERVER, NoCredentials, invalid_client, presented, unauthenticated
-from authserver.oauth.request import NO_STORE, Ask, Reply, dump, read_form, refusal
+from authserver.oauth.reading import Known, TokenBook
+from authserver.oauth.request import NO_STORE, Ask, Reply, read_form, refusal
 from authserver.oauth.throttle import Strike
 from authserver.ports import ActivityClock, HotReads, InvalidClient, NotYours, Sessions
 
-Read = Callable[[str], tuple[str, Mapping[str, Any]] | None]
 SignAnswer = Callable[[dict[str, Any], str], str]
 """Claims and algorithm -> the text of a signed answer."""
 
@@ -38,13 +38,13 @@ class IntrospectionDoor:
         hot: HotReads,
         sessions: Sessions,
         activity: ActivityClock,
-        read: Read,
+        book: TokenBook,
         sign: SignAnswer,
         issuer: str,
         pepper: bytes,
     ) -> None:
         self._hot, self._sessions, self._activity = hot, sessions, activity
-        self._read, self._sign, self._issuer, self._pepper = read, sign, issuer, pepper
+        self._book, self._sign, self._issuer, self._pepper = book, sign, issuer, pepper
 
     def door(self, ask: Ask) -> Reply:
         """POST introspect."""
@@ -52,11 +52,11 @@ class IntrospectionDoor:
         try:
             who = presented(ask, form)
             text = form.get("token")
+            known = self._book.look_up(text) if text else None
             answer = introspect(
                 who.client_id,
                 who.secret,
-                self._read(text) if text else None,
-                issuer=self._issuer,
+                known.start if known else None,
                 hot=self._hot,
                 sessions=self._sessions,
                 activity=self._activity,
@@ -70,14 +70,14 @@ class IntrospectionDoor:
             return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
         if text is None:
             return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
-        return self._told(answer, who.client_id, ask.headers.get("accept", ""))
+        return self._told(answer, known, who.client_id, ask.headers.get("accept", ""))
 
-    def _told(self, answer: Answer, caller: str, accept: str) -> Reply:
-        active = answer.members is not None
-        note = {"outcome": "active" if active else "inactive", "reason": answer.reason, "client": caller}
+    def _told(self, answer: Answer, known: Known | None, caller: str, accept: str) -> Reply:
+        until = answer.idle_expires_at
+        note = {"outcome": "inactive" if until is None else "active", "reason": answer.reason, "client": caller}
         strike = Strike("token", caller) if answer.reason in _PROBING else None
         if not (accept and wants_signed(accept)):
-            body = dump(answer.members).encode() if active else INACTIVE
+            body = INACTIVE if known is None or until is None else known.answer(until)
             return Reply(200, body, note=note, strike=strike)
         claims = {
             "iss": self._issuer,
@@ -85,7 +85,7 @@ class IntrospectionDoor:
             # authenticated with, which is what oauth4webapi and openid-client compare.
             "aud": [answer.audience, caller],
             "iat": answer.now,
-            "token_introspection": answer.members or {"active": False},
+            "token_introspection": {"active": False} if known is None or until is None else known.members(until),
         }
         return Reply(200, self._sign(claims, answer.alg).encode(), SIGNED, NO_STORE, note, strike)
 
@@ -93,8 +93,8 @@ class IntrospectionDoor:
 class RevocationDoor:
     """RFC 7009 §2: a client ends its own token."""
 
-    def __init__(self, *, hot: HotReads, sessions: Sessions, read: Read, issuer: str, pepper: bytes) -> None:
-        self._hot, self._sessions, self._read, self._issuer, self._pepper = hot, sessions, read, issuer, pepper
+    def __init__(self, *, hot: HotReads, sessions: Sessions, book: TokenBook, pepper: bytes) -> None:
+        self._hot, self._sessions, self._book, self._pepper = hot, sessions, book, pepper
 
     def door(self, ask: Ask) -> Reply:
         """POST revoke."""
@@ -104,13 +104,9 @@ class RevocationDoor:
             proven = authenticate(who.client_id, who.secret, None, hot=self._hot, pepper=self._pepper)
             if "token" not in form:
                 return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
-            revoke(
-                proven.facts.client_id,
-                self._read(form["token"]),
-                proven.facts.now,
-                issuer=self._issuer,
-                sessions=self._sessions,
-            )
+            known = self._book.look_up(form["token"])
+            start = known.start if known else None
+            revoke(proven.facts.client_id, start, proven.facts.now, sessions=self._sessions)
         except NoCredentials as error:
             return unauthenticated(error)
         except InvalidClient as error:
