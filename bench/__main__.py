@@ -231,9 +231,7 @@ def full(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
             hot, fresh = made.tokens(_HOT), made.tokens(6_000 * chosen.seconds * chosen.rounds, recorded=False)
             some += cells.of_ours(server, made, hot, fresh, chosen.rounds)
     wanted = ("token ES256", "introspect", "introspect, never seen", "JWKS")
-    measured = rounds.run(
-        run.wanted(cell for cell in some if cell.name.endswith(wanted)), run.servers, run.course
-    )
+    measured = rounds.run(run.wanted(cell for cell in some if cell.name.endswith(wanted)), run.servers, run.course)
     found = []
     for database in chosen.databases:
         for what in wanted:

@@ -33,6 +33,7 @@ def fill(ours: Ours, sizes: Sizes) -> None:
     values = {"now": now, "end": now + 90 * 86400, "hash": keyed_hash(store.pepper, secret)}
     postgres = store.engine.dialect.name == "postgresql"
     with store.engine.connect().execution_options(write=True) as connection, connection.begin():
+
         def run(statement: str, count: int, **more: Any) -> None:
             _generated(connection, statement, count, {**values, **more}, postgres=postgres)
 

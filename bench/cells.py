@@ -70,9 +70,7 @@ def of_ours(server: str, ours: Ours, hot: Sequence[str], fresh: Sequence[str], r
             "active",
             lambda number: asked(fresh[number * share : (number + 1) * share]),
         ),
-        Cell(
-            f"{server} introspect, half load", server, "active", _always(asked(hot)), below=f"{server} introspect"
-        ),
+        Cell(f"{server} introspect, half load", server, "active", _always(asked(hot)), below=f"{server} introspect"),
         Cell(f"{server} JWKS", server, "keys", _always([get("/.well-known/jwks.json")])),
         Cell(
             f"{server} metadata",

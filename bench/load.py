@@ -79,7 +79,9 @@ class Wrk:
             file.flush()
             command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout=10s"]
             command += ["-s", str(_SCRIPT), f"http://127.0.0.1:{port}/", "--", file.name, str(round(2000 * pause))]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + _GRACE_SECONDS)
+            ended = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=seconds + _GRACE_SECONDS
+            )
         line = ended.stdout.strip().rpartition("\n")[2]
         if ended.returncode or not line.startswith("{"):
             msg = f"wrk failed: {ended.stdout}{ended.stderr}"

@@ -50,9 +50,7 @@ def run(cells: Sequence[Cell], servers: Mapping[str, Running], course: Course) -
 
 def _warm(cell: Cell, server: Running, course: Course) -> None:
     if not cell.below:
-        course.generator.burst(
-            server.port, cell.requests(0)[:1], connections=course.connections, seconds=_WARM_SECONDS
-        )
+        course.generator.burst(server.port, cell.requests(0)[:1], connections=course.connections, seconds=_WARM_SECONDS)
 
 
 def _measure(cell: Cell, server: Running, number: int, course: Course, measured: Mapping[str, Measured]) -> None:

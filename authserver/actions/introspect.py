@@ -23,6 +23,27 @@ FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
 _NO_HASH = hashlib.sha256(b"nobody").digest()
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Claimant:
+    """Who says to be asking; ``secret_hash`` is the keyed hash of what was presented. Proven anew each time."""
+
+    client_id: str
+    secret_hash: bytes
+
+
+def claimant(client_id: str, secret: str, pepper: bytes) -> Claimant:
+    """Hash what a caller presented.
+
+    Raises:
+        InvalidClient: it is not even whole. That it can tell for itself, so it is refused before any look-up.
+    """
+    if not CLIENT_ID.fullmatch(client_id):
+        raise InvalidClient("malformed_client_id")
+    if not well_formed(secret, RESOURCE_SERVER_PREFIX):
+        raise InvalidClient("malformed_secret")
+    return Claimant(client_id, keyed_hash(pepper, secret))
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The verdict: ``idle_expires_at`` is when an active token dies unless it is used before, None for inactive.
@@ -40,27 +61,23 @@ class Answer:
 
 
 def introspect(
-    caller_id: str,
-    caller_secret: str,
+    who: Claimant,
     start: SessionStart | None,
     *,
     hot: HotReads,
     sessions: Sessions,
     activity: ActivityClock,
-    pepper: bytes,
     method: str = "",
     route: str = "",
 ) -> Answer:
     """Judge a token for the resource server it was issued for.
 
     Args:
-        caller_id: the resource server's client id.
-        caller_secret: its secret.
+        who: the resource server, unproven.
         start: what a verified token was issued as, or None for a text that is no token of ours.
         hot: the one statement that reads everything.
         sessions: where a death is written before it is told.
         activity: where a use is noted.
-        pepper: the key secrets are hashed with.
         method: the HTTP method of the API that was called, if reported.
         route: the route of the API that was called, if reported.
 
@@ -68,15 +85,10 @@ def introspect(
         InvalidClient: the caller is no resource server.
         Unavailable: the truth cannot be read, or the death not written.
     """
-    # Whether these are whole the caller can tell for itself: refused before any look-up.
-    if not CLIENT_ID.fullmatch(caller_id):
-        raise InvalidClient("malformed_client_id")
-    if not well_formed(caller_secret, RESOURCE_SERVER_PREFIX):
-        raise InvalidClient("malformed_secret")
     keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
-    facts = hot.introspection_facts(caller_id, keys)
+    facts = hot.introspection_facts(who.client_id, keys)
     caller = facts.caller
-    right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, keyed_hash(pepper, caller_secret))
+    right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, who.secret_hash)
     if caller is None or not right or caller.disabled:
         raise InvalidClient("unknown_client" if caller is None else "credential_disabled" if right else "wrong_secret")
     now = facts.now

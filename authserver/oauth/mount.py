@@ -171,7 +171,7 @@ def _check(environ: Mapping[str, Any], query: str, *, private: bool) -> None:
         raise Malformed(msg)
     size = 0
     for name in environ:
-        if name[:5] == "HTTP_":
+        if "HTTP_" <= name < "HTTP`":  # quicker than a slice; servers put their whole environment in here
             size += len(name) + len(environ[name])
     if size > MAX_HEADERS:
         msg = "The headers may have 16 kB at most."
