@@ -10,6 +10,9 @@ from bench.requests import get, post
 Requests = Callable[[int], Sequence[bytes]]
 """Number of the round -> what is sent in it."""
 
+WARMING = -1
+"""The round before the first one, which is not counted."""
+
 BARE, ECHO = "bare", "echo"
 
 
@@ -59,7 +62,7 @@ def of_ours(server: str, ours: Ours, hot: Sequence[str], fresh: Sequence[str], r
         form = {"grant_type": "client_credentials", "resource": audience}
         return [post("/oauth/token", form, basic(*each)) for each in ours.clients]
 
-    share = len(fresh) // rounds
+    share = len(fresh) // (rounds + 1)
     return [
         Cell(f"{server} token ES256", server, "token", _always(wanted(ES256))),
         Cell(f"{server} token RS256", server, "token", _always(wanted(RS256))),
@@ -68,7 +71,7 @@ def of_ours(server: str, ours: Ours, hot: Sequence[str], fresh: Sequence[str], r
             f"{server} introspect, never seen",
             server,
             "active",
-            lambda number: asked(fresh[number * share : (number + 1) * share]),
+            lambda number: asked(fresh[(number - WARMING) * share :][:share]),
         ),
         Cell(f"{server} introspect, half load", server, "active", _always(asked(hot)), below=f"{server} introspect"),
         Cell(f"{server} JWKS", server, "keys", _always([get("/.well-known/jwks.json")])),

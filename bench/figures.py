@@ -16,7 +16,7 @@ class Figure:
     first: float
     then: float
     least: bool = True
-    unit: str = "×"
+    unit: str = "x"
 
     def reached(self) -> str:
         """``then``, ``first`` or ``no``."""
@@ -76,7 +76,7 @@ def figures(measured: Mapping[str, Measured]) -> Iterator[Figure]:
 
 def _bound(figure: Figure, value: float) -> str:
     if value in {0, _NONE}:
-        return "–"
+        return "-"
     return f"{'≥' if figure.least else '≤'} {value:g}"
 
 
@@ -94,14 +94,14 @@ def ratios_table(shown: Sequence[Figure]) -> str:
 def rates_table(measured: Mapping[str, Measured]) -> str:
     """Markdown: the cells themselves."""
     lines = [
-        "| cell | per second | lowest–highest | p50 ms | p99 ms | server µs per answer | wrong |",
+        "| cell | per second | lowest to highest | p50 ms | p99 ms | server µs per answer | wrong |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, cell in measured.items():
         rates = sorted(burst.rate for burst in cell.bursts)
         p50, p99 = (median(getattr(burst, at) for burst in cell.bursts) for at in ("p50", "p99"))
         lines.append(
-            f"| {name} | {median(rates):,.0f} | {rates[0]:,.0f}–{rates[-1]:,.0f} | {p50:.2f} | {p99:.2f} "
+            f"| {name} | {median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} | {p50:.2f} | {p99:.2f} "
             f"| {median(cell.cpu):.0f} | {cell.wrong} |"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The real server: its database furnished by its own verbs, its tokens signed by its own keys, started by ``app.py``."""
+"""The real server: its database furnished by its own verbs, its tokens signed by its own keys, run by ``app.py``."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -136,10 +136,22 @@ def furnish(url: str, clients: int, fill: Callable[["Ours"], None] | None = None
         people.create_user(accounts, owner, ROLES, actor="bench", now=now)
     store.keys.ensure_active(make("RS256", MasterKey(master)), "bench", now)
     api = administer.register_resource_server(
-        accounts, "ES256", ES256, pepper=pepper, actor="bench", now=now, token_alg="ES256"
+        accounts,
+        "ES256",
+        ES256,
+        pepper=pepper,
+        actor="bench",
+        now=now,
+        token_alg="ES256",  # noqa: S106 - an algorithm
     )
     administer.register_resource_server(
-        accounts, "RS256", RS256, pepper=pepper, actor="bench", now=now, token_alg="RS256"
+        accounts,
+        "RS256",
+        RS256,
+        pepper=pepper,
+        actor="bench",
+        now=now,
+        token_alg="RS256",  # noqa: S106 - an algorithm
     )
     made = [
         credentials.create(

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.cells import Cell
-from bench.load import BadLoad, Burst, Generator
+from bench.cells import WARMING, Cell
+from bench.load import BadLoad, Burst, Generator, InPython
 from bench.requests import fault
 from bench.running import Running
 
-_WARM_SECONDS = 0.5
+_WARM_SECONDS = 0.7
 _ENOUGH = 0.9
 """Of the bytes of a right answer; one that says ``{"active":false}`` is far shorter."""
 
@@ -50,7 +50,7 @@ def run(cells: Sequence[Cell], servers: Mapping[str, Running], course: Course) -
 
 def _warm(cell: Cell, server: Running, course: Course) -> None:
     if not cell.below:
-        course.generator.burst(server.port, cell.requests(0)[:1], connections=course.connections, seconds=_WARM_SECONDS)
+        InPython().burst(server.port, cell.requests(WARMING), connections=course.connections, seconds=_WARM_SECONDS)
 
 
 def _measure(cell: Cell, server: Running, number: int, course: Course, measured: Mapping[str, Measured]) -> None:

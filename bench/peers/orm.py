@@ -1,4 +1,4 @@
-"""The database of the ORM peers: the same library, durability and time limits as ours, else as Flask-SQLAlchemy comes."""
+"""The database of the ORM peers: the same library and durability as ours, else as Flask-SQLAlchemy comes."""
 
 import os
 from typing import Any

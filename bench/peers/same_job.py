@@ -33,6 +33,7 @@ _PEPPER = b"a pepper of the peers only, 32 b"
 
 db = SQLAlchemy()
 _Model: Any = db.Model
+_column: Any = Column  # the ORM's attributes are no columns to the type checker otherwise
 
 held = Table(
     "held",
@@ -51,16 +52,16 @@ chosen = Table(
 class Role(_Model):  # type: ignore[misc]
     """A named set of access."""
 
-    id = Column(Integer, primary_key=True)
-    name = Column(String(64), nullable=False)
+    id = _column(Integer, primary_key=True)
+    name = _column(String(64), nullable=False)
 
 
 class Person(_Model):  # type: ignore[misc]
     """An owner."""
 
-    id = Column(Integer, primary_key=True)
-    role_version = Column(Integer, nullable=False)
-    disabled_at = Column(Integer)
+    id = _column(Integer, primary_key=True)
+    role_version = _column(Integer, nullable=False)
+    disabled_at = _column(Integer)
     roles = relationship(Role, secondary=held)
 
 
@@ -89,11 +90,11 @@ class _Secretive(ClientMixin):  # type: ignore[misc]
 class Credential(_Model, _Secretive):  # type: ignore[misc]
     """An application credential."""
 
-    client_id = Column(String(64), primary_key=True)
-    secret_hash = Column(LargeBinary, nullable=False)
-    owner_id = Column(Integer, ForeignKey("person.id"), nullable=False)
-    expires_at = Column(Integer, nullable=False)
-    disabled_at = Column(Integer)
+    client_id = _column(String(64), primary_key=True)
+    secret_hash = _column(LargeBinary, nullable=False)
+    owner_id = _column(Integer, ForeignKey("person.id"), nullable=False)
+    expires_at = _column(Integer, nullable=False)
+    disabled_at = _column(Integer)
     owner = relationship(Person)
     roles = relationship(Role, secondary=chosen)
 
@@ -110,22 +111,22 @@ class Credential(_Model, _Secretive):  # type: ignore[misc]
 class Api(_Model, _Secretive):  # type: ignore[misc]
     """A resource server."""
 
-    client_id = Column(String(64), primary_key=True)
-    secret_hash = Column(LargeBinary, nullable=False)
-    audience = Column(String(255), nullable=False)
+    client_id = _column(String(64), primary_key=True)
+    secret_hash = _column(LargeBinary, nullable=False)
+    audience = _column(String(255), nullable=False)
 
 
 class Session(_Model):  # type: ignore[misc]
     """The record of one token."""
 
-    jti = Column(String(64), primary_key=True)
-    client_id = Column(String(64), ForeignKey("credential.client_id"), nullable=False)
-    role_version = Column(Integer, nullable=False)
-    issued_at = Column(Integer, nullable=False)
-    expires_at = Column(Integer, nullable=False)
-    last_used_at = Column(Integer, nullable=False)
-    ended_at = Column(Integer)
-    scope = Column(Text, nullable=False)
+    jti = _column(String(64), primary_key=True)
+    client_id = _column(String(64), ForeignKey("credential.client_id"), nullable=False)
+    role_version = _column(Integer, nullable=False)
+    issued_at = _column(Integer, nullable=False)
+    expires_at = _column(Integer, nullable=False)
+    last_used_at = _column(Integer, nullable=False)
+    ended_at = _column(Integer)
+    scope = _column(Text, nullable=False)
     credential = relationship(Credential)
 
     def is_expired(self) -> bool:
@@ -140,9 +141,9 @@ class Session(_Model):  # type: ignore[misc]
 class Setting(_Model):  # type: ignore[misc]
     """The general settings; ``key`` is the private signing key."""
 
-    id = Column(Integer, primary_key=True)
-    idle_seconds = Column(Integer, nullable=False)
-    key = Column(Text, nullable=False)
+    id = _column(Integer, primary_key=True)
+    idle_seconds = _column(Integer, nullable=False)
+    key = _column(Text, nullable=False)
 
 
 def hashed(secret: str) -> bytes:
@@ -208,7 +209,7 @@ class Introspection(IntrospectionEndpoint):  # type: ignore[misc]
     def check_permission(self, token: Session, client: Api, _request: object) -> bool:
         """Alive by every rule, and for this caller; a good one is used now."""
         now = int(time.time())
-        idle = db.session.get(Setting, 1).idle_seconds  # type: ignore[union-attr]
+        idle = db.session.get_one(Setting, 1).idle_seconds
         credential = token.credential
         good = bool(
             client.audience == AUDIENCE
