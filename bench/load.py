@@ -145,7 +145,7 @@ class _Run:
         end = began + seconds
         for _ in range(connections):
             self._open()
-        while (now := time.perf_counter()) < end:
+        while (now := time.perf_counter()) < end or (not self._latencies and now < end + _GRACE_SECONDS):
             for line in self._lines:
                 if not line.sent and line.due <= now:
                     self._send(line, now)
