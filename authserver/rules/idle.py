@@ -20,7 +20,12 @@ def unused_too_long(token: Token, now: Instant, standing: Standing) -> Reason | 
 
 def idle_end(token: Token, standing: Standing) -> Instant:
     """The second from which the token is dead unless it is used before."""
-    return token.last_used_at + standing.idle_timeout
+    return idle_end_of_use(token.last_used_at, standing)
+
+
+def idle_end_of_use(used_at: Instant, standing: Standing) -> Instant:
+    """The same for a token whose last use was at ``used_at``."""
+    return used_at + standing.idle_timeout
 
 
 def used_since(now: Instant, idle_timeout: Span) -> Instant:

@@ -147,7 +147,8 @@ class SqlActivity:
                 msg = "uses cannot be recorded now"
                 raise Unavailable(msg)
             batch = self._batch()
-            noted = batch.notes.get(start.jti)
+            noted = batch.notes.get(start.jti) or self._written.get(start.jti)
+            # What the row says already need not be written again: a busy token moves once a second.
             if noted is None or noted[1] < at:
                 batch.notes[start.jti] = (start, at)
             uses, last = batch.counts.get(key, (0, 0))
