@@ -12,7 +12,7 @@ JS_CLIENTS := tests/clients_js/node_modules/.package-lock.json
 # The tool that writes the lock files; only `make lock` fetches it.
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint fix clients crash bench audit lock clean
+.PHONY: help run test lint fix docs clients crash bench audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,10 @@ lint: $(DEV) ## Check style, types and import rules
 fix: $(DEV) ## Repair what ruff can repair
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(DEV) ## Write the command reference and the table of conformance anew
+	$(BIN)/python -m authserver.cli.reference
+	$(BIN)/python -m tests.conformance
 
 clients: $(JS_CLIENTS) ## Install the JavaScript clients for the tests (needs npm)
 	@:

@@ -25,6 +25,7 @@ from authserver.key_room import KeyRoom
 from authserver.oauth.introspection import IntrospectionDoor, RevocationDoor
 from authserver.oauth.metadata import jwks_door, metadata_door
 from authserver.oauth.mount import Doors, routes
+from authserver.oauth.reading import TokenBook
 from authserver.oauth.token import TokenServer
 from authserver.oauth.transport import Transport
 from authserver.observer import Observer
@@ -170,18 +171,17 @@ class House:
             return room.sign(issued.kid, issued.claims)
 
         tokens = TokenServer(hot=store.hot, activity=store.activity, sign=sign, issuer=issuer, pepper=store.pepper)
+        book = TokenBook(room.read, issuer)
         asked = IntrospectionDoor(
             hot=store.hot,
             sessions=store.sessions,
             activity=store.activity,
-            read=room.read,
+            book=book,
             sign=room.sign_answer,
             issuer=issuer,
             pepper=store.pepper,
         )
-        ended = RevocationDoor(
-            hot=store.hot, sessions=store.sessions, read=room.read, issuer=issuer, pepper=store.pepper
-        )
+        ended = RevocationDoor(hot=store.hot, sessions=store.sessions, book=book, pepper=store.pepper)
         table = routes(
             {
                 "/oauth/token": tokens.door,

@@ -157,7 +157,7 @@ class ResourceServer:
 
 @dataclass(frozen=True, slots=True)
 class GeneralSettings:
-    """What an administrator may change while the server runs; minutes and days."""
+    """What an administrator may change while the server runs, in minutes and days; and what earlier values killed."""
 
     idle_timeout_minutes: int
     max_token_lifetime_minutes: int
@@ -166,6 +166,8 @@ class GeneralSettings:
     default_audience: str | None
     token_alg: str
     epoch: int
+    used_since: Instant
+    issued_since: Instant
 
 
 @dataclass(frozen=True, slots=True)

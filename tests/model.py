@@ -22,7 +22,7 @@ OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE}
 @dataclass
 class Tables:
     settings: ports.GeneralSettings = field(
-        default_factory=lambda: ports.GeneralSettings(30, 720, 365, 50, None, "ES256", 1)
+        default_factory=lambda: ports.GeneralSettings(30, 720, 365, 50, None, "ES256", 1, 0, 0)
     )
     users: dict = field(default_factory=dict)  # id -> User
     roles: dict = field(default_factory=dict)  # id -> Role
@@ -411,6 +411,8 @@ class ModelStore:
             standing = Standing(
                 idle_timeout=general.idle_timeout_minutes * 60,
                 max_lifetime=general.max_token_lifetime_minutes * 60,
+                used_since=general.used_since,
+                issued_since=general.issued_since,
                 epoch=general.epoch,
                 key_usable=self.t.keys[keys.kid].state in USABLE,
                 owner_disabled=owner.disabled_at is not None,

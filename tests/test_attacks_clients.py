@@ -67,7 +67,7 @@ def test_T_035_an_unknown_client_costs_what_a_known_one_costs(world, monkeypatch
     assert [kind for kind, *_ in works[0]] == ["hash", "statement"]
 
 
-def test_malformed_secrets_are_refused_before_any_look_up(world, monkeypatch):
+def test_INV_27_malformed_secrets_are_refused_before_any_look_up(world, monkeypatch):
     done = counted(world, monkeypatch)
     for secret in ("x", world.client[1][:-1], world.client[1].lower(), "acv_" + world.client[1][4:]):
         assert world.token((world.client[0], secret)).status_code == 401
@@ -512,7 +512,7 @@ def call(world, environ):
     form=st.lists(st.tuples(names, texts), max_size=6),
     raw=st.binary(max_size=200) | st.none(),
 )
-def test_T_165_no_input_yields_a_5xx(world, environ, form, raw):
+def test_T_165_INV_28_no_input_yields_a_5xx(world, environ, form, raw):
     body = raw if raw is not None else urlencode(form).encode()
     environ |= {"CONTENT_LENGTH": str(len(body)), "body": body}
     if environ.get("HTTP_AUTHORIZATION") == "good":

@@ -64,7 +64,7 @@ def test_from_an_empty_database_to_a_credential(program, tmp_path):
     assert "AUTHSERVER_MASTER_KEY" in one_sentence(broken("users", "list"), 6)
 
 
-def test_a_schema_of_a_newer_program_is_named(ready):
+def test_T_189_a_schema_of_a_newer_program_is_named(ready):
     url = make_url(ready.environ["AUTHSERVER_DATABASE_URL"])
     change = "UPDATE alembic_version SET version_num = '9999'"
     if url.drivername == "sqlite":

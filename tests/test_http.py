@@ -186,7 +186,7 @@ def test_T_163_no_versions_no_debugger_no_traces(site, path):
     assert not any(char.isdigit() for char in answer.headers.get("Server", ""))
 
 
-def test_T_151_forged_hosts_change_nothing(site):
+def test_T_151_INV_32_forged_hosts_change_nothing(site):
     plain = requests.get(f"{site.base}/.well-known/oauth-authorization-server", timeout=SECONDS).content
     for name in ("Host", "X-Forwarded-Host", "Forwarded", "X-Forwarded-Proto"):
         answer = requests.get(

@@ -54,7 +54,7 @@ def test_good_keys_come_in(rsa_key, rsa_jwk, ec_jwk):
     assert isinstance(read(text(okp), "EdDSA"), ed25519.Ed25519PrivateKey)
 
 
-def test_an_old_rsa_key_comes_in_on_purpose_only():
+def test_T_187_an_old_rsa_key_comes_in_on_purpose_only():
     old = pem(rsa.generate_private_key(65537, 2048))
     with pytest.raises(WeakKey, match="3072 to 8192 bits, this one has 2048"):
         read(old, "RS256")

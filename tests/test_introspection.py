@@ -115,7 +115,7 @@ def test_I_03_the_token_is_needed_once(world):
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "unknown", "", 'a"b'])
-def test_I_04_the_hint_changes_nothing(world, hint):
+def test_I_04_T_081_the_hint_changes_nothing(world, hint):
     token = world.access_token()
     assert world.introspect(token, token_type_hint=hint).data == world.introspect(token).data
     assert world.introspect("garbage", token_type_hint=hint).data == INACTIVE
@@ -158,7 +158,7 @@ def test_I_05_I_06_every_inactive_answer_is_the_same(world):
         assert dead(world, text)
 
 
-def test_I_05_only_the_audience_may_ask(world):
+def test_I_05_I_08_only_the_audience_may_ask(world):
     other = administer.register_resource_server(
         world.accounts, "other", "https://other.example.com", pepper=world.store.pepper, **world.who
     )
@@ -308,7 +308,7 @@ def test_what_was_called_is_cleaned(world):
     assert seen == [("GET", "/orders/{id}"), ("", "/ab[0m"), ("", "/" + "r" * 199), ("", "")]
 
 
-def test_the_database_away_is_503_never_inactive(world, monkeypatch):
+def test_INV_25_the_database_away_is_503_never_inactive(world, monkeypatch):
     from authserver.ports import Unavailable
 
     token = world.access_token()
@@ -508,7 +508,7 @@ def test_V_14_duplicate_members(world):
     assert dead(world, signed(world, f'{{"kid":"x",{json.dumps(header)[1:]}'.encode(), claims))
 
 
-def test_V_14_json_that_is_none(world):
+def test_V_14_T_023_json_that_is_none(world):
     header, claims = parts(world.access_token())
     text = json.dumps(claims)
     for raw in (

@@ -400,7 +400,7 @@ class TestMaterial:
         assert any(signature[32] == 0 for signature in signatures)
 
     @pytest.mark.parametrize("alg", ["RS256", "PS256"])
-    def test_rsa_keys_have_3072_bits_and_the_usual_exponent(self, ring, alg):
+    def test_t_187_rsa_keys_have_3072_bits_and_the_usual_exponent(self, ring, alg):
         assert int.from_bytes(unb64(ring[alg].jwk["n"]), "big").bit_length() == 3072
         assert ring[alg].jwk["e"] == "AQAB"
         assert len(ring[alg].sign(b"text")) == 384

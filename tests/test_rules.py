@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from authserver.rules import liveness
 from authserver.rules.claims import SessionStart, claims_of, session_of
 from authserver.rules.facts import Decision, Reason, Standing, Token, over
-from authserver.rules.idle import USE_TOLERANCE, idle_end, unused_too_long
-from authserver.rules.lifetime import DAY, token_end
+from authserver.rules.idle import USE_TOLERANCE, idle_end, unused_too_long, used_since
+from authserver.rules.lifetime import DAY, issued_since, token_end
 from authserver.rules.liveness import decide
 from authserver.rules.names import CLIENT_ID, audience_fault, display_name_fault, role_name_fault, username_fault
 from authserver.rules.role_subset import BadScope, Grant, granted, parse_scope
@@ -49,6 +49,8 @@ TOKEN = Token(
 STANDING = Standing(
     idle_timeout=1800,
     max_lifetime=3600,
+    used_since=0,
+    issued_since=0,
     epoch=2,
     key_usable=True,
     owner_disabled=False,
@@ -278,6 +280,35 @@ class TestLiveness:
         """A token issued in the future is one whose clock went backwards; nobody can tell how far."""
         token = replace(TOKEN, issued_at=NOW + ahead, last_used_at=NOW + ahead)
         assert decide(token, NOW, STANDING).alive is alive
+
+    @pytest.mark.parametrize(("since", "alive"), [(-1, True), (0, True), (1, False)])
+    def test_inv_05_settings_of_the_past_have_killed(self, since, alive):
+        idled = replace(STANDING, used_since=TOKEN.last_used_at + since)
+        aged = replace(STANDING, issued_since=TOKEN.issued_at + since)
+        assert decide(TOKEN, NOW, idled) == Decision(None if alive else Reason.IDLE)
+        assert decide(TOKEN, NOW, aged) == Decision(None if alive else Reason.EXPIRED)
+
+    @patient
+    @given(
+        age=st.integers(0, 10_000),
+        before=st.integers(60, 5_000),
+        lag=st.integers(0, USE_TOLERANCE),
+    )
+    def test_inv_06_what_a_timeout_killed_stays_dead_and_nothing_else_dies(self, age, before, lag):
+        """``lag``: how much older than the truth the use is that another node can see."""
+        seen = replace(TOKEN, issued_at=NOW - 20_000, last_used_at=NOW - age - lag, expires_at=NOW + 9)
+        longer = replace(STANDING, idle_timeout=50_000, max_lifetime=50_000, used_since=used_since(NOW, before))
+        if age >= before + USE_TOLERANCE:
+            assert decide(seen, NOW, longer).reason is Reason.IDLE
+        elif age < before:
+            assert decide(seen, NOW, longer).alive
+
+    @patient
+    @given(age=st.integers(0, 10_000), before=st.integers(60, 5_000))
+    def test_inv_07_what_a_maximum_lifetime_killed_stays_dead_and_nothing_else_dies(self, age, before):
+        token = replace(TOKEN, issued_at=NOW - age)
+        longer = replace(STANDING, max_lifetime=50_000, issued_since=issued_since(NOW, before))
+        assert decide(token, NOW, longer).alive is (age < before)
 
     def test_t_025_an_oversized_exp_does_not_outlive_the_maximum_lifetime(self):
         token = replace(TOKEN, issued_at=NOW - 3600, expires_at=2**53 - 1, last_used_at=NOW)

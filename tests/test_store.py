@@ -144,7 +144,7 @@ class TestChange:
         assert not list(store.accounts.audit_records())
         assert not kills(store)
 
-    def test_without_its_record_there_is_no_change(self, own_database):
+    def test_T_179_INV_18_without_its_record_there_is_no_change(self, own_database):
         """T-179, INV-18: the book does not take the line, so the deed is undone."""
         database = own_database
         store = database.open()
@@ -316,7 +316,7 @@ class TestPeople:
         assert winners(results) == 1
         assert nodes[0].accounts.user("bob").role_version == 2
 
-    def test_deleting_a_role_raises_every_holders_version(self, store):
+    def test_T_133_deleting_a_role_raises_every_holders_version(self, store):
         furnish(store)
         people.create_user(store.accounts, "eve", ["writer"], **WHO)
         holders = [store.accounts.user(name).id for name in ("ada", "bob")]

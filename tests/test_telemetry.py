@@ -388,7 +388,7 @@ def test_health_without_a_database(world, written):
     assert number(families, "http_server_errors", status="503") == 1
 
 
-def test_a_node_whose_clock_is_far_off_is_not_ready(world):
+def test_T_167_a_node_whose_clock_is_far_off_is_not_ready(world):
     def astray(*_):
         raise Unavailable("this machine's clock is 31 s away from the database's")
 

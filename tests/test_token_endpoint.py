@@ -240,7 +240,7 @@ def test_T_17_a_failed_attempt_is_challenged(world):
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="authserver", charset="UTF-8"'
 
 
-def test_T_18_all_failures_look_alike(world):
+def test_T_18_INV_29_all_failures_look_alike(world):
     from authserver.actions import credentials
 
     name = f"bob{world.clock.at}"

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from authserver.audit import Event
 from authserver.ports import Accounts, Conflict, GeneralSettings, Invalid, ResourceServer, Transaction
 from authserver.rules.facts import Instant
+from authserver.rules.idle import used_since
+from authserver.rules.lifetime import issued_since
 from authserver.rules.names import audience_fault, display_name_fault
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
 
@@ -132,6 +134,15 @@ def declare_restored(accounts: Accounts, *, actor: str, now: Instant) -> General
         return tx.general()
 
 
+def _killed_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, Instant]:
+    """What must be remembered of a value that is given up: whom it killed stays dead, also who was never asked for."""
+    if name == "idle_timeout_minutes":
+        return {"used_since": max(before.used_since, used_since(now, before.idle_timeout_minutes * 60))}
+    if name == "max_token_lifetime_minutes":
+        return {"issued_since": max(before.issued_since, issued_since(now, before.max_token_lifetime_minutes * 60))}
+    return {}
+
+
 def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: Instant) -> GeneralSettings:
     """Change one general setting; it holds for live tokens at once.
 
@@ -168,7 +179,7 @@ def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: I
         if name == "token_alg":
             _needs_key(tx, value)
         tx.detail(before=before, after=parsed)
-        tx.update_settings(**{name: parsed})
+        tx.update_settings(**{name: parsed}, **_killed_by(name, tx.general(), now))
         if name in {"idle_timeout_minutes", "max_token_lifetime_minutes"}:
             tx.kill("settings", name, now, int(value))
         return tx.general()

@@ -6,29 +6,46 @@ slower node's use must not revive it, nor a setting that is changed back (INV-05
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, TokenKeys
-from authserver.rules.claims import session_of
-from authserver.rules.facts import Instant, Reason, Standing, Token
-from authserver.rules.idle import idle_end
+from authserver.rules.claims import SessionStart
+from authserver.rules.facts import Instant, Reason, Token
+from authserver.rules.idle import idle_end_of_use
 from authserver.rules.lifetime import LONGEST_LIFE
 from authserver.rules.liveness import decide
 from authserver.rules.names import CLIENT_ID
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, keyed_hash, well_formed
-
-Claims = Mapping[str, Any]
 
 UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, no secret
 FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
 _NO_HASH = hashlib.sha256(b"nobody").digest()
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Claimant:
+    """Who says to be asking; ``secret_hash`` is the keyed hash of what was presented. Proven anew each time."""
+
+    client_id: str
+    secret_hash: bytes
+
+
+def claimant(client_id: str, secret: str, pepper: bytes) -> Claimant:
+    """Hash what a caller presented.
+
+    Raises:
+        InvalidClient: it is not even whole. That it can tell for itself, so it is refused before any look-up.
+    """
+    if not CLIENT_ID.fullmatch(client_id):
+        raise InvalidClient("malformed_client_id")
+    if not well_formed(secret, RESOURCE_SERVER_PREFIX):
+        raise InvalidClient("malformed_secret")
+    return Claimant(client_id, keyed_hash(pepper, secret))
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the caller is told: ``members`` is None for inactive.
+    """The verdict: ``idle_expires_at`` is when an active token dies unless it is used before, None for inactive.
 
     ``reason`` is not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is
     no token of ours, or ``FOREIGN_TOKEN`` for one of another resource server. ``alg``
@@ -38,20 +55,17 @@ class Answer:
     audience: str
     alg: str
     now: Instant
-    members: dict[str, Any] | None = None
+    idle_expires_at: Instant | None = None
     reason: str = ""
 
 
 def introspect(
-    caller_id: str,
-    caller_secret: str,
-    token: tuple[str, Claims] | None,
+    who: Claimant,
+    start: SessionStart | None,
     *,
-    issuer: str,
     hot: HotReads,
     sessions: Sessions,
     activity: ActivityClock,
-    pepper: bytes,
     method: str = "",
     route: str = "",
     peer: str = "",
@@ -59,14 +73,11 @@ def introspect(
     """Judge a token for the resource server it was issued for.
 
     Args:
-        caller_id: the resource server's client id.
-        caller_secret: its secret.
-        token: ``kid`` and verified claims, or None for a text that is no token of ours.
-        issuer: our issuer identifier.
+        who: the resource server, unproven.
+        start: what a verified token was issued as, or None for a text that is no token of ours.
         hot: the one statement that reads everything.
         sessions: where a death is written before it is told.
         activity: where a use is noted.
-        pepper: the key secrets are hashed with.
         method: the HTTP method of the API that was called, if reported.
         route: the route of the API that was called, if reported.
         peer: the address the resource server asks from.
@@ -75,16 +86,10 @@ def introspect(
         InvalidClient: the caller is no resource server.
         Unavailable: the truth cannot be read, or the death not written.
     """
-    # Whether these are whole the caller can tell for itself: refused before any look-up.
-    if not CLIENT_ID.fullmatch(caller_id):
-        raise InvalidClient("malformed_client_id")
-    if not well_formed(caller_secret, RESOURCE_SERVER_PREFIX):
-        raise InvalidClient("malformed_secret")
-    start = session_of(*token, issuer) if token else None
     keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
-    facts = hot.introspection_facts(caller_id, keys)
+    facts = hot.introspection_facts(who.client_id, keys)
     caller = facts.caller
-    right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, keyed_hash(pepper, caller_secret))
+    right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, who.secret_hash)
     if caller is None or not right or caller.disabled:
         raise InvalidClient("unknown_client" if caller is None else "credential_disabled" if right else "wrong_secret")
     now = facts.now
@@ -93,7 +98,7 @@ def introspect(
         activity.asked(caller.id, now)
         return Answer(caller.audience, caller.alg, now, None, reason)
 
-    if token is None or start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
+    if start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
         return dead(UNKNOWN_TOKEN)
     if start.audience != caller.audience:
         return dead(FOREIGN_TOKEN)
@@ -118,18 +123,4 @@ def introspect(
             sessions.end(start, decision.reason, now)
         return dead(decision.reason)
     activity.used(start, now, by=caller.id, method=method, route=route, peer=peer)
-    return Answer(caller.audience, caller.alg, now, _members(token[1], record, facts.standing, now))
-
-
-def _members(claims: Claims, token: Token, standing: Standing, now: Instant) -> dict[str, Any]:
-    """RFC 7662 §2.2, and what our tokens carry beyond."""
-    used = Token(
-        token.jti, token.issued_at, token.expires_at, now, token.role_version, token.credential_version, token.epoch
-    )
-    names = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
-    return {
-        "active": True,
-        "token_type": "Bearer",
-        **{name: claims[name] for name in names},
-        "idle_expires_at": idle_end(used, standing),
-    }
+    return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing))

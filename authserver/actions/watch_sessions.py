@@ -79,8 +79,11 @@ def _judge(session: Session, now: Instant, standing: Standing | None) -> Watched
     if reason_now is None:
         return Watched(session, live=True, idle_ends_at=idle, ended_at=None, end_reason=None)
     instants = {Reason.IDLE: idle, Reason.EXPIRED: min(token.expires_at, token.issued_at + standing.max_lifetime)}
+    ended = instants.get(reason_now, now)
+    # Under a setting of the past it ended before this, and nobody knows when.
+    known = reason_now in instants and ended <= now
     return Watched(
-        session, live=False, idle_ends_at=idle, ended_at=instants.get(reason_now), end_reason=reason_now.value
+        session, live=False, idle_ends_at=idle, ended_at=ended if known else None, end_reason=reason_now.value
     )
 
 

@@ -1,6 +1,6 @@
-"""Writes the command reference of ``docs/cli.md`` from the commands themselves: ``python -m authserver.cli.reference``.
+"""Writes the command reference of ``docs/cli.md`` from the commands themselves: ``make docs``.
 
-``tests/test_cli_help.py`` compares the page with the code, so neither can drift.
+``tests/test_house.py`` compares the page with the code, so neither can drift.
 """
 
 import sys
@@ -52,7 +52,7 @@ def _entry(path: str, command: Command) -> list[str]:
         record = param.get_help_record(context)
         if record is not None and isinstance(param, click.Option):
             lines.append(f"- `{record[0]}` {' '.join(record[1].split())}")
-    return [*lines, "", "```sh", *command.examples, "```"]
+    return [*lines, "", "```text", *command.examples, "```"]
 
 
 def renewed(page: str) -> str:

@@ -7,18 +7,20 @@ for the moment it is given: resource servers should not keep it (RFC 7662 §4).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from authserver.actions.end_token import revoke
-from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, introspect
+from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, Claimant, claimant, introspect
 from authserver.actions.issue_token import authenticate
 from authserver.oauth.client_auth import RESOURCE_SERVER, NoCredentials, invalid_client, presented, unauthenticated
-from authserver.oauth.request import NO_STORE, Ask, Reply, dump, read_form, refusal
+from authserver.oauth.reading import Known, TokenBook
+from authserver.oauth.request import NO_STORE, Ask, Reply, read_form, refusal
 from authserver.oauth.throttle import Strike
 from authserver.ports import ActivityClock, HotReads, InvalidClient, NotYours, Sessions
 
-Read = Callable[[str], tuple[str, Mapping[str, Any]] | None]
 SignAnswer = Callable[[dict[str, Any], str], str]
 """Claims and algorithm -> the text of a signed answer."""
 
@@ -26,11 +28,26 @@ INACTIVE = b'{"active":false}'
 SIGNED = "application/token-introspection+jwt"
 _METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
+_REMEMBERED = 20_000
 _PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN})
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Question:
+    """What one request asks, read from its bytes alone; ``known`` is None for a text that is no token of ours."""
+
+    who: Claimant
+    known: Known | None
+    method: str
+    route: str
+
+
 class IntrospectionDoor:
-    """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4)."""
+    """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4).
+
+    APIs send the same bytes again for as long as a token is used. How such a request reads is
+    remembered, under a hash of them; whether caller and token are good is judged each time.
+    """
 
     def __init__(
         self,
@@ -38,47 +55,70 @@ class IntrospectionDoor:
         hot: HotReads,
         sessions: Sessions,
         activity: ActivityClock,
-        read: Read,
+        book: TokenBook,
         sign: SignAnswer,
         issuer: str,
         pepper: bytes,
     ) -> None:
         self._hot, self._sessions, self._activity = hot, sessions, activity
-        self._read, self._sign, self._issuer, self._pepper = read, sign, issuer, pepper
+        self._book, self._sign, self._issuer, self._pepper = book, sign, issuer, pepper
+        self._read_before: dict[bytes, Question] = {}
 
     def door(self, ask: Ask) -> Reply:
         """POST introspect."""
-        form = read_form(ask)
+        mark = _mark(ask)
+        asked = self._read_before.get(mark) or self._read(ask)
+        if isinstance(asked, Reply):
+            return asked
         try:
-            who = presented(ask, form)
-            text = form.get("token")
             answer = introspect(
-                who.client_id,
-                who.secret,
-                self._read(text) if text else None,
-                issuer=self._issuer,
+                asked.who,
+                asked.known.start if asked.known else None,
                 hot=self._hot,
                 sessions=self._sessions,
                 activity=self._activity,
-                pepper=self._pepper,
-                method=_method(form.get("http_method", "")),
-                route=_route(form.get("http_route", "")),
+                method=asked.method,
+                route=asked.route,
                 peer=ask.peer,
             )
+        except InvalidClient as error:
+            return invalid_client(error.reason, asked.who.client_id, RESOURCE_SERVER)
+        if answer.idle_expires_at is not None and mark not in self._read_before:
+            # Only what was asked rightly is remembered, so nobody else can fill this.
+            if len(self._read_before) >= _REMEMBERED:
+                self._read_before.clear()
+            self._read_before[mark] = asked
+        return self._told(answer, asked.known, asked.who.client_id, ask.headers.get("accept", ""))
+
+    def _read(self, ask: Ask) -> Question | Reply:
+        form = read_form(ask)
+        try:
+            who = presented(ask, form)
+            asking = claimant(who.client_id, who.secret, self._pepper)
         except NoCredentials as error:
             return unauthenticated(error)
         except InvalidClient as error:
             return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+        text = form.get("token")
+        known = self._book.look_up(text) if text else None
         if text is None:
-            return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
-        return self._told(answer, who.client_id, ask.headers.get("accept", ""))
+            return self._without_token(asking)
+        return Question(asking, known, _method(form.get("http_method", "")), _route(form.get("http_route", "")))
 
-    def _told(self, answer: Answer, caller: str, accept: str) -> Reply:
-        active = answer.members is not None
-        note = {"outcome": "active" if active else "inactive", "reason": answer.reason, "client": caller}
+    def _without_token(self, who: Claimant) -> Reply:
+        """Who calls is looked at first also here."""
+        try:
+            introspect(who, None, hot=self._hot, sessions=self._sessions, activity=self._activity)
+        except InvalidClient as error:
+            return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+        return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
+
+    def _told(self, answer: Answer, known: Known | None, caller: str, accept: str) -> Reply:
+        until = answer.idle_expires_at
+        note = {"outcome": "inactive" if until is None else "active", "reason": answer.reason, "client": caller}
         strike = Strike("token", caller) if answer.reason in _PROBING else None
         if not (accept and wants_signed(accept)):
-            body = dump(answer.members).encode() if active else INACTIVE
+            body = INACTIVE if known is None or until is None else known.answer(until)
             return Reply(200, body, note=note, strike=strike)
         claims = {
             "iss": self._issuer,
@@ -86,7 +126,7 @@ class IntrospectionDoor:
             # authenticated with, which is what oauth4webapi and openid-client compare.
             "aud": [answer.audience, caller],
             "iat": answer.now,
-            "token_introspection": answer.members or {"active": False},
+            "token_introspection": {"active": False} if known is None or until is None else known.members(until),
         }
         return Reply(200, self._sign(claims, answer.alg).encode(), SIGNED, NO_STORE, note, strike)
 
@@ -94,8 +134,8 @@ class IntrospectionDoor:
 class RevocationDoor:
     """RFC 7009 §2: a client ends its own token."""
 
-    def __init__(self, *, hot: HotReads, sessions: Sessions, read: Read, issuer: str, pepper: bytes) -> None:
-        self._hot, self._sessions, self._read, self._issuer, self._pepper = hot, sessions, read, issuer, pepper
+    def __init__(self, *, hot: HotReads, sessions: Sessions, book: TokenBook, pepper: bytes) -> None:
+        self._hot, self._sessions, self._book, self._pepper = hot, sessions, book, pepper
 
     def door(self, ask: Ask) -> Reply:
         """POST revoke."""
@@ -105,13 +145,9 @@ class RevocationDoor:
             proven = authenticate(who.client_id, who.secret, None, hot=self._hot, pepper=self._pepper)
             if "token" not in form:
                 return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
-            revoke(
-                proven.facts.client_id,
-                self._read(form["token"]),
-                proven.facts.now,
-                issuer=self._issuer,
-                sessions=self._sessions,
-            )
+            known = self._book.look_up(form["token"])
+            start = known.start if known else None
+            revoke(proven.facts.client_id, start, proven.facts.now, sessions=self._sessions)
         except NoCredentials as error:
             return unauthenticated(error)
         except InvalidClient as error:
@@ -140,6 +176,13 @@ def _weight(parameters: list[str]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
+
+
+def _mark(ask: Ask) -> bytes:
+    """A hash of all that the reading of a request depends on."""
+    headers = ask.headers
+    parts = (headers.get("authorization", ""), headers.get("content-type", ""), ask.query)
+    return sha256("\n".join(parts).encode("utf-8", "surrogatepass") + b"\n\n" + ask.body).digest()
 
 
 def _method(text: str) -> str:

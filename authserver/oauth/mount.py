@@ -93,7 +93,7 @@ class Doors:
         headers = [*reply.headers, ("X-Content-Type-Options", "nosniff")]
         if reply.status != HTTPStatus.NOT_MODIFIED:
             headers += [("Content-Type", reply.content_type), ("Content-Length", str(len(reply.body)))]
-        start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)
+        start_response(_STATUS[reply.status], headers)
         return [b"" if ask.method == "HEAD" else reply.body]
 
     def _other_spelling(self, path: str) -> Route | None:
@@ -169,7 +169,11 @@ def _check(environ: Mapping[str, Any], query: str, *, private: bool) -> None:
     if not private:
         msg = "Use https. A proxy that ends TLS must be configured as trusted."
         raise Malformed(msg)
-    if sum([len(name) + len(value) for name, value in environ.items() if name[:5] == "HTTP_"]) > MAX_HEADERS:
+    size = 0
+    for name in environ:
+        if "HTTP_" <= name < "HTTP`":  # quicker than a slice; servers put their whole environment in here
+            size += len(name) + len(environ[name])
+    if size > MAX_HEADERS:
         msg = "The headers may have 16 kB at most."
         raise Malformed(msg, 431)
     coding = environ.get("HTTP_TRANSFER_ENCODING")
@@ -202,6 +206,7 @@ def _body(environ: Mapping[str, Any]) -> bytes:
     return body
 
 
+_STATUS = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
 _TOO_LARGE = "The request body may have 64 kB at most."
 
 

@@ -131,7 +131,7 @@ def read_form(ask: Ask, repeatable: frozenset[str] = frozenset()) -> dict[str, s
         if not piece:
             continue
         raw_name, _, raw_value = piece.partition(b"=")
-        name, value = form_decode(raw_name), form_decode(raw_value)
+        name, value = _NAMES.get(raw_name) or form_decode(raw_name), form_decode(raw_value)
         if name not in form:
             form[name] = value
         elif name in repeatable:
@@ -160,6 +160,9 @@ _BODY_ONLY = frozenset(
         "http_route",
     }
 )
+
+
+_NAMES = {name.encode(): name for name in _BODY_ONLY}
 
 
 def _check_query(query: str, form: Mapping[str, str]) -> None:

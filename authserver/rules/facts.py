@@ -50,10 +50,16 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything outside the token that can end it, read in one statement."""
+    """Everything outside the token that can end it, read in one statement.
+
+    Who was last used before ``used_since`` had idled out, and who was issued before
+    ``issued_since`` was too old, under an idle timeout or a maximum lifetime of the past.
+    """
 
     idle_timeout: Span
     max_lifetime: Span
+    used_since: Instant
+    issued_since: Instant
     epoch: int
     key_usable: bool
     owner_disabled: bool

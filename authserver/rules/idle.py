@@ -12,12 +12,25 @@ USE_TOLERANCE: Span = 2
 
 
 def unused_too_long(token: Token, now: Instant, standing: Standing) -> Reason | None:
-    """Dead once the idle timeout has passed since the last use."""
-    if over(now, idle_end(token, standing)):
+    """Dead once the idle timeout has passed since the last use, or any earlier timeout had."""
+    if over(now, idle_end(token, standing)) or token.last_used_at < standing.used_since:
         return Reason.IDLE
     return None
 
 
 def idle_end(token: Token, standing: Standing) -> Instant:
     """The second from which the token is dead unless it is used before."""
-    return token.last_used_at + standing.idle_timeout
+    return idle_end_of_use(token.last_used_at, standing)
+
+
+def idle_end_of_use(used_at: Instant, standing: Standing) -> Instant:
+    """The same for a token whose last use was at ``used_at``."""
+    return used_at + standing.idle_timeout
+
+
+def used_since(now: Instant, idle_timeout: Span) -> Instant:
+    """Who was last used before this has idled out by ``now``, whatever the timeout will be (INV-05, INV-06).
+
+    Asked when the timeout changes. A use that another node has not written yet is at most ε old.
+    """
+    return now - idle_timeout - USE_TOLERANCE + 1

@@ -7,6 +7,11 @@ LONGEST_LIFE: Span = 30 * DAY
 """The greatest maximum lifetime that can be set: no token of ours was ever made to live longer."""
 
 
+def issued_since(now: Instant, max_lifetime: Span) -> Instant:
+    """Who was issued before this is too old by ``now``, whatever the maximum lifetime will be (INV-05, INV-07)."""
+    return now - max_lifetime + 1
+
+
 def token_end(
     now: Instant, max_lifetime: Span, credential_expires_at: Instant, secret_ends_at: Instant | None
 ) -> Instant:

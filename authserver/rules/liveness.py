@@ -39,6 +39,8 @@ def past_its_end(token: Token, now: Instant, standing: Standing) -> Reason | Non
     """Dead at the first of its own, its credential's and its secret's end (INV-07)."""
     if over(now, token.expires_at) or over(now, token.issued_at + standing.max_lifetime):
         return Reason.EXPIRED
+    if token.issued_at < standing.issued_since:
+        return Reason.EXPIRED
     if over(now, standing.credential_expires_at):
         return Reason.CREDENTIAL_EXPIRED
     if standing.secret_ends_at is not None and over(now, standing.secret_ends_at):

@@ -595,4 +595,6 @@ def find_general(connection: Connection) -> GeneralSettings:
         default_audience=row.default_audience,
         token_alg=row.token_alg,
         epoch=row.epoch,
+        used_since=row.used_since,
+        issued_since=row.issued_since,
     )

@@ -196,7 +196,8 @@ class SqlActivity:
                 msg = "uses cannot be recorded now"
                 raise Unavailable(msg)
             batch = self._batch()
-            noted = batch.notes.get(start.jti)
+            # What the row says already need not be written again: a busy token moves once a second.
+            noted = batch.notes.get(start.jti) or self._written.get(start.jti)
             if noted is None:
                 batch.notes[start.jti] = _Note(start, at, use_peer=peer[:_PEER_LENGTH])
             elif noted.at < at or (peer and not noted.use_peer):

@@ -186,7 +186,7 @@ class Prepared:
 
     def arguments(self, values: Mapping[str, Any]) -> Any:
         """Values in the driver's own shape."""
-        merged = {**self._fixed, **values}
+        merged = {**self._fixed, **values} if self._fixed else values
         if self._order is None:
             return merged
         return [merged[name] for name in self._order]

@@ -141,6 +141,8 @@ def introspection_statement(dialect: str) -> Select[Any]:
             sessions.c.last_used_at,
             sessions.c.end_reason,
             func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
+            settings.c.used_since,
+            settings.c.issued_since,
         )
         .select_from(
             settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
@@ -210,6 +212,8 @@ class SqlHotReads:
             standing = Standing(
                 idle_timeout=row[5] * 60,
                 max_lifetime=row[6] * 60,
+                used_since=row[20],
+                issued_since=row[21],
                 epoch=row[7],
                 key_usable=row[8] in USABLE,
                 owner_disabled=row[9] is not None,

@@ -31,6 +31,8 @@ _DEFAULTS = {
     "max_credentials_per_user": 50,
     "token_alg": "ES256",
     "epoch": 1,
+    "used_since": 0,
+    "issued_since": 0,
 }
 
 

@@ -44,6 +44,8 @@ settings = Table(
     Column("default_audience", String(255)),
     Column("token_alg", String(16), nullable=False),
     Column("epoch", BigInteger, nullable=False),
+    Column("used_since", BigInteger, nullable=False, server_default="0"),
+    Column("issued_since", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
 )

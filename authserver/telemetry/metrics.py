@@ -74,6 +74,11 @@ class Metrics:
         self._limited = Counter("oauth_rate_limited", "Requests answered 429", ("rule",), registry=registry)
         self._keys = Counter("oauth_jwks_requests", "Requests for the JWKS", ("status",), registry=registry)
         self._errors = Counter("http_server_errors", "Answers of 500 and above", ("status",), registry=registry)
+        self._tokens_by: dict[tuple[str, str], Counter] = {}
+        self._introspections_by = {
+            outcome: self._introspections.labels(label)
+            for outcome, label in (("active", "true"), ("inactive", "false"), ("", "refused"))
+        }
         self._registry = registry
         self._gauges = _Gauges(census)
 
@@ -88,10 +93,13 @@ class Metrics:
             seconds: how long it took.
         """
         if kind == "token":
-            self._tokens.labels("client_credentials", outcome, reason).inc()
+            counted = self._tokens_by.get((outcome, reason))
+            if counted is None:
+                counted = self._tokens_by[outcome, reason] = self._tokens.labels("client_credentials", outcome, reason)
+            counted.inc()
             self._token_seconds.observe(seconds)
         elif kind == "introspection":
-            self._introspections.labels({"active": "true", "inactive": "false"}.get(outcome, "refused")).inc()
+            (self._introspections_by.get(outcome) or self._introspections_by[""]).inc()
             self._introspection_seconds.observe(seconds)
         elif kind == "revocation":
             self._revocations.labels(outcome).inc()

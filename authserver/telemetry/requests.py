@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO
 
 from authserver.telemetry.redaction import redact
@@ -81,6 +82,16 @@ class RequestLog:
 
 
 def _render(at: float, values: Mapping[str, object]) -> str:
-    shown = {key: redact(value) if isinstance(value, str) else value for key, value in values.items()}
-    instant = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"at": instant, "level": "info", **shown}, ensure_ascii=True) + "\n"
+    second, fraction = divmod(at, 1)
+    line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": "info"}
+    for key, value in values.items():
+        line[key] = redact(value) if isinstance(value, str) else value
+    return _write(line) + "\n"
+
+
+_write = json.JSONEncoder(ensure_ascii=True).encode
+
+
+@lru_cache(maxsize=4)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -7,8 +7,8 @@ before goes on working on it (INV-24). What was used before this step has no pee
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,328 @@
+"""``python -m bench``: measure the server, print ratios first. bench/README.md has measured ones."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from bench import big, cells, figures, machine, ours, rounds
+from bench.cells import Cell
+from bench.figures import Figure, ratio
+from bench.load import BadLoad, Burst, generator
+from bench.peers import documented, same_job
+from bench.peers.orm import VARIABLE
+from bench.running import Running, free_port
+from keys.material import generate
+from tests import databases
+
+DATABASES = ("sqlite", "postgresql")
+PEERS = ("bare", "echo", "documented", "same-job")
+_FURNISHED: Mapping[str, Any] = {"documented": documented, "same-job": same_job}
+_CLIENTS = 64
+_HOT = 256
+_PEER_TOKENS = 200
+_FRESH = 6_000
+"""Tokens that nobody has seen, for each second of load."""
+_RAW = "raw RS256 signature"
+
+
+def options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures the real server beside others on the same granian, in one run and in turn.",
+        epilog="examples: python -m bench --quick; python -m bench --only '*sqlite introspect*' --only bare; "
+        "python -m bench --big --databases sqlite --audit 10000000",
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="one short round: a minute, and rough")
+    add("--rounds", type=_positive, help="rounds (default 5; quick 1)")
+    add("--seconds", type=_positive, help="seconds per cell and round (default 2; quick 1)")
+    add("--connections", type=_positive, default=32, help="keep-alive connections (default 32)")
+    add("--databases", type=_some_of(DATABASES), default=DATABASES, help="sqlite,postgresql (default both)")
+    add("--peers", type=_some_of(PEERS), default=PEERS, help="bare,echo,documented,same-job (default all; '' none)")
+    add("--only", action="append", metavar="PATTERN", help="only cells whose name is like this; may be repeated")
+    add("--load", choices=("wrk", "python"), help="the load generator (default wrk where it is installed)")
+    add("--database-core", choices=("load", "server"), default="load", help="which core PostgreSQL runs on")
+    add("--no-workers", action="store_true", help="leave out two workers against one")
+    add("--big", action="store_true", help="compare a full database with an empty one, and nothing else")
+    add("--credentials", type=_positive, default=100_000, help="with --big (default 100000)")
+    add("--sessions", type=_positive, default=1_000_000, help="with --big (default 1000000)")
+    add("--audit", type=_positive, default=1_000_000, help="with --big (default 1000000)")
+    add("--json", metavar="FILE", help="also write everything as JSON; - prints it instead of the tables")
+    chosen = parser.parse_args(argv)
+    chosen.rounds = chosen.rounds or (1 if chosen.quick else 5)
+    chosen.seconds = chosen.seconds or (1 if chosen.quick else 2)
+    return chosen
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        msg = "at least 1"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def _some_of(names: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        given = tuple(each for each in text.split(",") if each)
+        unknown = [each for each in given if each not in names]
+        if unknown:
+            msg = f"{unknown[0]} is none of {', '.join(names)}"
+            raise argparse.ArgumentTypeError(msg)
+        return given
+
+    return read
+
+
+class Run:
+    """Everything one run starts, and ends again."""
+
+    def __init__(self, chosen: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+        self.chosen, self.folder, self._stack = chosen, folder, stack
+        self.server_core, self.load_core = machine.cores()
+        self.course = rounds.Course(generator(chosen.load or ""), chosen.rounds, chosen.seconds, chosen.connections)
+        self.servers: dict[str, Running] = {}
+
+    def fresh_url(self, database: str) -> str:
+        """A new, empty database."""
+        if database == "sqlite":
+            return databases.fresh_sqlite_url(self.folder)
+        core = self.load_core if self.chosen.database_core == "load" else self.server_core
+        with machine.only_on(core):
+            url = databases.fresh_postgres_url()
+        self._stack.callback(databases.drop, url)
+        return url
+
+    def furnished(self, database: str, fill: Callable[[ours.Ours], None] | None = None) -> ours.Ours:
+        """A database of ours."""
+        made = ours.furnish(self.fresh_url(database), _CLIENTS, fill)
+        self._stack.callback(made.close)
+        return made
+
+    def keep(self, name: str, server: Running) -> None:
+        """Remember a started server, to be stopped in the end."""
+        self._stack.callback(server.stop)
+        self.servers[name] = server
+
+    def start_ours(self, name: str, made: ours.Ours, workers: int = 1) -> None:
+        """Start the real server; several workers may use both cores."""
+        where = (self.server_core,) if workers == 1 else (self.server_core, self.load_core)
+        self.keep(name, made.start(workers=workers, cores=where, log=self._log(name)))
+
+    def start_peer(self, name: str, module: str, url: str = "") -> None:
+        """Start a peer."""
+        port = free_port()
+        command = ["-m", "bench.peers", module, str(port), "1"]
+        env = {VARIABLE: url, "AUTHLIB_INSECURE_TRANSPORT": "1"}
+        self.keep(name, Running(name, command, port, log=self._log(name), cores=(self.server_core,), env=env))
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name.replace(' ', '-')}.log"
+
+    def wanted(self, some: Iterable[Cell]) -> list[Cell]:
+        """The cells ``--only`` leaves, with those their load follows."""
+        patterns = self.chosen.only
+        known = list(some)
+        if not patterns:
+            return known
+        names = {cell.name for cell in known if any(fnmatch(cell.name, pattern) for pattern in patterns)}
+        names |= {cell.below for cell in known if cell.name in names}
+        return [cell for cell in known if cell.name in names]
+
+
+def compare(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
+    """The main course: ours beside the peers."""
+    chosen = run.chosen
+    furnished = {database: run.furnished(database) for database in chosen.databases}
+    some: list[Cell] = []
+    for database, made in furnished.items():
+        name = f"ours {database}"
+        run.start_ours(name, made)
+        hot = made.tokens(_HOT)
+        fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1), recorded=False)
+        some += cells.of_ours(name, made, hot, fresh, chosen.rounds)
+        for peer in ("documented", "same-job"):
+            if peer in chosen.peers:
+                url = run.fresh_url(database)
+                some += cells.of_peer(f"{peer} {database}", _FURNISHED[peer].furnish(url, _CLIENTS, _PEER_TOKENS))
+                run.start_peer(f"{peer} {database}", peer.replace("-", "_"), url)
+    sample = next(cell.requests(0)[0] for cell in some if cell.name.endswith(" introspect"))
+    for limit in cells.limits(sample):
+        if limit.server in chosen.peers:
+            run.start_peer(limit.server, limit.server)
+            some.insert(0, limit)
+    before = {database: made.batches() for database, made in furnished.items()}
+    began = time.monotonic()
+    measured = rounds.run(run.wanted(some), run.servers, run.course)
+    took = time.monotonic() - began
+    measured[_RAW] = _raw_signatures(run)
+    found = list(figures.figures(measured))
+    for database, made in furnished.items():
+        server = run.servers[f"ours {database}"]
+        each = max(machine.resident_mb(pid) for pid in server.workers())
+        found.append(Figure(f"ours {database}, resident memory of the worker", each, 120, 90, least=False, unit="MB"))
+        writes = (made.batches() - before[database]) / took
+        found.append(
+            Figure(
+                f"ours {database}, durable transactions for uses, all tokens together",
+                writes,
+                _HOT,
+                2.5,
+                least=False,
+                unit="per s",
+            )
+        )
+    if not chosen.no_workers:
+        for database, made in furnished.items():
+            found += two_workers(run, database, made, some, measured)
+    return measured, found
+
+
+def two_workers(
+    run: Run, database: str, made: ours.Ours, some: Sequence[Cell], measured: dict[str, rounds.Measured]
+) -> Iterator[Figure]:
+    """One worker and two in turn.
+
+    The load shares a core with the second worker, so the wall clock shows less than two cores give; processor
+    time per answer shows whether a second worker makes the first one slower.
+    """
+    one, two = f"ours {database}", f"ours {database}, 2 workers"
+    run.start_ours(two, made, workers=2)
+    pairs = []
+    for what in ("introspect", "token ES256"):
+        cell = next(each for each in some if each.name == f"{one} {what}")
+        pairs.append(
+            (
+                Cell(f"{one} again {what}", one, cell.kind, cell.requests),
+                Cell(f"{two} {what}", two, cell.kind, cell.requests),
+            )
+        )
+    again = run.wanted([cell for pair in pairs for cell in pair])
+    told = rounds.run(again, run.servers, run.course)
+    measured |= told
+    run.servers.pop(two).stop()
+    for single, double in pairs:
+        seen = ratio(told, double.name, single.name)
+        if seen is None:
+            continue
+        cost = median(a / b for a, b in zip(told[single.name].cpu, told[double.name].cpu, strict=True))
+        yield Figure(f"{double.name} ÷ 1 worker, load on the same two cores", seen, 0, float("inf"))
+        yield Figure(f"{double.name} ÷ 1 worker, by processor time per answer", 2 * cost, 1.7, 1.9)
+
+
+def full(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
+    """The same server over an empty database and over a full one."""
+    chosen = run.chosen
+    sizes = big.Sizes(chosen.credentials, chosen.sessions, chosen.audit)
+    some: list[Cell] = []
+    for database in chosen.databases:
+        for name, fill in (("empty", None), ("full", partial(big.fill, sizes=sizes))):
+            began = time.monotonic()
+            made = run.furnished(database, fill)
+            server = f"ours {database} {name}"
+            run.start_ours(server, made)
+            _tell(f"{server}: furnished in {time.monotonic() - began:.0f} s")
+            hot, fresh = made.tokens(_HOT), made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1), recorded=False)
+            some += cells.of_ours(server, made, hot, fresh, chosen.rounds)
+    wanted = ("token ES256", "introspect", "introspect, never seen", "JWKS")
+    in_turn = [cell for what in wanted for cell in some if cell.name.endswith(f" {what}")]
+    measured = rounds.run(run.wanted(in_turn), run.servers, run.course)
+    found = []
+    for database in chosen.databases:
+        for what in wanted:
+            slower = ratio(measured, f"ours {database} empty {what}", f"ours {database} full {what}")
+            if slower is not None:
+                found.append(Figure(f"{database}, {what}: empty ÷ full", slower, 1.3, 1.1, least=False))
+    return measured, found
+
+
+def _raw_signatures(run: Run) -> rounds.Measured:
+    """How often this machine signs with the kind of RSA key we make, on the servers' core and with nothing around."""
+    key = generate("RS256")
+    if not isinstance(key, rsa.RSAPrivateKey):  # pragma: no cover - the type of what generate() makes
+        raise TypeError
+    measured = rounds.Measured(_RAW)
+    with machine.only_on(run.server_core):
+        for _ in range(run.course.rounds):
+            count, began, used = 0, time.perf_counter(), time.process_time()
+            while (took := time.perf_counter() - began) < run.course.seconds / 2:
+                key.sign(b"x" * 700, padding.PKCS1v15(), SHA256())
+                count += 1
+            each = 1000 * took / count
+            measured.bursts.append(Burst(count, 0, took, each, each, 0, 0))
+            measured.cpu.append(1e6 * (time.process_time() - used) / count)
+    return measured
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+@contextmanager
+def _loaded_on(core: int) -> Iterator[None]:
+    """This process makes the load, or starts what makes it."""
+    with machine.only_on(core):
+        yield
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when an answer of any server was wrong."""
+    chosen = options(argv)
+    busy = machine.load_average()
+    if busy > 1:
+        _tell(f"The machine is busy (load average {busy:.1f}): believe ratios only, and rather not those of one round.")
+    began = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            run = Run(chosen, folder, stack)
+            stack.enter_context(_loaded_on(run.load_core))
+            measured, found = (full if chosen.big else compare)(run)
+            load = run.course.generator.name
+    except BadLoad as error:
+        _tell(f"Cannot measure: {error}")
+        return 1
+    about = {
+        **machine.described(),
+        "load": f"{load}, {chosen.connections} connections",
+        "rounds": f"{chosen.rounds} of {chosen.seconds} s for each cell",
+        "cores": "servers on one, load and PostgreSQL on another"
+        if chosen.database_core == "load"
+        else "servers and PostgreSQL on one, load on another",
+        "load average": f"{busy:.1f} before, {machine.load_average():.1f} after",
+        "took": f"{time.monotonic() - began:.0f} s",
+        "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+    told = {
+        "about": about,
+        "figures": [{**asdict(each), "reached": each.reached()} for each in found],
+        "cells": [asdict(each) for each in measured.values()],
+    }
+    if chosen.json == "-":
+        print(json.dumps(told, indent=1))
+    else:
+        print(figures.ratios_table(found), figures.rates_table(measured), sep="\n\n")
+        print("\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
+        if chosen.json:
+            Path(chosen.json).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return int(any(each.wrong for each in measured.values()))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("AUTHLIB_INSECURE_TRANSPORT", "1")
+    sys.exit(main())

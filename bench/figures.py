@@ -1,0 +1,107 @@
+"""Medians, ratios within one run, and what they should reach."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.rounds import Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure with its two stages; ``least`` says whether more is better."""
+
+    name: str
+    value: float
+    first: float
+    then: float
+    least: bool = True
+    unit: str = "x"
+
+    def reached(self) -> str:
+        """``then``, ``first`` or ``no``."""
+        for stage, bound in (("then", self.then), ("first", self.first)):
+            if self.value >= bound if self.least else self.value <= bound:
+                return stage
+        return "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A ratio of the rates of two cells, and its bounds."""
+
+    over: str
+    under: str
+    first: float
+    then: float
+
+
+_NONE = float("inf")
+GOALS = (
+    Goal("ours sqlite introspect", "bare", 0.12, 0.5),
+    Goal("ours sqlite introspect", "documented sqlite introspect", 5, _NONE),
+    Goal("ours sqlite introspect", "same-job sqlite introspect", 0, 75),
+    Goal("ours postgresql introspect", "same-job postgresql introspect", 8, _NONE),
+    Goal("ours postgresql introspect", "bare", 0, 0.33),
+    Goal("ours sqlite token ES256", "same-job sqlite token", 12, _NONE),
+    Goal("ours postgresql token ES256", "same-job postgresql token", 12, _NONE),
+    Goal("ours sqlite token RS256", "raw RS256 signature", 0.5, 0.75),
+    Goal("ours postgresql token RS256", "raw RS256 signature", 0.5, 0.75),
+    Goal("ours sqlite JWKS", "echo", 1, _NONE),
+    Goal("ours sqlite metadata", "echo", 1, _NONE),
+    Goal("ours sqlite JWKS", "bare", 0, 0.9),
+    Goal("ours sqlite metadata", "bare", 0, 0.9),
+    Goal("ours postgresql JWKS", "echo", 1, _NONE),
+)
+
+
+def ratio(measured: Mapping[str, Measured], over: str, under: str) -> float | None:
+    """The median over the rounds of the ratio of two rates of one round; None when one was not measured."""
+    if over not in measured or under not in measured:
+        return None
+    pairs = zip(measured[over].bursts, measured[under].bursts, strict=True)
+    return median(a.rate / b.rate for a, b in pairs)
+
+
+def figures(measured: Mapping[str, Measured]) -> Iterator[Figure]:
+    """Every figure the measured cells tell."""
+    for goal in GOALS:
+        value = ratio(measured, goal.over, goal.under)
+        if value is not None:
+            yield Figure(f"{goal.over} ÷ {goal.under}", value, goal.first, goal.then)
+    for name, cell in measured.items():
+        if name.endswith("half load"):
+            yield Figure(f"{name}, p99", median(each.p99 for each in cell.bursts), 25, 10, least=False, unit="ms")
+
+
+def _bound(figure: Figure, value: float) -> str:
+    if value in {0, _NONE}:
+        return "-"
+    return f"{'≥' if figure.least else '≤'} {value:g}"
+
+
+def ratios_table(shown: Sequence[Figure]) -> str:
+    """Markdown: the figures and their bounds."""
+    lines = ["| figure | measured | first | then | reached |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {each.name} | {each.value:.3g} {each.unit} | {_bound(each, each.first)} | {_bound(each, each.then)} "
+        f"| {each.reached()} |"
+        for each in shown
+    ]
+    return "\n".join(lines)
+
+
+def rates_table(measured: Mapping[str, Measured]) -> str:
+    """Markdown: the cells themselves."""
+    lines = [
+        "| cell | per second | lowest to highest | p50 ms | p99 ms | server µs per answer | wrong |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, cell in measured.items():
+        rates = sorted(burst.rate for burst in cell.bursts)
+        p50, p99 = (median(getattr(burst, at) for burst in cell.bursts) for at in ("p50", "p99"))
+        lines.append(
+            f"| {name} | {median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} | {p50:.2f} | {p99:.2f} "
+            f"| {median(cell.cpu):.0f} | {cell.wrong} |"
+        )
+    return "\n".join(lines)

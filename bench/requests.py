@@ -1,0 +1,42 @@
+"""Whole HTTP/1.1 requests, and whether an answer to one is right."""
+
+import json
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+
+def post(path: str, form: Mapping[str, str], authorization: str) -> bytes:
+    """A form by POST, with HTTP Basic."""
+    body = urlencode(form).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def get(path: str) -> bytes:
+    """A GET."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+def fault(kind: str, status: int, body: bytes) -> str:
+    """Why an answer is wrong; empty when it is right.
+
+    Args:
+        kind: ``token``, ``active``, or else a member the answer must have.
+        status: the HTTP status.
+        body: JSON.
+    """
+    try:
+        told = json.loads(body)
+    except ValueError:
+        told = {}
+    if status == 200 and isinstance(told, dict):
+        if kind == "token" and told.get("token_type") == "Bearer" and told.get("access_token"):
+            return ""
+        if kind == "active" and told.get("active") is True:
+            return ""
+        if kind not in {"token", "active"} and told.get(kind):
+            return ""
+    return f"expected {kind}, got {status} {body[:200]!r}"
