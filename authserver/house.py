@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from flask_migrate import upgrade
 
 from authserver.actions.issue_token import Issued
 from authserver.actions.refusals import RefusalBook
@@ -33,7 +32,9 @@ from authserver.ports import Clock, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.clock import database_time
 from authserver.store.opening import Store, open_store
+from authserver.store.schema import MIGRATIONS
 from authserver.store.tables import db
+from authserver.store.upkeep import Upkeep
 from authserver.telemetry.logs import logger
 from authserver.web.health import Health
 from keys.master import MasterKey
@@ -118,9 +119,14 @@ class House:
         return MasterKey(text)
 
     def migrate(self) -> None:
-        """Bring the schema up to date; safe from many processes at once."""
+        """Bring the schema up to date; safe from many processes at once.
+
+        Raises:
+            Invalid: the schema is that of a newer program.
+            Unavailable: the database cannot be reached.
+        """
         with self._app.app_context():
-            upgrade()
+            Upkeep(db.engine, MIGRATIONS).upgrade()
 
     def store(self) -> Store:
         """The store, opened once.

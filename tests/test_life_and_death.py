@@ -1,8 +1,14 @@
 """A token is issued, checked, and dies when it must."""
 
-import pytest
+import time
 
+import pytest
+from werkzeug.test import Client
+
+from app import create_app
 from authserver.actions import administer, people
+from authserver.settings import Settings
+from tests.conftest import StillClock, World
 
 
 def test_a_token_is_issued_and_active(world):
@@ -48,3 +54,63 @@ def test_inv_05_a_longer_life_for_all_revives_nobody(world, name, before, after)
     world.clock.at += 5 * 60
     assert world.active(living)
     assert not world.active(dead)
+
+
+def test_T_171_the_same_answers_in_every_time_zone(world, monkeypatch):
+    """Instants are whole seconds of UTC, wherever the server stands."""
+    answers = []
+    try:
+        for zone in ("UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati", "Europe/Dublin"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            token = world.access_token()
+            told = world.introspect(token).json
+            answers.append([told[each] for each in ("active", "iat", "exp", "idle_expires_at")])
+            world.clock.at += 30 * 60
+            assert not world.active(token)
+            world.clock.at -= 30 * 60
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert answers == [answers[0]] * 5
+
+
+def test_T_185_a_fresh_house_knows_nobody(database_url):
+    """No account, no secret and no API of ours is there before somebody makes one."""
+    house = create_app(
+        Settings(database_url=database_url, master_key="A" * 43, issuer="http://127.0.0.1:8000"), background=False
+    ).extensions["house"]
+    house.migrate()
+    accounts = house.store().accounts
+    assert (accounts.users(), accounts.roles(), accounts.credentials(), accounts.resource_servers()) == ((), (), (), ())
+    house.close()
+
+
+def test_T_167_nodes_two_seconds_apart_agree(database_url):
+    """INV-04, INV-05: issued by the fast node and judged by the slow one, and dead for all once dead for one."""
+    fast = World(database_url)
+    nodes = [fast]
+    for skew in (0, -2):
+        app = create_app(
+            Settings(database_url=database_url, master_key="A" * 43, issuer="http://127.0.0.1:8000"),
+            clock=StillClock(fast.clock.at - 2 + skew),
+            background=False,
+        )
+        nodes.append(Node(app.extensions["house"], fast))
+    token, other = fast.access_token(), fast.access_token()
+    assert [node.active(token) for node in nodes] == [True] * 3
+    fast.store.activity.flush()
+    for node in nodes:
+        node.clock.at += 30 * 60 + 2
+    assert [node.active(other) for node in nodes] == [False] * 3
+    fast.house.close()
+    for node in nodes[1:]:
+        node.house.close()
+
+
+class Node(World):
+    """Another server over the database of a world."""
+
+    def __init__(self, house, world):
+        self.house, self.clock, self.api = house, house._system_clock, world.api
+        self.http = Client(house.wsgi())

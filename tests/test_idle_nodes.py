@@ -1,0 +1,69 @@
+"""The idle rule on two servers: a use on one counts on the other, survives ``kill -9``, and dead stays dead."""
+
+import json
+import time
+import urllib.parse
+import urllib.request
+
+from werkzeug.test import Client
+
+from app import create_app
+from authserver.actions import administer
+from authserver.rules.idle import USE_TOLERANCE
+from authserver.settings import Settings
+from keys.master import MasterKey
+from tests import servers
+from tests.conftest import StillClock
+from tests.doors import basic
+from tests.test_history import ISSUER, furnish
+
+IDLE = 60
+AGE = 45
+
+
+def issued_long_ago(url, key, made, count):
+    """Tokens that are ``AGE`` seconds old already, so that nobody must wait for a whole timeout."""
+    settings = Settings(database_url=url, master_key=key, issuer=ISSUER)
+    clock = StillClock(int(time.time()))
+    house = create_app(settings, clock=clock, background=False).extensions["house"]
+    administer.set_general(house.store().accounts, "idle_timeout_minutes", "1", actor="test", now=clock.at)
+    clock.at -= AGE
+    doors = Client(house.wsgi())
+    answers = [
+        doors.post(
+            "/oauth/token",
+            data={"grant_type": "client_credentials"},
+            headers={"Authorization": basic(made["client"], made["secret"])},
+        )
+        for _ in range(count)
+    ]
+    house.close()
+    return [answer.json["access_token"] for answer in answers], clock.at
+
+
+def look(server, api, token):
+    form = urllib.parse.urlencode({"token": token}).encode()
+    asked = urllib.request.Request(f"{server.url}/oauth/introspect", form, {"Authorization": basic(*api)})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return json.loads(answer.read())["active"]
+
+
+def test_inv_06_a_use_on_one_node_keeps_the_token_alive_on_the_other(database_url):
+    key = MasterKey.fresh()
+    made, api = furnish(database_url, key)
+    with servers.start(database_url, key) as one, servers.start(database_url, key) as two:
+        (used, unused), began = issued_long_ago(database_url, key, made[0], 2)
+        assert look(one, api, used)
+        time.sleep(USE_TOLERANCE)
+        one.kill9()  # what was noted more than ε ago is on disk
+        time.sleep(max(0.0, began + IDLE + USE_TOLERANCE - time.time()))
+        assert look(two, api, used)
+        assert not look(two, api, unused)
+        two.kill9()
+    settings = Settings(database_url=database_url, master_key=key, issuer=ISSUER)
+    house = create_app(settings, background=False).extensions["house"]
+    administer.set_general(house.store().accounts, "idle_timeout_minutes", "1440", actor="test", now=int(time.time()))
+    house.close()
+    with servers.start(database_url, key) as three:
+        assert look(three, api, used)
+        assert not look(three, api, unused)

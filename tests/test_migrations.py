@@ -1,0 +1,151 @@
+"""The schema goes up, down and up again, by many at once, and a program refuses one that is not its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from app import create_app
+from authserver.actions import people
+from authserver.ports import Invalid, Unavailable
+from authserver.settings import Settings
+from authserver.store.schema import MIGRATIONS
+from authserver.store.tables import db
+from authserver.store.upkeep import Upkeep
+from tests.servers import ROOT
+from tests.shell import MASTER_KEY
+from tests.stores import engine_for
+
+ISSUER = "http://127.0.0.1:8000"
+
+
+class Site:
+    """A program over a database nobody has touched."""
+
+    def __init__(self, url):
+        self.url = url
+        settings = Settings(database_url=url, master_key=MASTER_KEY, issuer=ISSUER)
+        self.app = create_app(settings, background=False)
+        self.house = self.app.extensions["house"]
+        self.context = self.app.app_context()
+        self.context.push()
+        self.upkeep = Upkeep(db.engine, MIGRATIONS)
+
+    def execute(self, statement):
+        engine = engine_for(self.url)
+        with engine.connect().execution_options(write=True) as connection:
+            connection.exec_driver_sql(statement)
+            connection.commit()
+        engine.dispose()
+
+    def close(self):
+        self.house.close()
+        db.engine.dispose()
+        self.context.pop()
+
+
+@pytest.fixture
+def site(database_url):
+    made = Site(database_url)
+    yield made
+    made.close()
+
+
+def test_up_down_and_up_again_step_by_step(site):
+    steps = [step.revision for step in site.upkeep.history()][::-1]
+    for _ in range(2):
+        for revision in steps:
+            site.upkeep.upgrade(revision)
+            assert site.upkeep.schema().revision == revision
+        assert site.upkeep.schema().state == "current"
+        assert site.upkeep.differences() == ()
+        for revision in (*steps[-2::-1], "base"):
+            site.upkeep.downgrade(revision)
+        assert site.upkeep.schema().state == "missing"
+    site.upkeep.upgrade()
+
+
+def test_what_the_newest_step_does_not_touch_outlives_its_undoing(site):
+    site.house.migrate()
+    accounts = site.house.store().accounts
+    people.create_role(accounts, "reader", "operational", (), actor="test", now=1)
+    people.create_user(accounts, "ada", ["reader"], actor="test", now=1)
+    site.house.close()
+    for revision in [step.revision for step in site.upkeep.history()][1:]:
+        site.upkeep.downgrade(revision)
+    site.upkeep.upgrade()
+    accounts = site.house.store().accounts
+    assert accounts.user("ada").role_names == ("reader",)
+    assert accounts.audit_verify().first_bad is None
+
+
+def test_an_older_schema_is_refused_with_the_command_that_helps(site):
+    site.house.migrate()
+    older = site.upkeep.history()[1].revision
+    site.upkeep.downgrade(older)
+    with pytest.raises(Unavailable, match=rf"the schema is at {older} .*run `flask db upgrade`"):
+        site.house.store()
+
+
+def test_T_189_a_newer_schema_is_refused_and_left_alone(site):
+    site.house.migrate()
+    site.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Unavailable, match="at 9999, which this program"):
+        site.house.store()
+    with pytest.raises(Invalid, match="at 9999, which this program"):
+        site.house.migrate()
+    assert site.upkeep.schema().revision == "9999"
+
+
+def start(url, *program, **more):
+    return subprocess.Popen(
+        [sys.executable, *program],
+        cwd=ROOT,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "AUTHSERVER_DATABASE_URL": url,
+            "AUTHSERVER_MASTER_KEY": MASTER_KEY,
+            "AUTHSERVER_BIND": "127.0.0.1:18399",
+            **more,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(("revision", "migrate"), [("9999", "1"), ("9999", "0"), ("0001", "0")])
+def test_the_server_says_in_one_sentence_why_it_does_not_start(site, revision, migrate):
+    site.house.migrate()
+    site.execute(f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608 - one of the three above
+    with start(site.url, "app.py", AUTHSERVER_MIGRATE=migrate) as server:
+        out, err = server.communicate(timeout=60)
+    assert server.returncode == 1
+    assert out == ""
+    assert err.startswith("Cannot start: the schema is at ")
+    assert err.count("\n") == 1, err
+
+
+FURNISH = """
+import json
+from app import create_app
+house = create_app(background=False).extensions["house"]
+house.migrate()
+ring = house.store().keys.ring()
+print(json.dumps([[key.kid, key.state] for key in ring]))
+house.close()
+"""
+
+
+def test_INV_16_eight_at_once_find_one_schema_one_key_and_one_vault(site):
+    """F-30: one migrates and furnishes, the others wait and find it done."""
+    started = [start(site.url, "-c", FURNISH) for _ in range(8)]
+    said = [(*process.communicate(timeout=120), process.returncode) for process in started]
+    assert [code for _, _, code in said] == [0] * 8, said
+    assert len({out for out, _, _ in said}) == 1, said
+    assert [state for _, state in json.loads(said[0][0])] == ["active"]
+    assert site.upkeep.schema().state == "current"
+    accounts = site.house.store().accounts
+    assert [each.event for each in accounts.audit_records()] == ["key.activated"]
+    assert accounts.audit_verify().first_bad is None
