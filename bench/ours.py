@@ -35,10 +35,16 @@ _DAY = 86400
 class _Unrecorded:
     """Notes nothing: a token needs no row before its first use."""
 
-    def issued(self, start: SessionStart) -> None:
+    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
         """Forget it."""
 
-    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str) -> None:
+    def refused(self, client_id: str, reason: str, at: Instant) -> None:
+        """Forget it."""
+
+    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
+        """Forget it."""
+
+    def asked(self, by: str, at: Instant) -> None:
         """Forget it."""
 
     def last_used(self, jti: str) -> Instant | None:  # noqa: ARG002 - the port's name
