@@ -1,6 +1,7 @@
 """Open a store: check the schema and the master key, and put the rooms together."""
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from weakref import WeakSet
@@ -16,6 +17,7 @@ from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
+from keys.holders import DatabaseHolder, KeyHolder
 from keys.master import MasterKey
 
 _AUDIT, _PEPPER = "audit", "pepper"
@@ -28,6 +30,10 @@ _DEFAULTS = {
     "epoch": 1,
     "used_since": 0,
     "issued_since": 0,
+    "key_rotation_days": 0,
+    "key_announcement_hours": 24,
+    "key_patience_hours": 168,
+    "post_quantum": 0,
 }
 
 
@@ -73,7 +79,14 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: bool = True) -> Store:
+def open_store(
+    engine: Engine,
+    master: MasterKey,
+    clock: Clock,
+    *,
+    background: bool = True,
+    holders: Mapping[str, KeyHolder] | None = None,
+) -> Store:
     """Open a migrated database, furnishing it on first sight.
 
     Raises:
@@ -92,7 +105,7 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         sessions=SqlSessions(engine, held),
         activity=SqlActivity(engine, background=background),
         hot=SqlHotReads(held, clock),
-        keys=SqlSigningKeys(engine, held, accounts, master),
+        keys=SqlSigningKeys(engine, held, accounts, holders or {"database": DatabaseHolder(master)}),
         pepper=pepper,
         held=held,
         engine=engine,
