@@ -32,6 +32,7 @@ class KeyRoom:
     def __init__(self, keys: KeySource) -> None:
         self._keys = keys
         self._signers: dict[str, TokenSigner] = {}
+        self._leaving: set[str] = set()
         self._reader = TokenReader(keys.public())
         self._lock = threading.Lock()
 
@@ -83,6 +84,23 @@ class KeyRoom:
         if fresh.read(signed, "token-introspection+jwt") is None:
             msg = f"the active signing key for {alg} does not verify what it signs"
             raise Unavailable(msg)
+
+    def forget_retired(self) -> None:
+        """Let go of keys that sign no more.
+
+        One that is found retired for the first time stays for one more round: a request
+        that was told its ``kid`` before may still be under way. One in wrong hands goes at once.
+        """
+        states = {key.kid: key.state for key in self._keys.ring()}
+        for kid in list(self._signers):
+            state = states.get(kid)
+            if state is State.ACTIVE:
+                continue
+            if kid in self._leaving or state is not State.RETIRED:
+                self._signers.pop(kid, None)
+                self._leaving.discard(kid)
+            else:
+                self._leaving.add(kid)
 
     def _signer(self, kid: str) -> TokenSigner:
         signer = self._signers.get(kid)

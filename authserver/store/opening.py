@@ -17,6 +17,7 @@ from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
+from authserver.store.verifier_rows import SqlVerifiers
 from keys.holders import DatabaseHolder, KeyHolder
 from keys.master import MasterKey
 
@@ -46,6 +47,7 @@ class Store:
     activity: SqlActivity
     hot: SqlHotReads
     keys: SqlSigningKeys
+    verifiers: SqlVerifiers
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -59,11 +61,13 @@ class Store:
         with ExitStack() as closing:
             closing.callback(self.engine.dispose)
             closing.callback(self.held.close)
+            closing.callback(self.verifiers.flush)
             closing.callback(self.activity.close)
 
     def after_fork(self) -> None:
         """Let go, in a child process, of everything that is the parent's."""
         self.activity.after_fork()
+        self.verifiers.after_fork()
         self.held.close()
         self.engine.dispose(close=False)
 
@@ -105,7 +109,8 @@ def open_store(
         sessions=SqlSessions(engine, held),
         activity=SqlActivity(engine, background=background),
         hot=SqlHotReads(held, clock),
-        keys=SqlSigningKeys(engine, held, accounts, holders or {"database": DatabaseHolder(master)}),
+        keys=SqlSigningKeys(engine, held, accounts, master, holders or {"database": DatabaseHolder(master)}),
+        verifiers=SqlVerifiers(engine, held),
         pepper=pepper,
         held=held,
         engine=engine,

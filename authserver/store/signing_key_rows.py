@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Engine, and_, insert, literal_column, select, update
+from sqlalchemy import Engine, and_, func, insert, literal_column, select, update
 
 from authserver.audit import Event
-from authserver.ports import Conflict, KeyGone, NotFound, Ripe, Unavailable, always
+from authserver.ports import Conflict, KeyGone, NotFound, Ripe, SignedFor, Unavailable, always
 from authserver.rules.facts import Instant, over
 from authserver.store.accounts import SqlAccounts, SqlTransaction
 from authserver.store.engine import HeldConnections, Prepared, reading, writing
-from authserver.store.tables import settings, signing_keys
+from authserver.store.tables import credentials, sessions, settings, signing_keys, users, vault
 from keys.holders import DatabaseHolder, KeyHolder
 from keys.keyring import LIVE, POST_QUANTUM, IllegalMove, KeyInfo, State, check_move
-from keys.master import WrongMasterKey
+from keys.master import MasterKey, WrongMasterKey
 from keys.material import NewKey, Signer, UnusableKey
 from keys.rotation import published_until
 
@@ -34,9 +34,14 @@ class SqlSigningKeys:
     """
 
     def __init__(
-        self, engine: Engine, held: HeldConnections, accounts: SqlAccounts, holders: Mapping[str, KeyHolder]
+        self,
+        engine: Engine,
+        held: HeldConnections,
+        accounts: SqlAccounts,
+        master: MasterKey,
+        holders: Mapping[str, KeyHolder],
     ) -> None:
-        self._engine, self._accounts, self._holders = engine, accounts, holders
+        self._engine, self._accounts, self._master, self._holders = engine, accounts, master, holders
         self._all = Prepared(held, select(*_COLUMNS).order_by(signing_keys.c.created_at, signing_keys.c.kid))
 
     def ring(self) -> tuple[KeyInfo, ...]:
@@ -102,6 +107,63 @@ class SqlSigningKeys:
         """Right behind a move; a holder that is away must not make the move fail, which has happened."""
         with suppress(Unavailable):
             self.destroy_spent()
+
+    def signed_for(self, kid: str, now: Instant) -> Sequence[SignedFor]:
+        """The credentials with live recorded tokens of a key, the one with the most first; one snapshot."""
+        live = (sessions.c.kid == kid, sessions.c.ended_at.is_(None), sessions.c.expires_at > now)
+        tokens = func.count().label("tokens")
+        query = (
+            select(
+                sessions.c.client_id,
+                users.c.username,
+                credentials.c.name,
+                tokens,
+                func.max(sessions.c.last_used_at),
+                func.max(sessions.c.expires_at),
+            )
+            .join(credentials, credentials.c.client_id == sessions.c.client_id)
+            .join(users, users.c.id == credentials.c.owner_id)
+            .where(*live)
+            .group_by(sessions.c.client_id, users.c.username, credentials.c.name)
+            .order_by(tokens.desc(), sessions.c.client_id)
+        )
+        with reading(self._engine) as connection:
+            return [SignedFor(*row) for row in connection.execute(query)]
+
+    def reseal(self, actor: str, at: Instant) -> int:
+        """Seal everything that the master key seals under the present one; how much was not.
+
+        One transaction, and nothing to wait for: nodes that know both master keys read either seal.
+        What is sealed is the vault, and every key whose private part exists.
+
+        Raises:
+            WrongMasterKey: something opens under neither master key; nothing was changed.
+        """
+        count = 0
+        try:
+            with self._accounts.change(Event("master_key.resealed", actor, "database"), at) as tx:
+                for purpose, sealed in tx.connection.execute(select(vault.c.purpose, vault.c.sealed)).all():
+                    name = f"vault:{purpose}"
+                    if not self._master.opens_alone(name, bytes(sealed)):
+                        fresh = self._master.seal(name, self._master.open(name, bytes(sealed)))
+                        tx.connection.execute(update(vault).where(vault.c.purpose == purpose).values(sealed=fresh))
+                        count += 1
+                for row in tx.connection.execute(select(*_PRIVATE)).all():
+                    if row.sealed_private is None or State(row.state) not in LIVE or row.holder not in self._holders:
+                        continue
+                    fresh_key = self._holders[row.holder].reseal(row.kid, bytes(row.sealed_private))
+                    if fresh_key is not None:
+                        changed = update(signing_keys).where(signing_keys.c.kid == row.kid)
+                        tx.connection.execute(changed.values(sealed_private=fresh_key))
+                        count += 1
+                if not count:
+                    raise _Settled  # noqa: TRY301 - leaving the block is what undoes it
+                tx.detail(resealed=count)
+        except _Settled:
+            return 0
+        except UnusableKey as error:
+            raise Unavailable(str(error)) from error
+        return count
 
     def add(self, key: NewKey, actor: str, at: Instant) -> KeyInfo:
         """Stage a new key."""
