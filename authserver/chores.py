@@ -19,6 +19,8 @@ class Chore:
     every: float
     do: Callable[[], object]
     waited: float = 0.0
+    failing: bool = False
+    """Only the first of a row of failures is told."""
 
 
 class Chores:
@@ -57,9 +59,13 @@ class Chores:
 
     @staticmethod
     def _do(chore: Chore) -> None:
+        reason = ""
         try:
             chore.do()
         except (Unavailable, Refusal) as error:
-            logger().warning("chore_failed", chore=chore.name, reason=str(error))
+            reason = str(error)
         except Exception as error:  # noqa: BLE001 - one chore must not end the others
-            logger().error("chore_failed", chore=chore.name, reason=type(error).__name__)
+            reason = type(error).__name__
+        if reason and not chore.failing:
+            logger().warning("chore_failed", chore=chore.name, reason=reason)
+        chore.failing = bool(reason)

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 from flask import Flask
 from flask_migrate import upgrade
 
-from authserver.actions import signing_keys
+from authserver.actions import administer, signing_keys
 from authserver.actions.issue_token import Issued
 from authserver.chores import Chore, Chores
 from authserver.key_room import KeyRoom
@@ -29,11 +30,12 @@ from authserver.oauth.token import TokenServer
 from authserver.oauth.transport import Transport
 from authserver.oauth.verifiers import Readers
 from authserver.observer import Observer
-from authserver.ports import Clock, Unavailable
+from authserver.ports import Clock, Conflict, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.clock import database_time
 from authserver.store.opening import Store, open_store
 from authserver.store.tables import db
+from authserver.store.witness import Witness
 from authserver.telemetry.logs import logger
 from authserver.web.health import Health
 from keys.holders import DatabaseHolder, KeyHolder, PemHolder
@@ -50,6 +52,9 @@ SWEEP_SECONDS = 3600.0
 TICK_SECONDS = 60.0
 """How often a node looks whether a key must be made, promoted or withdrawn."""
 FLUSH_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""How often a node looks whether the database became older under it, and notes how new it is."""
+COUNT_SECONDS = 30.0
 KEEP_SECONDS = 30 * 24 * 3600
 """How long a session stays on record behind its end, for its owner to see why it ended."""
 
@@ -96,6 +101,7 @@ class House:
         self.plan, self._app, self._system_clock, self._background = plan, app, clock, background
         self._store: Store | None = None
         self._keys: KeyRoom | None = None
+        self._witness: Witness | None = None
         self._opening = threading.Lock()
         self._closers: list[Callable[[], None]] = []
 
@@ -158,8 +164,23 @@ class House:
                 self._store = open_store(
                     engine, self.master(), self._system_clock, background=self._background, holders=self.holders
                 )
+                self._witness = Witness(self._store.held, self.plan.state, self._store.pepper)
+                self._look_back(self._store)
                 self._ensure_key(self._store)
             return self._store
+
+    def _look_back(self, store: Store) -> None:
+        """End every token when the database is older than this machine knows it (INV-03)."""
+        witness = self._witness
+        older = witness.look() if witness is not None else None
+        if witness is None or older is None:
+            return
+        logger().error("database_is_older", reason=older.why)
+        with suppress(Conflict):
+            administer.declare_restored(
+                store.accounts, actor="system", now=self.clock_of(store), found=older.why, since=older.epoch
+            )
+        witness.note(count=True)
 
     def keys(self) -> KeyRoom:
         """The opened keys."""
@@ -174,8 +195,11 @@ class House:
             closer()
         self._closers.clear()
         if self._store is not None:
+            if self._witness is not None and self._witness.known:
+                with suppress(Unavailable, OSError):
+                    self._witness.note(count=False)
             self._store.close()
-        self._store = self._keys = None
+        self._store = self._keys = self._witness = None
 
     def _ensure_key(self, store: Store) -> None:
         if any(key.state == "active" for key in store.keys.ring()):
@@ -250,8 +274,16 @@ class House:
             store.verifiers.sweep(now)
             logger().info("sessions_swept", count=store.sessions.sweep(now, KEEP_SECONDS))
 
+        witness = Witness(store.held, self.plan.state, store.pepper)
+
+        def remember() -> None:
+            self._look_back(store)
+            witness.note(count=False)
+
         chores = Chores(
             [
+                Chore("look back", LOOK_SECONDS, remember),
+                Chore("count", COUNT_SECONDS, lambda: witness.note(count=True)),
                 Chore("sweep", SWEEP_SECONDS, sweep),
                 Chore("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
                 Chore("write fetches", FLUSH_SECONDS, store.verifiers.flush),

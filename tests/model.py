@@ -444,7 +444,7 @@ class ModelStore:
             tx.retire_active(alg, at)
             return self._take_over(tx, keys, alg, spare, at)
 
-    def _take_over(self, tx, keys, alg, spare, at, ripe=ports.always):
+    def _take_over(self, tx, keys, alg, spare, at, *, ripe=ports.always):
         staged = [key for key in self._in(State.STAGED, alg, keys) if ripe(key)]
         if not staged and spare is not None and spare.alg != alg:
             raise Conflict(spare.alg)
@@ -461,7 +461,7 @@ class ModelStore:
         with self._keys("key.retired", kid, actor, at, reason) as (tx, keys):
             key = self._known(keys, kid)
             tx.move(key, State.RETIRED, retired_at=at)
-            self._take_over(tx, keys, key.alg, None, at, ripe)
+            self._take_over(tx, keys, key.alg, None, at, ripe=ripe)
 
     def compromise(self, kid, actor, at, spare, *, reason=""):
         with self._keys("key.compromised", kid, actor, at, reason) as (tx, keys):
