@@ -196,6 +196,7 @@ def nodes():
     try:
         with ThreadPoolExecutor(len(started)) as pool:
             list(pool.map(lambda server: server.ready(), started))
+        assert [key.state for key in store.keys.ring()] == [State.ACTIVE], "eight processes make one key"
         yield house, started, made, tuple(api)
         assert [server.process.poll() for server in started] == [None] * len(started)
     finally:
@@ -255,7 +256,6 @@ def told(capsys, text):
 def test_INV_13_to_16_nobody_notices_that_keys_rotate(nodes, capsys):
     house, started, made, api = nodes
     store = house.store()
-    assert [key.state for key in store.keys.ring()] == [State.ACTIVE], "eight processes made one key"
     administer.set_general(store.accounts, "max_token_lifetime_minutes", "1", **who(house))
     administer.set_general(store.accounts, "idle_timeout_minutes", "5", **who(house))
     load = loaded(house, started, made, api)
