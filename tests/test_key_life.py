@@ -587,3 +587,42 @@ def test_a_master_key_that_opens_nothing_is_refused_everywhere():
     assert two.open("x", sealed) == b"plain"
     assert not two.opens_alone("x", sealed)
     assert MasterKey(NEW).opens_alone("x", two.seal("x", b"plain"))
+
+
+# --- the schema ---------------------------------------------------------------------------------------
+
+
+def test_INV_24_the_program_before_works_on_this_schema_and_the_way_back_leads_here_again(database_url):
+    node = house(database_url)
+    node.migrate()
+    (key,) = node.store().keys.ring()
+    node.close()
+    upkeep = node._app.extensions["upkeep"]
+    with node._app.app_context():
+        from authserver.store.engine import writing
+        from authserver.store.tables import db
+
+        with writing(db.engine) as connection:
+            # As a program of schema 0001 writes it: it knows no new column.
+            connection.exec_driver_sql(
+                "INSERT INTO signing_keys (kid, alg, state, public_jwk, created_at, token_life) "
+                "SELECT 'old', alg, 'staged', public_jwk, created_at, 0 FROM signing_keys"
+            )
+        upkeep.downgrade("0001")
+        assert upkeep.schema().state == "older"
+        upkeep.upgrade()
+        assert upkeep.differences() == ()
+        db.engine.dispose()
+    ring_now = {each.kid: (each.state, each.holder) for each in node.store().keys.ring()}
+    assert ring_now == {key.kid: (State.ACTIVE, "database"), "old": (State.STAGED, "database")}
+    assert node.store().accounts.general().key_announcement_hours == 24
+    node.close()
+
+
+def test_every_general_setting_of_keys_is_read_as_it_was_set(world, shell):
+    for name, value in (("key_rotation_days", 30), ("key_announcement_hours", 2), ("key_patience_hours", 0)):
+        assert shell.json("settings", "set", name, str(value)) == {name: value}
+    policy = room(world).policy
+    assert (policy.period, policy.announcement, policy.patience) == (30 * DAY, 2 * HOUR, 0)
+    assert shell.json("settings", "set", "key_rotation_days", "0") == {"key_rotation_days": 0}
+    assert room(world).policy.period is None

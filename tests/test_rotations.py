@@ -315,3 +315,25 @@ def test_INV_15_behind_the_acknowledgement_of_a_compromise_no_node_accepts(nodes
     assert [kid for called, kid in load.minted if called > acknowledged.get(kid, 1e18)] == []
     assert any(active for _, kid, active in load.asked if kid in acknowledged)
     told(capsys, f"3 compromises, {len(load.minted)} tokens, {len(late)} introspections of dead ones, none active")
+
+
+def test_the_watch_finds_a_rotation_that_was_forced(nodes):
+    house, started, made, api = nodes
+    load = Load([server.url for server in started], made, api, [])
+    watching = Watching(load.urls, load)
+    watching.start()
+    try:
+        for _ in range(2):
+            looks = watching.watch.looks
+            while watching.watch.looks < looks + 2 * len(load.urls):
+                time.sleep(0.05)
+            forced = signing_keys.rotate(room(house), "ES256", **who(house), reason="test")
+        load.once(random.Random(1), requests.Session(), [])
+        tokens = watching.watch.tokens
+        while watching.watch.tokens == tokens and watching.is_alive() and not watching.watch.findings:
+            time.sleep(0.05)
+    finally:
+        load.stop.set()
+        watching.join()
+    assert load.faults == []
+    assert {(each.fault, each.kid) for each in watching.watch.findings} == {("too_early", forced.kid)}
