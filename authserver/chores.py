@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from authserver.ports import Refusal, Unavailable
 from authserver.telemetry.logs import logger
 
+_SOON = 120.0
+
 
 @dataclass(slots=True)
 class Chore:
@@ -31,8 +33,9 @@ class Chores:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="house-keeping", daemon=True)
         for chore in chores:
-            # Many processes start at once; what takes long they do one after the other.
-            chore.waited = chore.every * secrets.randbelow(100) / 100 if chore.every > 1 else chore.every
+            # Many processes start at once; what takes long they do one after the other, what is short soon.
+            spread = chore.every if chore.every > _SOON else min(chore.every, 5.0)
+            chore.waited = chore.every - spread * secrets.randbelow(100) / 100
 
     def start(self) -> None:
         """Begin."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from authserver.ports import Unavailable
+from authserver.ports import KeyGone, Unavailable
 from keys.keyring import KeyInfo, State
 from keys.material import Signer
 from keys.signing import TokenReader, TokenSigner
@@ -50,9 +50,16 @@ class KeyRoom:
         Raises:
             Unavailable: no key is active for ``alg``.
         """
-        for key in self._keys.ring():
-            if key.state is State.ACTIVE and key.alg == alg:
-                return self._signer(key.kid).sign(claims, "token-introspection+jwt")
+        for last in (False, True):
+            active = [key for key in self._keys.ring() if key.state is State.ACTIVE and key.alg == alg]
+            if not active:
+                break
+            try:
+                return self._signer(active[0].kid).sign(claims, "token-introspection+jwt")
+            except KeyGone:
+                # It retired since the ring was read; the one that followed it is there already.
+                if last:
+                    raise
         msg = f"no signing key is active for {alg}"
         raise Unavailable(msg)
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,20 +12,22 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwcrypto.jwk import JWK
 from jwcrypto.jws import JWS
-from sqlalchemy import make_url
+from sqlalchemy import make_url, update
 from werkzeug.test import Client
 
 from app import create_app
 from authserver.actions import administer, signing_keys
 from authserver.ports import Conflict, KeyGone
 from authserver.settings import Settings
+from authserver.store.engine import writing
+from authserver.store.tables import signing_keys as signing_key_rows
 from keys import report
 from keys.keyring import State
 from keys.master import MasterKey
 from keys.rotation import SKEW
-from tests import databases
+from tests import databases, servers
 from tests.conftest import StillClock
-from tests.doors import basic, parts
+from tests.doors import basic, parts, settled
 from tests.shell import Shell
 from tests.test_holders import token as softhsm_token  # noqa: F401 - a fixture
 
@@ -122,6 +125,40 @@ def test_INV_16_eight_processes_on_an_empty_key_table_make_one_key(database_url)
     assert [key.state for key in rings[0]] == [State.ACTIVE]
     for each in houses:
         each.close()
+
+
+def moved(store, kid, **instants):
+    """Let what happened to a key have happened earlier."""
+    with writing(store.engine) as connection:
+        connection.execute(update(signing_key_rows).where(signing_key_rows.c.kid == kid).values(**instants))
+
+
+def test_the_running_server_rotates_by_itself(database_url):
+    """A key whose time has come is followed up by the server alone, with nobody at the keyboard."""
+    key = MasterKey.fresh()
+    node = house(database_url, key)
+    node.clock_.at = int(time.time())
+    node.migrate()
+    store, now = node.store(), int(time.time())
+    administer.set_general(store.accounts, "key_rotation_days", "30", actor="test", now=now)
+    (old,) = store.keys.ring()
+    moved(store, old.kid, activated_at=now - 29 * DAY - HOUR)
+    with servers.start(database_url, key):
+        for _ in settled(60):
+            staged = [each for each in store.keys.ring() if each.state is State.STAGED]
+            if staged:
+                break
+    assert [each.alg for each in staged] == ["ES256"]
+    moved(store, staged[0].kid, created_at=now - 2 * DAY)
+    moved(store, old.kid, activated_at=now - 31 * DAY)
+    with servers.start(database_url, key):
+        for _ in settled(60):
+            if store.keys.get(staged[0].kid).state is State.ACTIVE:
+                break
+    assert {each.kid: each.state for each in store.keys.ring()} == {old.kid: State.RETIRED, staged[0].kid: State.ACTIVE}
+    records = [each for each in store.accounts.audit_records() if each.event.startswith("key.")]
+    assert [each.actor for each in records] == ["system"] * 3
+    node.close()
 
 
 # --- who must have seen a key -------------------------------------------------------------------
@@ -336,6 +373,26 @@ def test_keys_outside_the_database_sign_rotate_and_are_destroyed(stored, tmp_pat
     if first.holder == "pkcs11":
         with pytest.raises(signing_keys.Invalid, match="EdDSA"):
             signing_keys.generate(made, "EdDSA", **who)
+
+
+def test_a_key_is_killed_also_while_the_token_is_away(database_url, softhsm_token):  # noqa: F811
+    more = {"key_store": "pkcs11", "pkcs11_module": softhsm_token, "pkcs11_pin": "1234"}
+    before = house(database_url, pkcs11_token="test", **more)
+    before.migrate()
+    (key,) = before.store().keys.ring()
+    before.close()
+    away = house(database_url, pkcs11_token="away", **more)
+    said = Shell(away._app).json("keys", "compromise", key.kid)
+    assert said["state"] == "compromised"
+    (active,) = [each for each in away.store().keys.ring() if each.state is State.ACTIVE]
+    assert active.holder == "database"
+    assert away.keys().read(away.keys().sign(active.kid, {}))
+    away.close()
+    # Once it is back, what is left of the key is destroyed there.
+    back = house(database_url, pkcs11_token="test", **more)
+    assert back.store().keys.destroy_spent() == 1
+    assert back.store().keys.destroy_spent() == 0
+    back.close()
 
 
 def test_a_ring_may_hold_keys_of_several_stores(database_url, tmp_path):
@@ -599,7 +656,6 @@ def test_INV_24_the_program_before_works_on_this_schema_and_the_way_back_leads_h
     node.close()
     upkeep = node._app.extensions["upkeep"]
     with node._app.app_context():
-        from authserver.store.engine import writing
         from authserver.store.tables import db
 
         with writing(db.engine) as connection:

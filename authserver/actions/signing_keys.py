@@ -59,6 +59,8 @@ class Room:
     holder: Holder
     policy: Policy
     fetchers: tuple[Fetcher, ...]
+    emergency: Holder | None = None
+    """Where a key is made when the other place is away and cannot be waited for."""
 
     def waits_for(self, key: KeyInfo, now: Instant) -> tuple[str, ...]:
         """The resource servers that have not been given a key yet."""
@@ -69,10 +71,12 @@ class Room:
         return now >= may_sign_from(key, self.policy)
 
 
-def room(accounts: Accounts, keys: SigningKeys, holder: Holder, verifiers: Verifiers) -> Room:
+def room(
+    accounts: Accounts, keys: SigningKeys, holder: Holder, verifiers: Verifiers, emergency: Holder | None = None
+) -> Room:
     """Read how keys rotate from the settings, and who fetches them from the record."""
     general, servers = accounts.general(), accounts.resource_servers()
-    return Room(keys, holder, policy_of(general, servers), fetchers_of(servers, verifiers.all()))
+    return Room(keys, holder, policy_of(general, servers), fetchers_of(servers, verifiers.all()), emergency)
 
 
 def policy_of(general: GeneralSettings, servers: Sequence[ResourceServer]) -> Policy:
@@ -208,12 +212,22 @@ def compromise(room: Room, kid: str, *, actor: str, now: Instant, reason: str = 
     _check(reason)
     key = room.keys.get(kid)
     _, staged = _of(room.keys.ring(), key.alg, but=key.kid)
-    spare = _made(room, key.alg) if key.state is State.ACTIVE and staged is None else None
+    spare = _spare(room, key.alg) if key.state is State.ACTIVE and staged is None else None
     try:
         room.keys.compromise(key.kid, actor, now, spare, reason=reason)
     finally:
         if spare is not None and not any(each.kid == spare.kid for each in room.keys.ring()):
             room.holder.destroy(spare.sealed_private)
+
+
+def _spare(room: Room, alg: str) -> NewKey:
+    """Make a key whatever it takes: a key in wrong hands must be killed also while the HSM is away."""
+    try:
+        return _made(room, alg)
+    except (Unavailable, Invalid):
+        if room.emergency is None:
+            raise
+        return room.emergency.make(alg)
 
 
 def tick(room: Room, *, actor: str, now: Instant) -> tuple[Step, ...]:

@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,6 +108,11 @@ class House(Protocol):
     @property
     def holder(self) -> KeyHolder:
         """Where new signing keys are kept."""
+        ...
+
+    @property
+    def holders(self) -> Mapping[str, KeyHolder]:
+        """Everywhere that a private key may be kept, by name."""
         ...
 
     def close(self) -> None:

@@ -51,7 +51,8 @@ def _document(key: KeyInfo, may_sign: int | None = None) -> dict[str, object]:
 
 
 def _room(at: Here) -> signing_keys.Room:
-    return signing_keys.room(at.accounts, at.store.keys, at.house.holder, at.store.verifiers)
+    database = at.house.holders["database"]
+    return signing_keys.room(at.accounts, at.store.keys, at.house.holder, at.store.verifiers, database)
 
 
 def _now(at: Here, kid: str, hint: str = "") -> Answer:
