@@ -12,7 +12,7 @@ JS_CLIENTS := tests/clients_js/node_modules/.package-lock.json
 # The tool that writes the lock files; only `make lock` fetches it.
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint fix docs clients crash bench audit lock clean
+.PHONY: help run test lint fix docs clients crash rotations bench audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ clients: $(JS_CLIENTS) ## Install the JavaScript clients for the tests (needs np
 
 crash: $(DEV) ## Kill the server a thousand times and look for lost promises
 	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/test_crash.py $(ARGS)
+
+rotations: $(DEV) ## Rotate a hundred times under load on eight processes
+	ROTATIONS=$${ROTATIONS:-100} $(BIN)/python -m pytest tests/test_rotations.py -n 0 $(ARGS)
 
 bench: $(DEV) ## Measure the server
 	$(BIN)/python -m bench $(ARGS)

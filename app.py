@@ -60,6 +60,10 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         embedded=settings.embedded,
         trusted_proxies=networks(settings.trusted_proxies),
         metrics_peers=networks(settings.metrics_peers),
+        other_master_key=settings.other_master_key.get_secret_value(),
+        state=Path(settings.state_directory) if settings.state_directory else instance,
+        key_store=settings.key_store,
+        pkcs11=(settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin.get_secret_value()),
     )
     with app.app_context():
         prepare(db.engine)

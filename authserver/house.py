@@ -7,38 +7,44 @@ it, once, and the machine doors stand as bare WSGI in front of Flask.
 
 import ipaddress
 import os
-import secrets
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
+from authserver.actions import administer, signing_keys
 from authserver.actions.issue_token import Issued
 from authserver.actions.refusals import RefusalBook
+from authserver.chores import Chore, Chores
 from authserver.key_room import KeyRoom
 from authserver.oauth.introspection import IntrospectionDoor, RevocationDoor
-from authserver.oauth.metadata import jwks_door, metadata_door
+from authserver.oauth.metadata import jwks_door, metadata_door, post_quantum_door
 from authserver.oauth.mount import Doors, routes
 from authserver.oauth.reading import TokenBook
 from authserver.oauth.token import TokenServer
 from authserver.oauth.transport import Transport
+from authserver.oauth.verifiers import Readers
 from authserver.observer import Observer
-from authserver.ports import Clock, Unavailable
+from authserver.ports import Clock, Conflict, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.clock import database_time
 from authserver.store.opening import Store, open_store
 from authserver.store.schema import MIGRATIONS
 from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
+from authserver.store.witness import Witness
 from authserver.telemetry.logs import logger
 from authserver.web.health import Health
+from keys.holders import DatabaseHolder, KeyHolder, PemHolder
 from keys.master import MasterKey
-from keys.material import make
+from keys.pkcs11_holder import Pkcs11Holder
+from keys.rotation import Generate, Step
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -46,6 +52,12 @@ MAX_SKEW_SECONDS = 30
 """How far this machine's clock may be from the database's before the node stops serving."""
 
 SWEEP_SECONDS = 3600.0
+TICK_SECONDS = 60.0
+"""How often a node looks whether a key must be made, promoted or withdrawn."""
+FLUSH_SECONDS = 5.0
+LOOK_SECONDS = 1.0
+"""How often a node looks whether the database became older under it, and notes how new it is."""
+COUNT_SECONDS = 30.0
 KEEP_SECONDS = 30 * 24 * 3600
 """How long a session stays on record behind its end, for its owner to see why it ended."""
 
@@ -81,6 +93,11 @@ class Plan:
     embedded: bool
     trusted_proxies: tuple[Network, ...] = ()
     metrics_peers: tuple[Network, ...] = ()
+    other_master_key: str = ""
+    state: Path = Path("instance")
+    key_store: str = "database"
+    pkcs11: tuple[str, str, str] = ("", "", "")
+    """Module, token label, user PIN."""
 
 
 class House:
@@ -90,6 +107,7 @@ class House:
         self.plan, self._app, self._system_clock, self._background = plan, app, clock, background
         self._store: Store | None = None
         self._keys: KeyRoom | None = None
+        self._witness: Witness | None = None
         self._opening = threading.Lock()
         self._closers: list[Callable[[], None]] = []
         self._transport = Transport(plan.trusted_proxies)
@@ -116,7 +134,24 @@ class House:
             if not path.exists():
                 _write_once(path, MasterKey.fresh())
             text = path.read_text(encoding="ascii")
-        return MasterKey(text)
+        return MasterKey(text, self.plan.other_master_key)
+
+    @cached_property
+    def holders(self) -> dict[str, KeyHolder]:
+        """Everywhere that a private key may be kept, by the name the ring knows it by."""
+        master = self.master()
+        found: dict[str, KeyHolder] = {
+            "database": DatabaseHolder(master),
+            "pem": PemHolder(self.plan.state / "keys", master),
+        }
+        if self.plan.pkcs11[0]:
+            found["pkcs11"] = Pkcs11Holder(*self.plan.pkcs11)
+        return found
+
+    @property
+    def holder(self) -> KeyHolder:
+        """Where new keys are kept."""
+        return self.holders[self.plan.key_store]
 
     def migrate(self) -> None:
         """Bring the schema up to date; safe from many processes at once.
@@ -139,9 +174,26 @@ class House:
             if self._store is None:
                 with self._app.app_context():
                     engine = db.engine
-                self._store = open_store(engine, self.master(), self._system_clock, background=self._background)
+                self._store = open_store(
+                    engine, self.master(), self._system_clock, background=self._background, holders=self.holders
+                )
+                self._witness = Witness(self._store.held, self.plan.state, self._store.pepper)
+                self._look_back(self._store)
                 self._ensure_key(self._store)
             return self._store
+
+    def _look_back(self, store: Store) -> None:
+        """End every token when the database is older than this machine knows it (INV-03)."""
+        witness = self._witness
+        older = witness.look() if witness is not None else None
+        if witness is None or older is None:
+            return
+        logger().error("database_is_older", reason=older.why)
+        with suppress(Conflict):
+            administer.declare_restored(
+                store.accounts, actor="system", now=self.clock_of(store), found=older.why, since=older.epoch
+            )
+        witness.note(count=True)
 
     def keys(self) -> KeyRoom:
         """The opened keys."""
@@ -156,14 +208,17 @@ class House:
             closer()
         self._closers.clear()
         if self._store is not None:
+            if self._witness is not None and self._witness.known:
+                with suppress(Unavailable, OSError):
+                    self._witness.note(count=False)
             self._store.close()
-        self._store = self._keys = self._book = None
+        self._store = self._keys = self._book = self._witness = None
 
     def _ensure_key(self, store: Store) -> None:
         if any(key.state == "active" for key in store.keys.ring()):
             return
-        key = make(store.accounts.general().token_alg, self.master())
-        store.keys.ensure_active(key, "system", self.clock_of(store))
+        room = signing_keys.room(store.accounts, store.keys, self.holder, store.verifiers)
+        signing_keys.first(room, store.accounts.general().token_alg, actor="system", now=self.clock_of(store))
 
     def clock_of(self, store: Store) -> Instant:
         """The time for a change in ``store``."""
@@ -188,6 +243,7 @@ class House:
             pepper=store.pepper,
         )
         ended = RevocationDoor(hot=store.hot, sessions=store.sessions, book=book, pepper=store.pepper)
+        readers = Readers(hot=store.hot, book=store.verifiers, pepper=store.pepper, clock=self._system_clock)
         table = routes(
             {
                 "/oauth/token": tokens.door,
@@ -196,7 +252,8 @@ class House:
                 "/oauth/revoke": ended.door,
             },
             {
-                "/.well-known/jwks.json": jwks_door(store.keys.ring),
+                "/.well-known/jwks.json": jwks_door(store.keys.ring, readers.saw),
+                "/.well-known/jwks-pq.json": post_quantum_door(store.keys.ring),
                 "/.well-known/oauth-authorization-server": metadata_door(issuer, store.keys.ring, openid=False),
                 "/.well-known/openid-configuration": metadata_door(issuer, store.keys.ring, openid=True),
             },
@@ -238,31 +295,41 @@ class House:
         return faults
 
     def _keep_house(self, store: Store) -> None:
-        stop = threading.Event()
-        parent = os.getppid()
+        def sweep() -> None:
+            now = self.clock_of(store)
+            store.verifiers.sweep(now)
+            store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
+            logger().info("sessions_swept", count=store.sessions.sweep(now, KEEP_SECONDS))
 
-        def run() -> None:
-            waited = SWEEP_SECONDS * secrets.randbelow(100) / 100
-            while not stop.wait(1.0):
-                if os.getppid() != parent:
-                    # The process that started us is gone: nobody would restart or stop us any more.
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-                waited += 1.0
-                if waited < SWEEP_SECONDS:
-                    continue
-                waited = 0.0
-                try:
-                    now = self.clock_of(store)
-                    gone = store.sessions.sweep(now, KEEP_SECONDS)
-                    store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
-                except Unavailable as error:
-                    logger().warning("sweep_failed", reason=str(error))
-                else:
-                    logger().info("sessions_swept", count=gone)
+        witness = Witness(store.held, self.plan.state, store.pepper)
 
-        threading.Thread(target=run, name="house-keeping", daemon=True).start()
-        self._closers.append(stop.set)
+        def remember() -> None:
+            self._look_back(store)
+            witness.note(count=False)
+
+        chores = Chores(
+            [
+                Chore("look back", LOOK_SECONDS, remember),
+                Chore("count", COUNT_SECONDS, lambda: witness.note(count=True)),
+                Chore("sweep", SWEEP_SECONDS, sweep),
+                Chore("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
+                Chore("write fetches", FLUSH_SECONDS, store.verifiers.flush),
+                Chore("forget keys", FLUSH_SECONDS, self.keys().forget_retired),
+            ]
+        )
+        chores.start()
+        self._closers.append(chores.stop)
+
+    def tick(self, store: Store) -> tuple[Step, ...]:
+        """Do what the rotation of keys makes due; safe from many processes at once."""
+        store.keys.destroy_spent()
+        room = signing_keys.room(store.accounts, store.keys, self.holder, store.verifiers)
+        done = signing_keys.tick(room, actor="system", now=self.clock_of(store))
+        for step in done:
+            logger().info(
+                "key_step", step=type(step).__name__, key=step.alg if isinstance(step, Generate) else step.kid
+            )
+        return done
 
 
 class HouseClock:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from authserver.ports import Unavailable
+from authserver.ports import KeyGone, Unavailable
 from keys.keyring import KeyInfo, State
 from keys.material import Signer
 from keys.signing import TokenReader, TokenSigner
@@ -32,6 +32,7 @@ class KeyRoom:
     def __init__(self, keys: KeySource) -> None:
         self._keys = keys
         self._signers: dict[str, TokenSigner] = {}
+        self._leaving: set[str] = set()
         self._reader = TokenReader(keys.public())
         self._lock = threading.Lock()
 
@@ -49,9 +50,16 @@ class KeyRoom:
         Raises:
             Unavailable: no key is active for ``alg``.
         """
-        for key in self._keys.ring():
-            if key.state is State.ACTIVE and key.alg == alg:
-                return self._signer(key.kid).sign(claims, "token-introspection+jwt")
+        for last in (False, True):
+            active = [key for key in self._keys.ring() if key.state is State.ACTIVE and key.alg == alg]
+            if not active:
+                break
+            try:
+                return self._signer(active[0].kid).sign(claims, "token-introspection+jwt")
+            except KeyGone:
+                # It retired since the ring was read; the one that followed it is there already.
+                if last:
+                    raise
         msg = f"no signing key is active for {alg}"
         raise Unavailable(msg)
 
@@ -83,6 +91,23 @@ class KeyRoom:
         if fresh.read(signed, "token-introspection+jwt") is None:
             msg = f"the active signing key for {alg} does not verify what it signs"
             raise Unavailable(msg)
+
+    def forget_retired(self) -> None:
+        """Let go of keys that sign no more.
+
+        One that is found retired for the first time stays for one more round: a request
+        that was told its ``kid`` before may still be under way. One in wrong hands goes at once.
+        """
+        states = {key.kid: key.state for key in self._keys.ring()}
+        for kid in list(self._signers):
+            state = states.get(kid)
+            if state is State.ACTIVE:
+                continue
+            if kid in self._leaving or state is not State.RETIRED:
+                self._signers.pop(kid, None)
+                self._leaving.discard(kid)
+            else:
+                self._leaving.add(kid)
 
     def _signer(self, kid: str) -> TokenSigner:
         signer = self._signers.get(kid)

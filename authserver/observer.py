@@ -20,6 +20,7 @@ _KINDS = {
     "/oauth/introspect": "introspection",
     "/oauth/revoke": "revocation",
     "/.well-known/jwks.json": "jwks",
+    "/.well-known/jwks-pq.json": "jwks",
 }
 _REQUEST_ID_CHARS = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:")
 _MAX_REQUEST_ID = 128

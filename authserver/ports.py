@@ -1,6 +1,6 @@
 """What the verbs need from the world, as promises. ``tests/test_store.py`` holds one test a promise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +14,10 @@ from keys.material import NewKey
 
 class Unavailable(Exception):
     """The truth cannot be read or written now: answer 503, never "inactive" (INV-25)."""
+
+
+class KeyGone(Unavailable):
+    """A signing key retired between the facts that named it and the signature: read the facts again."""
 
 
 class Refusal(Exception):
@@ -168,6 +172,12 @@ class GeneralSettings:
     epoch: int
     used_since: Instant
     issued_since: Instant
+    key_rotation_days: int = 0
+    """How long a key signs; 0: until somebody rotates."""
+    key_announcement_hours: int = 24
+    key_patience_hours: int = 168
+    post_quantum: int = 0
+    """1: keys of RFC 9964 are in the one JWKS with the others, and tokens may be signed with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,8 +565,19 @@ class Accounts(Protocol):
         ...
 
 
+Ripe = Callable[[KeyInfo], bool]
+
+
+def always(_key: KeyInfo) -> bool:
+    """Let any staged key sign."""
+    return True
+
+
 class SigningKeys(Protocol):
-    """The key ring; every move is one audited transaction, and never leaves an algorithm in use without its key."""
+    """The key ring; every move is one audited transaction, and never leaves an algorithm in use without its key.
+
+    ``ripe`` says which staged keys may sign, and is asked inside the transaction; ``reason`` goes into its record.
+    """
 
     def ring(self) -> tuple[KeyInfo, ...]:
         """All keys, oldest first."""
@@ -570,23 +591,29 @@ class SigningKeys(Protocol):
         """Stage a new key."""
         ...
 
+    def ensure_staged(self, key: NewKey, actor: str, at: Instant) -> bool:
+        """Stage a new key if none is for its algorithm; False, and no trace, when one was first (INV-16)."""
+        ...
+
     def ensure_active(self, key: NewKey, actor: str, at: Instant) -> bool:
         """Let a new key sign if none does for its algorithm; False, and no trace, when one was first (INV-16)."""
         ...
 
-    def activate(self, kid: str, actor: str, at: Instant) -> None:
+    def activate(self, kid: str, actor: str, at: Instant, *, ripe: Ripe = always, reason: str = "") -> None:
         """Make a staged key the one that signs; the one before retires and its private part is destroyed."""
         ...
 
-    def retire(self, kid: str, actor: str, at: Instant) -> None:
+    def retire(self, kid: str, actor: str, at: Instant, *, ripe: Ripe = always, reason: str = "") -> None:
         """Take an active key out of signing; a staged one takes over, ``Conflict`` when there is none."""
         ...
 
-    def compromise(self, kid: str, actor: str, at: Instant, spare: NewKey | None) -> None:
+    def compromise(self, kid: str, actor: str, at: Instant, spare: NewKey | None, *, reason: str = "") -> None:
         """Kill a key and every token it signed; a staged key or the spare takes over at once."""
         ...
 
-    def rotate(self, alg: str, spare: NewKey, actor: str, at: Instant) -> str:
+    def rotate(
+        self, alg: str, spare: NewKey | None, actor: str, at: Instant, *, ripe: Ripe = always, reason: str = ""
+    ) -> str:
         """Let the oldest staged key sign, or the spare where none is staged; the new ``kid``."""
         ...
 
@@ -637,3 +664,36 @@ class SignIns(Protocol):
     def sweep(self, before: Instant) -> int:
         """Forget sign-ins not seen since, and links that were over by then; how many."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Somebody who fetches the JWKS: a resource server by its id, or an anonymous one by its user agent."""
+
+    kind: str
+    name: str
+    fetches: int
+    last_fetched_at: Instant
+    seen: frozenset[str]
+    """The keys in the set it was given last; empty for the anonymous."""
+
+
+class Verifiers(Protocol):
+    """Who has fetched the JWKS; collected in memory, written in batches."""
+
+    def all(self) -> Sequence[Verifier]:
+        """Everybody on record, who fetched last first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SignedFor:
+    """What hangs on one key: a credential and its live tokens of that key, as far as they are on record."""
+
+    client_id: str
+    owner: str
+    name: str
+    tokens: int
+    last_used_at: Instant
+    ends_at: Instant
+    """When the last of them ends."""

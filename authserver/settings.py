@@ -55,6 +55,20 @@ class Settings(BaseModel):
             "empty: made in `instance/master.key`, on SQLite only"
         ),
     ] = SecretStr("")
+    other_master_key: Annotated[
+        SecretStr, Field(description="opens as well and never seals: the one before, or the one to come")
+    ] = SecretStr("")
+    key_store: Annotated[
+        Literal["database", "pem", "pkcs11"],
+        Field(description="where new signing keys are kept: `database`, `pem` or `pkcs11`"),
+    ] = "database"
+    pkcs11_module: Annotated[str, Field(description="path of the PKCS #11 library of the token")] = ""
+    pkcs11_token: Annotated[str, Field(description="label of the token")] = ""
+    pkcs11_pin: Annotated[SecretStr, Field(description="user PIN of the token")] = SecretStr("")
+    state_directory: Annotated[
+        str,
+        Field(description="where this machine keeps key files, and how new the database was; empty: `instance/`"),
+    ] = ""
     migrate: Annotated[bool, Field(description="bring the schema up to date at start; off: refuse an older one")] = True
     demo: Annotated[bool, Field(description="make demo data on an empty embedded database on loopback")] = True
     trusted_proxies: Annotated[
@@ -138,7 +152,7 @@ class Settings(BaseModel):
                 raise ValueError(msg) from None
         return value
 
-    @field_validator("master_key")
+    @field_validator("master_key", "other_master_key")
     @classmethod
     def _master_key(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value():
@@ -153,6 +167,9 @@ class Settings(BaseModel):
     def _together(self) -> "Settings":
         if not self.issuer and not self.on_loopback:
             msg = f"{PREFIX}ISSUER is needed when {PREFIX}BIND is not on loopback; give the https URL clients use"
+            raise ValueError(msg)
+        if self.key_store == "pkcs11" and not (self.pkcs11_module and self.pkcs11_token):
+            msg = f"{PREFIX}KEY_STORE=pkcs11 needs {PREFIX}PKCS11_MODULE, {PREFIX}PKCS11_TOKEN and {PREFIX}PKCS11_PIN"
             raise ValueError(msg)
         if not self.embedded and not self.master_key.get_secret_value():
             msg = f"{PREFIX}MASTER_KEY is needed with PostgreSQL, the same on every node; {_MAKE_KEY}"

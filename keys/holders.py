@@ -14,7 +14,18 @@ from typing import Protocol
 from cryptography.hazmat.primitives import serialization
 
 from keys.master import MasterKey
-from keys.material import NewKey, PrivateKey, Signer, UnusableKey, describe, generate, seal, signer_of, unseal
+from keys.material import (
+    NewKey,
+    PrivateKey,
+    Signer,
+    UnusableKey,
+    describe,
+    generate,
+    reseal,
+    seal,
+    signer_of,
+    unseal,
+)
 
 _KID = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -41,6 +52,10 @@ class KeyHolder(Protocol):
         """Destroy the private part; nothing happens when it is gone already."""
         ...
 
+    def reseal(self, kid: str, reference: bytes) -> bytes | None:
+        """Seal it under the present master key; what the ring must remember now, None when nothing had to be done."""
+        ...
+
 
 class DatabaseHolder:
     """Keys sealed under the master key; the ring's own row is the only copy."""
@@ -65,6 +80,10 @@ class DatabaseHolder:
     def destroy(self, reference: bytes) -> None:
         """Leave it to the ring, which empties the row in the same transaction."""
 
+    def reseal(self, kid: str, reference: bytes) -> bytes | None:
+        """Seal the row's value anew."""
+        return reseal(kid, reference, self._master)
+
 
 class PemHolder:
     """One encrypted PEM file (PKCS #8) a key, named ``<kid>.pem``; its password is derived from the master key."""
@@ -82,6 +101,10 @@ class PemHolder:
         """Write the file of a key; it is whole on disk before this returns."""
         kid, jwk = describe(alg, private.public_key())
         signer_of(kid, alg, private)
+        self._write(kid, private)
+        return NewKey(kid, alg, jwk, kid.encode(), self.name)
+
+    def _write(self, kid: str, private: PrivateKey) -> None:
         sealing = serialization.BestAvailableEncryption(self._master.password(f"signing-key-file:{kid}"))
         pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing)
         path = self._path(kid)
@@ -97,23 +120,35 @@ class PemHolder:
         except OSError as error:
             msg = f"cannot write {path}: {error.strerror}"
             raise UnusableKey(msg) from error
-        return NewKey(kid, alg, jwk, kid.encode(), self.name)
 
     def signer(self, kid: str, alg: str, reference: bytes) -> Signer:
         """Read the file of a key; an unencrypted one that was put there by hand is read as well."""
+        private, _ = self._read(kid, reference)
+        return signer_of(kid, alg, private)
+
+    def reseal(self, kid: str, reference: bytes) -> bytes | None:
+        """Write the file anew under the present master key's password."""
+        private, settled = self._read(kid, reference)
+        if settled or not isinstance(private, PrivateKey):
+            return None
+        self._write(kid, private)
+        return reference
+
+    def _read(self, kid: str, reference: bytes) -> tuple[object, bool]:
+        """The key, and whether it is sealed as it should be."""
         path = self._path(reference.decode())
         try:
             pem = path.read_bytes()
         except OSError as error:
             msg = f"cannot read {path}: {error.strerror}"
             raise UnusableKey(msg) from error
-        password = self._master.password(f"signing-key-file:{kid}") if b"ENCRYPTED" in pem else None
-        try:
-            private = serialization.load_pem_private_key(pem, password)
-        except ValueError as error:
-            msg = f"{path} does not open; it was written under another master key, or is broken"
-            raise UnusableKey(msg) from error
-        return signer_of(kid, alg, private)
+        passwords = self._master.passwords(f"signing-key-file:{kid}") if b"ENCRYPTED" in pem else (None,)
+        for password in passwords:
+            with suppress(ValueError):
+                private = serialization.load_pem_private_key(pem, password)
+                return private, password is not None and password == passwords[0]
+        msg = f"{path} does not open; it was written under another master key, or is broken"
+        raise UnusableKey(msg)
 
     def destroy(self, reference: bytes) -> None:
         """Overwrite and remove the file."""

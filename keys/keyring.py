@@ -30,6 +30,13 @@ PUBLISHED = frozenset({State.STAGED, State.ACTIVE, State.RETIRED})
 PUBLIC_MEMBERS = frozenset({"kty", "crv", "x", "y", "n", "e", "pub", "kid", "alg", "use"})
 """All that a JWK shows; whatever else the storage may hold stays inside (INV-17)."""
 
+POST_QUANTUM = ("ML-DSA-44", "ML-DSA-65")
+"""RFC 9964. Published apart from the others until opted in: some verifiers refuse a whole set for one key they do
+not know."""
+
+LIVE = frozenset({State.STAGED, State.ACTIVE})
+"""Its private part exists; in every other state it is destroyed."""
+
 USABLE = frozenset({State.ACTIVE, State.RETIRED})
 """A token signed by such a key may be active."""
 
@@ -52,6 +59,10 @@ class KeyInfo:
     ended_at: int | None = None
     token_life: int = 0
     """The longest life in seconds of any token it may have signed."""
+    holder: str = "database"
+    """Where its private part is, or was."""
+    apart: bool = False
+    """Published in the set of post-quantum keys only."""
 
 
 def check_move(key: KeyInfo, to: State) -> None:
@@ -68,6 +79,15 @@ def check_move(key: KeyInfo, to: State) -> None:
 
 def jwks(keys: Iterable[KeyInfo]) -> bytes:
     """The JSON Web Key Set (RFC 7517 §5) of all published keys, oldest first; public members only."""
+    return _set_of(key for key in keys if not key.apart)
+
+
+def post_quantum_jwks(keys: Iterable[KeyInfo]) -> bytes:
+    """The set of the published post-quantum keys (RFC 9964), whether the one above has them or not."""
+    return _set_of(key for key in keys if key.alg in POST_QUANTUM)
+
+
+def _set_of(keys: Iterable[KeyInfo]) -> bytes:
     published = sorted((key for key in keys if key.state in PUBLISHED), key=lambda key: (key.created_at, key.kid))
     return json.dumps(
         {"keys": [_public(json.loads(key.public_jwk)) for key in published]}, separators=(",", ":")

@@ -10,7 +10,7 @@ token has one spelling.
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, paddin
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from keys import keyring
 from keys.master import MasterKey
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
-POST_QUANTUM = ("ML-DSA-44", "ML-DSA-65")
-"""RFC 9964. Published apart from the others: some verifiers refuse a whole set for one key they do not know."""
+POST_QUANTUM = keyring.POST_QUANTUM
 RSA_BITS = 3072
 _PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
 _P256_BYTES = 32
@@ -131,6 +131,40 @@ def unseal(kid: str, alg: str, sealed: bytes, master: MasterKey) -> Signer:
         msg = f"the private part of key {kid} is broken"
         raise UnusableKey(msg) from error
     return signer_of(kid, alg, private)
+
+
+def public_of(jwk: Mapping[str, object]) -> PublicKey:
+    """The public key of an ML-DSA JWK (RFC 9964 §3).
+
+    Raises:
+        UnusableKey: no such key.
+    """
+    kind = _MLDSA.get(str(jwk.get("alg")))
+    if jwk.get("kty") != "AKP" or kind is None:
+        msg = "this is no ML-DSA key"
+        raise UnusableKey(msg)
+    text = str(jwk.get("pub", ""))
+    try:
+        return kind.from_public_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError as error:
+        msg = "the ML-DSA key is broken"
+        raise UnusableKey(msg) from error
+
+
+_MLDSA: Mapping[str, type[mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey]] = {
+    "ML-DSA-44": mldsa.MLDSA44PublicKey,
+    "ML-DSA-65": mldsa.MLDSA65PublicKey,
+}
+
+
+def reseal(kid: str, sealed: bytes, master: MasterKey) -> bytes | None:
+    """Seal a private key anew under the present master key; None when it is already.
+
+    Raises:
+        WrongMasterKey: neither master key opens it.
+    """
+    purpose = _purpose(kid)
+    return None if master.opens_alone(purpose, sealed) else master.seal(purpose, master.open(purpose, sealed))
 
 
 def signer_of(kid: str, alg: str, private: object) -> Signer:

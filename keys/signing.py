@@ -21,15 +21,23 @@ from threading import Lock
 from typing import Any, Final
 
 import jwt
+from cryptography.exceptions import InvalidSignature
 
-from keys.material import P256_HALF_ORDER, Signer
+from keys.keyring import POST_QUANTUM
+from keys.material import P256_HALF_ORDER, Signer, UnusableKey, public_of, verifier
 
 MAX_TOKEN_CHARS: Final = 8 * 1024
 _REMEMBERED: Final = 20_000
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER: Final = {"typ", "alg", "kid"}
-_KINDS: Final = {"ES256": ("EC", "P-256"), "RS256": ("RSA", None), "PS256": ("RSA", None), "EdDSA": ("OKP", "Ed25519")}
-"""RFC 7518 §3.1, RFC 8037 §3.1; PyJWT would take ES256 on P-384."""
+_KINDS: Final = {
+    "ES256": ("EC", "P-256"),
+    "RS256": ("RSA", None),
+    "PS256": ("RSA", None),
+    "EdDSA": ("OKP", "Ed25519"),
+    **dict.fromkeys(POST_QUANTUM, ("AKP", None)),
+}
+"""RFC 7518 §3.1, RFC 8037 §3.1, RFC 9964 §3; PyJWT would take ES256 on P-384."""
 _PRIVATE_MEMBERS: Final = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 _LARGEST_INTEGER: Final = 2**53 - 1
 """RFC 7493 §2.2: beyond it, two JSON parsers may read two numbers."""
@@ -76,7 +84,7 @@ class TokenReader:
             ValueError: a JWK is broken, weak, not for its ``alg``, or holds a private member.
         """
         self._keys = {
-            kid: _Verifier(kid, jwk)
+            kid: (_PostQuantum if jwk.get("alg") in POST_QUANTUM else _Verifier)(kid, jwk)
             for kid, jwk in public_jwks.items()
             if jwk.get("alg") in _KINDS and jwk.get("use") == "sig"
         }
@@ -135,6 +143,38 @@ class TokenReader:
         return sys.intern(kid), _load(_decode(body))
 
 
+class _PostQuantum:
+    """A public ML-DSA key, which PyJWT does not know."""
+
+    __slots__ = ("_verify", "alg")
+
+    def __init__(self, kid: str, jwk: Mapping[str, Any]) -> None:
+        self.alg: str = jwk["alg"]
+        _check_public(kid, jwk)
+        try:
+            self._verify = verifier(self.alg, public_of(jwk))
+        except UnusableKey as error:
+            msg = f"the public JWK of key {kid} is broken"
+            raise ValueError(msg) from error
+
+    def verifies(self, signed: bytes, signature: bytes) -> bool:
+        """Whether the key made ``signature``."""
+        try:
+            self._verify(signature, signed)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def _check_public(kid: str, jwk: Mapping[str, Any]) -> None:
+    if jwk.keys() & _PRIVATE_MEMBERS:
+        msg = f"the public JWK of key {kid} holds a private member"
+        raise ValueError(msg)
+    if (jwk.get("kty"), jwk.get("crv")) != _KINDS[jwk["alg"]]:
+        msg = f"the public JWK of key {kid} is not a key for {jwk['alg']}"
+        raise ValueError(msg)
+
+
 class _Verifier:
     """A public key, bound to its algorithm for life."""
 
@@ -142,12 +182,7 @@ class _Verifier:
 
     def __init__(self, kid: str, jwk: Mapping[str, Any]) -> None:
         self.alg: str = jwk["alg"]
-        if jwk.keys() & _PRIVATE_MEMBERS:
-            msg = f"the public JWK of key {kid} holds a private member"
-            raise ValueError(msg)
-        if (jwk.get("kty"), jwk.get("crv")) != _KINDS[self.alg]:
-            msg = f"the public JWK of key {kid} is not a key for {self.alg}"
-            raise ValueError(msg)
+        _check_public(kid, jwk)
         try:
             self._jwk = jwt.PyJWK(dict(jwk), self.alg)
         except jwt.PyJWTError as error:

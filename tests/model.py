@@ -440,8 +440,9 @@ class ModelStore:
         return found[0]
 
     @contextmanager
-    def _keys(self, name, kid, actor, at):
-        with self.change(SimpleNamespace(name=name, actor=actor, target=kid, detail={}), at) as tx:
+    def _keys(self, name, kid, actor, at, reason=""):
+        detail = {"reason": reason} if reason else {}
+        with self.change(SimpleNamespace(name=name, actor=actor, target=kid, detail=detail), at) as tx:
             yield tx, tx.t.keys
 
     def _known(self, keys, kid):
@@ -459,6 +460,12 @@ class ModelStore:
             tx.detail(alg=key.alg)
             return tx.insert_key(key, at)
 
+    def ensure_staged(self, key, actor, at):
+        if self._in(State.STAGED, key.alg, self.t.keys):
+            return False
+        self.add(key, actor, at)
+        return True
+
     def ensure_active(self, key, actor, at):
         if self._in(State.ACTIVE, key.alg, self.t.keys):
             return False
@@ -467,20 +474,25 @@ class ModelStore:
             tx.detail(alg=key.alg, first=True)
         return True
 
-    def activate(self, kid, actor, at):
-        with self._keys("key.activated", kid, actor, at) as (tx, keys):
+    def activate(self, kid, actor, at, *, ripe=ports.always, reason=""):
+        with self._keys("key.activated", kid, actor, at, reason) as (tx, keys):
             key = self._known(keys, kid)
             if key.state is State.STAGED:
+                if not ripe(key):
+                    raise Conflict("too young")
                 tx.retire_active(key.alg, at)
             tx.activate(key, at)
 
-    def rotate(self, alg, spare, actor, at):
-        with self._keys("key.rotated", alg, actor, at) as (tx, keys):
+    def rotate(self, alg, spare, actor, at, *, ripe=ports.always, reason=""):
+        with self._keys("key.rotated", alg, actor, at, reason) as (tx, keys):
+            staged = self._in(State.STAGED, alg, keys)
+            if (staged and not ripe(staged[0])) or not (staged or spare):
+                raise Conflict("no ripe key")
             tx.retire_active(alg, at)
             return self._take_over(tx, keys, alg, spare, at)
 
-    def _take_over(self, tx, keys, alg, spare, at):
-        staged = self._in(State.STAGED, alg, keys)
+    def _take_over(self, tx, keys, alg, spare, at, *, ripe=ports.always):
+        staged = [key for key in self._in(State.STAGED, alg, keys) if ripe(key)]
         if not staged and spare is not None and spare.alg != alg:
             raise Conflict(spare.alg)
         if staged or spare is not None:
@@ -492,14 +504,14 @@ class ModelStore:
             raise Conflict(f"{alg} needs a key")
         return None
 
-    def retire(self, kid, actor, at):
-        with self._keys("key.retired", kid, actor, at) as (tx, keys):
+    def retire(self, kid, actor, at, *, ripe=ports.always, reason=""):
+        with self._keys("key.retired", kid, actor, at, reason) as (tx, keys):
             key = self._known(keys, kid)
             tx.move(key, State.RETIRED, retired_at=at)
-            self._take_over(tx, keys, key.alg, None, at)
+            self._take_over(tx, keys, key.alg, None, at, ripe=ripe)
 
-    def compromise(self, kid, actor, at, spare):
-        with self._keys("key.compromised", kid, actor, at) as (tx, keys):
+    def compromise(self, kid, actor, at, spare, *, reason=""):
+        with self._keys("key.compromised", kid, actor, at, reason) as (tx, keys):
             key = self._known(keys, kid)
             tx.move(key, State.COMPROMISED, ended_at=at)
             tx.kill("key", kid, at)
@@ -510,5 +522,5 @@ class ModelStore:
         with self._keys("key.removed", kid, actor, at) as (tx, keys):
             key = self._known(keys, kid)
             tx.move(key, State.REMOVED, ended_at=at)
-            if at < (key.retired_at or key.created_at) + key.token_life:
+            if at < (key.retired_at or key.created_at) + key.token_life + 60:
                 raise Conflict("a token may live")

@@ -1,7 +1,10 @@
 """Real server processes for the tests: started as an operator would, killed as a machine would."""
 
+import atexit
 import contextlib
+import functools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +17,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60
+
+
+@functools.cache
+def _state():
+    """Where the servers of this test process remember how new their databases were."""
+    folder = tempfile.mkdtemp(prefix="authserver-state-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def free_port():
@@ -37,6 +48,7 @@ class Server:
             "AUTHSERVER_BIND": f"127.0.0.1:{self.port}",
             "AUTHSERVER_ISSUER": "http://127.0.0.1:8000",
             "AUTHSERVER_WORKERS": str(workers),
+            "AUTHSERVER_STATE_DIRECTORY": _state(),
             **(env or {}),
         }
         self.environ = {name: value for name, value in self.environ.items() if value is not None}

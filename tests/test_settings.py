@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from pydantic import SecretStr
 
 from authserver.settings import PREFIX, BadSettings, Settings, load, networks
 
@@ -14,6 +15,12 @@ GOOD = {
     "workers": "3",
     "threads": "7",
     "master_key": MASTER,
+    "other_master_key": MASTER,
+    "key_store": "pem",
+    "pkcs11_module": "/usr/lib/softhsm/libsofthsm2.so",
+    "pkcs11_token": "signing",
+    "pkcs11_pin": "4711",
+    "state_directory": "/var/lib/authserver",
     "migrate": "0",
     "demo": "false",
     "trusted_proxies": "10.0.0.0/8, 192.0.2.7",
@@ -35,7 +42,7 @@ def fault(**values):
 
 def plain(settings, field):
     value = getattr(settings, field)
-    return value.get_secret_value() if field == "master_key" else value
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 # --- reading ------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from authserver.store import engine as engine_file
 from authserver.store import session_rows
 from keys.keyring import State
 from keys.material import make
+from keys.rotation import SKEW
 from tests.stores import DAY, MASTER, NOW, Database, Statements, engine_for, fresh, kills, migrated_file, start, uses
 
 __all__ = ["migrated_file"]
@@ -950,8 +951,8 @@ class TestSigningKeys:
         store.keys.rotate("ES256", key(), "test", NOW + 5)
         administer.set_general(store.accounts, "max_token_lifetime_minutes", "2000", **WHO)
         with pytest.raises(Conflict):
-            store.keys.remove(old.kid, "test", NOW + 5 + 60_000 - 1)
-        store.keys.remove(old.kid, "test", NOW + 5 + 60_000)
+            store.keys.remove(old.kid, "test", NOW + 5 + 60_000 + SKEW - 1)
+        store.keys.remove(old.kid, "test", NOW + 5 + 60_000 + SKEW)
         assert states(store)[old.kid] == "removed"
 
     def test_of_two_equal_activations_one_wins(self, nodes):

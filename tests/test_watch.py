@@ -235,3 +235,95 @@ def test_tokens_that_arrive_while_it_watches_are_read(keys):
         pause=pause,
     )
     assert (judged.tokens, judged.findings) == (1, [])
+
+
+class Planted(ThreadingHTTPServer):
+    """A node that shows, look by look, what it was told; nothing more to show is a failure."""
+
+    def __init__(self, story):
+        self.story, self.looks = story, 0
+        super().__init__(("127.0.0.1", 0), PlantedAnswers)
+        self.thread = threading.Thread(target=self.serve_forever)
+        self.thread.start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/jwks"
+
+    def close(self):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class PlantedAnswers(BaseHTTPRequestHandler):
+    server: Planted
+
+    def do_GET(self):
+        self.server.looks += 1
+        shown_now = self.server.story(self.server.looks)
+        body = json.dumps(shown_now).encode()
+        self.send_response(200 if shown_now else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_every_fault_planted_in_two_broken_servers_is_found(keys):
+    """Over HTTP, with tokens that arrive while it watches; and each is told once, with its evidence."""
+    import time
+
+    old, new, other = keys
+    stranger = Signing()
+
+    def first(look):
+        return shown(old) if look <= 3 else shown(old, new) if look <= 30 else shown(new)
+
+    def second(look):
+        leaky = {"keys": [old.jwk, {**other.jwk, "d": "c2VjcmV0"}]}
+        return shown(old) if look <= 20 else leaky if look <= 40 else None
+
+    one, two = Planted(first), Planted(second)
+
+    def tokens():
+        yield old.token(time.time())
+        while one.looks < 6:
+            time.sleep(0.01)
+        yield new.token(time.time())
+        yield stranger.token(time.time())
+        head, body, _ = old.token(time.time()).split(".")
+        yield f"{head}.{body}.{new.token(time.time()).rpartition('.')[2]}"
+
+    told = []
+
+    def wait(seconds):
+        time.sleep(seconds if two.looks < 45 else 0.1)
+
+    try:
+        judged = watch(
+            [one.url, two.url],
+            tokens(),
+            window=DAY,
+            interval=0.02,
+            grace=0.2,
+            seconds=4.0,
+            report=told.append,
+            pause=wait,
+        )
+    finally:
+        one.close()
+        two.close()
+    found = {(each.fault, each.node, each.kid) for each in told}
+    assert len(found) == len(told) == len(judged.findings)
+    assert {fault for fault, _, _ in found} == {
+        *("too_early", "too_late", "disagree", "unknown_key", "bad_signature", "bad_set", "unreachable"),
+    }
+    assert ("too_early", one.url, new.kid) in found
+    assert ("too_late", one.url, old.kid) in found
+    assert ("unknown_key", "", stranger.kid) in found
+    assert ("bad_set", two.url, other.kid) in found
+    assert all(each.evidence for each in told)
+    assert "c2VjcmV0" not in "".join(each.evidence for each in told)

@@ -12,6 +12,7 @@ from authserver.rules.idle import used_since
 from authserver.rules.lifetime import issued_since
 from authserver.rules.names import audience_fault, display_name_fault
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
+from keys.keyring import POST_QUANTUM
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
 _NUMBER = re.compile("[0-9]{1,9}")
@@ -20,6 +21,11 @@ BOUNDS = {
     "max_token_lifetime_minutes": (1, 43200),
     "max_credential_days": (1, 3650),
     "max_credentials_per_user": (1, 10_000),
+    "key_rotation_days": (0, 3650),
+    # An hour is far above what keys.rotation.SHORTEST_ANNOUNCEMENT asks.
+    "key_announcement_hours": (1, 720),
+    "key_patience_hours": (0, 2160),
+    "post_quantum": (0, 1),
 }
 
 
@@ -48,8 +54,6 @@ def register_resource_server(
         Conflict: name or audience is taken, or no key is active for the algorithm.
     """
     fault = display_name_fault(name) or audience_fault(audience)
-    if token_alg is not None and token_alg not in ALGORITHMS:
-        fault = f"an algorithm is one of {', '.join(ALGORITHMS)}"
     if fault:
         raise Invalid(fault)
     server = ResourceServer(f"rs_{uuid.uuid4().hex}", str(uuid.uuid4()), name, audience, token_alg, now, None)
@@ -57,7 +61,7 @@ def register_resource_server(
     event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
     with accounts.change(event, now) as tx:
         if token_alg is not None:
-            _needs_key(tx, token_alg)
+            _choosable(tx, token_alg)
         tx.insert_resource_server(server, keyed_hash(pepper, secret), hint(secret))
     return RegisteredServer(server, secret)
 
@@ -76,6 +80,44 @@ def regenerate_resource_server(
         tx.detail(resource_server=server.id)
         tx.update_resource_server(server.id, secret_hash=keyed_hash(pepper, secret), secret_hint=hint(secret))
     return RegisteredServer(server, secret)
+
+
+def edit_resource_server(
+    accounts: Accounts, name: str, token_alg: str | None, *, actor: str, now: Instant
+) -> ResourceServer:
+    """Choose what tokens for a resource server are signed with; None for the general setting.
+
+    Raises:
+        NotFound: no such resource server.
+        Invalid: no such algorithm.
+        Conflict: it is so already, or no key is active for the algorithm.
+    """
+    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if server.token_alg == token_alg:
+            msg = f"{server.name} has {token_alg or 'the general algorithm'} already"
+            raise Conflict(msg)
+        if token_alg is not None:
+            _choosable(tx, token_alg)
+        tx.detail(resource_server=server.id, before=server.token_alg, after=token_alg)
+        tx.update_resource_server(server.id, token_alg=token_alg)
+    return replace(server, token_alg=token_alg)
+
+
+def name_jwks_client(accounts: Accounts, name: str, *, actor: str, now: Instant) -> str:
+    """Give a resource server a new name for its fetches of the JWKS, to be sent as ``jwks_client``; the old one ends.
+
+    It proves nothing and opens nothing: it only tells whose cache was filled.
+
+    Raises:
+        NotFound: no such resource server.
+    """
+    token = dice.token_urlsafe(16)
+    with accounts.change(Event("resource_server.jwks_client_named", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        tx.detail(resource_server=server.id)
+        tx.update_resource_server(server.id, jwks_client=token)
+    return token
 
 
 def disable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
@@ -107,27 +149,50 @@ def _switch(
             msg = f"{server.name} is {'enabled' if disabled_at is None else 'disabled'} already"
             raise Conflict(msg)
         if disabled_at is None and server.token_alg is not None:
-            _needs_key(tx, server.token_alg)
+            _choosable(tx, server.token_alg)
         tx.detail(resource_server=server.id)
         tx.update_resource_server(server.id, disabled_at=disabled_at)
     return replace(server, disabled_at=disabled_at)
 
 
-def _needs_key(tx: Transaction, alg: str) -> None:
-    """No algorithm is in use without a key that signs (INV-13)."""
+def _choosable(tx: Transaction, alg: str) -> None:
+    """No algorithm is in use without a key that signs (INV-13), and none by surprise that few verifiers know."""
+    if alg not in (*ALGORITHMS, *POST_QUANTUM):
+        msg = f"an algorithm is one of {', '.join((*ALGORITHMS, *POST_QUANTUM))}"
+        raise Invalid(msg)
+    if alg in POST_QUANTUM and not tx.general().post_quantum:
+        msg = f"{alg} is published apart, where few verifiers look; `flask settings set post_quantum 1` opts in"
+        raise Conflict(msg)
     if alg not in tx.algorithms_ready():
         msg = f"no key signs {alg} yet; `flask keys rotate --alg {alg}` makes one first"
         raise Conflict(msg)
 
 
-def declare_restored(accounts: Accounts, *, actor: str, now: Instant) -> GeneralSettings:
+def declare_restored(
+    accounts: Accounts, *, actor: str, now: Instant, found: str = "", since: int | None = None
+) -> GeneralSettings:
     """Say that this database came from a backup: every token issued before is dead (INV-03).
 
     Kills made after the backup are lost with it, so no older token can be trusted. The epoch
     jumps to the present, so that two restores of one backup never share a number.
+
+    Args:
+        accounts: where it is written.
+        actor: who says so.
+        now: seconds of UTC.
+        found: how it was noticed, where nobody said it.
+        since: the epoch this is about; None for whichever it is.
+
+    Raises:
+        Conflict: the epoch is above ``since`` already: another node was first.
     """
-    with accounts.change(Event("database.restored", actor, "database"), now) as tx:
-        epoch = max(tx.general().epoch + 1, now)
+    event = Event("database.restored", actor, "database", {"found": found} if found else {})
+    with accounts.change(event, now) as tx:
+        before = tx.general().epoch
+        if since is not None and before > since:
+            msg = "the epoch was raised already"
+            raise Conflict(msg)
+        epoch = max(before + 1, (since or 0) + 1, now)
         tx.update_settings(epoch=epoch)
         tx.kill("epoch", "database", now, epoch)
         tx.detail(epoch=epoch)
@@ -150,36 +215,41 @@ def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: I
         Invalid: no such setting, or a value out of bounds.
         Conflict: it has that value already, or no key is active for the algorithm.
     """
-    parsed: object
-    if name in BOUNDS:
-        low, high = BOUNDS[name]
-        if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
-            msg = f"{name} is a whole number from {low} to {high}"
-            raise Invalid(msg)
-        parsed = int(value)
-    elif name == "default_audience":
-        parsed = value or None
-        registered = [server.audience for server in accounts.resource_servers() if server.disabled_at is None]
-        if value and value not in registered:
-            msg = f"default_audience is one of {', '.join(registered) or 'none: register a resource server first'}"
-            raise Invalid(msg)
-    elif name == "token_alg":
-        if value not in ALGORITHMS:
-            msg = f"token_alg is one of {', '.join(ALGORITHMS)}"
-            raise Invalid(msg)
-        parsed = value
-    else:
-        msg = f"there is no setting {name!r}; there are {', '.join((*BOUNDS, 'default_audience', 'token_alg'))}"
-        raise Invalid(msg)
+    parsed = _parsed(accounts, name, value)
     with accounts.change(Event("settings.changed", actor, name), now) as tx:
         before = asdict(tx.general())[name]
         if before == parsed:
             msg = f"{name} is {value} already"
             raise Conflict(msg)
         if name == "token_alg":
-            _needs_key(tx, value)
+            _choosable(tx, value)
+        if name == "post_quantum" and not parsed and tx.algorithms_in_use() & set(POST_QUANTUM):
+            msg = "tokens are signed with ML-DSA; choose other algorithms first, then opt out"
+            raise Conflict(msg)
         tx.detail(before=before, after=parsed)
         tx.update_settings(**{name: parsed}, **_killed_by(name, tx.general(), now))
         if name in {"idle_timeout_minutes", "max_token_lifetime_minutes"}:
             tx.kill("settings", name, now, int(value))
         return tx.general()
+
+
+def _parsed(accounts: Accounts, name: str, value: str) -> int | str | None:
+    if name in BOUNDS:
+        low, high = BOUNDS[name]
+        if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
+            msg = f"{name} is a whole number from {low} to {high}"
+            raise Invalid(msg)
+        return int(value)
+    if name == "default_audience":
+        registered = [server.audience for server in accounts.resource_servers() if server.disabled_at is None]
+        if value and value not in registered:
+            msg = f"default_audience is one of {', '.join(registered) or 'none: register a resource server first'}"
+            raise Invalid(msg)
+        return value or None
+    if name == "token_alg":
+        if value not in (*ALGORITHMS, *POST_QUANTUM):
+            msg = f"token_alg is one of {', '.join((*ALGORITHMS, *POST_QUANTUM))}"
+            raise Invalid(msg)
+        return value
+    msg = f"there is no setting {name!r}; there are {', '.join((*BOUNDS, 'default_audience', 'token_alg'))}"
+    raise Invalid(msg)

@@ -17,6 +17,7 @@ from authserver.cli.here import Schema, Store, house, upkeep
 from authserver.cli.show import Human, plain
 from authserver.rules.facts import over
 from keys.keyring import State
+from keys.rotation import published_until
 from keys.signing import TokenReader, TokenSigner
 
 GOOD, WARNING, BAD = "ok", "warning", "failed"
@@ -98,7 +99,8 @@ def signing_keys() -> Iterator[Finding]:
             yield Finding(check, BAD, "no key is active", f"flask keys rotate --alg {alg}")
             continue
         kid = active[alg]
-        yield _judged(check, _signs(store, kid), f"{kid} signs and verifies", f"flask keys rotate --alg {alg}")
+        told = f"{kid} signs and verifies, kept in {store.keys.get(kid).holder}"
+        yield _judged(check, _signs(store, kid), told, f"flask keys rotate --alg {alg}")
     yield from _spent_keys(store)
 
 
@@ -112,7 +114,7 @@ def _spent_keys(store: Store) -> Iterator[Finding]:
     """Retired keys whose last token has ended."""
     now = house().clock.now()
     for key in store.keys.ring():
-        if key.state is State.RETIRED and over(now, (key.retired_at or now) + key.token_life):
+        if key.state is State.RETIRED and over(now, published_until(key)):
             yield Finding("retired key", WARNING, f"{key.kid} has no live tokens left", f"flask keys remove {key.kid}")
 
 

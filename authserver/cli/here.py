@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,8 +11,9 @@ import click
 from flask import current_app
 from flask.cli import FlaskGroup
 
-from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys
+from authserver.ports import Accounts, Clock, HotReads, Sessions, SignedFor, SigningKeys, Verifiers
 from authserver.rules.facts import Instant
+from keys.holders import KeyHolder
 from keys.master import MasterKey
 from keys.material import Signer
 
@@ -19,12 +21,32 @@ from keys.material import Signer
 class Ring(SigningKeys, Protocol):
     """The key ring as the command line sees it."""
 
+    def signed_for(self, kid: str, now: Instant) -> Sequence[SignedFor]:
+        """The credentials with live tokens of a key."""
+        ...
+
+    def destroy_spent(self) -> int:
+        """Destroy what is left of keys that sign no more."""
+        ...
+
+    def reseal(self, actor: str, at: Instant) -> int:
+        """Seal everything under the present master key; how much was not."""
+        ...
+
     def public(self, kid: str | None = None) -> dict[str, dict[str, Any]]:
         """Public JWKs by ``kid``."""
         ...
 
     def signer(self, kid: str) -> tuple[str, Signer]:
         """The algorithm of a key and the function that signs with it."""
+        ...
+
+
+class Fetches(Verifiers, Protocol):
+    """Who fetches the JWKS, as the command line sees it."""
+
+    def flush(self) -> None:
+        """Write what is noted."""
         ...
 
 
@@ -52,6 +74,11 @@ class Store(Protocol):
         ...
 
     @property
+    def verifiers(self) -> Fetches:
+        """Who fetches the JWKS."""
+        ...
+
+    @property
     def pepper(self) -> bytes:
         """The key secrets are hashed with."""
         ...
@@ -76,6 +103,16 @@ class House(Protocol):
 
     def master(self) -> MasterKey:
         """The master key."""
+        ...
+
+    @property
+    def holder(self) -> KeyHolder:
+        """Where new signing keys are kept."""
+        ...
+
+    @property
+    def holders(self) -> Mapping[str, KeyHolder]:
+        """Everywhere that a private key may be kept, by name."""
         ...
 
     def close(self) -> None:

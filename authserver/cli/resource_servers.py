@@ -8,7 +8,7 @@ from authserver.cli.here import here
 from authserver.cli.names import RESOURCE_SERVER
 from authserver.cli.show import fields, iso, iso_or_none, line, table
 from authserver.ports import NotFound, ResourceServer
-from keys.material import ALGORITHMS
+from keys.material import ALGORITHMS, POST_QUANTUM
 
 resource_servers = Noun("resource-servers", help="The APIs that receive tokens, each with its audience.")
 
@@ -38,7 +38,13 @@ def _document(server: ResourceServer) -> dict[str, object]:
 )
 @click.argument("name")
 @click.option("--audience", required=True, metavar="URI", help="What tokens for it name in `aud`.")
-@click.option("--token-alg", type=click.Choice(ALGORITHMS), help="Its own signature algorithm; else the general one.")
+@click.option(
+    "--alg",
+    "--token-alg",
+    "token_alg",
+    type=click.Choice((*ALGORITHMS, *POST_QUANTUM)),
+    help="Its own signature algorithm; else the general one.",
+)
 def create(name: str, audience: str, token_alg: str | None) -> Answer:
     """Register an API; its id and secret are for introspection."""
     at = here()
@@ -81,6 +87,37 @@ def regenerate(name: str) -> Answer:
     made = administer.regenerate_resource_server(at.accounts, name, pepper=at.store.pepper, **at.who)
     document = {"client_id": made.server.client_id, "client_secret": made.secret}
     return Answer(document, fields(document), hint=ONCE)
+
+
+@resource_servers.command(
+    "edit",
+    examples=("flask resource-servers edit Reports --alg RS256", "flask resource-servers edit Reports --alg general"),
+)
+@click.argument("name", type=RESOURCE_SERVER)
+@click.option(
+    "--alg",
+    required=True,
+    type=click.Choice((*ALGORITHMS, *POST_QUANTUM, "general")),
+    help="What its tokens are signed with; `general`: as the general setting says.",
+)
+def edit(name: str, alg: str) -> Answer:
+    """Choose the algorithm its tokens are signed with. Tokens that it got before stay good."""
+    at = here()
+    server = administer.edit_resource_server(at.accounts, name, None if alg == "general" else alg, **at.who)
+    return Answer(_document(server), line(f"{server.name} gets tokens signed with {alg}."))
+
+
+@resource_servers.command("jwks-client", examples=("flask resource-servers jwks-client Reports --json",))
+@click.argument("name", type=RESOURCE_SERVER)
+def jwks_client(name: str) -> Answer:
+    """Make the address it fetches the JWKS at, so that `flask keys readiness` knows which keys it has seen.
+
+    For verifiers that cannot send their own id and secret there. The name in the address is no secret.
+    """
+    at = here()
+    token = administer.name_jwks_client(at.accounts, name, **at.who)
+    document = {"jwks_client": token, "jwks_uri": f"{at.house.issuer}/.well-known/jwks.json?jwks_client={token}"}
+    return Answer(document, fields(document), hint="An earlier address of it is served on, as an anonymous one.")
 
 
 @resource_servers.command("disable", examples=("flask resource-servers disable Reports",))

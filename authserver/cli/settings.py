@@ -10,6 +10,7 @@ from authserver.cli.here import here
 from authserver.cli.names import Known
 from authserver.cli.show import line, table
 from authserver.ports import Conflict, GeneralSettings, NotFound
+from keys.material import POST_QUANTUM
 
 settings = Noun("settings", help="General settings, held in the database; AUTHSERVER_* variables are not among them.")
 
@@ -17,7 +18,7 @@ _NUMBERS = {name: f"{low} to {high}" for name, (low, high) in administer.BOUNDS.
 ALLOWED = {
     **_NUMBERS,
     "default_audience": "the audience of a resource server, or '' for none",
-    "token_alg": ", ".join(administer.ALGORITHMS),
+    "token_alg": ", ".join((*administer.ALGORITHMS, *POST_QUANTUM)),
 }
 SETTING = Known("setting", lambda _: list(ALLOWED))
 

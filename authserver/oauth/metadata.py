@@ -8,12 +8,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from authserver.oauth.request import Ask, Reply, dump
-from keys.keyring import KeyInfo, State, jwks
+from keys.keyring import KeyInfo, State, jwks, post_quantum_jwks
+from keys.rotation import JWKS_MAX_AGE
 
-MAX_AGE = 300
+MAX_AGE = JWKS_MAX_AGE
 _SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
 
 Ring = Callable[[], Sequence[KeyInfo]]
+Saw = Callable[[Ask, Sequence[KeyInfo]], None]
 
 
 def document(issuer: str, algorithms: Sequence[str], *, openid: bool = False) -> dict[str, object]:
@@ -42,24 +44,33 @@ def metadata_door(issuer: str, ring: Ring, *, openid: bool) -> Callable[[Ask], R
     """Make the door of one of the two well-known places."""
 
     def made(keys: Sequence[KeyInfo]) -> bytes:
-        algorithms = sorted({key.alg for key in keys if key.state is State.ACTIVE})
+        algorithms = sorted({key.alg for key in keys if key.state is State.ACTIVE and not key.apart})
         return dump(document(issuer, algorithms, openid=openid)).encode()
 
     return _kept(ring, made, "application/json")
 
 
-def jwks_door(ring: Ring) -> Callable[[Ask], Reply]:
-    """Make the door of the JWKS."""
-    return _kept(ring, jwks, "application/jwk-set+json")
+def jwks_door(ring: Ring, saw: Saw | None = None) -> Callable[[Ask], Reply]:
+    """Make the door of the JWKS; ``saw`` is told who was given which keys."""
+    return _kept(ring, jwks, "application/jwk-set+json", saw)
 
 
-def _kept(ring: Ring, made: Callable[[Sequence[KeyInfo]], bytes], media: str) -> Callable[[Ask], Reply]:
+def post_quantum_door(ring: Ring) -> Callable[[Ask], Reply]:
+    """Make the door of the set of post-quantum keys (RFC 9964)."""
+    return _kept(ring, post_quantum_jwks, "application/jwk-set+json")
+
+
+def _kept(
+    ring: Ring, made: Callable[[Sequence[KeyInfo]], bytes], media: str, saw: Saw | None = None
+) -> Callable[[Ask], Reply]:
     """Read the ring each time; make the answer anew only when it has changed."""
     last: tuple[Sequence[KeyInfo], str, Reply, Reply] | None = None
 
     def door(ask: Ask) -> Reply:
         nonlocal last
         keys, known = ring(), last
+        if saw is not None:
+            saw(ask, keys)
         if known is None or known[0] != keys:
             body = made(keys)
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -29,7 +29,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.oauth.client_auth import NoCredentials, Presented, invalid_client, presented, unauthenticated
 from authserver.oauth.request import Ask, Reply, dump, read_form, refusal
-from authserver.ports import ActivityClock, HotReads, InvalidClient, InvalidScope, InvalidTarget
+from authserver.ports import ActivityClock, HotReads, InvalidClient, InvalidScope, InvalidTarget, KeyGone
 
 Sign = Callable[[Issued], str]
 
@@ -131,7 +131,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         try:
             grant = self.get_token_grant(request)
             request.who = who = presented(ask, form)
-            grant.validate_token_request()
+            return self._granted(grant)
         except UnsupportedGrantTypeError:
             return refusal("unsupported_grant_type", "Send grant_type=client_credentials; no other grant is offered.")
         except NoCredentials as error:
@@ -140,4 +140,12 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
             return invalid_client(error.reason, who.client_id)
         except (InvalidScope, InvalidTarget) as error:
             return refusal(error.code, str(error), note={"client": who.client_id})
-        return self.handle_response(*grant.create_token_response())
+
+    def _granted(self, grant: DelegatedClientCredentialsGrant) -> Reply:
+        grant.validate_token_request()
+        try:
+            return self.handle_response(*grant.create_token_response())
+        except KeyGone:
+            # Another key took over between the facts and the signature: once more, from the facts of now.
+            grant.validate_token_request()
+            return self.handle_response(*grant.create_token_response())

@@ -597,4 +597,8 @@ def find_general(connection: Connection) -> GeneralSettings:
         epoch=row.epoch,
         used_since=row.used_since,
         issued_since=row.issued_since,
+        key_rotation_days=row.key_rotation_days,
+        key_announcement_hours=row.key_announcement_hours,
+        key_patience_hours=row.key_patience_hours,
+        post_quantum=row.post_quantum,
     )

@@ -1,6 +1,7 @@
 """Open a store: check the schema and the master key, and put the rooms together."""
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from weakref import WeakSet
@@ -20,6 +21,8 @@ from authserver.store.session_rows import SqlSessions
 from authserver.store.sign_ins import SqlSignIns
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
+from authserver.store.verifier_rows import SqlVerifiers
+from keys.holders import DatabaseHolder, KeyHolder
 from keys.master import MasterKey
 
 _AUDIT, _PEPPER = "audit", "pepper"
@@ -33,6 +36,10 @@ _DEFAULTS = {
     "epoch": 1,
     "used_since": 0,
     "issued_since": 0,
+    "key_rotation_days": 0,
+    "key_announcement_hours": 24,
+    "key_patience_hours": 168,
+    "post_quantum": 0,
 }
 
 
@@ -49,6 +56,7 @@ class Store:
     credential_reads: SqlCredentialReads
     people_reads: SqlPeopleReads
     audit_reads: SqlAuditReads
+    verifiers: SqlVerifiers
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -62,11 +70,13 @@ class Store:
         with ExitStack() as closing:
             closing.callback(self.engine.dispose)
             closing.callback(self.held.close)
+            closing.callback(self.verifiers.flush)
             closing.callback(self.activity.close)
 
     def after_fork(self) -> None:
         """Let go, in a child process, of everything that is the parent's."""
         self.activity.after_fork()
+        self.verifiers.after_fork()
         self.held.close()
         self.engine.dispose(close=False)
 
@@ -82,7 +92,14 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: bool = True) -> Store:
+def open_store(
+    engine: Engine,
+    master: MasterKey,
+    clock: Clock,
+    *,
+    background: bool = True,
+    holders: Mapping[str, KeyHolder] | None = None,
+) -> Store:
     """Open a migrated database, furnishing it on first sight.
 
     Raises:
@@ -101,7 +118,8 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         sessions=SqlSessions(engine, held),
         activity=SqlActivity(engine, background=background),
         hot=SqlHotReads(held, clock),
-        keys=SqlSigningKeys(engine, held, accounts, master),
+        keys=SqlSigningKeys(engine, held, accounts, master, holders or {"database": DatabaseHolder(master)}),
+        verifiers=SqlVerifiers(engine, held),
         sign_ins=SqlSignIns(engine),
         credential_reads=SqlCredentialReads(engine),
         people_reads=SqlPeopleReads(engine),

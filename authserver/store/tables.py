@@ -46,6 +46,10 @@ settings = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("used_since", BigInteger, nullable=False, server_default="0"),
     Column("issued_since", BigInteger, nullable=False, server_default="0"),
+    Column("key_rotation_days", Integer, server_default="0", nullable=False),
+    Column("key_announcement_hours", Integer, server_default="24", nullable=False),
+    Column("key_patience_hours", Integer, server_default="168", nullable=False),
+    Column("post_quantum", Integer, server_default="0", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
 )
@@ -167,6 +171,8 @@ resource_servers = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
     Column("last_asked_at", BigInteger),
+    Column("jwks_client", String(64)),
+    Index("uq_resource_servers_jwks_client", "jwks_client", unique=True),
 )
 
 sessions = Table(
@@ -236,10 +242,29 @@ signing_keys = Table(
     Column("retired_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("token_life", Integer, nullable=False),
+    Column("holder", String(16), server_default="database", nullable=False),
     CheckConstraint("state IN ('staged', 'active', 'retired', 'removed', 'compromised')", name="state"),
 )
 _active = text("state = 'active'")
 Index("uq_signing_keys_active_alg", signing_keys.c.alg, unique=True, sqlite_where=_active, postgresql_where=_active)
+
+jwks_verifiers = Table(
+    "jwks_verifiers",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("fetches", BigInteger, nullable=False),
+    Column("last_fetched_at", BigInteger, nullable=False),
+    Column("seen", Text, nullable=False),
+)
+
+witnesses = Table(
+    "witnesses",
+    metadata,
+    Column("node", _ID, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
 
 audit = Table(
     "audit",
