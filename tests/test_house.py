@@ -20,6 +20,7 @@ RUNTIME = [path for path in PRODUCT if "migrations" not in path.parts]
 TELLS_TIME = {
     "authserver/house.py": "the system clock that is handed in everywhere else",
     "authserver/telemetry/requests.py": "when a log line was written",
+    "authserver/cli/emergency.py": "stops the watch on a compromise, for a report that is signed",
     "authserver/cli/doctor.py": "compares this machine's clock with the database's",
     "authserver/store/activity.py": "when a writer of batches was last seen, for sweeping its number",
 }
