@@ -193,7 +193,7 @@ class House:
             administer.declare_restored(
                 store.accounts, actor="system", now=self.clock_of(store), found=older.why, since=older.epoch
             )
-        witness.note(count=True)
+        witness.note(count_at=self.clock_of(store))
 
     def keys(self) -> KeyRoom:
         """The opened keys."""
@@ -210,7 +210,7 @@ class House:
         if self._store is not None:
             if self._witness is not None and self._witness.known:
                 with suppress(Unavailable, OSError):
-                    self._witness.note(count=False)
+                    self._witness.note()
             self._store.close()
         self._store = self._keys = self._book = self._witness = None
 
@@ -305,12 +305,12 @@ class House:
 
         def remember() -> None:
             self._look_back(store)
-            witness.note(count=False)
+            witness.note()
 
         chores = Chores(
             [
                 Chore("look back", LOOK_SECONDS, remember),
-                Chore("count", COUNT_SECONDS, lambda: witness.note(count=True)),
+                Chore("count", COUNT_SECONDS, lambda: witness.note(count_at=self.clock_of(store))),
                 Chore("sweep", SWEEP_SECONDS, sweep),
                 Chore("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
                 Chore("write fetches", FLUSH_SECONDS, store.verifiers.flush),

@@ -20,6 +20,7 @@ from authserver.actions import administer, signing_keys
 from authserver.ports import Conflict, KeyGone
 from authserver.settings import Settings
 from authserver.store.engine import writing
+from authserver.store.tables import db
 from authserver.store.tables import signing_keys as signing_key_rows
 from keys import report
 from keys.keyring import State
@@ -29,6 +30,7 @@ from tests import databases, servers
 from tests.conftest import StillClock
 from tests.doors import basic, parts, settled
 from tests.shell import Shell
+from tests.stores import migrate
 from tests.test_holders import token as softhsm_token  # noqa: F401 - a fixture
 
 HOUR, DAY = 3600, 86400
@@ -116,8 +118,7 @@ def house(url, master=OLD, **more):
 
 
 def test_INV_16_eight_processes_on_an_empty_key_table_make_one_key(database_url):
-    first = house(database_url)
-    first.migrate()
+    migrate(database_url)
     houses = [house(database_url) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         rings = list(pool.map(lambda each: each.store().keys.ring(), houses))
@@ -442,6 +443,8 @@ def test_one_master_key_follows_another_without_a_pause(database_url, tmp_path, 
     late = house(database_url, OLD, **more)
     with pytest.raises(WrongMasterKey):
         late.store()
+    with late._app.app_context():
+        db.engine.dispose()
     for node in (old, learning, moving, new):
         node.close()
 
@@ -538,7 +541,7 @@ def test_INV_03_a_restored_backup_raises_the_epoch_by_itself(world, tmp_path):
     state = str(tmp_path / "state")
     node = house(world.url, state_directory=state)
     node.store()
-    node._witness.note(count=True)
+    node._witness.note(count_at=1)
     node.close()
     world.house.close()
     backup = copied(world.url, tmp_path)
@@ -580,7 +583,7 @@ def test_a_database_that_is_as_new_as_it_was_is_left_alone(world, tmp_path):
     for _ in range(3):
         node = house(world.url, state_directory=state)
         node.store()
-        node._witness.note(count=True)
+        node._witness.note(count_at=1)
         administer.set_general(
             node.store().accounts, "idle_timeout_minutes", str(20 + _), actor="test", now=node.clock_.at
         )
@@ -593,13 +596,13 @@ def test_a_backup_is_noticed_by_the_count_where_no_change_was_recorded(world, tm
     state = str(tmp_path / "state")
     node = house(world.url, state_directory=state)
     node.store()
-    node._witness.note(count=True)
+    node._witness.note(count_at=1)
     node.close()
     world.house.close()
     backup = copied(world.url, tmp_path)
     node = house(world.url, state_directory=state)
     node.store()
-    node._witness.note(count=True)
+    node._witness.note(count_at=1)
     node.close()
     late = house(backup, state_directory=state)
     assert late.store().accounts.general().epoch > 1
@@ -656,8 +659,6 @@ def test_INV_24_the_program_before_works_on_this_schema_and_the_way_back_leads_h
     node.close()
     upkeep = node._app.extensions["upkeep"]
     with node._app.app_context():
-        from authserver.store.tables import db
-
         with writing(db.engine) as connection:
             # As a program of schema 0001 writes it: it knows no new column.
             connection.exec_driver_sql(

@@ -100,21 +100,21 @@ class Stopwatch:
     def _elapsed(self) -> int:
         return round((time.monotonic() - self._began) * 1000)
 
-    def measure(self, store: Store, kid: str, hit: Sequence[SignedFor], nodes: Sequence[str]) -> Measured:
+    def measure(self, at: Here, kid: str, hit: Sequence[SignedFor], nodes: Sequence[str]) -> Measured:
         """Find the first instant at which nobody accepts a token of ``kid``.
 
         Every node judges by one statement on the one database; here the same statement is
         asked, on a connection of its own, for live tokens of the key. What a node shows in
         its JWKS is asked of the node.
         """
-        acknowledged = self._elapsed()
+        acknowledged, store = self._elapsed(), at.store
         probes = [_keys_of(session) for session in _live(store, hit, kid, 0)] or [TokenKeys("", "", "", kid)]
         end = time.monotonic() + PATIENCE_SECONDS
         dead_after = None
         while dead_after is None and time.monotonic() < end:
             if all(_dead(store, probe) for probe in probes):
                 dead_after = self._elapsed()
-        measured = Measured(acknowledged, dead_after, len(probes), int(time.time()))
+        measured = Measured(acknowledged, dead_after, len(probes), at.house.clock.now())
         for url in nodes:
             measured.nodes[url] = self._gone_from(url, kid, end)
         return measured

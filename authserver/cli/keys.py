@@ -1,7 +1,6 @@
 """``flask keys``: the signing keys. A key may be named by the start of its id when only one begins so."""
 
 import json
-import time
 from pathlib import Path
 
 import click
@@ -327,7 +326,7 @@ def compromise(kid: str, *, yes: bool, reason: str, report: Path | None, node: t
     hit = at.store.keys.signed_for(key.kid, at.now)
     confirm(f"Kill the key {key.kid} and every token it signed?", yes=yes, needed=False)
     signing_keys.compromise(_room(at), key.kid, **at.who, reason=reason)
-    measured = watch.measure(at.store, key.kid, hit, node)
+    measured = watch.measure(at, key.kid, hit, node)
     gone = at.store.keys.get(key.kid)
     document = {**_document(gone), **measured.document(), "credentials": [_hit(each) for each in hit]}
     if report is not None:
@@ -394,7 +393,7 @@ def _write_report(at: Here, path: Path, claims: dict[str, object], alg: str) -> 
     key = next((each for each in active if each.alg == alg), active[0])
     name, sign = at.store.keys.signer(key.kid)
     text = write(
-        {"iss": at.house.issuer, "iat": int(time.time()), "actor": at.actor, **claims},
+        {"iss": at.house.issuer, "iat": at.house.clock.now(), "actor": at.actor, **claims},
         TokenSigner(key.kid, name, sign),
         json.loads(key.public_jwk),
     )

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import json
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, select
 
+from authserver.rules.facts import Instant
 from authserver.store.engine import HeldConnections, Prepared
 from authserver.store.session_rows import greatest, insert_for
 from authserver.store.tables import audit, audit_head, settings, witnesses
@@ -99,8 +99,8 @@ class Witness:
         why = next((text for text, true in signs.items() if true), None)
         return Older(why, mark.epoch) if why else None
 
-    def note(self, *, count: bool) -> None:
-        """Write down how new the database is; ``count``: also count up in it.
+    def note(self, *, count_at: Instant | None = None) -> None:
+        """Write down how new the database is; with an instant, also count up in it then.
 
         Raises:
             Unavailable: the database cannot be reached.
@@ -109,9 +109,9 @@ class Witness:
             mark = self._mark() or Mark(uuid.uuid4().hex, 0, 0, "", 0)
             number, _, seq, last, epoch = self._read(mark)
             fresh = Mark(mark.node, max(number or 0, mark.number if epoch == mark.epoch else 0), seq, last, epoch)
-            if count:
+            if count_at is not None:
                 fresh = Mark(fresh.node, fresh.number + 1, seq, last, epoch)
-                self._count.write({"node": fresh.node, "number": fresh.number, "at": int(time.time())})
+                self._count.write({"node": fresh.node, "number": fresh.number, "at": count_at})
             if fresh != mark:
                 self._write(fresh)
 
