@@ -73,8 +73,8 @@ def lines(shown: Shown, url: str, database_url: str = "") -> str:
     where = f"AUTHSERVER_DATABASE_URL={shlex.quote(database_url)} " if database_url else ""
     client, api = f"{shown.client_id}:{shown.client_secret}", f"{shown.api_id}:{shown.api_secret}"
     return f"""\
-Demo data was made; its secrets are random and shown this once. This link opens the console as {ADMINISTRATOR},
-once and within 15 minutes; `.venv/bin/flask users login-link {ADMINISTRATOR}` makes another:
+Demo data was made; its secrets are random and shown this once. This link opens the console as {ADMINISTRATOR}, once and
+within 15 minutes; `.venv/bin/flask users login-link {ADMINISTRATOR}` makes another:
 
 {link_url(url, shown.link_code)}
 

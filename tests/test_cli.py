@@ -334,6 +334,7 @@ CHANGES = (
     ("users disable ada", "user.disabled"),
     ("users enable ada", "user.enabled"),
     ("users password ada --password-stdin", "user.password_set"),
+    ("users login-link ada", "console.link_made"),
     ("resource-servers create new --audience urn:example:new", "resource_server.created"),
     ("resource-servers regenerate api", "resource_server.regenerated"),
     ("resource-servers jwks-client new", "resource_server.jwks_client_named"),
