@@ -16,6 +16,7 @@ from authserver.web.console.pages import page
 from authserver.web.console.words import N_, _, gettext
 
 ROWS: Final = 25
+_FEW: Final = 5
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
 STATES: Final = {
@@ -104,8 +105,11 @@ def badges(row: CredentialRow) -> list[tuple[str, str]]:
 
 
 def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
-    """Granted and refused requests of each day as parts of ``height``; what is not nothing is seen."""
-    most = max((each.granted + each.refused for each in days), default=0)
+    """Granted and refused requests of each day as parts of ``height``; what is not nothing is seen.
+
+    A few a day look like a few: the height stands for no less than ``_FEW``.
+    """
+    most = max(_FEW, *(each.granted + each.refused for each in days))
 
     def high(count: int) -> int:
         return max(2, round(count * height / most)) if count else 0

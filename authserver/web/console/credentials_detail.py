@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup, escape
 
 from authserver.actions import watch_sessions
 from authserver.audit import Record
@@ -20,7 +21,7 @@ from authserver.web.console.credentials import badges, bars
 from authserver.web.console.credentials_change import own
 from authserver.web.console.credentials_snippets import token_url
 from authserver.web.console.here import here
-from authserver.web.console.moments import exact
+from authserver.web.console.moments import on
 from authserver.web.console.notices import tell
 from authserver.web.console.pages import page
 from authserver.web.console.words import N_, _, gettext, ngettext
@@ -83,6 +84,7 @@ _HAPPENED: Final[Mapping[str, str]] = {
     "user.disabled": N_("Your account was disabled"),
     "user.enabled": N_("Your account was enabled"),
     "role.deleted": N_("A role was deleted"),
+    "token.refused": N_("A token request was refused"),
 }
 
 
@@ -93,7 +95,7 @@ class Happened:
     at: int
     title: str
     actor: str
-    details: tuple[str, ...]
+    details: tuple[Markup, ...]
 
 
 @console.get("/credentials/<client_id>")
@@ -169,36 +171,38 @@ def _lost(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int 
 
 def _told(record: Record) -> Happened:
     title = gettext(_HAPPENED[record.event]) if record.event in _HAPPENED else record.event
-    return Happened(record.at, title, record.actor.removeprefix("console:"), tuple(_details(record)))
+    return Happened(record.at, title, record.actor.removeprefix("console:").removeprefix("peer:"), tuple(_details(record)))
 
 
-def _details(record: Record) -> list[str]:
+def _details(record: Record) -> list[Markup]:
     """What changed, as far as there is something to say about it."""
     detail: dict[str, Any] = json.loads(record.detail)
     match record.event:
         case "credential.edited":
             before, after = detail["before"], detail["after"]
             return [
-                f"{_(label)}: {show(before[key])} → {show(after[key])}"
-                for key, label, show in (("name", N_("Name"), str), ("expires_at", N_("Expires"), exact))
+                Markup("{}: {} → {}").format(label, show(before[key]), show(after[key]))
+                for key, label, show in (("name", _("Name"), escape), ("expires_at", _("Expires"), on))
                 if key in after
             ]
         case "credential.created":
-            return [_("Expires: %(at)s", at=exact(detail["expires_at"])), *_roles(detail)]
+            ends = Markup("{}: {}").format(_("Expires"), on(detail["expires_at"]))
+            roles = Markup("{}: {}").format(_("Roles"), ", ".join(detail.get("roles", ())))
+            return [ends, roles]
         case "credential.regenerated":
-            span = _SPANS.get(detail.get("overlap_seconds", -1))
-            return [gettext(span)] if span else []
+            return _if_known(_SPANS.get(detail.get("overlap_seconds", -1)))
         case "user.role_granted" | "user.role_revoked":
-            return [str(detail["role"])] if "role" in detail else []
+            return [escape(detail.get("role", ""))]
         case "role.deleted":
-            return [record.target]
+            return [escape(record.target)]
+        case "token.refused":
+            return _if_known(OUTCOMES.get(detail.get("reason", "")))
         case _:
-            reason = REASONS.get(detail.get("reason", ""))
-            return [gettext(reason)] if reason else []
+            return _if_known(REASONS.get(detail.get("reason", "")))
 
 
-def _roles(detail: Mapping[str, Any]) -> list[str]:
-    return [_("Roles: %(roles)s", roles=", ".join(detail["roles"]))] if detail.get("roles") else []
+def _if_known(text: str | None) -> list[Markup]:
+    return [escape(gettext(text))] if text else []
 
 
 def _place(text: str) -> AuditPlace | None:

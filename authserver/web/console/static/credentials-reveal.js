@@ -119,6 +119,12 @@ function facts(pairs) {
   }
 }
 
+function span(seconds) {
+  const [unit, length] = seconds >= 7200 ? ["hour", 3600] : seconds >= 120 ? ["minute", 60] : ["second", 1];
+  const shown = new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" });
+  return shown.format(Math.floor(seconds / length));
+}
+
 function claims(token) {
   const part = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
   const bytes = Uint8Array.from(atob(part), (char) => char.charCodeAt(0));
@@ -141,7 +147,7 @@ async function tryIt() {
     result.replaceChildren();
     if (answer.ok) {
       put("p", words.saidGood, "verdict good");
-      facts([[words.saidLife, words.saidMinutes.replace("{n}", Math.round(told.expires_in / 60))], [words.saidRoles, told.scope]]);
+      facts([[words.saidLife, words.saidMost.replace("{span}", span(told.expires_in))], [words.saidRoles, told.scope]]);
       put("h3", words.saidClaims);
       put("pre", JSON.stringify(claims(told.access_token), null, 2)).tabIndex = 0;
     } else {
