@@ -57,6 +57,7 @@ def audit() -> ResponseReturnValue:
         again=asked.again,
         export_href=asked.with_query(url_for("console.audit_export"), after=None),
         details=_details,
+        titled=_titled,
         filtered=query != AuditQuery(),
     )
 
@@ -134,6 +135,13 @@ def _details(record: Record) -> list[tuple[str, str]]:
     if not isinstance(found, dict):
         return [("", str(record.detail))]
     return [(name, _plain(value)) for name, value in found.items()]
+
+
+def _titled(record: Record) -> str:
+    """What people call the target of a record whose target is an id."""
+    named = dict(_details(record))
+    title = named.get("username") or named.get("name", "")
+    return "" if title == record.target else title
 
 
 def _plain(value: object) -> str:

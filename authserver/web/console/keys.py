@@ -23,9 +23,9 @@ from authserver.web.console.words import N_, _, gettext
 from keys.keyring import KeyInfo, State
 
 STATES: Final = {
-    State.STAGED: ("busy", N_("Next: published, not signing yet")),
+    State.STAGED: ("busy", N_("Next")),
     State.ACTIVE: ("good", N_("Signing")),
-    State.RETIRED: ("soon", N_("Retired: verifies until its last token ends")),
+    State.RETIRED: ("soon", N_("Only verifying")),
     State.REMOVED: ("off", N_("Withdrawn")),
     State.COMPROMISED: ("bad", N_("Compromised")),
 }
