@@ -15,6 +15,7 @@ from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_h
 from keys.keyring import POST_QUANTUM
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
+_FORMS = "resource_servers"
 _NUMBER = re.compile("[0-9]{1,9}")
 BOUNDS = {
     "idle_timeout_minutes": (1, 1440),
@@ -46,10 +47,12 @@ def register_resource_server(
     actor: str,
     now: Instant,
     token_alg: str | None = None,
+    form_key: str | None = None,
 ) -> RegisteredServer:
-    """Register an API; its secret is shown once.
+    """Register an API; its secret is shown once. A form sent twice, by its ``form_key``, makes one (INV-23).
 
     Raises:
+        AlreadyDone: the form was sent before; ``subject`` is the id of what it made.
         Invalid: name, audience or algorithm cannot be.
         Conflict: name or audience is taken, or no key is active for the algorithm.
     """
@@ -60,6 +63,8 @@ def register_resource_server(
     secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
     event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
     with accounts.change(event, now) as tx:
+        if form_key is not None:
+            tx.once(_FORMS, form_key, server.id, now)
         if token_alg is not None:
             _choosable(tx, token_alg)
         tx.insert_resource_server(server, keyed_hash(pepper, secret), hint(secret))
@@ -67,16 +72,19 @@ def register_resource_server(
 
 
 def regenerate_resource_server(
-    accounts: Accounts, name: str, *, pepper: bytes, actor: str, now: Instant
+    accounts: Accounts, name: str, *, pepper: bytes, actor: str, now: Instant, form_key: str | None = None
 ) -> RegisteredServer:
     """Make a new secret for a resource server; the old one ends now.
 
     Raises:
+        AlreadyDone: with a ``form_key`` that was used before; nothing is changed again (INV-23).
         NotFound: no such resource server.
     """
     secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
     with accounts.change(Event("resource_server.regenerated", actor, name), now) as tx:
         server = tx.resource_server(name)
+        if form_key is not None:
+            tx.once(_FORMS, form_key, server.id, now)
         tx.detail(resource_server=server.id)
         tx.update_resource_server(server.id, secret_hash=keyed_hash(pepper, secret), secret_hint=hint(secret))
     return RegisteredServer(server, secret)
@@ -208,16 +216,29 @@ def _killed_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, In
     return {}
 
 
-def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: Instant) -> GeneralSettings:
+class ChangedMeanwhile(Conflict):
+    """Somebody else changed the setting after it was looked at; ``value`` is what it is now."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__("Somebody else has changed this setting meanwhile.")
+        self.value = value
+
+
+def set_general(
+    accounts: Accounts, name: str, value: str, *, actor: str, now: Instant, was: str | None = None
+) -> GeneralSettings:
     """Change one general setting; it holds for live tokens at once.
 
     Raises:
         Invalid: no such setting, or a value out of bounds.
+        ChangedMeanwhile: it is not what it ``was`` when somebody decided to change it.
         Conflict: it has that value already, or no key is active for the algorithm.
     """
     parsed = _parsed(accounts, name, value)
     with accounts.change(Event("settings.changed", actor, name), now) as tx:
         before = asdict(tx.general())[name]
+        if was is not None and was != str(before or ""):
+            raise ChangedMeanwhile(str(before or ""))
         if before == parsed:
             msg = f"{name} is {value} already"
             raise Conflict(msg)

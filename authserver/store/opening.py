@@ -21,6 +21,7 @@ from authserver.store.session_rows import SqlSessions
 from authserver.store.sign_ins import SqlSignIns
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
+from authserver.store.token_reads import SqlTokenReads
 from authserver.store.verifier_rows import SqlVerifiers
 from keys.holders import DatabaseHolder, KeyHolder
 from keys.master import MasterKey
@@ -57,6 +58,7 @@ class Store:
     people_reads: SqlPeopleReads
     audit_reads: SqlAuditReads
     verifiers: SqlVerifiers
+    token_reads: SqlTokenReads
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -124,6 +126,7 @@ def open_store(
         credential_reads=SqlCredentialReads(engine),
         people_reads=SqlPeopleReads(engine),
         audit_reads=SqlAuditReads(engine, audit_key),
+        token_reads=SqlTokenReads(engine),
         pepper=pepper,
         held=held,
         engine=engine,

@@ -17,13 +17,20 @@ from flask import Flask
 from authserver.web.console import (
     appearance,
     assets,
+    audit,
     credentials,
     credentials_change,
     credentials_create,
     credentials_detail,
     credentials_guide,
     guide,
+    inventory,
+    keys,
+    people,
     profile,
+    resource_servers,
+    roles,
+    settings,
     signing_in,
 )
 from authserver.web.console.blueprint import console
@@ -32,13 +39,20 @@ from authserver.web.console.pages import furnish, is_ours, refused
 PAGES = (
     appearance,
     assets,
+    audit,
     credentials,
     credentials_change,
     credentials_create,
     credentials_detail,
     credentials_guide,
     guide,
+    inventory,
+    keys,
+    people,
     profile,
+    resource_servers,
+    roles,
+    settings,
     signing_in,
 )
 """Each hangs its own pages on the blueprint."""

@@ -171,7 +171,9 @@ def _lost(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int 
 
 def _told(record: Record) -> Happened:
     title = gettext(_HAPPENED[record.event]) if record.event in _HAPPENED else record.event
-    return Happened(record.at, title, record.actor.removeprefix("console:").removeprefix("peer:"), tuple(_details(record)))
+    return Happened(
+        record.at, title, record.actor.removeprefix("console:").removeprefix("peer:"), tuple(_details(record))
+    )
 
 
 def _details(record: Record) -> list[Markup]:
