@@ -24,6 +24,7 @@ from authserver.store.schema import MIGRATIONS
 from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
 from authserver.telemetry.logs import configure, logger
+from authserver.web.console.provider import ProviderSettings
 from authserver.web.health import health
 from authserver.web.pages import install
 from keys.master import WrongMasterKey
@@ -60,6 +61,14 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         embedded=settings.embedded,
         trusted_proxies=networks(settings.trusted_proxies),
         metrics_peers=networks(settings.metrics_peers),
+        provider=ProviderSettings(
+            issuer=settings.oidc_issuer,
+            client_id=settings.oidc_client_id,
+            client_secret=settings.oidc_client_secret.get_secret_value(),
+            label=settings.oidc_label,
+        )
+        if settings.oidc_issuer
+        else None,
     )
     with app.app_context():
         prepare(db.engine)

@@ -35,6 +35,7 @@ from authserver.store.clock import database_time
 from authserver.store.opening import Store, open_store
 from authserver.store.tables import db
 from authserver.telemetry.logs import logger
+from authserver.web.console.provider import Provider, ProviderSettings
 from authserver.web.health import Health
 from keys.master import MasterKey
 from keys.material import make
@@ -80,6 +81,7 @@ class Plan:
     embedded: bool
     trusted_proxies: tuple[Network, ...] = ()
     metrics_peers: tuple[Network, ...] = ()
+    provider: ProviderSettings | None = None
 
 
 class House:
@@ -93,6 +95,7 @@ class House:
         self._closers: list[Callable[[], None]] = []
         self._transport = Transport(plan.trusted_proxies)
         self._book: RefusalBook | None = None
+        self.provider = Provider(plan.provider) if plan.provider else None
 
     @property
     def issuer(self) -> str:

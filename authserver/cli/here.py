@@ -10,7 +10,7 @@ import click
 from flask import current_app
 from flask.cli import FlaskGroup
 
-from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys
+from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns
 from authserver.rules.facts import Instant
 from keys.master import MasterKey
 from keys.material import Signer
@@ -49,6 +49,11 @@ class Store(Protocol):
     @property
     def keys(self) -> Ring:
         """The key ring."""
+        ...
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Who is signed in to the console."""
         ...
 
     @property

@@ -14,11 +14,11 @@ One file a part of the console; ``here`` says what a page stands on, ``pages`` m
 
 from flask import Flask
 
-from authserver.web.console import appearance, assets, credentials, guide, profile, signing_in
+from authserver.web.console import appearance, assets, credentials, guide, profile, signing_in, single_sign_on
 from authserver.web.console.blueprint import console
 from authserver.web.console.pages import furnish, is_ours, refused
 
-PAGES = (appearance, assets, credentials, guide, profile, signing_in)
+PAGES = (appearance, assets, credentials, guide, profile, signing_in, single_sign_on)
 """Each hangs its own pages on the blueprint."""
 
 
@@ -26,6 +26,7 @@ def install(app: Flask) -> None:
     """Hang the console on ``app``."""
     furnish(app)
     signing_in.furnish(app)
+    app.jinja_env.globals.update(elsewhere=single_sign_on.elsewhere, proofs=single_sign_on.proofs)
     app.register_blueprint(console)
 
 

@@ -9,6 +9,7 @@ from flask import current_app, g, request
 
 from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Visit
 from authserver.rules.facts import Instant
+from authserver.web.console.provider import Provider
 from keys.master import MasterKey
 
 
@@ -57,6 +58,11 @@ class House(Protocol):
     @property
     def clock(self) -> Clock:
         """The clock for changes."""
+        ...
+
+    @property
+    def provider(self) -> Provider | None:
+        """Where people may sign in instead, if anywhere."""
         ...
 
     def store(self) -> Store:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -41,9 +41,9 @@ class Way:
 
 
 def ways() -> Sequence[Way]:
-    """The other ways to sign in; whoever brings one puts it into ``app.extensions["console_ways"]``."""
-    found: Sequence[Way] = current_app.extensions.get("console_ways", ())
-    return found
+    """The other ways to sign in."""
+    provider = here().house.provider
+    return (Way(provider.label, url_for("console.sign_in_elsewhere")),) if provider else ()
 
 
 @console.get("/sign-in")
@@ -168,6 +168,12 @@ def welcome(user: User, method: str, target: str, fields: dict[str, list[str]] |
     agent = request.user_agent.string
     signed_in = signin.begin(at.accounts, user, method=method, peer=at.peer, agent=agent, now=at.now, pending=pending)
     return _enter(signed_in, target)
+
+
+def draft_of(form: Mapping[str, str]) -> tuple[dict[str, list[str]] | None, str]:
+    """What a form that asks for a proof carries along: what was typed before, if anything, and where to go."""
+    target = local_path(form.get("next", ""), HOME)
+    return _opened_draft(form.get("_draft", ""), here().signed_in.user.id, target)
 
 
 def ask_who(user_id: str) -> ResponseReturnValue:
