@@ -41,8 +41,21 @@ LEEWAY_SECONDS: Final = 60
 MAX_NAME: Final = 255
 """OpenID Connect Core §2: a subject is 255 ASCII characters at most."""
 
-ALGORITHMS: Final = ("RS256", "PS256", "ES256", "Ed25519", "EdDSA", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512")
+ALGORITHMS: Final = (
+    "RS256",
+    "PS256",
+    "ES256",
+    "Ed25519",
+    "EdDSA",
+    "RS384",
+    "RS512",
+    "PS384",
+    "PS512",
+    "ES384",
+    "ES512",
+)
 _ASKED: Final = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
+_NAMES_ITSELF: Final = "authorization_response_iss_parameter_supported"
 _NAME: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 State = dict[str, Any]
 T = TypeVar("T")
@@ -169,7 +182,7 @@ class Provider:
             raise ProviderRefused("parameter_twice")
         if told.get("state") != state["state"]:
             raise ProviderRefused("state")
-        supported = self._asking(self._app.load_server_metadata).get("authorization_response_iss_parameter_supported")
+        supported = self._asking(self._app.load_server_metadata).get(_NAMES_ITSELF)
         named = told.get("iss")
         if (named is None and supported is True) or (named is not None and named != self.settings.issuer):
             raise ProviderRefused("issuer_of_answer")
@@ -228,6 +241,7 @@ class _App(FlaskOAuth2App):  # type: ignore[misc]  # Authlib is untyped
 
     client_cls = _Wire
     issuer = ""
+    server_metadata: dict[str, Any]
     _learned_at = 0.0
 
     def load_server_metadata(self) -> dict[str, Any]:
@@ -254,12 +268,13 @@ def _checked(told: object, issuer: str) -> dict[str, Any]:
     usable = [alg for alg in ALGORITHMS if isinstance(offered, list) and alg in offered]
     if not usable:
         raise _Unfit("metadata_algorithms")
-    methods = told.get("token_endpoint_auth_methods_supported")
     kept = {name: told[name] for name in _ASKED}
     kept["id_token_signing_alg_values_supported"] = usable
-    kept["authorization_response_iss_parameter_supported"] = told.get("authorization_response_iss_parameter_supported")
-    if isinstance(methods, list) and "client_secret_basic" not in methods and "client_secret_post" in methods:
-        kept["token_endpoint_auth_method"] = "client_secret_post"
+    kept[_NAMES_ITSELF] = told.get(_NAMES_ITSELF)
+    # Sent in the form where it offers that and not the header; Authlib's default is the header.
+    methods = told.get("token_endpoint_auth_methods_supported")
+    if isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods:
+        kept["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - the name of a method
     return kept
 
 
@@ -279,7 +294,7 @@ def _may_be_asked(url: str, issuer: str) -> bool:
 
 
 def _inside(host: str) -> bool:
-    """Whether a host is a name or number of this machine or network; a name that only resolves so has no certificate."""
+    """Whether a host is a name or number of a place within; a name that merely resolves so has no certificate."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

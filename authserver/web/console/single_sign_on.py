@@ -18,7 +18,7 @@ from authserver.web.console import cookies, notices
 from authserver.web.console.admission import RECENT, local_path, public, step_up
 from authserver.web.console.blueprint import console
 from authserver.web.console.forms import Form
-from authserver.web.console.here import here
+from authserver.web.console.here import Here, here
 from authserver.web.console.pages import page
 from authserver.web.console.provider import Identity, Provider, ProviderDown, ProviderRefused
 from authserver.web.console.signing_in import HOME, draft_of, enter
@@ -95,22 +95,22 @@ def return_from_elsewhere() -> ResponseReturnValue:
         return _refused("no_state")
     try:
         identity, proved_at = provider.arrive(state["provider"])
+        if state["purpose"] == "sign-in":
+            return _sign_in(identity, state)
+        return _link(identity, state) if state["purpose"] == "link" else _prove(identity, proved_at, state)
     except ProviderDown as error:
         return _down(error)
     except ProviderRefused as error:
         return _refused(str(error), denied=str(error) == "denied")
-    if state["purpose"] == "sign-in":
-        return _sign_in(identity, state)
-    at = here()
-    if at.visit is None or at.visit.session.handle != state["handle"]:
-        return _refused("another_sign_in")
-    if state["purpose"] == "link":
-        return _link(identity)
+
+
+def _prove(identity: Identity, proved_at: int | None, state: dict[str, Any]) -> ResponseReturnValue:
+    at = _same_sign_in(state)
     if proved_at is None or proved_at < state["begun"] - _SKEW:
-        return _refused("proof_not_fresh")
+        raise ProviderRefused("proof_not_fresh")
     owner = at.store.sign_ins.identity_owner(identity.issuer, identity.subject)
-    if owner is None or owner.id != at.visit.user.id:
-        return _refused("another_person")
+    if owner is None or owner.id != at.signed_in.user.id:
+        raise ProviderRefused("another_person")
     cookies.give(signin.renew(at.store.sign_ins, cookies.browser_id(), at.now))
     return redirect(state["next"], 303)
 
@@ -120,15 +120,23 @@ def _sign_in(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
     user = at.store.sign_ins.identity_owner(identity.issuer, identity.subject)
     if user is None or not signin.may_enter_now(user):
         logger().info("sign_in_refused", reason="not_linked" if user is None else "may_not_enter", method=METHOD)
-        return page("not_linked.html", 403, identity=identity, known=user is not None)
+        return page("not_linked.html", 403, identity=identity, known=user is not None, asked_path=_sign_in_path)
     signed_in = signin.begin(
         at.accounts, user, method=METHOD, peer=at.peer, agent=request.user_agent.string, now=at.now
     )
     return enter(signed_in, state["next"])
 
 
-def _link(identity: Identity) -> ResponseReturnValue:
+def _same_sign_in(state: dict[str, Any]) -> Here:
+    """Who comes back is who went away, or nobody."""
     at = here()
+    if at.visit is None or at.visit.session.handle != state["handle"]:
+        raise ProviderRefused("another_sign_in")
+    return at
+
+
+def _link(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
+    at = _same_sign_in(state)
     username = at.signed_in.user.username
     try:
         identities.link(at.accounts, username, identity.issuer, identity.subject, **at.who)
@@ -200,7 +208,10 @@ def _again(text: str, status: int) -> ResponseReturnValue:
     form = Form({})
     form.fault("", text)
     if here().visit is not None:
-        return page("elsewhere_failed.html", status, form=form)
-    return page("sign_in.html", status, form=form, next=HOME)
+        return page("elsewhere_failed.html", status, form=form, asked_path=_sign_in_path)
+    return page("sign_in.html", status, form=form, next=HOME, asked_path=_sign_in_path)
 
 
+def _sign_in_path() -> str:
+    """Where the frame's own forms lead back to: the address at hand holds a code, and is good once."""
+    return url_for("console.sign_in")
