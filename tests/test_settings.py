@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from pydantic import SecretStr
 
 from authserver.settings import PREFIX, BadSettings, Settings, load, networks
 
@@ -19,6 +20,10 @@ GOOD = {
     "trusted_proxies": "10.0.0.0/8, 192.0.2.7",
     "metrics_peers": "10.9.0.0/16",
     "log_level": "warning",
+    "oidc_issuer": "https://id.example.com/",
+    "oidc_client_id": "console",
+    "oidc_client_secret": "a-secret-of-the-console",
+    "oidc_label": "Example ID",
 }
 POSTGRESQL = {PREFIX + "DATABASE_URL": "postgresql+psycopg://db/auth"}
 
@@ -35,7 +40,7 @@ def fault(**values):
 
 def plain(settings, field):
     value = getattr(settings, field)
-    return value.get_secret_value() if field == "master_key" else value
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 # --- reading ------------------------------------------------------------------------------

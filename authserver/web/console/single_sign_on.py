@@ -21,7 +21,7 @@ from authserver.web.console.forms import Form
 from authserver.web.console.here import Here, here
 from authserver.web.console.pages import page
 from authserver.web.console.provider import Identity, Provider, ProviderDown, ProviderRefused
-from authserver.web.console.signing_in import HOME, draft_of, enter
+from authserver.web.console.signing_in import HOME, Way, draft_of, note_refusal, ways, welcome
 from authserver.web.console.words import _, told
 from keys.master import WrongMasterKey
 
@@ -34,13 +34,10 @@ _SKEW: Final = 60
 _MAX_STATE: Final = 3072
 
 
-def ways(purpose: Purpose = "sign-in") -> list[dict[str, str]]:
-    """How one may sign in, or prove it again, besides a password."""
+def proofs() -> list[Way]:
+    """How one may prove again who one is, besides a password."""
     provider = here().house.provider
-    if provider is None or (purpose == "prove" and not _mine(provider)):
-        return []
-    endpoint = {"sign-in": "console.sign_in_elsewhere", "prove": "console.prove_elsewhere"}[purpose]
-    return [{"href": url_for(endpoint), "name": provider.label}]
+    return [Way(provider.label, url_for("console.prove_elsewhere"))] if provider and _mine(provider) else []
 
 
 def elsewhere() -> dict[str, Any] | None:
@@ -119,12 +116,9 @@ def _sign_in(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
     at = here()
     user = at.store.sign_ins.identity_owner(identity.issuer, identity.subject)
     if user is None or not signin.may_enter_now(user):
-        logger().info("sign_in_refused", reason="not_linked" if user is None else "may_not_enter", method=METHOD)
+        note_refusal("not_linked" if user is None else "may_not_enter", user.username if user else "")
         return page("not_linked.html", 403, identity=identity, known=user is not None, asked_path=_sign_in_path)
-    signed_in = signin.begin(
-        at.accounts, user, method=METHOD, peer=at.peer, agent=request.user_agent.string, now=at.now
-    )
-    return enter(signed_in, state["next"])
+    return welcome(user, METHOD, state["next"])
 
 
 def _same_sign_in(state: dict[str, Any]) -> Here:
@@ -198,7 +192,7 @@ def _down(error: ProviderDown) -> ResponseReturnValue:
 
 
 def _refused(reason: str, *, denied: bool = False) -> ResponseReturnValue:
-    logger().info("sign_in_refused", reason=reason, method=METHOD)
+    note_refusal(reason, "")
     if denied:
         return _again(_("%(name)s did not let you in. Nothing was changed.") % {"name": _provider().label}, 403)
     return _again(_("That did not work, or took too long. Nothing was changed; please begin again."), 400)
@@ -209,7 +203,7 @@ def _again(text: str, status: int) -> ResponseReturnValue:
     form.fault("", text)
     if here().visit is not None:
         return page("elsewhere_failed.html", status, form=form, asked_path=_sign_in_path)
-    return page("sign_in.html", status, form=form, next=HOME, asked_path=_sign_in_path)
+    return page("sign_in.html", status, form=form, next=HOME, ways=ways(), asked_path=_sign_in_path)
 
 
 def _sign_in_path() -> str:
