@@ -28,6 +28,14 @@ class Revealed:
     secret: str
 
 
+class Changed(Conflict):
+    """Somebody else changed it meanwhile; ``current`` is how it stands now."""
+
+    def __init__(self, current: Credential) -> None:
+        super().__init__("it was changed meanwhile; look at it as it is now")
+        self.current = current
+
+
 def create(
     accounts: Accounts,
     owner: str,
@@ -108,16 +116,22 @@ def edit(
     name: str | None = None,
     expires_at: Instant | None = None,
     owner_id: str | None = None,
+    seen: tuple[str, Instant] | None = None,
 ) -> Credential:
     """Change name or expiry; an earlier expiry also shortens live tokens.
 
+    ``seen`` are the name and expiry that whoever edits had before their eyes.
+
     Raises:
+        Changed: it is not as it was ``seen``; nothing is changed.
         Conflict: it would come back to life as one more than the settings allow.
         Invalid: nothing to change, or a value that cannot be.
         NotFound: unknown, or not the owner's.
     """
     with accounts.change(Event("credential.edited", actor, client_id), now) as tx:
         before = tx.credential(client_id, owner_id)
+        if seen is not None and seen != (before.name, before.expires_at):
+            raise Changed(before)
         changed: dict[str, object] = {}
         if name is not None and name != before.name:
             _check_name(name)

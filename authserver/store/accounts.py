@@ -522,7 +522,7 @@ def find_user(connection: Connection, username: str) -> User:
 def user_by_id(connection: Connection, user_id: str) -> User:
     """One user that is known to be there."""
     row = connection.execute(select(users).where(users.c.id == user_id)).one()
-    return _as_users(connection, [row], user_roles.c.user_id == row.id)[0]
+    return as_users(connection, [row], user_roles.c.user_id == row.id)[0]
 
 
 def _credentials_query() -> Any:

@@ -14,11 +14,35 @@ One file a part of the console; ``here`` says what a page stands on, ``pages`` m
 
 from flask import Flask
 
-from authserver.web.console import appearance, assets, credentials, guide, profile, signing_in, single_sign_on
+from authserver.web.console import (
+    appearance,
+    assets,
+    credentials,
+    credentials_change,
+    credentials_create,
+    credentials_detail,
+    credentials_guide,
+    guide,
+    profile,
+    signing_in,
+    single_sign_on,
+)
 from authserver.web.console.blueprint import console
 from authserver.web.console.pages import furnish, is_ours, refused
 
-PAGES = (appearance, assets, credentials, guide, profile, signing_in, single_sign_on)
+PAGES = (
+    appearance,
+    assets,
+    credentials,
+    credentials_change,
+    credentials_create,
+    credentials_detail,
+    credentials_guide,
+    guide,
+    profile,
+    signing_in,
+    single_sign_on,
+)
 """Each hangs its own pages on the blueprint."""
 
 

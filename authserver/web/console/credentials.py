@@ -1,11 +1,116 @@
-"""Application credentials: whoever is signed in sees their own, and nobody else's."""
+"""Application credentials: whoever is signed in sees their own, and nobody else's (INV-09)."""
 
-from flask import redirect, url_for
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow, DayCount
+from authserver.rules.credential_status import Status
 from authserver.web.console.blueprint import console
 from authserver.web.console.here import here
 from authserver.web.console.pages import page
+from authserver.web.console.words import N_, _, gettext
+
+ROWS: Final = 25
+_PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
+
+STATES: Final = {
+    Status.ACTIVE: ("good", N_("Active")),
+    Status.EXPIRING: ("soon", N_("Expiring")),
+    Status.EXPIRED: ("bad", N_("Expired")),
+    Status.DISABLED: ("off", N_("Disabled")),
+    Status.ROTATING: ("busy", N_("Rotating")),
+    Status.REDUCED: ("less", N_("Reduced")),
+}
+"""How each status looks, and what it is called; in the order of the filter."""
+
+_ORDERS: Final[dict[str, CredentialOrder]] = {
+    "name": "name",
+    "expires": "expires_at",
+    "used": "last_used_at",
+    "created": "created_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the list shows, as its address says it; what cannot be is left out, never refused."""
+
+    search: str = ""
+    status: str = ""
+    sort: str = "-created"
+    number: int = 1
+
+    @classmethod
+    def asked(cls) -> "Wanted":
+        """As this request says."""
+        told = request.args
+        status, sort, number = told.get("status", ""), told.get("sort", ""), told.get("page", "")
+        return cls(
+            search=told.get("q", "").strip()[:100],
+            status=status if status in set(Status) else "",
+            sort=sort if sort.removeprefix("-") in _ORDERS else "-created",
+            number=int(number) if _PAGE_NUMBER.fullmatch(number) else 1,
+        )
+
+    @property
+    def query(self) -> CredentialQuery:
+        """The same for the store."""
+        return CredentialQuery(
+            search=self.search,
+            status=Status(self.status) if self.status else None,
+            order=_ORDERS[self.sort.removeprefix("-")],
+            descending=self.sort.startswith("-"),
+            page=self.number,
+            size=ROWS,
+        )
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether some credentials may be left out."""
+        return bool(self.search or self.status)
+
+    def href(self, **other: Any) -> str:
+        """The address of the list with something else wanted; back to its first page unless told."""
+        at = replace(self, **{"number": 1, **other})
+        told: dict[str, Any] = {
+            "q": at.search,
+            "status": at.status,
+            "sort": "" if at.sort == "-created" else at.sort,
+            "page": at.number if at.number > 1 else "",
+        }
+        return url_for("console.credentials", **{key: value for key, value in told.items() if value})
+
+    def sorted_by(self, key: str) -> str:
+        """Where the head of a column leads: the other way round when it sorts already."""
+        return self.href(sort=f"-{key}" if self.sort == key else key)
+
+
+def badges(row: CredentialRow) -> list[tuple[str, str]]:
+    """Look and text of all statuses that hold, the most urgent first."""
+    said = []
+    for status in row.statuses:
+        look, text = STATES[status]
+        words = gettext(text)
+        if status is Status.ROTATING and row.rotation_ends_at is not None:
+            hours = -(-(row.rotation_ends_at - here().now) // 3600)
+            words = _("Rotating (%(hours)s h left)", hours=hours)
+        said.append((look, words))
+    return said
+
+
+def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
+    """Granted and refused requests of each day as parts of ``height``; what is not nothing is seen."""
+    most = max((each.granted + each.refused for each in days), default=0)
+
+    def high(count: int) -> int:
+        return max(2, round(count * height / most)) if count else 0
+
+    return [{"of": each, "granted": high(each.granted), "refused": high(each.refused)} for each in days]
 
 
 @console.get("")
@@ -18,5 +123,15 @@ def front() -> ResponseReturnValue:
 @console.get("/credentials")
 def credentials() -> ResponseReturnValue:
     """List the credentials of whoever is signed in."""
-    at = here()
-    return page("credentials/list.html", credentials=at.accounts.credentials(at.signed_in.user.id))
+    at, wanted = here(), Wanted.asked()
+    reads, me = at.store.credential_reads, at.signed_in.user.id
+    found = reads.page(wanted.query, at.now, owner_id=me)
+    return page(
+        "credentials/list.html",
+        wanted=wanted,
+        found=found,
+        counts=reads.counts(at.now, owner_id=me),
+        filters=[(status, gettext(text)) for status, (_look, text) in STATES.items()],
+        badges=badges,
+        bars=bars,
+    )

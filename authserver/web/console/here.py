@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 
+from authserver.console_reads import AuditReads, CredentialReads
 from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Visit
 from authserver.rules.facts import Instant
 from authserver.web.console.provider import Provider
@@ -39,6 +40,16 @@ class Store(Protocol):
     @property
     def sign_ins(self) -> SignIns:
         """Who is signed in."""
+        ...
+
+    @property
+    def credential_reads(self) -> CredentialReads:
+        """Credentials as people look at them."""
+        ...
+
+    @property
+    def audit_reads(self) -> AuditReads:
+        """The book of changes as people look at it."""
         ...
 
     @property

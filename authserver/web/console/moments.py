@@ -2,7 +2,7 @@
 
 import functools
 import zoneinfo
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from authserver.rules.facts import Instant
 from authserver.web.console.here import here
-from authserver.web.console.words import language
+from authserver.web.console.words import gettext, language
 
 _LOCALES: Final = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}
 _EXACT: Final = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
@@ -37,9 +37,9 @@ def zone() -> ZoneInfo | None:
     return ZoneInfo(name) if name and not zone_fault(name) else None
 
 
-def exact(at: Instant) -> str:
-    """The instant in the reader's zone, and which zone that is."""
-    chosen = zone()
+def exact(at: Instant, where: ZoneInfo | None = None) -> str:
+    """The instant in a zone, the reader's if not told, and which zone that is."""
+    chosen = where or zone()
     moment = _moment(at).astimezone(chosen or UTC)
     said = format_datetime(moment, _EXACT[language()], tzinfo=chosen or UTC, locale=_LOCALES[language()])
     return f"{said} {chosen.key if chosen else 'UTC'}"
@@ -50,9 +50,16 @@ def day(at: Instant) -> str:
     return format_date(_moment(at).astimezone(zone() or UTC), "medium", locale=_LOCALES[language()])
 
 
+def date_said(at: date) -> str:
+    """A day of the calendar."""
+    return format_date(at, "medium", locale=_LOCALES[language()])
+
+
 def relative(at: Instant) -> str:
     """How far away it is: "in 3 days"."""
     distance = timedelta(seconds=at - here().now)
+    if not distance:
+        return gettext("just now")
     return format_timedelta(distance, add_direction=True, locale=_LOCALES[language()])
 
 
