@@ -14,11 +14,28 @@ One file a part of the console; ``here`` says what a page stands on, ``pages`` m
 
 from flask import Flask
 
-from authserver.web.console import appearance, assets, credentials, guide, profile, signing_in
+from authserver.web.console import (
+    appearance,
+    assets,
+    audit,
+    credentials,
+    guide,
+    inventory,
+    keys,
+    people,
+    profile,
+    resource_servers,
+    roles,
+    settings,
+    signing_in,
+)
 from authserver.web.console.blueprint import console
 from authserver.web.console.pages import furnish, is_ours, refused
 
-PAGES = (appearance, assets, credentials, guide, profile, signing_in)
+PAGES = (
+    *(appearance, assets, audit, credentials, guide, inventory, keys, people, profile, resource_servers, roles),
+    *(settings, signing_in),
+)
 """Each hangs its own pages on the blueprint."""
 
 
