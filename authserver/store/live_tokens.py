@@ -4,7 +4,7 @@ Only for numbers on a page: whether one token lives is always asked of the rules
 themselves. ``tests/test_console_reads.py`` holds the two to the same answer.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
@@ -13,6 +13,8 @@ from authserver.rules.liveness import CLOCK_SLACK
 from authserver.store.tables import credentials, secrets, sessions, settings, signing_keys, users
 from keys.keyring import USABLE
 
+AnySelect = TypeVar("AnySelect", bound=Select[*tuple[Any, ...]])
+
 
 def live_tokens(now: Instant, *only: ColumnElement[bool]) -> Select[Any]:
     """``client_id`` and ``live``, a row for each credential that has any; ``only`` narrows the credentials."""
@@ -20,7 +22,7 @@ def live_tokens(now: Instant, *only: ColumnElement[bool]) -> Select[Any]:
     return living(now, counted).where(*only).group_by(sessions.c.client_id)
 
 
-def living(now: Instant, asked: Select[Any]) -> Select[Any]:
+def living(now: Instant, asked: AnySelect) -> AnySelect:
     """What is asked of ``sessions``, of those whose tokens live."""
     session, credential, general = sessions.c, credentials.c, settings.c
     return asked.select_from(

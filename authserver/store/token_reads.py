@@ -1,9 +1,8 @@
 """Live tokens as people count them: by key, by audience, and those that other settings would end."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, func, or_, select
+from sqlalchemy import ColumnElement, Engine, func, or_, select
 
 from authserver.rules.facts import Instant
 from authserver.store.engine import reading
@@ -26,8 +25,7 @@ class SqlTokenReads:
         return self._counted(sessions.c.audience, now)
 
     def _counted(self, column: ColumnElement[str], now: Instant) -> Mapping[str, int]:
-        counted: Select[Any] = select(column, func.count())
-        query = living(now, counted).group_by(column)
+        query = living(now, select(column, func.count())).group_by(column)
         with reading(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
