@@ -350,3 +350,21 @@ class AuditReads(Protocol):
     def setting_history(self, name: str, limit: int = 20) -> Sequence[SettingRow]:
         """The last changes of one setting, newest first."""
         ...
+
+
+class TokenReads(Protocol):
+    """Live tokens as people count them, by the rules of an introspection; one of the last second may be missing."""
+
+    def by_key(self, now: Instant) -> Mapping[str, int]:
+        """How many live tokens each signing key has signed, by ``kid``."""
+        ...
+
+    def by_audience(self, now: Instant) -> Mapping[str, int]:
+        """How many live tokens there are for each audience."""
+        ...
+
+    def ended_by(
+        self, now: Instant, *, idle_timeout_minutes: int | None = None, max_token_lifetime_minutes: int | None = None
+    ) -> int:
+        """How many tokens live now and would not under these settings; None: as it is."""
+        ...

@@ -431,6 +431,10 @@ class Transaction(Protocol):
         """Disable (an instant) or enable (None); the new role version."""
         ...
 
+    def able(self, permission: str) -> frozenset[str]:
+        """The ids of all who may enter the console and have a permission there, as things stand in this change."""
+        ...
+
     def set_password(self, user: User, password_hash: str) -> None:
         """Keep the hash of a user's password; the one before is forgotten."""
         ...

@@ -119,6 +119,15 @@ class Change:
             raise Conflict(role.name)
         return self._raise(user, at, roles=tuple(sorted((*held, role), key=lambda each: each.name)))
 
+    def able(self, permission):
+        return frozenset(
+            user.id
+            for user in self.t.users.values()
+            if user.disabled_at is None
+            and any(role.kind == "builder" for role in user.roles)
+            and any(permission in role.permissions for role in user.roles)
+        )
+
     def revoke(self, user, role, at):
         return self._raise(user, at, roles=tuple(r for r in self.t.users[user.id].roles if r.id != role.id))
 

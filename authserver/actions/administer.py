@@ -14,6 +14,7 @@ from authserver.rules.names import audience_fault, display_name_fault
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
+_FORMS = "resource_servers"
 _NUMBER = re.compile("[0-9]{1,9}")
 BOUNDS = {
     "idle_timeout_minutes": (1, 1440),
@@ -40,10 +41,12 @@ def register_resource_server(
     actor: str,
     now: Instant,
     token_alg: str | None = None,
+    form_key: str | None = None,
 ) -> RegisteredServer:
-    """Register an API; its secret is shown once.
+    """Register an API; its secret is shown once. A form sent twice, by its ``form_key``, makes one (INV-23).
 
     Raises:
+        AlreadyDone: the form was sent before; ``subject`` is the id of what it made.
         Invalid: name, audience or algorithm cannot be.
         Conflict: name or audience is taken, or no key is active for the algorithm.
     """
@@ -56,6 +59,8 @@ def register_resource_server(
     secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
     event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
     with accounts.change(event, now) as tx:
+        if form_key is not None:
+            tx.once(_FORMS, form_key, server.id, now)
         if token_alg is not None:
             _needs_key(tx, token_alg)
         tx.insert_resource_server(server, keyed_hash(pepper, secret), hint(secret))
@@ -63,19 +68,47 @@ def register_resource_server(
 
 
 def regenerate_resource_server(
-    accounts: Accounts, name: str, *, pepper: bytes, actor: str, now: Instant
+    accounts: Accounts, name: str, *, pepper: bytes, actor: str, now: Instant, form_key: str | None = None
 ) -> RegisteredServer:
     """Make a new secret for a resource server; the old one ends now.
 
     Raises:
+        AlreadyDone: with a ``form_key`` that was used before; nothing is changed again (INV-23).
         NotFound: no such resource server.
     """
     secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
     with accounts.change(Event("resource_server.regenerated", actor, name), now) as tx:
         server = tx.resource_server(name)
+        if form_key is not None:
+            tx.once(_FORMS, form_key, server.id, now)
         tx.detail(resource_server=server.id)
         tx.update_resource_server(server.id, secret_hash=keyed_hash(pepper, secret), secret_hint=hint(secret))
     return RegisteredServer(server, secret)
+
+
+def edit_resource_server(
+    accounts: Accounts, name: str, token_alg: str | None, *, actor: str, now: Instant
+) -> ResourceServer:
+    """Choose what tokens for a resource server are signed with; None for the general setting.
+
+    Raises:
+        NotFound: no such resource server.
+        Invalid: no such algorithm.
+        Conflict: it is so already, or no key is active for the algorithm.
+    """
+    if token_alg is not None and token_alg not in ALGORITHMS:
+        msg = f"an algorithm is one of {', '.join(ALGORITHMS)}"
+        raise Invalid(msg)
+    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if server.token_alg == token_alg:
+            msg = f"{server.name} has {token_alg or 'the general algorithm'} already"
+            raise Conflict(msg)
+        if token_alg is not None:
+            _needs_key(tx, token_alg)
+        tx.detail(resource_server=server.id, before=server.token_alg, after=token_alg)
+        tx.update_resource_server(server.id, token_alg=token_alg)
+    return replace(server, token_alg=token_alg)
 
 
 def disable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
@@ -143,36 +176,29 @@ def _killed_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, In
     return {}
 
 
-def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: Instant) -> GeneralSettings:
+class ChangedMeanwhile(Conflict):
+    """Somebody else changed the setting after it was looked at; ``value`` is what it is now."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__("Somebody else has changed this setting meanwhile.")
+        self.value = value
+
+
+def set_general(
+    accounts: Accounts, name: str, value: str, *, actor: str, now: Instant, was: str | None = None
+) -> GeneralSettings:
     """Change one general setting; it holds for live tokens at once.
 
     Raises:
         Invalid: no such setting, or a value out of bounds.
+        ChangedMeanwhile: it is not what it ``was`` when somebody decided to change it.
         Conflict: it has that value already, or no key is active for the algorithm.
     """
-    parsed: object
-    if name in BOUNDS:
-        low, high = BOUNDS[name]
-        if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
-            msg = f"{name} is a whole number from {low} to {high}"
-            raise Invalid(msg)
-        parsed = int(value)
-    elif name == "default_audience":
-        parsed = value or None
-        registered = [server.audience for server in accounts.resource_servers() if server.disabled_at is None]
-        if value and value not in registered:
-            msg = f"default_audience is one of {', '.join(registered) or 'none: register a resource server first'}"
-            raise Invalid(msg)
-    elif name == "token_alg":
-        if value not in ALGORITHMS:
-            msg = f"token_alg is one of {', '.join(ALGORITHMS)}"
-            raise Invalid(msg)
-        parsed = value
-    else:
-        msg = f"there is no setting {name!r}; there are {', '.join((*BOUNDS, 'default_audience', 'token_alg'))}"
-        raise Invalid(msg)
+    parsed = _parsed(accounts, name, value)
     with accounts.change(Event("settings.changed", actor, name), now) as tx:
         before = asdict(tx.general())[name]
+        if was is not None and was != str(before or ""):
+            raise ChangedMeanwhile(str(before or ""))
         if before == parsed:
             msg = f"{name} is {value} already"
             raise Conflict(msg)
@@ -183,3 +209,25 @@ def set_general(accounts: Accounts, name: str, value: str, *, actor: str, now: I
         if name in {"idle_timeout_minutes", "max_token_lifetime_minutes"}:
             tx.kill("settings", name, now, int(value))
         return tx.general()
+
+
+def _parsed(accounts: Accounts, name: str, value: str) -> int | str | None:
+    if name in BOUNDS:
+        low, high = BOUNDS[name]
+        if not _NUMBER.fullmatch(value) or not low <= int(value) <= high:
+            msg = f"{name} is a whole number from {low} to {high}"
+            raise Invalid(msg)
+        return int(value)
+    if name == "default_audience":
+        registered = [server.audience for server in accounts.resource_servers() if server.disabled_at is None]
+        if value and value not in registered:
+            msg = f"default_audience is one of {', '.join(registered) or 'none: register a resource server first'}"
+            raise Invalid(msg)
+        return value or None
+    if name == "token_alg":
+        if value not in ALGORITHMS:
+            msg = f"token_alg is one of {', '.join(ALGORITHMS)}"
+            raise Invalid(msg)
+        return value
+    msg = f"there is no setting {name!r}; there are {', '.join((*BOUNDS, 'default_audience', 'token_alg'))}"
+    raise Invalid(msg)

@@ -4,15 +4,17 @@ A password is kept only as an argon2id hash, and no word of it reaches an event.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from argon2 import PasswordHasher
 
 from authserver.audit import Event
-from authserver.ports import Accounts, Conflict, Invalid, Role, User
+from authserver.ports import Accounts, Conflict, Invalid, Role, Transaction, User
 from authserver.rules.facts import Instant
 from authserver.rules.names import KINDS, role_name_fault, username_fault
 from authserver.rules.password import password_fault
+from authserver.rules.permission import USERS
 
 
 def create_role(
@@ -38,11 +40,24 @@ def create_role(
     return role
 
 
-def delete_role(accounts: Accounts, name: str, *, actor: str, now: Instant) -> int:
-    """Delete a role; every holder's tokens die. How many held it."""
+class LastAdministrator(Conflict):
+    """Nobody would be left who can manage users; only the shell may do that, in an emergency."""
+
+    def __init__(self) -> None:
+        super().__init__("Nobody would be left who can manage users. Give somebody else that permission first.")
+
+
+def delete_role(accounts: Accounts, name: str, *, actor: str, now: Instant, keep_administrator: bool = False) -> int:
+    """Delete a role; every holder's tokens die. How many held it.
+
+    Raises:
+        NotFound: no such role.
+        LastAdministrator: with ``keep_administrator``, when nobody else can manage users.
+    """
     with accounts.change(Event("role.deleted", actor, name), now) as tx:
         role = tx.role(name)
-        holders = tx.delete_role(role, now)
+        with _kept_administrator(tx, asked=keep_administrator):
+            holders = tx.delete_role(role, now)
         tx.detail(role=role.id, holders=holders)
     return holders
 
@@ -122,12 +137,15 @@ def grant(accounts: Accounts, username: str, role_name: str, *, actor: str, now:
     return version
 
 
-def revoke(accounts: Accounts, username: str, role_name: str, *, actor: str, now: Instant) -> int:
+def revoke(
+    accounts: Accounts, username: str, role_name: str, *, actor: str, now: Instant, keep_administrator: bool = False
+) -> int:
     """Remove a role; the new role version.
 
     Raises:
         Conflict: the user does not hold it.
         Invalid: it is the user's last operational role.
+        LastAdministrator: with ``keep_administrator``, when nobody else can manage users.
     """
     with accounts.change(Event("user.role_revoked", actor, username, {"role": role_name}), now) as tx:
         user, role = tx.user(username), tx.role(role_name)
@@ -135,15 +153,21 @@ def revoke(accounts: Accounts, username: str, role_name: str, *, actor: str, now
             msg = f"{username} does not hold {role_name}"
             raise Conflict(msg)
         _needs_operational([each for each in user.roles if each.id != role.id])
-        version = tx.revoke(user, role, now)
+        with _kept_administrator(tx, asked=keep_administrator):
+            version = tx.revoke(user, role, now)
         tx.about(user.username)
         tx.detail(user=user.id, role_id=role.id, role_version=version)
     return version
 
 
-def disable(accounts: Accounts, username: str, *, actor: str, now: Instant) -> int:
-    """Deactivate a user; the new role version."""
-    return _switch(accounts, username, "user.disabled", now, actor=actor, now=now)
+def disable(accounts: Accounts, username: str, *, actor: str, now: Instant, keep_administrator: bool = False) -> int:
+    """Deactivate a user; the new role version.
+
+    Raises:
+        Conflict: the user is disabled already.
+        LastAdministrator: with ``keep_administrator``, when nobody else can manage users.
+    """
+    return _switch(accounts, username, "user.disabled", now, actor=actor, now=now, keep=keep_administrator)
 
 
 def enable(accounts: Accounts, username: str, *, actor: str, now: Instant) -> int:
@@ -152,17 +176,34 @@ def enable(accounts: Accounts, username: str, *, actor: str, now: Instant) -> in
 
 
 def _switch(
-    accounts: Accounts, username: str, name: str, disabled_at: Instant | None, *, actor: str, now: Instant
+    accounts: Accounts,
+    username: str,
+    name: str,
+    disabled_at: Instant | None,
+    *,
+    actor: str,
+    now: Instant,
+    keep: bool = False,
 ) -> int:
     with accounts.change(Event(name, actor, username), now) as tx:
         user = tx.user(username)
         if (user.disabled_at is None) == (disabled_at is None):
             msg = f"{username} is {'enabled' if disabled_at is None else 'disabled'} already"
             raise Conflict(msg)
-        version = tx.switch_user(user, disabled_at, now)
+        with _kept_administrator(tx, asked=keep):
+            version = tx.switch_user(user, disabled_at, now)
         tx.about(user.username)
         tx.detail(user=user.id, role_version=version)
     return version
+
+
+@contextmanager
+def _kept_administrator(tx: Transaction, *, asked: bool) -> Iterator[None]:
+    """Refuse what is done inside when it takes the last one who can manage users; where there is none, nothing can."""
+    before = tx.able(USERS) if asked else frozenset()
+    yield
+    if before and not tx.able(USERS):
+        raise LastAdministrator
 
 
 def _needs_operational(roles: Sequence[Role]) -> None:

@@ -195,6 +195,24 @@ class SqlTransaction:
         self.kill("role_version", user_id, at, version)
         return version
 
+    def able(self, permission: str) -> frozenset[str]:
+        """The ids of all who may enter the console and have a permission there."""
+        held = select(user_roles.c.user_id, roles.c.kind, roles.c.permissions).join(
+            roles, roles.c.id == user_roles.c.role_id
+        )
+        builders, permitted = set(), set()
+        enabled = held.join(users, users.c.id == user_roles.c.user_id).where(
+            users.c.disabled_at.is_(None),
+            roles.c.deleted_at.is_(None),
+            (roles.c.kind == "builder") | (roles.c.permissions != ""),
+        )
+        for row in self.connection.execute(enabled):
+            if row.kind == "builder":
+                builders.add(row.user_id)
+            if permission in row.permissions.split():
+                permitted.add(row.user_id)
+        return frozenset(builders & permitted)
+
     def set_password(self, user: User, password_hash: str) -> None:
         """Keep the hash of a user's password."""
         self.connection.execute(update(users).where(users.c.id == user.id).values(password_hash=password_hash))

@@ -20,6 +20,7 @@ from authserver.store.session_rows import SqlSessions
 from authserver.store.sign_ins import SqlSignIns
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
+from authserver.store.token_reads import SqlTokenReads
 from keys.master import MasterKey
 
 _AUDIT, _PEPPER = "audit", "pepper"
@@ -49,6 +50,7 @@ class Store:
     credential_reads: SqlCredentialReads
     people_reads: SqlPeopleReads
     audit_reads: SqlAuditReads
+    token_reads: SqlTokenReads
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -106,6 +108,7 @@ def open_store(engine: Engine, master: MasterKey, clock: Clock, *, background: b
         credential_reads=SqlCredentialReads(engine),
         people_reads=SqlPeopleReads(engine),
         audit_reads=SqlAuditReads(engine, audit_key),
+        token_reads=SqlTokenReads(engine),
         pepper=pepper,
         held=held,
         engine=engine,

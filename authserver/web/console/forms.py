@@ -29,6 +29,11 @@ class Form:
         """The form that came with this request."""
         return cls(request.form.to_dict(flat=False))
 
+    @staticmethod
+    def is_sent() -> bool:
+        """Whether this request came with a form; for a view that shows a form and takes it."""
+        return request.method == "POST"
+
     @classmethod
     def blank(cls, values: Values | None = None) -> "Form":
         """A form to begin with."""
@@ -53,6 +58,10 @@ class Form:
     def all(self, name: str) -> list[str]:
         """All values of a field: for boxes that are ticked."""
         return list(self._values.get(name, []))
+
+    def put(self, name: str, value: str) -> None:
+        """Set what a field shows, where the server knows better than what was sent."""
+        self._values[name] = [value]
 
     def fault(self, name: str, text: str) -> None:
         """Say what is wrong with a field; the first fault of a field stands."""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 
-from authserver.console_reads import AuditReads, CredentialReads
+from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
 from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Visit
 from authserver.rules.facts import Instant
 from authserver.web.console.provider import Provider
@@ -48,8 +48,18 @@ class Store(Protocol):
         ...
 
     @property
+    def people_reads(self) -> PeopleReads:
+        """Users and roles as people look at them."""
+        ...
+
+    @property
     def audit_reads(self) -> AuditReads:
         """The book of changes as people look at it."""
+        ...
+
+    @property
+    def token_reads(self) -> TokenReads:
+        """Live tokens as people count them."""
         ...
 
     @property

@@ -70,12 +70,12 @@ def when(at: Instant | None, never: str = "") -> Markup:
     return Markup(
         '<time class="when" datetime="{}" tabindex="0"{}><span class="when-short">{}</span>'
         '<span class="when-exact">{}</span></time>'
-    ).format(_iso(at), _fixed(), escape(relative(at)), escape(exact(at)))
+    ).format(iso(at), _fixed(), escape(relative(at)), escape(exact(at)))
 
 
 def on(at: Instant) -> Markup:
     """A ``<time>`` that says exactly when."""
-    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(_iso(at), _fixed(), escape(exact(at)))
+    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(iso(at), _fixed(), escape(exact(at)))
 
 
 def _fixed() -> Markup:
@@ -88,5 +88,6 @@ def _moment(at: Instant) -> datetime:
     return datetime.fromtimestamp(min(max(at, _YEARS[0]), _YEARS[1]), UTC)
 
 
-def _iso(at: Instant) -> str:
+def iso(at: Instant) -> str:
+    """The instant in UTC as machines read it (RFC 3339)."""
     return _moment(at).isoformat().replace("+00:00", "Z")

@@ -50,7 +50,7 @@ class Part:
 PARTS: Final = (
     Part(N_("Credentials"), "console.credentials"),
     Part(N_("Users & roles"), "console.users", permission.USERS),
-    Part(N_("Settings"), "console.settings", permission.SETTINGS),
+    Part(N_("Settings"), "console.settings"),
     Part(N_("Resource servers"), "console.resource_servers", permission.RESOURCE_SERVERS),
     Part(N_("Security"), "console.security", permission.SECURITY),
 )

@@ -1,0 +1,142 @@
+"""Security: the audit trail with its filters, the state of its chain, and an export; and the room's front page."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from flask import Response, redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.audit import Record
+from authserver.console_reads import AuditPlace, AuditQuery
+from authserver.ports import Accounts
+from authserver.rules import permission
+from authserver.rules.credential_status import Status
+from authserver.rules.names import CLIENT_ID
+from authserver.web.console import asked
+from authserver.web.console.admission import requires
+from authserver.web.console.blueprint import console
+from authserver.web.console.here import here
+from authserver.web.console.moments import iso
+from authserver.web.console.notices import tell
+from authserver.web.console.pages import page
+from authserver.web.console.words import _, ngettext
+from keys.keyring import State
+
+
+@console.get("/security")
+@requires(permission.SECURITY)
+def security() -> ResponseReturnValue:
+    """Show at a glance how keys, credentials and the chain stand."""
+    at = here()
+    ring = at.store.keys.ring()
+    return page(
+        "security.html",
+        counts=at.store.credential_reads.counts(at.now),
+        chain=at.store.audit_reads.chain_status(),
+        active=[key for key in ring if key.state is State.ACTIVE],
+        staged=[key for key in ring if key.state is State.STAGED],
+        live=sum(at.store.token_reads.by_key(at.now).values()),
+        Status=Status,
+    )
+
+
+@console.get("/security/audit")
+@requires(permission.SECURITY)
+def audit() -> ResponseReturnValue:
+    """Show records, newest first, and whether the head of the chain holds."""
+    at, query = here(), _query()
+    reads = at.store.audit_reads
+    return page(
+        "audit/list.html",
+        found=reads.audit_page(query, after=_place()),
+        events=reads.audit_events(),
+        chain=reads.chain_status(),
+        query=query,
+        again=asked.again,
+        export_href=asked.with_query(url_for("console.audit_export"), after=None),
+        details=_details,
+        filtered=query != AuditQuery(),
+    )
+
+
+@console.post("/security/audit/verify")
+@requires(permission.SECURITY)
+def verify_audit() -> ResponseReturnValue:
+    """Walk the whole chain."""
+    verdict = here().accounts.audit_verify()
+    if verdict.fault:
+        tell(_("Record %(number)s: %(fault)s.", number=verdict.first_bad, fault=_(verdict.fault)), kind="alert")
+    else:
+        said = ngettext("All of %(num)d record holds.", "All %(num)d records hold.", verdict.records)
+        tell(said % {"num": verdict.records})
+    return redirect(url_for("console.audit"), 303)
+
+
+@console.get("/security/audit.jsonl")
+@requires(permission.SECURITY)
+def audit_export() -> ResponseReturnValue:
+    """Hand out what a query finds, oldest first, a JSON object a line; with the hashes, so it can be checked."""
+    response = Response(_lines(here().accounts, _query()), content_type="application/jsonl; charset=utf-8")
+    response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _query() -> AuditQuery:
+    event, target = asked.text("event"), asked.text("target")
+    whole = CLIENT_ID.fullmatch(target) is not None  # has an index to go by; a part of a target has none
+    return AuditQuery(
+        actor=asked.text("actor"),
+        events=(event,) if event else (),
+        target=target if whole else "",
+        text="" if whole else target,
+        since=asked.day("since"),
+        until=asked.day("until", behind=True),
+    )
+
+
+def _place() -> AuditPlace | None:
+    at, _dot, seq = asked.text("after").partition(".")
+    if not (at.isascii() and at.isdigit() and seq.isascii() and seq.isdigit()):
+        return None
+    return AuditPlace(min(int(at), 2**53), min(int(seq), 2**53))
+
+
+def _lines(accounts: Accounts, query: AuditQuery) -> Iterator[str]:
+    exact = {"actor": query.actor, "event": "".join(query.events), "target": query.target}
+    only = {name: value for name, value in exact.items() if value}
+    part = query.text.casefold()
+    for record in accounts.audit_records(0, None, **only):
+        if query.until is not None and record.at >= query.until:
+            # Instants may step back a little with the clock, but a day behind the end nothing follows.
+            if record.at >= query.until + _A_DAY:
+                return
+            continue
+        if (query.since is None or record.at >= query.since) and part in record.target.casefold():
+            yield json.dumps(_line(record), ensure_ascii=False) + "\n"
+
+
+_A_DAY = 24 * 3600
+
+
+def _line(record: Record) -> dict[str, Any]:
+    return {**asdict(record), "at": iso(record.at), "detail": json.loads(record.detail)}
+
+
+def _details(record: Record) -> list[tuple[str, str]]:
+    """The details of a record as pairs, whatever somebody may have written there."""
+    try:
+        found = json.loads(record.detail)
+    except (TypeError, ValueError):
+        return [("", str(record.detail))]
+    if not isinstance(found, dict):
+        return [("", str(record.detail))]
+    return [(name, _plain(value)) for name, value in found.items()]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

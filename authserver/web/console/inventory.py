@@ -1,0 +1,167 @@
+"""Security: every credential of everybody, metadata only, with filters and an export of what is shown."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from flask import Response, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow
+from authserver.rules import permission
+from authserver.rules.credential_status import Status
+from authserver.rules.facts import Instant
+from authserver.web.console import asked
+from authserver.web.console.admission import requires
+from authserver.web.console.blueprint import console
+from authserver.web.console.here import here
+from authserver.web.console.moments import iso
+from authserver.web.console.pages import page
+from authserver.web.console.words import N_
+
+ORDERS: Final[dict[str, CredentialOrder]] = {
+    "name": "name",
+    "owner": "owner",
+    "created": "created_at",
+    "expires": "expires_at",
+    "used": "last_used_at",
+}
+STATUSES: Final = {
+    Status.ACTIVE: ("good", N_("Active")),
+    Status.EXPIRING: ("soon", N_("Expiring soon")),
+    Status.ROTATING: ("busy", N_("Rotating")),
+    Status.REDUCED: ("less", N_("Roles lost")),
+    Status.EXPIRED: ("bad", N_("Expired")),
+    Status.DISABLED: ("off", N_("Disabled")),
+}
+OLD_DAYS: Final = 180
+UNUSED_DAYS: Final = 45
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_COLUMNS: Final = (
+    "client_id",
+    "name",
+    "owner",
+    "owner_disabled",
+    "status",
+    "roles",
+    "roles_lost",
+    "created_at",
+    "expires_at",
+    "last_used_at",
+    "secrets_live",
+)
+
+
+@console.get("/security/credentials")
+@requires(permission.SECURITY)
+def inventory() -> ResponseReturnValue:
+    """List the credentials that a query finds."""
+    at, query = here(), _query()
+    return page(
+        "inventory/list.html",
+        found=at.store.credential_reads.page(query, at.now),
+        counts=at.store.credential_reads.counts(at.now),
+        query=query,
+        sort=asked.one_of("sort", _SORTS, "-created"),
+        again=asked.again,
+        statuses=STATUSES,
+        csv_href=asked.with_query(url_for("console.inventory_csv"), page=None),
+        json_href=asked.with_query(url_for("console.inventory_json"), page=None),
+        old_days=OLD_DAYS,
+        unused_days=UNUSED_DAYS,
+    )
+
+
+@console.get("/security/credentials.csv")
+@requires(permission.SECURITY)
+def inventory_csv() -> ResponseReturnValue:
+    """Hand out what a query finds as CSV (RFC 4180) that no spreadsheet takes for a formula."""
+    at, query = here(), _query()
+    return _download(_csv(at.store.credential_reads.export(query, at.now)), "text/csv; charset=utf-8", "csv")
+
+
+@console.get("/security/credentials.json")
+@requires(permission.SECURITY)
+def inventory_json() -> ResponseReturnValue:
+    """Hand out what a query finds as one JSON array."""
+    at, query = here(), _query()
+    return _download(_json(at.store.credential_reads.export(query, at.now)), "application/json", "json")
+
+
+_SORTS: Final = frozenset({*ORDERS, *(f"-{name}" for name in ORDERS)})
+
+
+def _query() -> CredentialQuery:
+    sort = asked.one_of("sort", _SORTS, "-created")
+    status = asked.one_of("status", {each.value for each in Status})
+    return CredentialQuery(
+        search=asked.text("q"),
+        status=Status(status) if status else None,
+        never_used=asked.text("never") == "on",
+        older_than_days=OLD_DAYS if asked.text("old") == "on" else None,
+        unused_days=UNUSED_DAYS if asked.text("unused") == "on" else None,
+        owner_disabled=asked.text("left") == "on",
+        order=ORDERS[sort.removeprefix("-")],
+        descending=sort.startswith("-"),
+        page=asked.number("page"),
+    )
+
+
+def _download(parts: Iterator[str], content_type: str, ending: str) -> Response:
+    response = Response(parts, content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="credentials.{ending}"'
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _values(row: CredentialRow) -> dict[str, object]:
+    return {
+        "client_id": row.client_id,
+        "name": row.name,
+        "owner": row.owner,
+        "owner_disabled": row.owner_disabled,
+        "status": [status.value for status in row.statuses],
+        "roles": list(row.chosen),
+        "roles_lost": list(row.lost),
+        "created_at": _moment(row.created_at),
+        "expires_at": _moment(row.expires_at),
+        "last_used_at": _moment(row.last_used_at),
+        "secrets_live": len(row.secrets),
+    }
+
+
+def _csv(rows: Iterator[CredentialRow]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(_COLUMNS)
+    for row in rows:
+        values = _values(row)
+        writer.writerow([_cell(values[name]) for name in _COLUMNS])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _cell(value: object) -> str:
+    """A cell that a spreadsheet shows and never computes."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _json(rows: Iterator[CredentialRow]) -> Iterator[str]:
+    before = "[\n"
+    for row in rows:
+        yield before + json.dumps(_values(row), ensure_ascii=False)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _moment(at: Instant | None) -> str | None:
+    return None if at is None else iso(at)
