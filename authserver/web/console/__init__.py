@@ -17,8 +17,6 @@ from flask import Flask
 from authserver.web.console import (
     appearance,
     assets,
-    appearance,
-    assets,
     audit,
     credentials,
     credentials_change,
