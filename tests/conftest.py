@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.clients_js_plugin",
     "tests.console",
     "tests.browser",
+    "tests.console_site",
 ]
 
 
