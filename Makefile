@@ -8,14 +8,14 @@ SHELL := /bin/bash
 BIN := .venv/bin
 RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
-JS_CLIENTS := tests/clients_js/node_modules/.package-lock.json
+JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js browser_js oidc_js)
 # The tool that writes the lock files; only `make lock` fetches it.
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint fix docs clients crash rotations bench audit lock clean
+.PHONY: help run test lint fix docs clients screenshots crash rotations bench audit lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(RUNTIME) ## Install what is missing and start the server
 	@exec $(BIN)/python app.py
@@ -38,8 +38,11 @@ docs: $(DEV) ## Write the command reference and the table of conformance anew
 	$(BIN)/python -m authserver.cli.reference
 	$(BIN)/python -m tests.conformance
 
-clients: $(JS_CLIENTS) ## Install the JavaScript clients for the tests (needs npm)
+clients: $(JS_CLIENTS) ## Install the JavaScript clients and tools for the tests (needs npm)
 	@:
+
+screenshots: $(DEV) $(JS_CLIENTS) ## Make the pictures in docs/screenshots anew (needs Chromium)
+	$(BIN)/python -m pytest tests/test_journeys.py --screenshots docs/screenshots $(ARGS)
 
 crash: $(DEV) ## Kill the server a thousand times and look for lost promises
 	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/test_crash.py $(ARGS)
@@ -61,7 +64,7 @@ lock: ## Write both requirements files anew from pyproject.toml; ARGS=--upgrade 
 
 clean: ## Remove what was made here, but not instance/ (keys and data)
 	rm -rf .venv .lock-venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis \
-	  .coverage .coverage.* coverage.xml htmlcov tests/clients_js/node_modules
+	  .coverage .coverage.* coverage.xml htmlcov tests/*_js/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- how the environment is made -------------------------------------------------
@@ -97,6 +100,6 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 	$(BIN)/python -m pip install $(locked) -r requirements-dev.txt
 	@touch $@
 
-$(JS_CLIENTS): tests/clients_js/package-lock.json
-	npm ci --prefix tests/clients_js
+$(JS_CLIENTS): tests/%/node_modules/.package-lock.json: tests/%/package-lock.json
+	npm ci --prefix tests/$*
 	@touch $@

@@ -24,6 +24,7 @@ from authserver.store.schema import MIGRATIONS
 from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
 from authserver.telemetry.logs import configure, logger
+from authserver.web.console.provider import ProviderSettings
 from authserver.web.health import health
 from authserver.web.pages import install
 from keys.master import WrongMasterKey
@@ -64,6 +65,14 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         state=Path(settings.state_directory) if settings.state_directory else instance,
         key_store=settings.key_store,
         pkcs11=(settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin.get_secret_value()),
+        provider=ProviderSettings(
+            issuer=settings.oidc_issuer,
+            client_id=settings.oidc_client_id,
+            client_secret=settings.oidc_client_secret.get_secret_value(),
+            label=settings.oidc_label,
+        )
+        if settings.oidc_issuer
+        else None,
     )
     with app.app_context():
         prepare(db.engine)

@@ -40,6 +40,7 @@ from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
 from authserver.store.witness import Witness
 from authserver.telemetry.logs import logger
+from authserver.web.console.provider import Provider, ProviderSettings
 from authserver.web.health import Health
 from keys.holders import DatabaseHolder, KeyHolder, PemHolder
 from keys.master import MasterKey
@@ -98,6 +99,7 @@ class Plan:
     key_store: str = "database"
     pkcs11: tuple[str, str, str] = ("", "", "")
     """Module, token label, user PIN."""
+    provider: ProviderSettings | None = None
 
 
 class House:
@@ -112,6 +114,7 @@ class House:
         self._closers: list[Callable[[], None]] = []
         self._transport = Transport(plan.trusted_proxies)
         self._book: RefusalBook | None = None
+        self.provider = Provider(plan.provider) if plan.provider else None
 
     @property
     def issuer(self) -> str:

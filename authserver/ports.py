@@ -218,6 +218,15 @@ class ConsoleSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a user is at another provider."""
+
+    issuer: str
+    subject: str
+    created_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class Preferences:
     """How a person likes the console; an empty word means: as the browser says."""
 
@@ -452,6 +461,14 @@ class Transaction(Protocol):
         """End all sign-ins of a user, except the one with the handle ``but``; how many."""
         ...
 
+    def link_identity(self, user: User, issuer: str, subject: str, at: Instant) -> None:
+        """Let whoever is ``subject`` at ``issuer`` sign in as ``user``; ``Conflict`` when it is somebody's already."""
+        ...
+
+    def unlink_identity(self, user: User, issuer: str, subject: str) -> None:
+        """Take an identity away and end the user's sign-ins by a provider; ``NotFound`` when it is not theirs."""
+        ...
+
     def insert_login_link(self, user: User, link_hash: str, at: Instant, expires_at: Instant) -> None:
         """Keep a one-time link."""
         ...
@@ -659,6 +676,14 @@ class SignIns(Protocol):
 
     def prefer(self, user_id: str, preferences: Preferences) -> None:
         """Keep how a user likes the console."""
+        ...
+
+    def identity_owner(self, issuer: str, subject: str) -> User | None:
+        """Whose identity this is; None when it is nobody's here."""
+        ...
+
+    def identities_of(self, user_id: str) -> Sequence[Identity]:
+        """The identities of a user, by issuer and subject."""
         ...
 
     def link_owner(self, link_hash: str, at: Instant) -> User | None:

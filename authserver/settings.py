@@ -82,6 +82,15 @@ class Settings(BaseModel):
         Literal["debug", "info", "warning", "error"], Field(description="least level that is logged")
     ] = "info"
 
+    oidc_issuer: Annotated[
+        str, Field(description="issuer of an OpenID Connect provider people may sign in to the console with")
+    ] = ""
+    oidc_client_id: Annotated[str, Field(description="this server's client id at that provider")] = ""
+    oidc_client_secret: Annotated[
+        SecretStr, Field(description="this server's secret at that provider; empty: a public client")
+    ] = SecretStr("")
+    oidc_label: Annotated[str, Field(max_length=40, description="what people call that provider")] = "single sign-on"
+
     @property
     def host(self) -> str:
         """The host part of ``bind``, without brackets."""
@@ -141,6 +150,20 @@ class Settings(BaseModel):
             raise ValueError(msg)
         return value
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _oidc_issuer(cls, value: str) -> str:
+        if not value:
+            return value
+        if not _legible(value) or not re.fullmatch(r"https?://[!-~]+", value) or set(value) & set("?#@"):
+            msg = "must be the https URL that the provider's ID tokens name as `iss`"
+            raise ValueError(msg)
+        parts = urlsplit(value)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            msg = "must begin with https://; plain http is for loopback only"
+            raise ValueError(msg)
+        return value
+
     @field_validator("trusted_proxies", "metrics_peers")
     @classmethod
     def _networks(cls, value: str) -> str:
@@ -170,6 +193,9 @@ class Settings(BaseModel):
             raise ValueError(msg)
         if self.key_store == "pkcs11" and not (self.pkcs11_module and self.pkcs11_token):
             msg = f"{PREFIX}KEY_STORE=pkcs11 needs {PREFIX}PKCS11_MODULE, {PREFIX}PKCS11_TOKEN and {PREFIX}PKCS11_PIN"
+            raise ValueError(msg)
+        if bool(self.oidc_issuer) != bool(self.oidc_client_id):
+            msg = f"{PREFIX}OIDC_ISSUER and {PREFIX}OIDC_CLIENT_ID are needed together; give both or neither"
             raise ValueError(msg)
         if not self.embedded and not self.master_key.get_secret_value():
             msg = f"{PREFIX}MASTER_KEY is needed with PostgreSQL, the same on every node; {_MAKE_KEY}"

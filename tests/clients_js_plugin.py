@@ -1,6 +1,6 @@
-"""Node and its packages, for the tests that use JavaScript clients.
+"""Node and its packages, for the tests that use JavaScript clients, and every other tool pip cannot install.
 
-Where they are missing those tests are skipped, and the end of the run says so loudly; where the
+Where one is missing the tests that need it are skipped, and the end of the run says so loudly; where the
 environment says ``CI`` they fail instead. Loaded as a plugin by ``conftest.py``.
 """
 
@@ -13,21 +13,25 @@ import pytest
 
 HOME = Path(__file__).parent / "clients_js"
 OLDEST = 20  # node:test and a global Web Crypto
-LEFT_OUT = "JavaScript clients were not tested: "
+LEFT_OUT = " not tested: "
 
 
 @pytest.fixture(scope="session")
 def node():
     """The path of Node, with the packages beside the scripts installed."""
-    fault = missing()
-    if fault and os.environ.get("CI"):
-        pytest.fail(fault)
-    if fault:
-        pytest.skip(LEFT_OUT + fault)
+    need("JavaScript clients were", missing())
     return shutil.which("node")
 
 
-def missing() -> str:
+def need(what: str, fault: str) -> None:
+    """Leave a test out for a fault of this machine; in CI, fail."""
+    if fault and os.environ.get("CI"):
+        pytest.fail(fault)
+    if fault:
+        pytest.skip(what + LEFT_OUT + fault)
+
+
+def missing(home: Path = HOME) -> str:
     """What is missing and what mends it, or nothing."""
     program = shutil.which("node")
     if program is None or shutil.which("npm") is None:
@@ -35,7 +39,7 @@ def missing() -> str:
     version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST:
         return f"Node {version} is too old; install Node {OLDEST} or newer, then run `make clients`"
-    installed, wanted = HOME / "node_modules" / ".package-lock.json", HOME / "package-lock.json"
+    installed, wanted = home / "node_modules" / ".package-lock.json", home / "package-lock.json"
     if not installed.exists():
         return "their packages are not installed; run `make clients`"
     if installed.stat().st_mtime < wanted.stat().st_mtime:

@@ -9,7 +9,14 @@ from app import create_app
 from authserver.actions import administer, credentials, people
 from authserver.settings import Settings
 
-pytest_plugins = ["tests.databases", "tests.client_site", "tests.clients_js_plugin", "tests.console"]
+pytest_plugins = [
+    "tests.databases",
+    "tests.client_site",
+    "tests.clients_js_plugin",
+    "tests.console",
+    "tests.browser",
+    "tests.console_site",
+]
 
 
 class StillClock:

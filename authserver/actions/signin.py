@@ -83,7 +83,7 @@ def check_password(sign_ins: SignIns, username: str, password: str) -> User:
         reason = "no_password"
     elif not right:
         reason = "wrong_password"
-    elif not _may_enter(user):
+    elif not may_enter_now(user):
         reason = "may_not_enter"
     else:
         return user
@@ -119,7 +119,7 @@ def make_link(accounts: Accounts, username: str, *, actor: str, now: Instant) ->
         if user.disabled_at is not None:
             msg = f"{username} is disabled; `flask users enable {username}` first"
             raise Invalid(msg)
-        if not _may_enter(user):
+        if not may_enter_now(user):
             msg = f"{username} holds no builder role and may not enter; `flask users grant {username} ROLE` first"
             raise Invalid(msg)
         tx.insert_login_link(user, hashed(code), now, now + LINK_LIFE)
@@ -132,7 +132,7 @@ def link_owner(sign_ins: SignIns, code: str, now: Instant) -> User | None:
     if not well_formed(code, LOGIN_LINK_PREFIX):
         return None
     user = sign_ins.link_owner(hashed(code), now)
-    return user if user is not None and _may_enter(user) else None
+    return user if user is not None and may_enter_now(user) else None
 
 
 def use_link(accounts: Accounts, code: str, *, peer: str, agent: str, now: Instant) -> SignedIn:
@@ -147,7 +147,7 @@ def use_link(accounts: Accounts, code: str, *, peer: str, agent: str, now: Insta
     event = Event("console.signed_in", "link", "-", {"method": "link", "peer": peer[:_MAX_PEER]})
     with accounts.change(event, now) as tx:
         user = tx.spend_login_link(hashed(code), now)
-        if not _may_enter(user):
+        if not may_enter_now(user):
             msg = "this link was used, or is too old; ask for a new one"
             raise NotFound(msg)
         signed_in = _fresh(user, "link", peer, agent, now)
@@ -163,7 +163,7 @@ def arrive(sign_ins: SignIns, session_id: str, now: Instant) -> Arrival:
     if visit is None:
         return Arrival()
     session = visit.session
-    if not _may_enter(visit.user):
+    if not may_enter_now(visit.user):
         # For good: a role that comes back does not bring back who was signed in.
         sign_ins.close(id_hash)
         return Arrival()
@@ -180,9 +180,19 @@ def prove(sign_ins: SignIns, session_id: str, user: User, password: str, now: In
     Raises:
         SignInRefused: the password is wrong.
     """
-    proved = check_password(sign_ins, user.username, password)
+    if check_password(sign_ins, user.username, password).id != user.id:
+        raise SignInRefused("session_gone")
+    return renew(sign_ins, session_id, now)
+
+
+def renew(sign_ins: SignIns, session_id: str, now: Instant) -> str:
+    """Note that somebody signed in has proved it again; the session's new id.
+
+    Raises:
+        SignInRefused: the session is gone.
+    """
     fresh = _new_id()
-    if proved.id != user.id or not sign_ins.renew(hashed(session_id), hashed(fresh), now):
+    if not sign_ins.renew(hashed(session_id), hashed(fresh), now):
         raise SignInRefused("session_gone")
     return fresh
 
@@ -241,7 +251,8 @@ def _new_id() -> str:
     return dice.token_urlsafe(32)
 
 
-def _may_enter(user: User) -> bool:
+def may_enter_now(user: User) -> bool:
+    """Whether a user may be in the console as things stand."""
     return user.disabled_at is None and may_enter(role.kind for role in user.roles)
 
 

@@ -11,7 +11,7 @@ import click
 from flask import current_app
 from flask.cli import FlaskGroup
 
-from authserver.ports import Accounts, Clock, HotReads, Sessions, SignedFor, SigningKeys, Verifiers
+from authserver.ports import Accounts, Clock, HotReads, Sessions, SignedFor, SigningKeys, SignIns, Verifiers
 from authserver.rules.facts import Instant
 from keys.holders import KeyHolder
 from keys.master import MasterKey
@@ -71,6 +71,11 @@ class Store(Protocol):
     @property
     def keys(self) -> Ring:
         """The key ring."""
+        ...
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Who is signed in to the console."""
         ...
 
     @property

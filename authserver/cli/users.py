@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from authserver.actions import people, signin
+from authserver.actions import identities, people, signin
 from authserver.cli.command import Answer, Noun
 from authserver.cli.here import Here, here
 from authserver.cli.names import ROLE, USERNAME
@@ -155,3 +155,51 @@ def login_link(username: str) -> Answer:
     url = signin.link_url(at.house.issuer, made.code)
     document = {"username": made.user.username, "url": url, "expires_at": iso(made.expires_at)}
     return Answer(document, line(url), hint=f"It signs {made.user.username} in once, until {iso(made.expires_at)}.")
+
+
+_ISSUER = click.option("--issuer", required=True, help="The provider, as its ID tokens name it in `iss`.")
+_SUBJECT = click.option("--subject", required=True, help="Who it is there: `sub` of the provider's ID tokens.")
+
+
+@users.command("identities", examples=("flask users identities ada --json",))
+@click.argument("username", type=USERNAME)
+def identities_(username: str) -> Answer:
+    """List who a user is at other sign-in providers."""
+    at = here()
+    user = at.accounts.user(username)
+    documents = [
+        {"issuer": each.issuer, "subject": each.subject, "created_at": iso(each.created_at)}
+        for each in at.store.sign_ins.identities_of(user.id)
+    ]
+    empty = "There are none; `flask users link-identity` makes one."
+    return Answer(documents, table(("issuer", "subject", "created_at"), documents, empty=empty))
+
+
+@users.command(
+    "link-identity",
+    examples=("flask users link-identity ada --issuer https://id.example.com --subject 248289761001",),
+)
+@click.argument("username", type=USERNAME)
+@_ISSUER
+@_SUBJECT
+def link_identity(username: str, issuer: str, subject: str) -> Answer:
+    """Let whoever is SUBJECT at a provider sign in to the console as this user."""
+    at = here()
+    user = identities.link(at.accounts, username, issuer, subject, **at.who)
+    document = {"id": user.id, "username": user.username, "issuer": issuer, "subject": subject}
+    return Answer(document, line(f"{subject} of {issuer} signs in as {user.username} now."))
+
+
+@users.command(
+    "unlink-identity",
+    examples=("flask users unlink-identity ada --issuer https://id.example.com --subject 248289761001",),
+)
+@click.argument("username", type=USERNAME)
+@_ISSUER
+@_SUBJECT
+def unlink_identity(username: str, issuer: str, subject: str) -> Answer:
+    """Take that away again, and end the user's sign-ins by a provider."""
+    at = here()
+    user = identities.unlink(at.accounts, username, issuer, subject, **at.who)
+    document = {"id": user.id, "username": user.username, "issuer": issuer, "subject": subject}
+    return Answer(document, line(f"{subject} of {issuer} no longer signs in as {user.username}."))

@@ -14,7 +14,11 @@ CLIENT_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-
 ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})+")
 """RFC 3986 §4.3, the characters; no fragment."""
 
+ISSUER = re.compile(r"https?://[!-~]+")
+SUBJECT = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
 MAX_DISPLAY_NAME = 100
+MAX_IDENTITY = 255
 MAX_AUDIENCE = 255
 KINDS = ("operational", "builder")
 
@@ -48,6 +52,15 @@ def audience_fault(uri: str) -> str | None:
         return None
     text = "an audience is an absolute URI such as https://api.example.com, without a fragment"
     return f"{text}, of {MAX_AUDIENCE} characters at most"
+
+
+def identity_fault(issuer: str, subject: str) -> str | None:
+    """Say what is wrong with an identity at another provider, or None (OpenID Connect Core §2)."""
+    if not ISSUER.fullmatch(issuer) or len(issuer) > MAX_IDENTITY or not _has_a_host(issuer):
+        return f"an issuer is an https URL as its ID tokens spell it, of {MAX_IDENTITY} characters at most"
+    if not SUBJECT.fullmatch(subject) or len(subject) > MAX_IDENTITY:
+        return f"a subject is the `sub` of an ID token: 1 to {MAX_IDENTITY} printable ASCII characters"
+    return None
 
 
 def _has_a_host(uri: str) -> bool:

@@ -23,7 +23,7 @@ from authserver.ports import (
     User,
 )
 from authserver.rules.facts import Instant, Reason
-from authserver.store import sign_in_rows
+from authserver.store import identity_rows, sign_in_rows
 from authserver.store.engine import reading, storable, writing
 from authserver.store.kill_rows import Kill, append_kills, lock_head
 from authserver.store.session_rows import end_row
@@ -228,6 +228,14 @@ class SqlTransaction:
     def end_console_sessions(self, user_id: str, but: str = "") -> int:
         """End all sign-ins of a user, except the one with the handle ``but``; how many."""
         return sign_in_rows.delete_sessions(self.connection, user_id, but)
+
+    def link_identity(self, user: User, issuer: str, subject: str, at: Instant) -> None:
+        """Join an identity to a user; ``Conflict`` when it is somebody's already."""
+        identity_rows.insert_identity(self.connection, user.id, issuer, subject, at)
+
+    def unlink_identity(self, user: User, issuer: str, subject: str) -> None:
+        """Take an identity from a user; ``NotFound`` when it is not theirs."""
+        identity_rows.delete_identity(self.connection, user.id, issuer, subject)
 
     def insert_login_link(self, user: User, link_hash: str, at: Instant, expires_at: Instant) -> None:
         """Keep a one-time link."""

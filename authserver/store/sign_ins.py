@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from authserver.ports import ConsoleSession, Preferences, User, Visit
+from authserver.ports import ConsoleSession, Identity, Preferences, User, Visit
 from authserver.rules.facts import Instant
 from authserver.store.accounts import user_by_id
 from authserver.store.engine import reading, storable, writing
-from authserver.store.tables import console_preferences, console_sessions, login_links, users
+from authserver.store.tables import console_preferences, console_sessions, identities, login_links, users
 
 
 class SqlSignIns:
@@ -89,6 +89,20 @@ class SqlSignIns:
             connection.execute(select(users.c.id).where(users.c.id == user_id).with_for_update()).one()
             if not connection.execute(update(console_preferences).where(mine).values(**values)).rowcount:
                 connection.execute(insert(console_preferences).values(user_id=user_id, **values))
+
+    def identity_owner(self, issuer: str, subject: str) -> User | None:
+        """Whose identity this is; None when it is nobody's here."""
+        mine = (identities.c.issuer == issuer, identities.c.subject == subject)
+        with reading(self._engine) as connection:
+            user_id = connection.execute(select(identities.c.user_id).where(*mine)).scalar_one_or_none()
+            return None if user_id is None else user_by_id(connection, user_id)
+
+    def identities_of(self, user_id: str) -> Sequence[Identity]:
+        """The identities of a user, by issuer and subject."""
+        mine = select(identities).where(identities.c.user_id == user_id)
+        with reading(self._engine) as connection:
+            rows = connection.execute(mine.order_by(identities.c.issuer, identities.c.subject))
+            return tuple(Identity(row.issuer, row.subject, row.created_at) for row in rows)
 
     def link_owner(self, link_hash: str, at: Instant) -> User | None:
         """Whose one-time link this is; None when it is unknown, over, or was used."""

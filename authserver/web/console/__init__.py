@@ -32,6 +32,7 @@ from authserver.web.console import (
     roles,
     settings,
     signing_in,
+    single_sign_on,
 )
 from authserver.web.console.blueprint import console
 from authserver.web.console.pages import furnish, is_ours, refused
@@ -54,6 +55,7 @@ PAGES = (
     roles,
     settings,
     signing_in,
+    single_sign_on,
 )
 """Each hangs its own pages on the blueprint."""
 
@@ -62,6 +64,7 @@ def install(app: Flask) -> None:
     """Hang the console on ``app``."""
     furnish(app)
     signing_in.furnish(app)
+    app.jinja_env.globals.update(elsewhere=single_sign_on.elsewhere, proofs=single_sign_on.proofs)
     app.register_blueprint(console)
 
 

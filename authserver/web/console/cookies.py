@@ -7,7 +7,7 @@ import re
 import secrets
 from typing import Final
 
-from flask import Response, current_app, g, request
+from flask import Response, after_this_request, current_app, g, request
 
 from authserver.web.console.here import House, here
 
@@ -53,6 +53,16 @@ def bake(response: Response) -> None:
 def put(response: Response, name: str, value: str, max_age: int | None = None) -> None:
     """Set a cookie that scripts cannot read and other sites cannot send along with a form."""
     response.set_cookie(name, value, max_age=max_age, path="/", secure=here().secure, httponly=True, samesite="Lax")
+
+
+def drop(name: str) -> None:
+    """Take a cookie away with this answer."""
+    secure = here().secure
+
+    @after_this_request
+    def taken(response: Response) -> Response:
+        response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="Lax")
+        return response
 
 
 def csrf_token() -> str:

@@ -10,6 +10,7 @@ from flask import current_app, g, request
 from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
 from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Visit
 from authserver.rules.facts import Instant
+from authserver.web.console.provider import Provider
 from keys.master import MasterKey
 
 
@@ -78,6 +79,11 @@ class House(Protocol):
     @property
     def clock(self) -> Clock:
         """The clock for changes."""
+        ...
+
+    @property
+    def provider(self) -> Provider | None:
+        """Where people may sign in instead, if anywhere."""
         ...
 
     def store(self) -> Store:

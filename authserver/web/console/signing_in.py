@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -41,9 +41,9 @@ class Way:
 
 
 def ways() -> Sequence[Way]:
-    """The other ways to sign in; whoever brings one puts it into ``app.extensions["console_ways"]``."""
-    found: Sequence[Way] = current_app.extensions.get("console_ways", ())
-    return found
+    """The other ways to sign in."""
+    provider = here().house.provider
+    return (Way(provider.label, url_for("console.sign_in_elsewhere")),) if provider else ()
 
 
 @console.get("/sign-in")
@@ -79,7 +79,7 @@ def do_sign_in() -> ResponseReturnValue:
         user = signin.check_password(at.store.sign_ins, form["username"], form.raw("password"))
     except SignInRefused as error:
         # A name that nobody has is not written down: it may be a password in the wrong field.
-        _note_refusal(error.reason, "" if error.reason == "unknown_user" else form["username"])
+        note_refusal(error.reason, "" if error.reason == "unknown_user" else form["username"])
         form.fault("", _("The user name or the password is wrong, or this account may not enter."))
         return again(HTTPStatus.UNAUTHORIZED)
     patience().succeeded(form["username"], at.peer)
@@ -106,7 +106,7 @@ def use_link() -> ResponseReturnValue:
             at.accounts, request.form.get("code", ""), peer=at.peer, agent=request.user_agent.string, now=at.now
         )
     except NotFound:
-        _note_refusal("bad_link", "")
+        note_refusal("bad_link", "")
         return page("link.html", 404, user=None, code="")
     return _enter(signed_in, url_for("console.profile"))
 
@@ -130,7 +130,7 @@ def do_confirm_it() -> ResponseReturnValue:
     try:
         fresh = signin.prove(at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now)
     except SignInRefused as error:
-        _note_refusal(error.reason, user.username)
+        note_refusal(error.reason, user.username)
         form.fault("password", _("That is not your password."))
         return _confirm_page(form, target, kept, HTTPStatus.UNAUTHORIZED)
     patience().succeeded(user.username, at.peer)
@@ -168,6 +168,12 @@ def welcome(user: User, method: str, target: str, fields: dict[str, list[str]] |
     agent = request.user_agent.string
     signed_in = signin.begin(at.accounts, user, method=method, peer=at.peer, agent=agent, now=at.now, pending=pending)
     return _enter(signed_in, target)
+
+
+def draft_of(form: Mapping[str, str]) -> tuple[dict[str, list[str]] | None, str]:
+    """What a form that asks for a proof carries along: what was typed before, if anything, and where to go."""
+    target = local_path(form.get("next", ""), HOME)
+    return _opened_draft(form.get("_draft", ""), here().signed_in.user.id, target)
 
 
 def ask_who(user_id: str) -> ResponseReturnValue:
@@ -217,7 +223,8 @@ def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
     return redirect(target, 303)
 
 
-def _note_refusal(reason: str, username: str) -> None:
+def note_refusal(reason: str, username: str) -> None:
+    """Write down, for those who watch, why somebody was not let in."""
     at = here()
     logger().warning("console_sign_in_refused", reason=reason, user=username or "-", peer=at.peer)
     at.house.refused(reason, subject=username, peer=at.peer)

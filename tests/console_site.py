@@ -1,0 +1,110 @@
+"""A started server with a lived-in console: people, roles, credentials that were used, APIs, and one who manages it all."""
+
+import contextlib
+
+import pytest
+import requests
+
+from app import create_app
+from authserver.actions import administer, credentials, people
+from authserver.rules.permission import PERMISSIONS
+from authserver.settings import Settings
+from keys.master import MasterKey
+from tests import databases, servers
+
+PASSWORD = "correct horse battery 9"
+DAY = 86400
+
+
+class ConsoleSite:
+    """The server's address, and the house behind it, to make people and things."""
+
+    def __init__(self, server, database, master_key):
+        self.url, self.server = server.url, server
+        told = Settings(database_url=database, master_key=master_key, issuer=server.url)
+        self.house = create_app(told, background=False).extensions["house"]
+        self.store = self.house.store()
+        for name in ("invoices.read", "invoices.write", "payroll.read", "reports.read"):
+            people.create_role(self.accounts, name, "operational", (), **self.who)
+        people.create_role(self.accounts, "builder", "builder", (), **self.who)
+        people.create_role(self.accounts, "administrator", "builder", PERMISSIONS, **self.who)
+        self.apis = [self._api("Invoices API", "https://invoices.example.com")]
+        self.person("ada", "invoices.read", "invoices.write", "payroll.read", "administrator")
+        self.person("grace", "reports.read", "builder")
+
+    @property
+    def accounts(self):
+        return self.store.accounts
+
+    @property
+    def who(self):
+        return {"actor": "test", "now": self.house.clock.now()}
+
+    def person(self, name, *roles):
+        """Somebody with a password."""
+        kept = people.hash_password(name, PASSWORD)
+        return people.create_user(self.accounts, name, list(roles), password_hash=kept, **self.who)
+
+    def credential(self, owner, name, *roles, days=90):
+        """A credential; its id and secret."""
+        end = self.who["now"] + days * DAY
+        made = credentials.create(
+            self.accounts, owner, name, end, list(roles), pepper=self.store.pepper, form_key=None, **self.who
+        )
+        return made.credential.client_id, made.secret
+
+    def token(self, client, **form):
+        """Ask for a token as an integration does."""
+        told = {"grant_type": "client_credentials", **form}
+        return requests.post(f"{self.url}/oauth/token", data=told, auth=client, timeout=10)
+
+    def use(self, client, method="GET", route="/invoices"):
+        """Get a token and let the API ask about it."""
+        token = self.token(client).json()["access_token"]
+        told = {"token": token, "http_method": method, "http_route": route}
+        asked = requests.post(f"{self.url}/oauth/introspect", data=told, auth=self.apis[0], timeout=10)
+        assert asked.json()["active"] is True
+        return token
+
+    def live_in(self):
+        """What months of work would leave behind."""
+        payroll = self.credential("ada", "Payroll bot", "payroll.read", "invoices.read")
+        export = self.credential("ada", "Nightly invoice export", "invoices.read", days=9)
+        old = self.credential("ada", "Postman on my laptop", "invoices.read", "invoices.write", days=300)
+        self.credential("ada", "Trial of the new billing system, to be removed", "invoices.write", days=30)
+        for route in ("/invoices", "/invoices/{id}", "/payslips", "/payslips", "/payslips"):
+            self.use(payroll, route=route)
+        self.use(export, "POST", "/exports")
+        self.token((export[0], "acs_" + "0" * 46))
+        credentials.regenerate(
+            self.accounts, payroll[0], DAY, pepper=self.store.pepper, form_key=None, **self.who
+        )
+        credentials.disable(self.accounts, old[0], **self.who)
+        self.payroll = payroll[0]
+        return self
+
+    def _api(self, name, audience):
+        made = administer.register_resource_server(
+            self.accounts, name, audience, pepper=self.store.pepper, **self.who
+        )
+        return made.server.client_id, made.secret
+
+
+@contextlib.contextmanager
+def opened(folder):
+    """Start it on SQLite."""
+    database, master_key, port = databases.fresh_sqlite_url(folder), MasterKey.fresh(), servers.free_port()
+    env = {"AUTHSERVER_ISSUER": f"http://127.0.0.1:{port}", "AUTHSERVER_DEMO": "0"}
+    with servers.start(database, master_key, port=port, env=env) as server:
+        site = ConsoleSite(server, database, master_key)
+        try:
+            yield site
+        finally:
+            site.house.close()
+
+
+@pytest.fixture(scope="module")
+def lived_in(tmp_path_factory):
+    """One for all tests of a module: who changes something makes a person of their own."""
+    with opened(tmp_path_factory.mktemp("console")) as site:
+        yield site.live_in()
