@@ -169,6 +169,7 @@ def test_T_097_what_needs_a_permission_is_closed_without_it(site):
 def test_T_097_and_what_is_not_there_looks_closed_too(site):
     stranger = Browser(site).get("/console/no/such/page", follow=False)
     assert (stranger.status, urlsplit(stranger.answer.headers["Location"]).path) == (303, "/console/sign-in")
+    assert Browser(site).post("/console/no/such/page").status == Browser(site).post("/console/profile").status == 401
     assert signed_in(site, somebody(site)).get("/console/no/such/page").status == 404
 
 
@@ -669,6 +670,16 @@ def test_a_form_survives_a_sign_in_that_ended(site):
     assert "never kept" not in back.text
     assert browser.get("/console/profile").value("zone") == ""  # given back once
     assert back.send("/console/profile", zone="Europe/Berlin").value("zone") == "Europe/Berlin"
+
+
+def test_a_button_without_a_page_of_its_own_leads_back_to_its_page(site):
+    name = somebody(site)
+    browser = signed_in(site, name)
+    signed_in(site, name)
+    form = browser.get("/console/profile")
+    site.clock.at += IDLE
+    back = form.send("/console/profile/sessions/end").send("/console/sign-in", username=name, password=PASSWORD)
+    assert (back.status, back.path) == (200, "/console/profile")
 
 
 def test_a_form_survives_one_wrong_password_too(site):

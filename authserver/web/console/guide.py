@@ -15,8 +15,8 @@ def help_page() -> ResponseReturnValue:
     return page("help.html")
 
 
-@console.get("/<path:rest>")
+@console.route("/<path:rest>", methods=["GET", "POST"])
 def nothing(rest: str) -> ResponseReturnValue:
-    """Ask for a sign-in before telling that there is nothing."""
+    """Ask for a sign-in before telling that there is nothing: strangers cannot tell addresses apart."""
     del rest
     abort(404)

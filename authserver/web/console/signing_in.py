@@ -30,6 +30,7 @@ HOME: Final = "/console/credentials"
 _DRAFT: Final = "console-draft"
 _DRAFT_LIFE: Final = 12 * 3600
 _MAX_DRAFT: Final = 16 * 1024
+_NOWHERE: Final = "console.nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +248,10 @@ def _with_wait(response: Response, wait: int) -> Response:
 def _page_of_form() -> str:
     """The page that shows the form at hand: the same path, where one can read it; else where the form says it is."""
     try:
-        current_app.url_map.bind("").match(request.path, method="GET")
+        endpoint, _values = current_app.url_map.bind("").match(request.path, method="GET")
     except (HTTPException, RequestRedirect):
-        return local_path(request.form.get("back", ""), HOME)
-    return local_path(request.path, HOME)
+        endpoint = _NOWHERE
+    return local_path(request.form.get("back", "") if endpoint == _NOWHERE else request.path, HOME)
 
 
 def _sealed_draft(target: str, user_id: str) -> str:
