@@ -197,10 +197,9 @@ def _details(record: Record) -> list[Markup]:
             return [escape(detail.get("role", ""))]
         case "role.deleted":
             return [escape(record.target)]
-        case "token.refused":
-            return _if_known(OUTCOMES.get(detail.get("reason", "")))
         case _:
-            return _if_known(REASONS.get(detail.get("reason", "")))
+            words = OUTCOMES if record.event == "token.refused" else REASONS
+            return _if_known(words.get(detail.get("reason", "")))
 
 
 def _if_known(text: str | None) -> list[Markup]:

@@ -174,11 +174,12 @@ def _single(text: str) -> str:
 _FORM_SAFE: Final = "/:"
 """RFC 3986 unreserved characters and these need no encoding in a form."""
 
+# No file is called token.py: Python's own library has one, and would find this instead.
 _KINDS: Final[tuple[tuple[str, str, str, Callable[[Access], str]], ...]] = (
-    ("curl", "curl", "token.sh", _curl),
-    ("python", "Python", "token.py", _python),
-    ("node", "Node", "token.mjs", _node),
-    ("powershell", "PowerShell", "token.ps1", _powershell),
+    ("curl", "curl", "get_token.sh", _curl),
+    ("python", "Python", "get_token.py", _python),
+    ("node", "Node", "get_token.mjs", _node),
+    ("powershell", "PowerShell", "get_token.ps1", _powershell),
     ("postman", "Postman", "credential.postman_collection.json", _postman),
     ("env", ".env", "credential.env", _env),
 )
