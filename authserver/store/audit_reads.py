@@ -118,7 +118,8 @@ class SqlAuditReads:
         """All general settings with who gave them their value."""
         with reading(self._engine) as connection:
             general = asdict(find_general(connection))
-            general.pop("epoch")
+            for bookkeeping in ("epoch", "used_since", "issued_since"):
+                general.pop(bookkeeping)
             rows = []
             for name, value in general.items():
                 last = connection.execute(_changes(name).limit(1)).first()

@@ -43,6 +43,8 @@ def living(now: Instant, asked: AnySelect) -> AnySelect:
         session.credential_version == credential.version,
         session.role_version == users.c.role_version,
         session.issued_at <= now + CLOCK_SLACK,
+        session.issued_at >= general.issued_since,
+        session.last_used_at >= general.used_since,
         session.issued_at + general.max_token_lifetime_minutes * 60 > now,
         session.last_used_at + general.idle_timeout_minutes * 60 > now,
         or_(secrets.c.ends_at.is_(None), secrets.c.ends_at > now),

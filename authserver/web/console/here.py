@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from flask import current_app, g, request
 
+from authserver.actions.signing_keys import Holder
 from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
-from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Visit
+from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Verifiers, Visit
 from authserver.rules.facts import Instant
 from authserver.web.console.provider import Provider
 from keys.master import MasterKey
@@ -40,6 +41,11 @@ class Store(Protocol):
     @property
     def sign_ins(self) -> SignIns:
         """Who is signed in."""
+        ...
+
+    @property
+    def verifiers(self) -> Verifiers:
+        """Who fetches the public keys."""
         ...
 
     @property
@@ -84,6 +90,11 @@ class House(Protocol):
     @property
     def provider(self) -> Provider | None:
         """Where people may sign in instead, if anywhere."""
+        ...
+
+    @property
+    def holder(self) -> Holder:
+        """Where new signing keys are kept."""
         ...
 
     def store(self) -> Store:

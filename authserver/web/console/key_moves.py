@@ -1,45 +1,46 @@
-"""What may be done to signing keys from here, and when: the console's only way to the key ring.
+"""What the console may do to signing keys, in the words of ``actions.signing_keys``, and what comes next."""
 
-A key signs only after it has been published for longer than a verifier may keep
-the JWKS (INV-14); where no key is staged, "rotate" publishes one and asks to
-come back. In an emergency nothing waits: that is "compromise".
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from authserver.actions import signing_keys
+from authserver.actions.signing_keys import Room
 from authserver.ports import Conflict, NotFound
 from authserver.rules.facts import Instant
 from authserver.web.console.here import Here
 from keys.keyring import KeyInfo, State
-from keys.material import ALGORITHMS, make
-from keys.rotation import JWKS_MAX_AGE, SHORTEST_ANNOUNCEMENT, published_until
+from keys.material import ALGORITHMS
+from keys.rotation import JWKS_MAX_AGE, Promote, may_sign_from, published_until
 
-MAX_AGE = JWKS_MAX_AGE
-OFFERED = ALGORITHMS
+MAX_AGE: Final = JWKS_MAX_AGE
+OFFERED: Final = ALGORITHMS
+MAX_REASON: Final = signing_keys.MAX_REASON
+_DAYS_AHEAD: Final = 400
 
 
-class TooYoung(Conflict):
-    """The key is announced and may sign from ``since``."""
+class NotReady(Conflict):
+    """The next key may sign from ``since``; ``late`` are the resource servers that are waited for until then."""
 
-    def __init__(self, since: Instant) -> None:
-        super().__init__("This key was published a moment ago, and verifiers may not know it yet.")
-        self.since = since
+    def __init__(self, since: Instant, late: tuple[str, ...] = ()) -> None:
+        super().__init__("Verifiers may not know the next key yet.")
+        self.since, self.late = since, late
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What comes next for an algorithm; ``may_sign_from`` is of the staged key, ``next_at`` None for "by hand"."""
+    """What comes next for an algorithm. ``staged`` may sign from ``ready_at``; ``next_at`` is None for "by hand"."""
 
     alg: str
     staged: KeyInfo | None
-    may_sign_from: Instant | None
+    ready_at: Instant | None
+    late: tuple[str, ...]
     next_at: Instant | None
 
 
-def may_sign_from(key: KeyInfo) -> Instant:
-    """The first instant a staged key may sign at."""
-    return key.created_at + SHORTEST_ANNOUNCEMENT
+def room(at: Here) -> Room:
+    """The keys, how they rotate, and who fetches them."""
+    return signing_keys.room(at.accounts, at.store.keys, at.house.holder, at.store.verifiers)
 
 
 def leaves_at(key: KeyInfo) -> Instant:
@@ -47,57 +48,58 @@ def leaves_at(key: KeyInfo) -> Instant:
     return published_until(key)
 
 
-def outlooks(ring: Sequence[KeyInfo]) -> tuple[Outlook, ...]:
+def outlooks(at: Here) -> tuple[Outlook, ...]:
     """What comes next, for every algorithm that has a key."""
-    found = []
+    found, ring = room(at), at.store.keys.ring()
+    planned = _planned(found, {key.kid: key.alg for key in ring}, at.now)
+    made = []
     for alg in sorted({key.alg for key in ring if key.state in {State.ACTIVE, State.STAGED}}):
-        staged = _staged(ring, alg)
-        found.append(Outlook(alg, staged, may_sign_from(staged) if staged else None, None))
-    return tuple(found)
+        staged = next((key for key in ring if key.alg == alg and key.state is State.STAGED), None)
+        ready_at = may_sign_from(staged, found.policy) if staged else None
+        late = found.waits_for(staged, at.now) if staged else ()
+        made.append(Outlook(alg, staged, ready_at, late, planned.get(alg)))
+    return tuple(made)
 
 
 def generate(at: Here, alg: str) -> KeyInfo:
     """Make a key and publish it."""
-    return at.store.keys.add(make(alg, at.house.master()), at.who["actor"], at.now)
+    return signing_keys.generate(room(at), alg, **at.who)
 
 
 def rotate(at: Here, alg: str) -> KeyInfo:
-    """Let the staged key sign; where none is staged but one signs, publish one instead and return it, staged.
+    """Let the next key sign; where none is published but one signs, publish one instead and return it.
 
     Raises:
-        TooYoung: the staged key was published too short a while ago.
+        NotReady: verifiers may not know it yet.
     """
-    ring = at.store.keys.ring()
-    staged = _staged(ring, alg)
-    signing = any(key.alg == alg and key.state is State.ACTIVE for key in ring)
-    if staged is None and signing:
-        return generate(at, alg)
-    if staged is not None and signing:
-        _wait_for(staged, at.now)
-    kid = at.store.keys.rotate(alg, make(alg, at.house.master()), at.who["actor"], at.now)
-    return at.store.keys.get(kid)
+    _check_ready(at, alg)
+    return signing_keys.rotate(room(at), alg, **at.who)
 
 
-def retire(at: Here, kid: str) -> None:
-    """Take the active key out of signing; the staged one takes over.
+def retire(at: Here, kid: str, _reason: str = "") -> None:
+    """Take the active key out of signing; the next one takes over.
 
     Raises:
-        Conflict: it is not active, none is staged, or the staged one is too young.
+        NotReady: verifiers may not know the next one yet.
+        Conflict: it is not active, or no next one is published.
     """
     key = one(at, kid)
-    staged = _staged(at.store.keys.ring(), key.alg)
-    if key.state is State.ACTIVE and staged is not None:
-        _wait_for(staged, at.now)
-    at.store.keys.retire(kid, at.who["actor"], at.now)
+    if key.state is State.ACTIVE:
+        _check_ready(at, key.alg)
+    signing_keys.retire(room(at), kid, **at.who)
 
 
-def compromise(at: Here, kid: str) -> None:
-    """Kill a key and every token it signed; another signs at once."""
-    key = one(at, kid)
-    at.store.keys.compromise(kid, at.who["actor"], at.now, make(key.alg, at.house.master()))
+def compromise(at: Here, kid: str, reason: str = "") -> None:
+    """Kill a key and every token it signed; another signs at once.
+
+    Raises:
+        Invalid: the reason is no sentence.
+    """
+    one(at, kid)
+    signing_keys.compromise(room(at), kid, **at.who, reason=reason)
 
 
-def withdraw(at: Here, kid: str) -> None:
+def withdraw(at: Here, kid: str, _reason: str = "") -> None:
     """Take a retired key out of the JWKS.
 
     Raises:
@@ -115,10 +117,22 @@ def one(at: Here, kid: str) -> KeyInfo:
     raise NotFound(kid)
 
 
-def _staged(ring: Sequence[KeyInfo], alg: str) -> KeyInfo | None:
-    return next((key for key in ring if key.alg == alg and key.state is State.STAGED), None)
+def _check_ready(at: Here, alg: str) -> None:
+    found = room(at)
+    for outlook in outlooks(at):
+        if outlook.alg == alg and outlook.ready_at is not None:
+            if at.now < outlook.ready_at:
+                raise NotReady(outlook.ready_at)
+            if outlook.late and at.now < outlook.ready_at + found.policy.patience:
+                raise NotReady(outlook.ready_at + found.policy.patience, outlook.late)
 
 
-def _wait_for(key: KeyInfo, now: Instant) -> None:
-    if now < may_sign_from(key):
-        raise TooYoung(may_sign_from(key))
+def _planned(found: Room, algs: Mapping[str, str], now: Instant) -> dict[str, Instant]:
+    """When the next key will sign by itself, by algorithm."""
+    planned: dict[str, Instant] = {}
+    for moment, step in signing_keys.months_ahead(found, now, _DAYS_AHEAD):
+        if isinstance(step, Promote):
+            # A key that does not exist yet is called by its algorithm.
+            alg = algs.get(step.kid) or next(each for each in found.policy.algorithms if each in step.kid.split())
+            planned.setdefault(alg, moment)
+    return planned

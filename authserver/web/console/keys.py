@@ -8,7 +8,7 @@ from typing import Final
 from flask import redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from authserver.ports import Conflict
+from authserver.ports import Conflict, Invalid
 from authserver.rules import permission
 from authserver.rules.facts import Instant
 from authserver.web.console import key_moves
@@ -73,7 +73,8 @@ def keys() -> ResponseReturnValue:
         began=began,
         ends=ends,
         now_x=now_x,
-        outlooks=key_moves.outlooks(ring),
+        outlooks=key_moves.outlooks(at),
+        fetchers=key_moves.room(at).fetchers,
         max_age=key_moves.MAX_AGE,
         State=State,
     )
@@ -104,7 +105,7 @@ def new_key() -> ResponseReturnValue:
 def rotate_keys(alg: str) -> ResponseReturnValue:
     """Let the next key sign, once every verifier had time to fetch it; the algorithm is typed first."""
     at = here()
-    outlook = next((each for each in key_moves.outlooks(at.store.keys.ring()) if each.alg == alg), None)
+    outlook = next((each for each in key_moves.outlooks(at) if each.alg == alg), None)
     if outlook is None:
         return redirect(url_for("console.keys"), 303)
     form = Form.sent()
@@ -113,8 +114,8 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
     elif Form.is_sent():
         try:
             key = key_moves.rotate(at, alg)
-        except key_moves.TooYoung as error:
-            form.fault("", _("The next key may sign from %(at)s: until then verifiers may not know it.", at=_at(error)))
+        except key_moves.NotReady as error:
+            form.fault("", _not_ready(error))
         except Conflict:
             form.fault("", _("Somebody else changed the keys meanwhile. Look at the list again."))
         else:
@@ -122,7 +123,7 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
             said = N_("Key %(kid)s signs now.") if signs else N_("Key %(kid)s is published and will be next.")
             tell(gettext(said) % {"kid": key.kid[:TYPED]})
             return redirect(url_for("console.keys"), 303)
-    waits = outlook.may_sign_from is not None and at.now < outlook.may_sign_from
+    waits = outlook.ready_at is not None and at.now < outlook.ready_at
     return page("keys/rotate.html", _status(form), form=form, outlook=outlook, waits=waits, max_age=key_moves.MAX_AGE)
 
 
@@ -154,7 +155,7 @@ def withdraw_key(kid: str) -> ResponseReturnValue:
     return _move(kid, "keys/withdraw.html", key_moves.withdraw, N_("Key %(kid)s is withdrawn."))
 
 
-def _move(kid: str, template: str, verb: Callable[[Here, str], None], done: str) -> ResponseReturnValue:
+def _move(kid: str, template: str, verb: Callable[[Here, str, str], None], done: str) -> ResponseReturnValue:
     at = here()
     key = key_moves.one(at, kid)
     form = Form.sent()
@@ -162,16 +163,18 @@ def _move(kid: str, template: str, verb: Callable[[Here, str], None], done: str)
         form.fault("confirm", _("Type the beginning of the key's id exactly as it is shown."))
     elif Form.is_sent():
         try:
-            verb(at, key.kid)
-        except key_moves.TooYoung as error:
-            form.fault("", _("The next key may sign from %(at)s: until then verifiers may not know it.", at=_at(error)))
+            verb(at, key.kid, form["reason"])
+        except key_moves.NotReady as error:
+            form.fault("", _not_ready(error))
         except Conflict:
             form.fault("", _refusal(key, at.now))
+        except Invalid:
+            form.fault("reason", _("Use one line of 1 to %(most)s characters.", most=key_moves.MAX_REASON))
         else:
             tell(gettext(done) % {"kid": key.kid[:TYPED]})
             return redirect(url_for("console.keys"), 303)
     live = at.store.token_reads.by_key(at.now).get(key.kid, 0)
-    follows = next((each for each in key_moves.outlooks(at.store.keys.ring()) if each.alg == key.alg), None)
+    follows = next((each for each in key_moves.outlooks(at) if each.alg == key.alg), None)
     return page(
         template,
         _status(form),
@@ -194,7 +197,14 @@ def _refusal(key: KeyInfo, now: Instant) -> str:
     return _("The key is in another state by now. Look at the list again.")
 
 
-def _at(error: key_moves.TooYoung) -> str:
+def _not_ready(error: key_moves.NotReady) -> str:
+    if error.late:
+        names = ", ".join(error.late)
+        return _("%(names)s did not fetch the next key yet; it is waited for until %(at)s.", names=names, at=_at(error))
+    return _("The next key may sign from %(at)s: until then verifiers may not know it.", at=_at(error))
+
+
+def _at(error: key_moves.NotReady) -> str:
     return exact(error.since)
 
 
