@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 
 from bench.cells import WARMING, Cell
 from bench.load import BadLoad, Burst, Generator, InPython
@@ -55,7 +56,11 @@ def _warm(cell: Cell, server: Running, course: Course) -> None:
 
 def _measure(cell: Cell, server: Running, number: int, course: Course, measured: Mapping[str, Measured]) -> None:
     requests = cell.requests(number)
-    status, body, length = server.ask(requests[0])
+    try:
+        status, body, length = server.ask(requests[0])
+    except (OSError, HTTPException) as error:
+        msg = f"{cell.name}: {error}; the server says {server.process.poll()}: {server.log()}"
+        raise BadLoad(msg) from error
     wrong = fault(cell.kind, status, body)
     if wrong:
         msg = f"{cell.name}: {wrong}"
