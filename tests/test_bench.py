@@ -160,4 +160,4 @@ def test_ratios_are_medians_of_rounds():
     assert figures.ratio(measured, "a", "c") is None
     figure = figures.Figure("p99", 12, 25, 10, least=False, unit="ms")
     assert figure.reached() == "first"
-    assert "| p99 | 12 ms | ≤ 25 | ≤ 10 | first |" in figures.ratios_table([figure])
+    assert "| p99 | 12 ms |  | ≤ 25 | ≤ 10 | first |" in figures.ratios_table([figure])
