@@ -1,4 +1,4 @@
-"""A started server with a lived-in console: people, roles, credentials that were used, APIs, and one who manages it all."""
+"""A started server with a lived-in console: people, roles, used credentials, APIs, and one who manages it all."""
 
 import contextlib
 
@@ -76,17 +76,13 @@ class ConsoleSite:
             self.use(payroll, route=route)
         self.use(export, "POST", "/exports")
         self.token((export[0], "acs_" + "0" * 46))
-        credentials.regenerate(
-            self.accounts, payroll[0], DAY, pepper=self.store.pepper, form_key=None, **self.who
-        )
+        credentials.regenerate(self.accounts, payroll[0], DAY, pepper=self.store.pepper, form_key=None, **self.who)
         credentials.disable(self.accounts, old[0], **self.who)
         self.payroll = payroll[0]
         return self
 
     def _api(self, name, audience):
-        made = administer.register_resource_server(
-            self.accounts, name, audience, pepper=self.store.pepper, **self.who
-        )
+        made = administer.register_resource_server(self.accounts, name, audience, pepper=self.store.pepper, **self.who)
         return made.server.client_id, made.secret
 
 
