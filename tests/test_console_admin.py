@@ -101,6 +101,7 @@ def test_every_route_opens_to_those_with_its_permission_only(house):
     for number, held in enumerate([(), *((each,) for each in PERMISSIONS), PERMISSIONS]):
         builder(house, f"m{number}", held)
         browser = signed_in(house, f"m{number}")
+        token = browser.csrf()
         for path, methods in known:
             allowed = needed(path) <= set(held)
             if "GET" in methods:
@@ -111,7 +112,7 @@ def test_every_route_opens_to_those_with_its_permission_only(house):
                     assert "None of your roles opens this page" in page.words
             if "POST" in methods and not allowed:
                 before = len(records(house))
-                assert browser.post(path, {"_csrf": browser.csrf()}, follow=False).status == 403, (held, path)
+                assert browser.post(path, {"_csrf": token}, follow=False).status == 403, (held, path)
                 assert len(records(house)) == before
 
 
@@ -384,6 +385,10 @@ def test_a_setting_changed_meanwhile_is_not_overwritten(world, root):
     assert (clash.value("value"), clash.value("was")) == ("200", "100")
     assert book.events() == []
     assert "200 days now" in clash.send().words
+    never = root.get("/console/settings/key_rotation_days/change")
+    assert never.value("was") == "0"
+    assert "Key rotation is 90 days now" in never.send(value="90").words
+    assert "Somebody else has set this to 90 days meanwhile" in never.send(value="30").words
     assert world.accounts.general().max_credential_days == 200
 
 

@@ -445,6 +445,24 @@ def test_live_tokens_are_counted_as_the_rules_judge_them(store, database, furnis
         )
 
 
+def test_live_tokens_by_key_and_audience_and_what_other_settings_would_end(store, database, furnished):
+    alive = sum(len(look(store, each.client_id)) for each in furnished)
+    assert sum(store.token_reads.by_key(NOW).values()) == alive == 9
+    assert store.token_reads.by_audience(NOW) == {API: alive}
+    reads = store.token_reads
+    assert reads.ended_by(NOW) == reads.ended_by(NOW, idle_timeout_minutes=1) == 0
+    database.clock.at = later = NOW + 600
+    for name, low, high in (("idle_timeout_minutes", 10, 11), ("max_token_lifetime_minutes", 10, 11)):
+        assert (reads.ended_by(later, **{name: low}), reads.ended_by(later, **{name: high})) == (alive, 0)
+    database.clock.at = later = later + 2
+    for value in ("10", "60"):
+        administer.set_general(store.accounts, "idle_timeout_minutes", value, actor="test", now=later)
+    # Only who was issued later, seen from the beginning, lives on: a timeout of the past has killed the others.
+    left = sum(len(look(store, each.client_id)) for each in furnished)
+    assert left < alive
+    assert sum(reads.by_key(later).values()) == left
+
+
 def test_a_preview_names_who_loses_what_and_counts_the_tokens(store, furnished):
     both, one, _ = furnished
     preview = store.people_reads.preview_revoke("ADA", "writer", NOW)

@@ -328,6 +328,40 @@ class TestPeople:
         people.create_role(store.accounts, "reader", "operational", (), **WHO)
         assert store.accounts.user("bob").roles == ()
 
+    def test_who_is_able_may_enter_holds_the_permission_and_is_enabled(self, store):
+        furnish(store)
+        people.create_role(store.accounts, "door", "builder", (), **WHO)
+        people.create_role(store.accounts, "power", "operational", ("users:manage", "other"), **WHO)
+        for name, roles in (("in", ["reader", "door", "power"]), ("out", ["power"]), ("weak", ["reader", "door"])):
+            people.create_user(store.accounts, name, roles, **WHO)
+        who = {name: store.accounts.user(name).id for name in ("in", "out", "weak")}
+        with store.accounts.change(Event("test.asked", "test", "-"), NOW) as tx:
+            assert tx.able("users:manage") == {who["in"]}
+            assert tx.able("users") == tx.able("nothing") == frozenset()
+            tx.switch_user(tx.user("in"), NOW, NOW)
+            assert tx.able("users:manage") == frozenset()
+
+    def test_of_administrators_who_rob_each_other_at_once_one_is_left(self, nodes):
+        furnish(nodes[0])
+        people.create_role(nodes[0].accounts, "power", "builder", ("users:manage",), **WHO)
+        names = [f"admin{number}" for number in range(4)]
+        for name in names:
+            people.create_user(nodes[0].accounts, name, ["reader", "power"], **WHO)
+        acts = [
+            lambda name=name, node=node: people.disable(node.accounts, name, keep_administrator=True, **WHO)
+            for name, node in zip(names, nodes * 2, strict=False)
+        ]
+        assert winners(at_once(*acts)) == 3
+        left = [user for user in nodes[0].accounts.users() if user.username in names and user.disabled_at is None]
+        assert len(left) == 1
+        for act in (
+            lambda: people.disable(nodes[0].accounts, left[0].username, keep_administrator=True, **WHO),
+            lambda: people.revoke(nodes[0].accounts, left[0].username, "power", keep_administrator=True, **WHO),
+            lambda: people.delete_role(nodes[0].accounts, "power", keep_administrator=True, **WHO),
+        ):
+            with pytest.raises(people.LastAdministrator):
+                act()
+
     def test_lists_take_a_fixed_number_of_statements(self, database):
         store = database.open()
         furnish(store)

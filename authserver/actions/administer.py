@@ -237,8 +237,9 @@ def set_general(
     parsed = _parsed(accounts, name, value)
     with accounts.change(Event("settings.changed", actor, name), now) as tx:
         before = asdict(tx.general())[name]
-        if was is not None and was != str(before or ""):
-            raise ChangedMeanwhile(str(before or ""))
+        stands = "" if before is None else str(before)
+        if was not in {None, stands}:
+            raise ChangedMeanwhile(stands)
         if before == parsed:
             msg = f"{name} is {value} already"
             raise Conflict(msg)

@@ -263,7 +263,9 @@ class SqlActivity:
         self._write(batch)
         with self._lock:
             # Kept for one more round: a judge may have read the row before this write and asks here after it.
-            self._written, self._sending = batch.notes, None
+            # What is written began in that batch and in no later one: a use must not count it as asked for again.
+            self._written = {jti: note._replace(issued=False) for jti, note in batch.notes.items()}
+            self._sending = None
 
     def _write(self, batch: _Batch) -> None:
         with writing(self._engine) as connection:

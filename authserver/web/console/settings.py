@@ -162,6 +162,8 @@ def said(name: str) -> Said:
 
 def shown(name: str, value: object) -> str:
     """A value as people read it."""
+    if name == "key_rotation_days" and str(value) == "0":
+        return _("never")
     return _("none") if value is None or value == "" else gettext(said(name).unit).replace("{}", str(value))
 
 
