@@ -16,7 +16,14 @@ from tests.console import PASSWORD, Browser, builder, signed_in, with_password
 from tests.doors import BACKENDS, Tick, opened
 from tests.shell import Shell
 
-PUBLIC = {"/console/sign-in", "/console/link", "/console/help", "/console/appearance"}
+PUBLIC = {
+    "/console/sign-in",
+    "/console/sign-in/provider",
+    "/console/sign-in/provider/return",
+    "/console/link",
+    "/console/help",
+    "/console/appearance",
+}
 OPEN_DOORS = {"/", "/livez", "/readyz", "/metrics"}
 WRONG = "The user name or the password is wrong, or this account may not enter."
 
