@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from authserver.audit import Event, Record, Verdict
 from authserver.rules.claims import SessionStart
@@ -246,8 +246,7 @@ class Visit:
     pending: str
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSecret:
+class LiveSecret(NamedTuple):
     """A secret that may authenticate now."""
 
     id: str
@@ -255,8 +254,7 @@ class LiveSecret:
     ends_at: Instant | None
 
 
-@dataclass(frozen=True, slots=True)
-class IssueFacts:
+class IssueFacts(NamedTuple):
     """Everything a token request needs, read in one statement (INV-02)."""
 
     now: Instant
@@ -279,8 +277,7 @@ class IssueFacts:
     active_kid: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """A resource server that may ask about tokens of its audience; ``alg`` is what answers to it are signed with."""
 
     id: str
@@ -291,8 +288,7 @@ class Caller:
     alg: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenKeys:
+class TokenKeys(NamedTuple):
     """Which rows a token points at; all from its verified text."""
 
     jti: str
@@ -301,16 +297,14 @@ class TokenKeys:
     kid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What the server recorded of a token."""
 
     last_used_at: Instant
     ended: Reason | None
 
 
-@dataclass(frozen=True, slots=True)
-class IntrospectionFacts:
+class IntrospectionFacts(NamedTuple):
     """Everything an introspection needs, read in one statement."""
 
     now: Instant

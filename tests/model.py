@@ -287,7 +287,7 @@ class ModelStore:
     # Sessions and ActivityClock: every note is written at once
 
     def _row(self, start, **values):
-        parts = {name: getattr(start, name) for name in start.__dataclass_fields__ if name != "roles"}
+        parts = {name: getattr(start, name) for name in start._fields if name != "roles"}
         fresh = {**parts, "roles": tuple(start.roles.split()), "ended_at": None, "end_reason": None}
         row = self.t.sessions.get(start.jti) or ports.Session(**fresh, last_used_at=start.issued_at)
         self.t.sessions[start.jti] = replace(row, **values) if row.ended_at is None else row

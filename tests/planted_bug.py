@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import replace
 
 from app import main
 from authserver.store.hot_reads import SqlHotReads
@@ -16,7 +15,7 @@ def broken(self, client_id, resource):
         return None
     time.sleep(0.01)
     second = sound(self, client_id, resource)
-    return replace(second, held=first.held)
+    return second._replace(held=first.held)
 
 
 if __name__ == "__main__":

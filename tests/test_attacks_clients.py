@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from authserver.actions import administer, credentials, issue_token, people
 from authserver.rules import secret_format
-from authserver.store.engine import Prepared
+from authserver.store.prepared import Prepared
 from tests.doors import BACKENDS, basic, forged, noted, opened, parts, throttled, unlimited
 
 TOKEN, ASK, END = "/oauth/token", "/oauth/introspect", "/oauth/revoke"
@@ -320,8 +320,6 @@ def test_T_077_only_an_authorised_active_answer_is_use(world):
 
 
 def test_T_079_a_database_that_is_away(world, monkeypatch):
-    from authserver.store.engine import HeldConnections
-
     token = world.access_token()
     errors = world.store.held._errors[0]
 
@@ -329,7 +327,7 @@ def test_T_079_a_database_that_is_away(world, monkeypatch):
         raise errors
 
     with monkeypatch.context() as patch:
-        patch.setattr(HeldConnections, "_run", away)
+        patch.setattr(world.store.held._kind, "run", away)
         for text in (token, "x"):
             answer = world.introspect(text)
             assert (answer.status_code, answer.json["error"]) == (503, "temporarily_unavailable")

@@ -4,7 +4,6 @@ import random
 import re
 import secrets
 import zlib
-from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
@@ -114,14 +113,14 @@ class TestIdle:
         ],
     )
     def test_a_token_unused_for_the_idle_timeout_is_dead(self, timeout, unused_for, dead):
-        token = replace(TOKEN, last_used_at=NOW - unused_for)
+        token = TOKEN._replace(last_used_at=NOW - unused_for)
         expected = Reason.IDLE if dead else None
-        assert unused_too_long(token, NOW, replace(STANDING, idle_timeout=timeout)) is expected
+        assert unused_too_long(token, NOW, STANDING._replace(idle_timeout=timeout)) is expected
 
     def test_a_shorter_timeout_counts_at_once_for_live_tokens(self):
-        token = replace(TOKEN, last_used_at=NOW - 600)
+        token = TOKEN._replace(last_used_at=NOW - 600)
         assert decide(token, NOW, STANDING).alive
-        assert decide(token, NOW, replace(STANDING, idle_timeout=600)).reason is Reason.IDLE
+        assert decide(token, NOW, STANDING._replace(idle_timeout=600)).reason is Reason.IDLE
 
     def test_the_end_that_is_told_is_the_second_it_dies(self):
         end = idle_end(TOKEN, STANDING)
@@ -137,19 +136,19 @@ class TestIdle:
     def test_inv_06_used_every_t_minus_epsilon_it_never_idles_out(self, timeout, gaps):
         """True time is a fraction; the clock shows whole seconds of it."""
         true_time = float(NOW)
-        token = replace(TOKEN, last_used_at=NOW)
+        token = TOKEN._replace(last_used_at=NOW)
         for gap in gaps:
             true_time += gap * (timeout - USE_TOLERANCE)
             now = int(true_time)
-            assert unused_too_long(token, now, replace(STANDING, idle_timeout=timeout)) is None
-            token = replace(token, last_used_at=now)
+            assert unused_too_long(token, now, STANDING._replace(idle_timeout=timeout)) is None
+            token = token._replace(last_used_at=now)
 
     @patient
     @given(timeout=st.integers(60, 86_400), used=st.floats(0, 1), more=st.floats(0, 1e6))
     def test_inv_06_unused_for_t_plus_epsilon_it_is_never_active_again(self, timeout, used, more):
-        token = replace(TOKEN, last_used_at=int(NOW + used))
+        token = TOKEN._replace(last_used_at=int(NOW + used))
         now = int(NOW + used + timeout + USE_TOLERANCE + more)
-        assert unused_too_long(token, now, replace(STANDING, idle_timeout=timeout)) is Reason.IDLE
+        assert unused_too_long(token, now, STANDING._replace(idle_timeout=timeout)) is Reason.IDLE
 
 
 class TestVersions:
@@ -157,17 +156,17 @@ class TestVersions:
 
     @pytest.mark.parametrize(("in_token", "dead"), [(6, True), (7, False), (8, True)])
     def test_inv_01_a_token_of_another_role_version_is_dead(self, in_token, dead):
-        token = replace(TOKEN, role_version=in_token)
+        token = TOKEN._replace(role_version=in_token)
         assert roles_changed(token, NOW, STANDING) is (Reason.ROLES_CHANGED if dead else None)
 
     @pytest.mark.parametrize(("in_token", "dead"), [(2, True), (3, False), (4, True)])
     def test_inv_05_a_credential_disabled_and_enabled_since_leaves_its_tokens_dead(self, in_token, dead):
-        token = replace(TOKEN, credential_version=in_token)
+        token = TOKEN._replace(credential_version=in_token)
         assert credential_was_switched(token, NOW, STANDING) is (Reason.CREDENTIAL_DISABLED if dead else None)
 
     @pytest.mark.parametrize(("in_token", "dead"), [(1, True), (2, False), (3, True)])
     def test_inv_03_a_token_of_another_epoch_is_dead(self, in_token, dead):
-        token = replace(TOKEN, epoch=in_token)
+        token = TOKEN._replace(epoch=in_token)
         assert restored(token, NOW, STANDING) is (Reason.EPOCH if dead else None)
 
 
@@ -202,7 +201,7 @@ class TestLiveness:
 
     @pytest.mark.parametrize(("token", "standing", "reason"), KILLS.values(), ids=KILLS.keys())
     def test_each_reason_alone_kills(self, token, standing, reason):
-        assert decide(replace(TOKEN, **token), NOW, replace(STANDING, **standing)).reason == reason
+        assert decide(TOKEN._replace(**token), NOW, STANDING._replace(**standing)).reason == reason
 
     def test_the_questions_are_asked_in_this_order(self):
         assert [rule.__name__ for rule in liveness.RULES] == [
@@ -218,8 +217,7 @@ class TestLiveness:
 
     def test_when_all_goes_wrong_at_once_the_gravest_reason_is_told_first(self):
         """Mend one thing after another: the reasons come in the order of ``RULES`` and within each rule."""
-        token = replace(
-            TOKEN,
+        token = TOKEN._replace(
             ended=Reason.REVOKED,
             issued_at=NOW + 6,
             expires_at=NOW - 1,
@@ -228,8 +226,7 @@ class TestLiveness:
             credential_version=1,
             epoch=1,
         )
-        standing = replace(
-            STANDING,
+        standing = STANDING._replace(
             key_usable=False,
             owner_disabled=True,
             credential_deleted=True,
@@ -254,7 +251,7 @@ class TestLiveness:
         ]
         for reason, in_token, in_standing in mended:
             assert decide(token, NOW, standing).reason == reason
-            token, standing = replace(token, **in_token), replace(standing, **in_standing)
+            token, standing = token._replace(**in_token), standing._replace(**in_standing)
         assert decide(token, NOW, standing).alive
 
     @pytest.mark.parametrize(
@@ -269,7 +266,7 @@ class TestLiveness:
         ids=["exp", "maximum lifetime", "credential expiry", "secret end", "idle timeout"],
     )
     def test_t_173_one_second_before_a_border_it_lives_and_on_it_it_is_dead(self, token, standing, border):
-        token, standing = replace(TOKEN, **token), replace(STANDING, **standing)
+        token, standing = TOKEN._replace(**token), STANDING._replace(**standing)
         told = [decide(token, border + step, standing).alive for step in (-1, 0, 1)]
         assert told == [True, False, False]
 
@@ -278,13 +275,13 @@ class TestLiveness:
     )
     def test_a_clock_may_step_back_five_seconds_and_no_more(self, ahead, alive):
         """A token issued in the future is one whose clock went backwards; nobody can tell how far."""
-        token = replace(TOKEN, issued_at=NOW + ahead, last_used_at=NOW + ahead)
+        token = TOKEN._replace(issued_at=NOW + ahead, last_used_at=NOW + ahead)
         assert decide(token, NOW, STANDING).alive is alive
 
     @pytest.mark.parametrize(("since", "alive"), [(-1, True), (0, True), (1, False)])
     def test_inv_05_settings_of_the_past_have_killed(self, since, alive):
-        idled = replace(STANDING, used_since=TOKEN.last_used_at + since)
-        aged = replace(STANDING, issued_since=TOKEN.issued_at + since)
+        idled = STANDING._replace(used_since=TOKEN.last_used_at + since)
+        aged = STANDING._replace(issued_since=TOKEN.issued_at + since)
         assert decide(TOKEN, NOW, idled) == Decision(None if alive else Reason.IDLE)
         assert decide(TOKEN, NOW, aged) == Decision(None if alive else Reason.EXPIRED)
 
@@ -296,8 +293,8 @@ class TestLiveness:
     )
     def test_inv_06_what_a_timeout_killed_stays_dead_and_nothing_else_dies(self, age, before, lag):
         """``lag``: how much older than the truth the use is that another node can see."""
-        seen = replace(TOKEN, issued_at=NOW - 20_000, last_used_at=NOW - age - lag, expires_at=NOW + 9)
-        longer = replace(STANDING, idle_timeout=50_000, max_lifetime=50_000, used_since=used_since(NOW, before))
+        seen = TOKEN._replace(issued_at=NOW - 20_000, last_used_at=NOW - age - lag, expires_at=NOW + 9)
+        longer = STANDING._replace(idle_timeout=50_000, max_lifetime=50_000, used_since=used_since(NOW, before))
         if age >= before + USE_TOLERANCE:
             assert decide(seen, NOW, longer).reason is Reason.IDLE
         elif age < before:
@@ -306,12 +303,12 @@ class TestLiveness:
     @patient
     @given(age=st.integers(0, 10_000), before=st.integers(60, 5_000))
     def test_inv_07_what_a_maximum_lifetime_killed_stays_dead_and_nothing_else_dies(self, age, before):
-        token = replace(TOKEN, issued_at=NOW - age)
-        longer = replace(STANDING, max_lifetime=50_000, issued_since=issued_since(NOW, before))
+        token = TOKEN._replace(issued_at=NOW - age)
+        longer = STANDING._replace(max_lifetime=50_000, issued_since=issued_since(NOW, before))
         assert decide(token, NOW, longer).alive is (age < before)
 
     def test_t_025_an_oversized_exp_does_not_outlive_the_maximum_lifetime(self):
-        token = replace(TOKEN, issued_at=NOW - 3600, expires_at=2**53 - 1, last_used_at=NOW)
+        token = TOKEN._replace(issued_at=NOW - 3600, expires_at=2**53 - 1, last_used_at=NOW)
         assert decide(token, NOW, STANDING).reason is Reason.EXPIRED
 
     @pytest.mark.parametrize("key_usable", [True, False])
@@ -319,8 +316,8 @@ class TestLiveness:
         """Older, equal and newer for role version, credential version and epoch, with a good and a bad key."""
         alive = []
         for role, credential, epoch in product((-1, 0, 1), repeat=3):
-            token = replace(TOKEN, role_version=7 + role, credential_version=3 + credential, epoch=2 + epoch)
-            if decide(token, NOW, replace(STANDING, key_usable=key_usable)).alive:
+            token = TOKEN._replace(role_version=7 + role, credential_version=3 + credential, epoch=2 + epoch)
+            if decide(token, NOW, STANDING._replace(key_usable=key_usable)).alive:
                 alive.append((role, credential, epoch))
         assert alive == ([(0, 0, 0)] if key_usable else [])
 
@@ -332,8 +329,8 @@ class TestLiveness:
         lifetime=st.integers(60, 10**7),
     )
     def test_inv_05_a_recorded_end_is_never_argued_with(self, reason, later, timeout, lifetime):
-        standing = replace(STANDING, idle_timeout=timeout, max_lifetime=lifetime)
-        assert decide(replace(TOKEN, ended=reason), NOW + later, standing).reason is reason
+        standing = STANDING._replace(idle_timeout=timeout, max_lifetime=lifetime)
+        assert decide(TOKEN._replace(ended=reason), NOW + later, standing).reason is reason
 
     @patient
     @given(
@@ -346,9 +343,8 @@ class TestLiveness:
     def test_inv_07_no_token_outlives_the_first_of_its_ends(
         self, lifetime, max_lifetime, credential_life, secret_life, age
     ):
-        token = replace(TOKEN, issued_at=NOW, expires_at=NOW + lifetime, last_used_at=NOW + age)
-        standing = replace(
-            STANDING,
+        token = TOKEN._replace(issued_at=NOW, expires_at=NOW + lifetime, last_used_at=NOW + age)
+        standing = STANDING._replace(
             max_lifetime=max_lifetime,
             credential_expires_at=NOW + credential_life,
             secret_ends_at=None if secret_life is None else NOW + secret_life,
@@ -361,7 +357,7 @@ class TestLiveness:
     def test_inv_08_any_mixture_of_reasons_kills_and_only_none_leaves_it_alive(self, picked):
         token, standing = TOKEN, STANDING
         for name in sorted(picked):
-            token, standing = replace(token, **KILLS[name][0]), replace(standing, **KILLS[name][1])
+            token, standing = token._replace(**KILLS[name][0]), standing._replace(**KILLS[name][1])
         # Two "ahead" rows can undo "behind" rows: equal versions are no reason.
         undone = {
             "credential_version": token.credential_version == standing.credential_version,
@@ -942,7 +938,7 @@ class TestClaims:
     def test_v_10_a_number_is_a_whole_number(self, path, wrong):
         """Also where the wrong value equals the right one in Python, as ``True == 1`` and ``1.0 == 1``."""
         claims = claims_of(
-            replace(START, role_version=1, issued_at=1, expires_at=1, epoch=1), issuer=ISSUER, owner_id=OWNER
+            START._replace(role_version=1, issued_at=1, expires_at=1, epoch=1), issuer=ISSUER, owner_id=OWNER
         )
         assert session_of("key-1", claims, ISSUER) is not None
         place(claims, path)[path[-1]] = wrong

@@ -514,7 +514,7 @@ class TestHotReads:
         assert store.hot.introspection_facts(server.client_id, keys).recorded.ended is Reason.REVOKED
         stranger = store.hot.introspection_facts("nobody", None)
         assert (stranger.caller, stranger.standing, stranger.recorded) == (None, None, None)
-        foreign = store.hot.introspection_facts(server.client_id, replace(keys, secret_id="sec_of_another"))
+        foreign = store.hot.introspection_facts(server.client_id, keys._replace(secret_id="sec_of_another"))
         assert foreign.standing is None
 
     def test_roles_and_their_version_are_of_one_instant(self, nodes):
@@ -680,7 +680,7 @@ class TestActivityClock:
         made = credential(store)
         session = start(made.client_id, secret_id=made_secret(store, made), at=NOW + 7)
         store.activity.issued(session)
-        store.activity.issued(replace(session, jti="earlier", issued_at=NOW + 3))
+        store.activity.issued(session._replace(jti="earlier", issued_at=NOW + 3))
         store.activity.used(session, NOW + 50, **USE)
         store.activity.flush()
         assert store.accounts.credential(made.client_id).secrets[0].last_used_at == NOW + 7

@@ -7,6 +7,7 @@ slower node's use must not revive it, nor a setting that is changed back (INV-05
 import hashlib
 import hmac
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, TokenKeys
 from authserver.rules.claims import SessionStart
@@ -43,8 +44,7 @@ def claimant(client_id: str, secret: str, pepper: bytes) -> Claimant:
     return Claimant(client_id, keyed_hash(pepper, secret))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The verdict: ``idle_expires_at`` is when an active token dies unless it is used before, None for inactive.
 
     ``reason`` is not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is

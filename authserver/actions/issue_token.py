@@ -9,7 +9,7 @@ itself, an id or a secret that is not even whole, is refused before any look-up.
 import base64
 import hmac
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from authserver.ports import (
     ActivityClock,
@@ -38,16 +38,14 @@ _NO_HASH = bytes(32)
 _NONE = LiveSecret("", _NO_HASH, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(NamedTuple):
     """A client whose secret was right, with the facts it was judged by."""
 
     facts: IssueFacts
     secret: LiveSecret
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(NamedTuple):
     """A token ready to be signed by ``kid``."""
 
     claims: dict[str, object]

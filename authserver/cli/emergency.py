@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 from authserver.cli.here import Here, Store
@@ -61,7 +61,7 @@ def rehearse(at: Here, key: KeyInfo) -> Rehearsal:
         if facts.standing is None:
             continue
         judged += 1
-        standing = replace(facts.standing, key_usable=copy[session.kid] in USABLE)
+        standing = facts.standing._replace(key_usable=copy[session.kid] in USABLE)
         survivors += decide(_token(session), at.now, standing).alive
     staged = [each for each in ring if each.alg == key.alg and each.state is State.STAGED and each.kid != key.kid]
     successor = staged[0] if staged and key.state is State.ACTIVE else None

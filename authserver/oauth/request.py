@@ -8,9 +8,9 @@ absent one (RFC 6749 §3.2, Appendix B). A door is a function from ``Ask`` to
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from authserver.oauth.throttle import Strike
@@ -54,8 +54,7 @@ def _wsgi_name(name: str) -> str:
     return upper if upper in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{upper}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """One HTTP request as plain values; header names in lower case.
 
     ``path`` is the door's own, whatever alias was asked for; ``peer`` is the
@@ -70,8 +69,7 @@ class Ask:
     peer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One HTTP answer.
 
     ``note`` is for log and metrics, never for the caller: ``outcome``, the true
@@ -83,7 +81,7 @@ class Reply:
     body: bytes = b""
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = NO_STORE
-    note: Mapping[str, str] = field(default_factory=dict)
+    note: Mapping[str, str] = MappingProxyType({})
     strike: Strike | None = None
 
 

@@ -6,16 +6,14 @@ secret that obtained it, the credential version and the epoch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from authserver.rules.facts import Instant
 from authserver.rules.names import MAX_AUDIENCE
 
 
-@dataclass(frozen=True, slots=True)
-class SessionStart:
-    """Everything fixed when a token is issued; ``roles`` is the scope, space-separated."""
+class SessionStart(NamedTuple):
+    """Everything fixed when a token is issued, in the order of its row; ``roles`` is the scope, space-separated."""
 
     jti: str
     client_id: str

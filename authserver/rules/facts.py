@@ -6,7 +6,7 @@ half-open: something that ends at E is over from the very second E.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 Instant = int
 """Seconds since 1970-01-01T00:00:00Z."""
@@ -34,8 +34,7 @@ class Reason(StrEnum):
     IDLE = "idle"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One issued token as its verified text and the server's record tell it."""
 
     jti: str
@@ -48,8 +47,7 @@ class Token:
     ended: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Everything outside the token that can end it, read in one statement.
 
     Who was last used before ``used_since`` had idled out, and who was issued before

@@ -29,6 +29,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, and_, bindparam, case, func, or_, select, update
@@ -39,7 +40,8 @@ from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
 from authserver.rules.secret_format import masked
 from authserver.store.engine import storable, writing
-from authserver.store.session_rows import greatest, insert_for, row_of, use_statement
+from authserver.store.prepared import Batched
+from authserver.store.session_rows import greatest, insert_for, use_statement
 from authserver.store.tables import credential_use, resource_servers, secrets, token_requests, usage, usage_writers
 
 FLUSH_SECONDS = 0.5
@@ -103,7 +105,7 @@ class SqlActivity:
         self._engine = engine
         dialect = engine.dialect.name
         insert = insert_for(dialect)
-        self._use = use_statement(dialect)
+        self._use = Batched(engine, use_statement(dialect))
         added = insert(usage).values({column.name: bindparam(column.name) for column in usage.c})
         self._usage = added.on_conflict_do_update(
             index_elements=list(usage.primary_key),
@@ -273,8 +275,9 @@ class SqlActivity:
             if connection.execute(self._claim, claim).first() is None:
                 return
             # One order for all nodes, so that two batches never wait for each other in a ring.
+            if batch.notes:
+                self._use.run(connection, [_row(batch.notes[jti]) for jti in sorted(batch.notes)])
             for statement, rows in (
-                (self._use, [_row(batch.notes[jti]) for jti in sorted(batch.notes)]),
                 (self._credential, _credential_rows(batch.notes)),
                 (self._secret, _request_rows(batch.notes)),
                 (self._requests, _request_counts(batch)),
@@ -291,9 +294,8 @@ class SqlActivity:
                 )
 
 
-def _row(note: _Note) -> dict[str, Any]:
-    peers = {"issued_peer": _kept(note.peer, _PEER_LENGTH), "last_used_peer": _kept(note.use_peer, _PEER_LENGTH)}
-    return {**row_of(note.start), "last_used_at": note.at, **peers}
+def _row(note: _Note) -> tuple[Any, ...]:
+    return (*note.start, note.at, _kept(note.peer, _PEER_LENGTH), _kept(note.use_peer, _PEER_LENGTH))
 
 
 def _newest_request(key: Any) -> Any:
@@ -379,6 +381,7 @@ def _askers(batch: _Batch) -> dict[str, Instant]:
     return askers
 
 
+@lru_cache(maxsize=1024)
 def _kept(text: str, length: int) -> str | None:
     """What a column can hold of what a caller said of itself; None for nothing."""
     if not text.isprintable():

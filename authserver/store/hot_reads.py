@@ -24,7 +24,8 @@ from sqlalchemy import Integer as SqlInteger
 
 from authserver.ports import Caller, Clock, IntrospectionFacts, IssueFacts, LiveSecret, Recorded, TokenKeys
 from authserver.rules.facts import Reason, Standing
-from authserver.store.engine import HeldConnections, Prepared, storable
+from authserver.store.engine import storable
+from authserver.store.prepared import HeldConnections, Prepared
 from authserver.store.tables import (
     credential_roles,
     credentials,

@@ -13,9 +13,10 @@ from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.activity import SqlActivity
 from authserver.store.audit_reads import SqlAuditReads
 from authserver.store.credential_reads import SqlCredentialReads
-from authserver.store.engine import HeldConnections, reading, writing
+from authserver.store.engine import reading, writing
 from authserver.store.hot_reads import SqlHotReads
 from authserver.store.people_reads import SqlPeopleReads
+from authserver.store.prepared import HeldConnections
 from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
 from authserver.store.sign_ins import SqlSignIns

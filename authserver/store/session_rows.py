@@ -35,8 +35,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from authserver.ports import Session
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
-from authserver.store.engine import HeldConnections, Prepared, reading, writing
+from authserver.store.engine import reading, writing
 from authserver.store.kill_rows import append_kills, lock_head
+from authserver.store.prepared import HeldConnections, Prepared
 from authserver.store.tables import (
     audit_head,
     form_keys,
@@ -46,13 +47,6 @@ from authserver.store.tables import (
     usage,
     usage_writers,
 )
-
-_FIELDS = tuple(SessionStart.__dataclass_fields__)
-
-
-def row_of(start: SessionStart) -> dict[str, Any]:
-    """The columns fixed at issue; plain values, so nothing is copied deeply as ``asdict`` would."""
-    return {name: getattr(start, name) for name in _FIELDS}
 
 
 def insert_for(dialect: str) -> Any:
@@ -66,12 +60,15 @@ def greatest(dialect: str) -> Any:
 
 
 def _values(extra: Sequence[str]) -> dict[str, Any]:
-    columns = [*SessionStart.__dataclass_fields__, "last_used_at", *extra]
+    columns = [*SessionStart._fields, "last_used_at", *extra]
     return {name: bindparam(name, type_=sessions.c[name].type) for name in columns}
 
 
 def use_statement(dialect: str) -> Any:
-    """Insert or move forward; never backwards, never after the end."""
+    """Insert or move forward; never backwards, never after the end.
+
+    Takes a ``SessionStart``, the last use, and the peers of issue and use, in this order.
+    """
     insert = insert_for(dialect)(sessions).values(_values(("issued_peer", "last_used_peer")))
     newer = sessions.c.last_used_at < insert.excluded.last_used_at
     # The node that issued the token may come after one that saw it used.
@@ -116,7 +113,7 @@ class SqlSessions:
 
     def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
         """Durable before it returns; the first end stands."""
-        values = {**row_of(start), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
+        values = {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
         if reason not in _OWN_ENDS:
             self._end.write(values)
             return

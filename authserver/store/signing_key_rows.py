@@ -11,7 +11,8 @@ from authserver.audit import Event
 from authserver.ports import Conflict, KeyGone, NotFound, Ripe, SignedFor, Unavailable, always
 from authserver.rules.facts import Instant, over
 from authserver.store.accounts import SqlAccounts, SqlTransaction
-from authserver.store.engine import HeldConnections, Prepared, reading, writing
+from authserver.store.engine import reading, writing
+from authserver.store.prepared import HeldConnections, Prepared
 from authserver.store.tables import credentials, sessions, settings, signing_keys, users, vault
 from keys.holders import DatabaseHolder, KeyHolder
 from keys.keyring import LIVE, POST_QUANTUM, IllegalMove, KeyInfo, State, check_move

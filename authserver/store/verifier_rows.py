@@ -12,7 +12,8 @@ from sqlalchemy import Engine, bindparam, case, delete, select
 
 from authserver.ports import Verifier
 from authserver.rules.facts import Instant
-from authserver.store.engine import HeldConnections, Prepared, reading, writing
+from authserver.store.engine import reading, writing
+from authserver.store.prepared import HeldConnections, Prepared
 from authserver.store.session_rows import greatest, insert_for
 from authserver.store.tables import jwks_verifiers, resource_servers
 

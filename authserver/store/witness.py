@@ -22,7 +22,7 @@ from pathlib import Path
 from sqlalchemy import bindparam, select
 
 from authserver.rules.facts import Instant
-from authserver.store.engine import HeldConnections, Prepared
+from authserver.store.prepared import HeldConnections, Prepared
 from authserver.store.session_rows import greatest, insert_for
 from authserver.store.tables import audit, audit_head, settings, witnesses
 

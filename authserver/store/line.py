@@ -1,0 +1,60 @@
+"""One driver connection outside the pool, held by one thread for as long as it lives."""
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+_CLOSING_SECONDS = 5.0
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+class Line:
+    """Runs statements in autocommit; closes with the thread that held it, and only in the process that opened it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._process = os.getpid()
+        self._using = threading.Lock()
+
+    def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
+        """The rows, and how many were read or changed."""
+        raise NotImplementedError
+
+    def broke(self, error: BaseException) -> bool:
+        """Whether ``error`` says that the connection itself is of no use any more."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Wait for the statement under way, then close: libpq must not lose the ground it stands on."""
+        if os.getpid() != self._process:
+            # After a fork the other end talks to the parent: even a good-bye would end the parent's connection.
+            _PARENTS.append(self._connection)
+            return
+        if self._using.acquire(timeout=_CLOSING_SECONDS):
+            with suppress(Exception):
+                self._connection.close()
+            self._using.release()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class SqliteLine(Line):
+    """On SQLite; pysqlite3 keeps the prepared statements."""
+
+    def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
+        """One statement, durable on return."""
+        with self._using:
+            cursor = self._connection.execute(sql, arguments)
+            return cursor.fetchall(), cursor.rowcount
+
+    def broke(self, error: BaseException) -> bool:  # noqa: ARG002 - what the base names it
+        """A file does not hang up."""
+        return False
+
+
+_PARENTS: list[Any] = []
+"""Connections of the parent process; kept so that nothing closes them here."""
