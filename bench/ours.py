@@ -12,8 +12,10 @@ from authserver.actions import administer, credentials, people
 from authserver.actions.issue_token import authenticate, issue
 from authserver.house import House
 from authserver.ports import ActivityClock
+from authserver.rules.claimant import claimant
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
+from authserver.rules.secret_format import CREDENTIAL_PREFIX
 from authserver.settings import Settings
 from authserver.store.opening import Store
 from authserver.store.tables import usage_writers
@@ -85,7 +87,7 @@ class Ours:
         store, room = self.store, self.house.keys()
         activity: ActivityClock = store.activity if recorded else _Unrecorded()
         proven = [
-            authenticate(name, secret, ES256, hot=store.hot, pepper=store.pepper)
+            authenticate(claimant(name, secret, prefix=CREDENTIAL_PREFIX, pepper=store.pepper), ES256, hot=store.hot)
             for name, secret in self.clients[: min(count, len(self.clients))]
         ]
         made = []

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authserver.actions import administer, credentials, issue_token, people
-from authserver.rules import secret_format
+from authserver.actions import administer, credentials, people
+from authserver.rules import claimant
 from authserver.store.prepared import Prepared
 from tests.doors import BACKENDS, basic, forged, noted, opened, parts, throttled, unlimited
 
@@ -36,7 +36,7 @@ def world(request, tmp_path_factory):
 def counted(world, monkeypatch):
     """Count what a request makes the house do: statements read and secrets hashed."""
     done: list[tuple[object, ...]] = []
-    rows, hashed = Prepared.rows, secret_format.keyed_hash
+    rows, hashed = Prepared.rows, claimant.keyed_hash
 
     def counting_rows(self, values):
         found = rows(self, values)
@@ -48,7 +48,7 @@ def counted(world, monkeypatch):
         return hashed(pepper, secret)
 
     monkeypatch.setattr(Prepared, "rows", counting_rows)
-    monkeypatch.setattr(issue_token, "keyed_hash", counting_hash)
+    monkeypatch.setattr(claimant, "keyed_hash", counting_hash)
     return done
 
 
@@ -65,6 +65,45 @@ def test_T_035_an_unknown_client_costs_what_a_known_one_costs(world, monkeypatch
         works.append(list(done))
     assert works[0] == works[1] == works[2]
     assert [kind for kind, *_ in works[0]] == ["hash", "statement"]
+
+
+def test_INV_29_a_secret_that_was_right_once_is_refused_as_slowly_as_any_other(world, monkeypatch):
+    """How a good request reads is remembered, and must not tell a disabled client from a wrong secret."""
+    once, never = world.credential(), world.credential()
+    assert world.token(once).status_code == 200
+    for client_id, _ in (once, never):
+        credentials.disable(world.accounts, client_id, **world.who)
+    done = counted(world, monkeypatch)
+    works = []
+    for client in (never, once):
+        done.clear()
+        assert world.token(client).status_code == 401
+        works.append(sorted(done, key=str))
+    assert works[0] == works[1]
+    assert len(works[0]) == 2
+
+
+def test_INV_29_the_same_for_a_resource_server(world, monkeypatch):
+    token = world.access_token()
+    once, never = (
+        administer.register_resource_server(
+            world.accounts, name, f"https://{name}.example.com", pepper=world.store.pepper, **world.who
+        )
+        for name in ("asked-once", "never-asked")
+    )
+    mine = world.access_token(resource=once.server.audience)
+    known, strange = ((each.server.client_id, each.secret) for each in (once, never))
+    assert world.introspect(mine, known).json["active"]
+    for each in (once, never):
+        administer.disable_resource_server(world.accounts, each.server.name, **world.who)
+    done = counted(world, monkeypatch)
+    works = []
+    for caller, text in ((strange, token), (known, mine)):
+        done.clear()
+        assert world.introspect(text, caller).status_code == 401
+        works.append(sorted(done, key=str))
+    assert works[0] == works[1]
+    assert len(works[0]) == 2
 
 
 def test_INV_27_malformed_secrets_are_refused_before_any_look_up(world, monkeypatch):

@@ -6,42 +6,19 @@ slower node's use must not revive it, nor a setting that is changed back (INV-05
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, TokenKeys
+from authserver.rules.claimant import Claimant
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason, Token
 from authserver.rules.idle import idle_end_of_use
 from authserver.rules.lifetime import LONGEST_LIFE
 from authserver.rules.liveness import decide
-from authserver.rules.names import CLIENT_ID
-from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, keyed_hash, well_formed
 
 UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, no secret
 FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
 _NO_HASH = hashlib.sha256(b"nobody").digest()
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Claimant:
-    """Who says to be asking; ``secret_hash`` is the keyed hash of what was presented. Proven anew each time."""
-
-    client_id: str
-    secret_hash: bytes
-
-
-def claimant(client_id: str, secret: str, pepper: bytes) -> Claimant:
-    """Hash what a caller presented.
-
-    Raises:
-        InvalidClient: it is not even whole. That it can tell for itself, so it is refused before any look-up.
-    """
-    if not CLIENT_ID.fullmatch(client_id):
-        raise InvalidClient("malformed_client_id")
-    if not well_formed(secret, RESOURCE_SERVER_PREFIX):
-        raise InvalidClient("malformed_secret")
-    return Claimant(client_id, keyed_hash(pepper, secret))
 
 
 class Answer(NamedTuple):

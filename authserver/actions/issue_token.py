@@ -1,9 +1,8 @@
 """client_credentials -> the claims of a new token.
 
 Every failure of authentication is ``InvalidClient``. What depends on us (unknown,
-wrong, ended, expired, disabled, deleted) walks the same steps: one statement, one
-keyed hash, comparisons in constant time (INV-29). What the caller can tell for
-itself, an id or a secret that is not even whole, is refused before any look-up.
+wrong, ended, expired, disabled, deleted) walks the same steps: one statement, and
+comparisons in constant time (INV-29).
 """
 
 import base64
@@ -21,12 +20,12 @@ from authserver.ports import (
     LiveSecret,
     Unavailable,
 )
+from authserver.rules.claimant import Claimant
 from authserver.rules.claims import SessionStart, claims_of
 from authserver.rules.facts import over
 from authserver.rules.lifetime import token_end
-from authserver.rules.names import CLIENT_ID, audience_fault
+from authserver.rules.names import audience_fault
 from authserver.rules.role_subset import BadScope, granted, parse_scope
-from authserver.rules.secret_format import keyed_hash, well_formed
 
 MAX_ROLES_BYTES = 4096
 """Room for the roles in a token, which names each twice; with it every token stays below the 8 kB we read."""
@@ -56,36 +55,27 @@ class Issued(NamedTuple):
 
 
 def authenticate(
-    client_id: str,
-    secret: str,
+    who: Claimant,
     resource: str | None,
     *,
     hot: HotReads,
-    pepper: bytes,
     activity: ActivityClock | None = None,
 ) -> Authenticated:
     """Prove that the caller holds a live secret of a live credential.
 
     Args:
-        client_id: who it says it is.
-        secret: what it proves that with.
+        who: who says to be calling.
         resource: the audience asked for, or None.
         hot: the one statement that reads everything.
-        pepper: the key secrets are hashed with.
         activity: where a refused token request is counted for its credential; None counts nothing.
 
     Raises:
         InvalidClient: any reason, all alike to the caller.
         Unavailable: the truth cannot be read.
     """
-    if not CLIENT_ID.fullmatch(client_id):
-        raise InvalidClient("malformed_client_id")
-    if not well_formed(secret):
-        raise InvalidClient("malformed_secret")
-    presented = keyed_hash(pepper, secret)
-    facts = hot.issue_facts(client_id, resource)
+    facts = hot.issue_facts(who.client_id, resource)
     known = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
-    matching = [each for each in known if hmac.compare_digest(each.hash, presented)]
+    matching = [each for each in known if hmac.compare_digest(each.hash, who.secret_hash)]
     fault = _fault(facts, matching)
     if facts is None or fault:
         if activity is not None:

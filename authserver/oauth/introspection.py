@@ -9,17 +9,18 @@ for the moment it is given: resource servers should not keep it (RFC 7662 §4).
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from authserver.actions.end_token import revoke
-from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, Claimant, claimant, introspect
+from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, introspect
 from authserver.actions.issue_token import authenticate
 from authserver.oauth.client_auth import RESOURCE_SERVER, NoCredentials, invalid_client, presented, unauthenticated
 from authserver.oauth.reading import Known, TokenBook
-from authserver.oauth.request import NO_STORE, Ask, Reply, read_form, refusal
+from authserver.oauth.request import NO_STORE, Ask, Reply, mark_of, read_form, refusal
 from authserver.oauth.throttle import Strike
 from authserver.ports import ActivityClock, HotReads, InvalidClient, NotYours, Sessions
+from authserver.rules.claimant import Claimant, NotWhole, claimant
+from authserver.rules.secret_format import CREDENTIAL_PREFIX, RESOURCE_SERVER_PREFIX
 
 SignAnswer = Callable[[dict[str, Any], str], str]
 """Claims and algorithm -> the text of a signed answer."""
@@ -66,8 +67,9 @@ class IntrospectionDoor:
 
     def door(self, ask: Ask) -> Reply:
         """POST introspect."""
-        mark = _mark(ask)
-        asked = self._read_before.get(mark) or self._read(ask)
+        mark = mark_of(ask)
+        before = self._read_before.get(mark)
+        asked = before or self._read(ask)
         if isinstance(asked, Reply):
             return asked
         try:
@@ -82,8 +84,10 @@ class IntrospectionDoor:
                 peer=ask.peer,
             )
         except InvalidClient as error:
+            if before is not None:
+                self._read(ask)  # so that a secret that was right once is refused no faster than any other (INV-29)
             return invalid_client(error.reason, asked.who.client_id, RESOURCE_SERVER)
-        if answer.idle_expires_at is not None and mark not in self._read_before:
+        if answer.idle_expires_at is not None and before is None:
             # Only what was asked rightly is remembered, so nobody else can fill this.
             if len(self._read_before) >= _REMEMBERED:
                 self._read_before.clear()
@@ -94,10 +98,10 @@ class IntrospectionDoor:
         form = read_form(ask)
         try:
             who = presented(ask, form)
-            asking = claimant(who.client_id, who.secret, self._pepper)
+            asking = claimant(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
         except NoCredentials as error:
             return unauthenticated(error)
-        except InvalidClient as error:
+        except NotWhole as error:
             return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
         text = form.get("token")
         known = self._book.look_up(text) if text else None
@@ -142,7 +146,8 @@ class RevocationDoor:
         form = read_form(ask)
         try:
             who = presented(ask, form)
-            proven = authenticate(who.client_id, who.secret, None, hot=self._hot, pepper=self._pepper)
+            asking = claimant(who.client_id, who.secret, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
+            proven = authenticate(asking, None, hot=self._hot)
             if "token" not in form:
                 return refusal("invalid_request", "token is missing.", note={"client": who.client_id})
             known = self._book.look_up(form["token"])
@@ -150,7 +155,7 @@ class RevocationDoor:
             revoke(proven.facts.client_id, start, proven.facts.now, sessions=self._sessions)
         except NoCredentials as error:
             return unauthenticated(error)
-        except InvalidClient as error:
+        except (InvalidClient, NotWhole) as error:
             return invalid_client(error.reason, who.client_id)
         except NotYours as error:
             return refusal("invalid_grant", str(error), note={"reason": FOREIGN_TOKEN, "client": who.client_id})
@@ -176,13 +181,6 @@ def _weight(parameters: list[str]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
-
-
-def _mark(ask: Ask) -> bytes:
-    """A hash of all that the reading of a request depends on."""
-    headers = ask.headers
-    parts = (headers.get("authorization", ""), headers.get("content-type", ""), ask.query)
-    return sha256("\n".join(parts).encode("utf-8", "surrogatepass") + b"\n\n" + ask.body).digest()
 
 
 def _method(text: str) -> str:

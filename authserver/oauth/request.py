@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -94,6 +95,13 @@ class Malformed(ValueError):
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)
         self.status = status
+
+
+def mark_of(ask: Ask) -> bytes:
+    """A hash of all that the reading of a request depends on: APIs and clients send the same bytes again and again."""
+    headers = ask.headers
+    parts = (headers.get("authorization", ""), headers.get("content-type", ""), ask.query)
+    return sha256("\n".join(parts).encode("utf-8", "surrogatepass") + b"\n\n" + ask.body).digest()
 
 
 def refusal(
