@@ -138,8 +138,10 @@ def issue(
         msg = f"no signing key is active for {facts.token_alg}"
         raise Unavailable(msg)
     now, text = facts.now, " ".join(roles)
+    # The instant comes first, so that rows made together lie together in the index; the rest is 144 random bits.
+    jti = f"{now:08x}{base64.urlsafe_b64encode(os.urandom(18)).decode()}"
     start = SessionStart(
-        jti=base64.urlsafe_b64encode(os.urandom(18)).decode("ascii"),
+        jti=jti,
         client_id=facts.client_id,
         secret_id=who.secret.id,
         kid=facts.active_kid,
