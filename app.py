@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from flask import Flask
-from flask_migrate import Migrate
 
 from authserver import cli, demo
 from authserver.house import House, Plan, SystemClock
@@ -24,7 +23,7 @@ from authserver.store.schema import MIGRATIONS
 from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
 from authserver.telemetry.logs import configure, logger
-from authserver.web.console.provider import ProviderSettings
+from authserver.web.console.elsewhere import ProviderSettings
 from authserver.web.health import health
 from authserver.web.pages import install
 from keys.master import WrongMasterKey
@@ -53,7 +52,6 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
     db.init_app(app)
-    Migrate(app, db, directory=str(MIGRATIONS))
     plan = Plan(
         issuer=settings.issuer or f"http://{settings.bind}",
         master_key=settings.master_key.get_secret_value(),

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
@@ -40,12 +40,15 @@ from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
 from authserver.store.witness import Witness
 from authserver.telemetry.logs import logger
-from authserver.web.console.provider import Provider, ProviderSettings
+from authserver.web.console.elsewhere import ProviderSettings
 from authserver.web.health import Health
 from keys.holders import DatabaseHolder, KeyHolder, PemHolder
 from keys.master import MasterKey
 from keys.pkcs11_holder import Pkcs11Holder
 from keys.rotation import Generate, Step
+
+if TYPE_CHECKING:
+    from authserver.web.console.provider import Provider
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -114,7 +117,7 @@ class House:
         self._closers: list[Callable[[], None]] = []
         self._transport = Transport(plan.trusted_proxies)
         self._book: RefusalBook | None = None
-        self.provider = Provider(plan.provider) if plan.provider else None
+        self.provider = _provider(plan.provider) if plan.provider else None
 
     @property
     def issuer(self) -> str:
@@ -346,6 +349,13 @@ class HouseClock:
         if database is not None:
             return self._system.now(database)
         return self._house.clock_of(self._house.store())
+
+
+def _provider(settings: ProviderSettings) -> "Provider":
+    # Only a house that has one pays for its client.
+    from authserver.web.console.provider import Provider  # noqa: PLC0415
+
+    return Provider(settings)
 
 
 def _write_once(path: Path, text: str) -> None:

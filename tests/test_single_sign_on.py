@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from authserver.actions import identities, people
 from authserver.web.console import provider as provider_module
-from authserver.web.console.provider import Provider, ProviderSettings
+from authserver.web.console.elsewhere import ProviderSettings
+from authserver.web.console.provider import Provider
 from tests import databases, openid
 from tests.conftest import World
 from tests.console import Browser, builder, with_password

@@ -33,7 +33,7 @@ NOUNS = (users, roles, resource_servers, credentials, keys, settings, audit, ses
 
 
 def register(app: Flask, upkeep: Upkeep) -> None:
-    """Hang the commands on ``app``; ``db`` takes the place of Flask-Migrate's."""
+    """Hang the commands on ``app``."""
     app.extensions["upkeep"] = upkeep
     app.cli = Nouns(app.name, {**app.cli.commands, **{noun.name or "": noun for noun in NOUNS}})
 

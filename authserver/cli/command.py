@@ -269,6 +269,11 @@ class Nouns(AppGroup):
     def __init__(self, name: str, commands: dict[str, click.Command]) -> None:
         super().__init__(name, commands=commands)
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command; Flask-Migrate brings a ``db`` when it is first used, and ours stays."""
+        if (name or cmd.name) not in self.commands:
+            super().add_command(cmd, name)
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Find the noun. Flask's own group asks here last, so nothing is found after this."""
         if not has_app_context():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from flask import current_app, g, request
@@ -11,8 +11,10 @@ from authserver.actions.signing_keys import Holder
 from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
 from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Verifiers, Visit
 from authserver.rules.facts import Instant
-from authserver.web.console.provider import Provider
 from keys.master import MasterKey
+
+if TYPE_CHECKING:
+    from authserver.web.console.provider import Provider
 
 
 class Store(Protocol):
@@ -88,7 +90,7 @@ class House(Protocol):
         ...
 
     @property
-    def provider(self) -> Provider | None:
+    def provider(self) -> "Provider | None":
         """Where people may sign in instead, if anywhere."""
         ...
 

@@ -12,7 +12,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,6 +21,8 @@ from authlib.integrations.requests_client import OAuth2Session
 from flask import g, request
 from joserfc.errors import JoseError
 from requests import PreparedRequest, RequestException, Response
+
+from authserver.web.console.elsewhere import Departure, Identity, ProviderDown, ProviderRefused, ProviderSettings, State
 
 READ_SECONDS: Final = 3.0
 TOTAL_SECONDS: Final = 5.0
@@ -57,46 +58,7 @@ ALGORITHMS: Final = (
 _ASKED: Final = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
 _NAMES_ITSELF: Final = "authorization_response_iss_parameter_supported"
 _NAME: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-State = dict[str, Any]
 T = TypeVar("T")
-
-
-class ProviderDown(Exception):
-    """It cannot be reached, takes too long, or says what no provider may say; ``reason`` is for the log."""
-
-
-class ProviderRefused(Exception):
-    """Its answer proves nobody; the text is for the log and holds nothing from the answer but a code."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSettings:
-    """How an operator described it."""
-
-    issuer: str
-    client_id: str
-    client_secret: str
-    label: str
-
-    def __repr__(self) -> str:
-        """Show no secret."""
-        return f"ProviderSettings({self.issuer!r}, {self.client_id!r})"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Somebody, as a provider knows them."""
-
-    issuer: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """Where to send a browser, and what must come back from it; ``state`` is for that browser's eyes only."""
-
-    url: str
-    state: State
 
 
 class Provider:

@@ -6,7 +6,7 @@ ten minutes: ``state``, ``nonce`` and the PKCE verifier never leave it unsealed.
 
 import base64
 import json
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -17,13 +17,16 @@ from authserver.telemetry.logs import logger
 from authserver.web.console import cookies, notices
 from authserver.web.console.admission import RECENT, local_path, public, step_up
 from authserver.web.console.blueprint import console
+from authserver.web.console.elsewhere import Identity, ProviderDown, ProviderRefused
 from authserver.web.console.forms import Form
 from authserver.web.console.here import Here, here
 from authserver.web.console.pages import page
-from authserver.web.console.provider import Identity, Provider, ProviderDown, ProviderRefused
 from authserver.web.console.signing_in import HOME, Way, draft_of, note_refusal, ways, welcome
 from authserver.web.console.words import _, told
 from keys.master import WrongMasterKey
+
+if TYPE_CHECKING:
+    from authserver.web.console.provider import Provider
 
 Purpose = Literal["sign-in", "prove", "link"]
 METHOD: Final = "oidc"
@@ -173,14 +176,14 @@ def _state() -> dict[str, Any] | None:
     return state if state["begun"] <= at.now < state["begun"] + _LIFE else None
 
 
-def _provider() -> Provider:
+def _provider() -> "Provider":
     provider = here().house.provider
     if provider is None:
         abort(404)
     return provider
 
 
-def _mine(provider: Provider) -> list[Any]:
+def _mine(provider: "Provider") -> list[Any]:
     mine = here().store.sign_ins.identities_of(here().signed_in.user.id)
     return [each for each in mine if each.issuer == provider.settings.issuer]
 
