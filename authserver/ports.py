@@ -419,6 +419,10 @@ class Transaction(Protocol):
         """Take it from all who hold it, raising each one's role version; how many held it."""
         ...
 
+    def only_operational(self, role: Role) -> tuple[str, ...]:
+        """The names of all whose one operational role it is, sorted."""
+        ...
+
     def insert_user(self, user: User, password_hash: str | None) -> None:
         """Make a user with the roles it comes with; ``Conflict`` when the name is taken in any letter case."""
         ...

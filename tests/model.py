@@ -102,6 +102,13 @@ class Change:
         del self.t.roles[role.id]
         return len(holders)
 
+    def only_operational(self, role):
+        return tuple(
+            user.username
+            for user in sorted(self.t.users.values(), key=lambda each: each.username.casefold())
+            if [each.id for each in user.roles if each.kind == "operational"] == [role.id]
+        )
+
     def insert_user(self, user, password_hash):
         if any(other.username.casefold() == user.username.casefold() for other in self.t.users.values()):
             raise Conflict(user.username)

@@ -270,6 +270,12 @@ def test_what_a_preview_says_is_what_dies_and_one_record_tells(world, root):
     assert "3 users hold it" in page.words
     assert page.send(confirm="Reader").status == 400
     assert alive() == {"ada": 2, "dan": 1}
+    refused = page.send(confirm="reader")
+    assert refused.status == 409
+    assert "Left without an operational role: root." in refused.words
+    assert alive() == {"ada": 2, "dan": 1}
+    people.grant(world.accounts, "root", "extra", **world.who)
+    assert book.events() == ["user.role_granted"]
     assert "The role reader is deleted" in page.send(confirm="reader").words
     assert book.events() == ["role.deleted"]
     assert alive() == {"ada": 0, "dan": 0}

@@ -528,8 +528,11 @@ def test_users_are_listed_searched_and_paged(store):
 def test_roles_are_listed_with_their_holders(store):
     make(store, "ada", roles=["reader"])
     people.create_role(store.accounts, "unused", "builder", ["users:manage"], **WHO)
+    people.create_role(store.accounts, "spare", "operational", (), **WHO)
     told = {row.role.name: (row.holders, row.credentials) for row in store.people_reads.role_rows()}
-    assert told == {"builder": (1, 0), "reader": (2, 1), "unused": (0, 0), "writer": (1, 0)}
+    assert told == {"builder": (1, 0), "reader": (2, 1), "spare": (0, 0), "unused": (0, 0), "writer": (1, 0)}
+    for name in ("ada", "bob"):
+        people.grant(store.accounts, name, "spare", **WHO)
     people.delete_role(store.accounts, "reader", **WHO)
     assert "reader" not in {row.role.name for row in store.people_reads.role_rows()}
 

@@ -232,9 +232,11 @@ class Life(RuleBasedStateMachine):
             taken = Conflict if name in self.roles else None
             if self.refused(taken, lambda: people.create_role(self.accounts, name, "operational", (), **self.who)):
                 self.roles[name] = self.role_count = self.role_count + 1
-        elif self.refused(
-            None if name in self.roles else NotFound, lambda: people.delete_role(self.accounts, name, **self.who)
-        ):
+            return
+        fault = None if name in self.roles else NotFound
+        if fault is None and any(self.names(user.held) - {"builder"} == {name} for user in self.users.values()):
+            fault = Conflict
+        if self.refused(fault, lambda: people.delete_role(self.accounts, name, **self.who)):
             gone = self.roles.pop(name)
             for user in self.users.values():
                 user.version += gone in user.held

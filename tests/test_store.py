@@ -320,13 +320,29 @@ class TestPeople:
     def test_T_133_deleting_a_role_raises_every_holders_version(self, store):
         furnish(store)
         people.create_user(store.accounts, "eve", ["writer"], **WHO)
+        people.create_role(store.accounts, "spare", "operational", (), **WHO)
+        for name in ("ada", "bob"):
+            people.grant(store.accounts, name, "spare", **WHO)
         holders = [store.accounts.user(name).id for name in ("ada", "bob")]
         assert people.delete_role(store.accounts, "reader", **WHO) == 2
-        assert sorted(kills(store)) == sorted(("role_version", each, 2) for each in holders)
-        assert [user.role_version for user in store.accounts.users()] == [2, 2, 1]
-        assert [role.name for role in store.accounts.roles()] == ["builder", "writer"]
+        assert sorted(kills(store)) == sorted(("role_version", each, version) for each in holders for version in (2, 3))
+        assert [user.role_version for user in store.accounts.users()] == [3, 3, 1]
+        assert [role.name for role in store.accounts.roles()] == ["builder", "spare", "writer"]
         people.create_role(store.accounts, "reader", "operational", (), **WHO)
-        assert store.accounts.user("bob").roles == ()
+        assert store.accounts.user("bob").role_names == ("spare",)
+
+    def test_nobody_is_left_without_an_operational_role(self, store):
+        furnish(store)
+        people.disable(store.accounts, "bob", **WHO)
+        before = store.accounts.users()
+        with pytest.raises(people.LastOperationalRole, match="^bob would be left without an operational role"):
+            people.delete_role(store.accounts, "reader", **WHO)
+        assert store.accounts.users() == before
+        for number in range(9):
+            people.create_user(store.accounts, f"user{number}", ["reader", "writer"][: 1 + number % 2], **WHO)
+        with pytest.raises(people.LastOperationalRole, match="bob, user0, user2, user4, user6 and 1 more would"):
+            people.delete_role(store.accounts, "reader", **WHO)
+        people.delete_role(store.accounts, "builder", **WHO)
 
     def test_who_is_able_may_enter_holds_the_permission_and_is_enabled(self, store):
         furnish(store)

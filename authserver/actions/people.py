@@ -40,6 +40,10 @@ def create_role(
     return role
 
 
+_NAMED = 5
+"""How many people a refusal names; it counts the others."""
+
+
 class LastAdministrator(Conflict):
     """Nobody would be left who can manage users; only the shell may do that, in an emergency."""
 
@@ -47,15 +51,30 @@ class LastAdministrator(Conflict):
         super().__init__("Nobody would be left who can manage users. Give somebody else that permission first.")
 
 
+class LastOperationalRole(Conflict):
+    """Somebody would be left without an operational role; ``users`` names some of them, ``more`` counts the others."""
+
+    def __init__(self, users: Sequence[str], more: int) -> None:
+        self.users, self.more = tuple(users), more
+        others = f" and {more} more" if more else ""
+        super().__init__(
+            f"{', '.join(users)}{others} would be left without an operational role; grant another one first"
+        )
+
+
 def delete_role(accounts: Accounts, name: str, *, actor: str, now: Instant, keep_administrator: bool = False) -> int:
     """Delete a role; every holder's tokens die. How many held it.
 
     Raises:
         NotFound: no such role.
+        LastOperationalRole: somebody holds no other operational role (PRODUCT.md §1).
         LastAdministrator: with ``keep_administrator``, when nobody else can manage users.
     """
     with accounts.change(Event("role.deleted", actor, name), now) as tx:
         role = tx.role(name)
+        bare = tx.only_operational(role)
+        if bare:
+            raise LastOperationalRole(bare[:_NAMED], len(bare[_NAMED:]))
         with _kept_administrator(tx, asked=keep_administrator):
             holders = tx.delete_role(role, now)
         tx.detail(role=role.id, holders=holders)

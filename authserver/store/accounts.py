@@ -150,6 +150,22 @@ class SqlTransaction:
             self.kill("role_version", user_id, at, version)
         return len(raised)
 
+    def only_operational(self, role: Role) -> tuple[str, ...]:
+        """The names of all whose one operational role it is, sorted."""
+        if role.kind != "operational":
+            return ()
+        other, others = roles.alias(), user_roles.alias()
+        has_another = (
+            select(others.c.user_id)
+            .join(other, other.c.id == others.c.role_id)
+            .where(others.c.user_id == users.c.id, other.c.id != role.id)
+            .where(other.c.kind == "operational", other.c.deleted_at.is_(None))
+            .exists()
+        )
+        holds = users.join(user_roles, user_roles.c.user_id == users.c.id)
+        found = select(users.c.username).select_from(holds).where(user_roles.c.role_id == role.id, ~has_another)
+        return tuple(self.connection.execute(found.order_by(users.c.folded_username)).scalars())
+
     def insert_user(self, user: User, password_hash: str | None) -> None:
         """Make a user with the roles it comes with."""
         folded = user.username.casefold()

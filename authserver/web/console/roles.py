@@ -75,6 +75,10 @@ def delete_role(role_id: str) -> ResponseReturnValue:
         else:
             try:
                 people.delete_role(at.accounts, row.role.name, keep_administrator=True, **at.who)
+            except people.LastOperationalRole as error:
+                users = ", ".join([*error.users, *(["…"] if error.more else [])])
+                form.fault("", _("Left without an operational role: %(users)s. Grant another one first.", users=users))
+                status = HTTPStatus.CONFLICT
             except people.LastAdministrator as error:
                 form.fault("", told(error))
                 status = HTTPStatus.CONFLICT
