@@ -71,6 +71,7 @@ def create_app(settings: Settings | None = None, *, clock: Clock | None = None, 
         )
         if settings.oidc_issuer
         else None,
+        log_level=settings.log_level,
     )
     with app.app_context():
         prepare(db.engine)

@@ -40,6 +40,7 @@ from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
 from authserver.store.witness import Witness
 from authserver.telemetry.logs import logger
+from authserver.telemetry.requests import RequestLog
 from authserver.web.console.elsewhere import ProviderSettings
 from authserver.web.health import Health
 from keys.holders import DatabaseHolder, KeyHolder, PemHolder
@@ -103,6 +104,7 @@ class Plan:
     pkcs11: tuple[str, str, str] = ("", "", "")
     """Module, token label, user PIN."""
     provider: ProviderSettings | None = None
+    log_level: str = "info"
 
 
 class House:
@@ -265,7 +267,7 @@ class House:
             },
             issuer,
         )
-        observer = Observer(store, lambda: self.clock_of(store))
+        observer = Observer(store, lambda: self.clock_of(store), RequestLog(least=self.plan.log_level))
         self._closers.append(observer.close)
         self._app.extensions["health"] = Health(
             ready=self.ready, metrics=observer.metrics.exposition, metrics_peers=self.plan.metrics_peers

@@ -30,14 +30,14 @@ _REFUSED = frozenset({"invalid_client", "invalid_grant", "invalid_scope", "inval
 class Observer:
     """Sees every answer of the machine doors: one log line, the metrics, and the book of refusals."""
 
-    def __init__(self, store: Store, now: Callable[[], Instant]) -> None:
+    def __init__(self, store: Store, now: Callable[[], Instant], log: RequestLog) -> None:
         # Imported here because the library reads its environment at import, and the server sets it first.
         from authserver.telemetry.metrics import Metrics  # noqa: PLC0415
 
         self._store, self._now = store, now
         self._counted: tuple[float, Counts] | None = None
         self.metrics = Metrics(self._census)
-        self._log = RequestLog()
+        self._log = log
         self._book = RefusalBook(store.accounts, now)
 
     def saw(self, ask: Ask, reply: Reply, began: float) -> Reply:
@@ -62,7 +62,7 @@ class Observer:
         for name in ("outcome", "reason", "client", "detail"):
             if note.get(name):
                 line[name] = note[name]
-        self._log.write(line)
+        self._log.write(line, _level(reply.status, outcome))
         if outcome in _REFUSED:
             self._book.note(
                 kind, reason, client=note.get("client", ""), peer=ask.peer, minute=int(time.monotonic()) // 60
@@ -86,3 +86,10 @@ class Observer:
         """Write what is pending."""
         self._book.close()
         self._log.close()
+
+
+def _level(status: int, outcome: str) -> str:
+    """What an operator who wants less to read still sees: faults, and refusals, which are the security log."""
+    if status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
+        return "error"
+    return "warning" if outcome in _REFUSED or outcome == "throttled" else "info"

@@ -79,7 +79,8 @@ class Settings(BaseModel):
         "127.0.0.0/8,::1/128"
     )
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Field(description="least level that is logged")
+        Literal["debug", "info", "warning", "error"],
+        Field(description="least level that is logged; `warning` leaves out requests that were answered as asked"),
     ] = "info"
 
     oidc_issuer: Annotated[

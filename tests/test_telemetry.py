@@ -98,6 +98,36 @@ def test_t177_a_request_line_is_one_line(hostile):
     assert one_line(sink.getvalue())["event"] == "request"
 
 
+@pytest.mark.parametrize(
+    ("least", "told"),
+    [("debug", "info warning error"), ("info", "info warning error"), ("warning", "warning error"), ("error", "error")],
+)
+def test_a_request_line_below_the_level_is_not_written(least, told):
+    sink = io.StringIO()
+    log = RequestLog(sink, least)
+    for level in ("info", "warning", "error"):
+        log.write({"event": "request"}, level)
+    log.close()
+    assert [json.loads(line)["level"] for line in sink.getvalue().splitlines()] == told.split()
+
+
+def test_refusals_are_warnings_and_faults_are_errors(world, monkeypatch):
+    noted = []
+    monkeypatch.setattr(RequestLog, "write", lambda _self, line, level="info": noted.append((line["status"], level)))
+    token = world.access_token()
+    assert world.active(token)
+    world.introspect("no token")
+    world.token((world.client[0], "acs_wrong"))
+    monkeypatch.setattr(world.store.held, "run", unreachable)
+    world.introspect(token)
+    assert noted == [(200, "info"), (200, "info"), (200, "info"), (401, "warning"), (503, "error")]
+
+
+def unreachable(*_args):
+    msg = "the database cannot be reached now"
+    raise Unavailable(msg)
+
+
 def test_t177_nothing_a_caller_sends_breaks_a_line(world, capsys):
     names = ("HTTP_X_REQUEST_ID", "HTTP_USER_AGENT", "HTTP_AUTHORIZATION", "QUERY_STRING")
     token, sent = world.access_token(), 1

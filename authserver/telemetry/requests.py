@@ -21,14 +21,18 @@ _WAIT_SECONDS = 0.2
 _GRACE_SECONDS = 1.0
 _PENDING = 20_000
 
-Line = tuple[float, Mapping[str, object]]
+LEVELS = ("debug", "info", "warning", "error")
+
+Line = tuple[float, str, Mapping[str, object]]
 
 
 class RequestLog:
     """Writes one JSON line per request; the thread starts with the first line."""
 
-    def __init__(self, sink: TextIO | None = None) -> None:
+    def __init__(self, sink: TextIO | None = None, least: str = "info") -> None:
+        """Write to ``sink``, or to standard error, what is of level ``least`` or above."""
         self._sink = sink
+        self._wanted = frozenset(LEVELS[LEVELS.index(least) :])
         self._pending: deque[Line] = deque()
         self._dropped = 0
         self._lock = threading.Lock()
@@ -36,12 +40,14 @@ class RequestLog:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def write(self, values: Mapping[str, object]) -> None:
+    def write(self, values: Mapping[str, object], level: str = "info") -> None:
         """Hand over the values of one line; never waits for the sink."""
+        if level not in self._wanted:
+            return
         if len(self._pending) >= _PENDING:
             self._dropped += 1
             return
-        self._pending.append((time.time(), values))
+        self._pending.append((time.time(), level, values))
         if self._thread is None:
             self._start()
 
@@ -53,7 +59,7 @@ class RequestLog:
                 lines.append(_render(*self._pending.popleft()))
             taken, dropped, self._dropped = len(lines), self._dropped, 0
             if dropped:
-                lines.append(_render(time.time(), {"event": "request_lines_dropped", "count": dropped}))
+                lines.append(_render(time.time(), "warning", {"event": "request_lines_dropped", "count": dropped}))
             if not lines:
                 return
             sink = self._sink or sys.stderr
@@ -81,9 +87,9 @@ class RequestLog:
         self.flush()
 
 
-def _render(at: float, values: Mapping[str, object]) -> str:
+def _render(at: float, level: str, values: Mapping[str, object]) -> str:
     second, fraction = divmod(at, 1)
-    line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": "info"}
+    line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": level}
     for key, value in values.items():
         line[key] = redact(value) if isinstance(value, str) else value
     return _write(line) + "\n"
