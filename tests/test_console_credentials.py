@@ -581,7 +581,8 @@ def test_the_page_tells_why_tokens_ended_and_what_happened(browser):
     world.clock.at += 1
     page = browser.get(of(client_id))
     assert "Your roles changed." in page.words
-    assert "writer role was removed from your account on 15 Jan 2027. New tokens no longer have it." in page.words
+    assert "writer role was removed from your account on 15 Jan 2027" in page.words
+    assert "New tokens no longer have it." in page.words
     assert "Reduced" in page.words
     assert "A role that it does not have" in page.words
     assert "1 granted, 1 refused" in page.words
