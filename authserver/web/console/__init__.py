@@ -27,6 +27,7 @@ from authserver.web.console import (
     inventory,
     keys,
     people,
+    permissions,
     profile,
     resource_servers,
     roles,
@@ -64,7 +65,9 @@ def install(app: Flask) -> None:
     """Hang the console on ``app``."""
     furnish(app)
     signing_in.furnish(app)
-    app.jinja_env.globals.update(elsewhere=single_sign_on.elsewhere, proofs=single_sign_on.proofs)
+    app.jinja_env.globals.update(
+        elsewhere=single_sign_on.elsewhere, proofs=single_sign_on.proofs, opens=permissions.opens
+    )
     app.register_blueprint(console)
 
 
