@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 import requests
+from sqlalchemy import update
 
 from app import create_app
 from authserver.actions import administer, credentials, people
@@ -14,6 +15,22 @@ from tests import databases, servers
 
 PASSWORD = "correct horse battery 9"
 DAY = 86400
+
+
+def sign_in(visit, username="ada"):
+    """Sign in by name and password in whatever language; the page."""
+    visit.go("/console/sign-in")
+    return type_password(visit, username)
+
+
+def type_password(visit, username):
+    """Fill in the form that asks who it is; the page."""
+    page = visit.page
+    page.locator("input[name=username]").fill(username)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").press("Enter")
+    page.wait_for_url("**/console/credentials*")
+    return page
 
 
 class ConsoleSite:
@@ -66,6 +83,19 @@ class ConsoleSite:
         assert asked.json()["active"] is True
         return token
 
+    def lives(self, token):
+        """Whether the API is told that a token lives; asking is use."""
+        answer = requests.post(f"{self.url}/oauth/introspect", data={"token": token}, auth=self.apis[0], timeout=10)
+        return answer.json()["active"]
+
+    def age(self, table, seconds, *columns, **which):
+        """Let rows be older than they are: instants of the server's own clock cannot be waited for."""
+        older = {name: table.c[name] - seconds for name in columns}
+        with self.store.engine.begin() as connection:
+            connection.execute(
+                update(table).where(*(table.c[name] == value for name, value in which.items())).values(older)
+            )
+
     def live_in(self):
         """What months of work would leave behind."""
         payroll = self.credential("ada", "Payroll bot", "payroll.read", "invoices.read")
@@ -87,10 +117,10 @@ class ConsoleSite:
 
 
 @contextlib.contextmanager
-def opened(folder):
+def opened(folder, port=None, **env):
     """Start it on SQLite."""
-    database, master_key, port = databases.fresh_sqlite_url(folder), MasterKey.fresh(), servers.free_port()
-    env = {"AUTHSERVER_ISSUER": f"http://127.0.0.1:{port}", "AUTHSERVER_DEMO": "0"}
+    database, master_key, port = databases.fresh_sqlite_url(folder), MasterKey.fresh(), port or servers.free_port()
+    env |= {"AUTHSERVER_ISSUER": f"http://127.0.0.1:{port}", "AUTHSERVER_DEMO": "0"}
     with servers.start(database, master_key, port=port, env=env) as server:
         site = ConsoleSite(server, database, master_key)
         try:

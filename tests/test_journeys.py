@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import THEMES, WIDTHS, axe, fits
-from tests.console_site import PASSWORD
+from tests.console_site import sign_in
 
 PICTURED = {
     "sign-in": "/console/sign-in",
@@ -38,16 +38,6 @@ PAGES = [
     "/console/help",
     "/console/help/postman",
 ]
-
-
-def sign_in(visit, username="ada"):
-    visit.go("/console/sign-in")
-    page = visit.page
-    page.get_by_label("User name").fill(username)
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-    page.wait_for_url("**/console/credentials")
-    return page
 
 
 @pytest.mark.parametrize("width", WIDTHS)

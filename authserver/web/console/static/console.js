@@ -178,17 +178,23 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     return closing.closest("dialog").close();
   }
+  if (event.target.closest("dialog")) return;
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return keys(event);
+  // Escape closes what is on top: behind a dialog the menu that opened it stays, and gets the focus back.
+  if (document.querySelector("dialog[open]")) return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     menu.open = false;
     menu.querySelector("summary").focus();
   }
 });
 for (const menu of document.querySelectorAll("details.menu")) {
-  menu.addEventListener("focusout", (event) => { if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false; });
+  menu.addEventListener("focusout", (event) => {
+    const to = event.relatedTarget;
+    if (to && !menu.contains(to) && !to.closest("dialog")) menu.open = false;
+  });
 }
 for (const box of document.querySelectorAll("dialog.box")) {
   box.addEventListener("close", () => document.querySelector("[data-opener]")?.focus());
