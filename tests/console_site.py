@@ -1,6 +1,7 @@
 """A started server with a lived-in console: people, roles, used credentials, APIs, and one who manages it all."""
 
 import contextlib
+import time
 
 import pytest
 import requests
@@ -87,6 +88,15 @@ class ConsoleSite:
         """Whether the API is told that a token lives; asking is use."""
         answer = requests.post(f"{self.url}/oauth/introspect", data={"token": token}, auth=self.apis[0], timeout=10)
         return answer.json()["active"]
+
+    def sessions_of(self, client_id, count):
+        """The tokens of a credential, as soon as the server has written down so many."""
+        for _ in range(200):
+            found = self.store.sessions.of_credential(client_id)
+            if len(found) == count:
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"{len(found)} tokens are written down, not {count}")
 
     def age(self, table, seconds, *columns, **which):
         """Let rows be older than they are: instants of the server's own clock cannot be waited for."""
