@@ -6,6 +6,7 @@ import time
 import pytest
 import requests
 from sqlalchemy import update
+from werkzeug.test import Client
 
 from app import create_app
 from authserver.actions import administer, credentials, people
@@ -34,13 +35,23 @@ def type_password(visit, username):
     return page
 
 
+class Ago:
+    """A clock of the past."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def now(self, database=None):
+        return int(time.time()) - self.seconds
+
+
 class ConsoleSite:
     """The server's address, and the house behind it, to make people and things."""
 
     def __init__(self, server, database, master_key):
         self.url, self.server = server.url, server
-        told = Settings(database_url=database, master_key=master_key, issuer=server.url)
-        self.house = create_app(told, background=False).extensions["house"]
+        self.told = Settings(database_url=database, master_key=master_key, issuer=server.url)
+        self.house = create_app(self.told, background=False).extensions["house"]
         self.store = self.house.store()
         for name in ("invoices.read", "invoices.write", "payroll.read", "reports.read"):
             people.create_role(self.accounts, name, "operational", (), **self.who)
@@ -89,14 +100,17 @@ class ConsoleSite:
         answer = requests.post(f"{self.url}/oauth/introspect", data={"token": token}, auth=self.apis[0], timeout=10)
         return answer.json()["active"]
 
-    def sessions_of(self, client_id, count):
-        """The tokens of a credential, as soon as the server has written down so many."""
-        for _ in range(200):
-            found = self.store.sessions.of_credential(client_id)
-            if len(found) == count:
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"{len(found)} tokens are written down, not {count}")
+    def old_token(self, client, seconds):
+        """A token as it was given so long ago: by another node, then."""
+        house = create_app(self.told, clock=Ago(seconds), background=False).extensions["house"]
+        try:
+            told = {"grant_type": "client_credentials"}
+            answer = Client(house.wsgi()).post("/oauth/token", data=told, auth=client)
+            assert answer.status_code == 200, answer.text
+            house.store().activity.flush()
+        finally:
+            house.close()
+        return answer.get_json()["access_token"]
 
     def age(self, table, seconds, *columns, **which):
         """Let rows be older than they are: instants of the server's own clock cannot be waited for."""

@@ -6,7 +6,6 @@ import re
 
 from playwright.sync_api import expect
 
-from authserver.store.tables import sessions
 from tests import openid, servers
 from tests.browser import axe
 from tests.console_site import opened, sign_in
@@ -25,9 +24,8 @@ def test_a_setting_holds_at_once(visits, lived_in):
     """The value, who set it and when; what dies is said first, dies at once, and its owner is told why."""
     lived_in.person("vera", "reports.read", "administrator")
     client = lived_in.credential("vera", "Rarely used", "reports.read")
-    tokens = [lived_in.token(client).json()["access_token"] for _ in range(2)]
-    one, _other = lived_in.sessions_of(client[0], 2)
-    lived_in.age(sessions, 600, "issued_at", "last_used_at", jti=one.jti)
+    idle = lived_in.old_token(client, 600)
+    busy = lived_in.use(client)
     visit = visits(lived_in.url)
     page = sign_in(visit, "vera")
     page.get_by_role("link", name="Settings").click()
@@ -42,7 +40,8 @@ def test_a_setting_holds_at_once(visits, lived_in):
     expect(history).to_contain_text("30 min")
     expect(history).to_contain_text("5 min")
     expect(history).to_contain_text("Europe/Berlin")
-    assert sorted(map(lived_in.lives, tokens)) == [False, True]
+    assert not lived_in.lives(idle)
+    assert lived_in.lives(busy)
     visit.go(f"/console/credentials/{client[0]}")
     page.get_by_text("Ended lately, and why").click()
     expect(page.locator("#sessions")).to_contain_text("It was not used for the idle timeout.")
