@@ -597,6 +597,16 @@ def test_the_page_tells_why_tokens_ended_and_what_happened(browser):
     assert browser.get(of(client_id, f"?before={'9' * 15}-{'9' * 15}")).status == 200
 
 
+def test_of_two_ends_the_first_is_the_reason(world):
+    issued = world.clock.at
+    world.access_token()
+    world.store.activity.flush()
+    for later, reason in ((1801, "idle"), (13 * 3600, "idle")):
+        world.clock.at = issued + later
+        (seen,) = watch_sessions.look(world.accounts, world.store.sessions, world.store.hot, world.client[0])
+        assert (seen.end_reason, seen.ended_at) == (reason, issued + 1800)
+
+
 def test_every_reason_and_outcome_has_words():
     assert set(REASONS) == {reason.value for reason in Reason}
     assert {"granted", "wrong_secret", "secret_ended", "invalid_scope", "invalid_target"} <= set(OUTCOMES)
