@@ -114,6 +114,7 @@ class House:
         self._closers: list[Callable[[], None]] = []
         self._transport = Transport(plan.trusted_proxies)
         self._book: RefusalBook | None = None
+        self._observer: Observer | None = None
         self.provider = Provider(plan.provider) if plan.provider else None
 
     @property
@@ -215,7 +216,7 @@ class House:
                 with suppress(Unavailable, OSError):
                     self._witness.note()
             self._store.close()
-        self._store = self._keys = self._book = self._witness = None
+        self._store = self._keys = self._book = self._witness = self._observer = None
 
     def _ensure_key(self, store: Store) -> None:
         if any(key.state == "active" for key in store.keys.ring()):
@@ -264,6 +265,7 @@ class House:
         )
         observer = Observer(store, lambda: self.clock_of(store))
         self._closers.append(observer.close)
+        self._observer = observer
         self._app.extensions["health"] = Health(
             ready=self.ready, metrics=observer.metrics.exposition, metrics_peers=self.plan.metrics_peers
         )
@@ -274,6 +276,16 @@ class House:
     def way(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
         """The caller's address, and whether nobody can listen in on the way from there."""
         return self._transport.way(environ)
+
+    def console_request(self, status: int, seconds: float) -> None:
+        """Count an answer of the console, where numbers are kept."""
+        if self._observer is not None:
+            self._observer.metrics.observe("console", status, "", "console", seconds)
+
+    def console_login(self, method: str, outcome: str) -> None:
+        """Count somebody who came to sign in to the console, where numbers are kept."""
+        if self._observer is not None:
+            self._observer.metrics.login(method, outcome)
 
     def refused(self, reason: str, *, subject: str, peer: str) -> None:
         """Note that the console refused somebody; the first of each kind in a minute reaches the audit."""

@@ -1,10 +1,12 @@
 """Signing in to the console, over HTTP: ATTACKS.md, part "Console and SSO login", as far as sign-in and frame go."""
 
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 from werkzeug.test import Client
 
 from app import create_app
@@ -742,6 +744,41 @@ def test_signing_in_is_on_record_and_no_secret_is(site):
         assert PASSWORD not in str(each)
         assert browser.cookie not in str(each)
     assert site.accounts.audit_verify().first_bad is None
+
+
+def logins(site):
+    """How many tries are counted, by method and outcome."""
+    text = site.http.get("/metrics", environ_overrides={"REMOTE_ADDR": "127.0.0.1"}).text
+    found = re.findall(r'oauth_console_logins_total\{method="(\w+)",outcome="(\w+)"\} (\d+)', text)
+    return Counter({(method, outcome): int(float(count)) for method, outcome, count in found})
+
+
+def test_tries_are_counted_and_each_request_leaves_a_line(site):
+    name, before = somebody(site), logins(site)
+    browser = Browser(site)
+    for _ in range(FREE):
+        assert browser.sign_in(name, "wrong password 12").status == 401
+    assert browser.sign_in(name).status == 429
+    site.tick.at += LONGEST
+    assert browser.sign_in(name).status == 200
+    site.clock.at += RECENT
+    browser.get("/console/confirm").send("/console/confirm", password=PASSWORD)
+    with capture_logs() as lines:
+        browser.get("/console/credentials/typed-into-the-address")
+        answer = site.http.get("/console/nothing", headers={"X-Request-Id": "edge-7"})
+    assert logins(site) - before == {
+        ("password", "refused"): FREE,
+        ("password", "delayed"): 1,
+        ("password", "granted"): 1,
+        ("proof", "granted"): 1,
+    }
+    one, other = (line for line in lines if line["event"] == "request")
+    assert (one["door"], one["method"], one["status"], one["peer"]) == ("console", "GET", 404, "127.0.0.1")
+    assert one["route"] == "/console/credentials/<client_id>"
+    assert one["user"].startswith("usr_")
+    assert other["request_id"] == "edge-7"
+    assert not re.search("typed|nothing", str(lines)), "an address is nothing for a log: somebody typed it"
+    assert answer.headers["X-Request-Id"] == "edge-7"
 
 
 def test_only_a_hash_of_the_id_is_in_the_database(site):

@@ -105,6 +105,14 @@ class House(Protocol):
         """The master key."""
         ...
 
+    def console_request(self, status: int, seconds: float) -> None:
+        """Count an answer."""
+        ...
+
+    def console_login(self, method: str, outcome: str) -> None:
+        """Count somebody who came to sign in."""
+        ...
+
     def refused(self, reason: str, *, subject: str, peer: str) -> None:
         """Note that somebody was refused."""
         ...
