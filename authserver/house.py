@@ -31,7 +31,7 @@ from authserver.oauth.token import TokenServer
 from authserver.oauth.transport import Transport
 from authserver.oauth.verifiers import Readers
 from authserver.observer import Observer
-from authserver.ports import Clock, Conflict, Unavailable
+from authserver.ports import TRIES_FORGOTTEN, Clock, Conflict, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.clock import database_time
 from authserver.store.opening import Store, open_store
@@ -314,6 +314,7 @@ class House:
             now = self.clock_of(store)
             store.verifiers.sweep(now)
             store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
+            store.tries.sweep(now - TRIES_FORGOTTEN)
             logger().info("sessions_swept", count=store.sessions.sweep(now, KEEP_SECONDS))
 
         witness = Witness(store.held, self.plan.state, store.pepper)

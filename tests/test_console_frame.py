@@ -115,11 +115,11 @@ def test_instants_are_exact_and_relative(site, inside):
     [
         (0, "just now"),
         (-7, "7 seconds ago"),
-        (1798, "in 30 minutes"),
+        (1798, "in 29 minutes"),
         (-7200, "2 hours ago"),
         (26 * 3600, "in 26 hours"),
         (90 * 86400 - 5, "in 90 days"),
-        (90 * 86400 + 40000, "in 90 days"),
+        (91 * 86400 - 90, "in 90 days"),
         (-120 * 86400, "120 days ago"),
         (365 * 86400, "in 12 months"),
         (1000 * 86400, "in 2 years"),

@@ -107,7 +107,9 @@ def test_in_german_on_a_phone(visits, lived_in):
     expect(page.get_by_role("heading", name="Laufende Sitzungen")).to_be_visible()
     fits(visit)
     visit.go("/console/credentials")
-    expect(page.get_by_role("row", name="Lohnabrechnung")).to_contain_text("in 90 Tagen")
+    expect(page.get_by_role("row", name="Lohnabrechnung")).to_contain_text(
+        re.compile("in (89|90|91) Tagen")
+    )  # midnight passes
     fits(visit)
 
 

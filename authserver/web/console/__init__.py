@@ -65,7 +65,6 @@ PAGES = (
 def install(app: Flask) -> None:
     """Hang the console on ``app``."""
     furnish(app)
-    signing_in.furnish(app)
     journal.furnish(app)
     app.jinja_env.globals.update(
         elsewhere=single_sign_on.elsewhere, proofs=single_sign_on.proofs, opens=permissions.opens

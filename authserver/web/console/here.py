@@ -9,7 +9,7 @@ from flask import current_app, g, request
 
 from authserver.actions.signing_keys import Holder
 from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
-from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Verifiers, Visit
+from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, SignInTries, Verifiers, Visit
 from authserver.rules.facts import Instant
 from authserver.web.console.provider import Provider
 from keys.master import MasterKey
@@ -41,6 +41,11 @@ class Store(Protocol):
     @property
     def sign_ins(self) -> SignIns:
         """Who is signed in."""
+        ...
+
+    @property
+    def tries(self) -> SignInTries:
+        """Tries to sign in."""
         ...
 
     @property

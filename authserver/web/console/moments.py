@@ -30,7 +30,7 @@ _UNITS: Final[tuple[tuple[Unit, int, int], ...]] = (
     ("second", 1, 0),
 )
 """Units of a distance, each with its seconds and from how many on it is used: whoever chose 90 days reads days.
-What lacks a twenty-fifth of a unit counts as whole. The script in console.js does the same."""
+What lacks a thousandth of a unit counts as whole. The script in console.js does the same."""
 
 
 @functools.cache
@@ -81,7 +81,7 @@ def relative(at: Instant) -> str:
     if not seconds:
         return gettext("just now")
     unit, size, _least = next(each for each in _UNITS if abs(seconds) >= each[2])
-    count = (abs(seconds) + size // 25) // size
+    count = (abs(seconds) + size // 1000) // size
     distance = timedelta(seconds=count * size if seconds > 0 else -count * size)
     return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[language()])
 

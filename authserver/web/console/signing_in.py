@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from flask import Flask, Response, current_app, redirect, request, url_for
+from flask import Response, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
@@ -200,14 +200,9 @@ def ask_again() -> ResponseReturnValue:
 
 
 def patience() -> Patience:
-    """The patience of this process."""
-    found: Patience = current_app.extensions["console_patience"]
-    return found
-
-
-def furnish(app: Flask) -> None:
-    """Give the application its patience."""
-    app.extensions["console_patience"] = Patience()
+    """How long those who guess have to wait now."""
+    at = here()
+    return Patience(at.store.tries, at.store.pepper, at.now)
 
 
 def _confirm_page(form: Form, target: str, kept: str = "", status: int = 200) -> Response:

@@ -20,7 +20,7 @@ export function relative(instant, now = Date.now()) {
   const seconds = Math.round((instant - now) / 1000);
   const [unit, size] = steps.find(([, , least]) => Math.abs(seconds) >= least) ?? [];
   if (!unit) return words.justNow;
-  const count = Math.floor((Math.abs(seconds) + Math.floor(size / 25)) / size);
+  const count = Math.floor((Math.abs(seconds) + Math.floor(size / 1000)) / size);
   return distance.format(Math.sign(seconds) * count, unit);
 }
 
