@@ -26,4 +26,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop it."""
+    op.drop_index("ix_sign_in_tries_last_at", "sign_in_tries")
     op.drop_table("sign_in_tries")
