@@ -31,7 +31,7 @@ from authserver.oauth.token import TokenServer
 from authserver.oauth.transport import Transport
 from authserver.oauth.verifiers import Readers
 from authserver.observer import Observer
-from authserver.ports import Clock, Conflict, Unavailable
+from authserver.ports import TRIES_FORGOTTEN, Clock, Conflict, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.clock import database_time
 from authserver.store.opening import Store, open_store
@@ -119,6 +119,7 @@ class House:
         self._closers: list[Callable[[], None]] = []
         self._transport = Transport(plan.trusted_proxies)
         self._book: RefusalBook | None = None
+        self._observer: Observer | None = None
         self.provider = _provider(plan.provider) if plan.provider else None
 
     @property
@@ -220,7 +221,7 @@ class House:
                 with suppress(Unavailable, OSError):
                     self._witness.note()
             self._store.close()
-        self._store = self._keys = self._book = self._witness = None
+        self._store = self._keys = self._book = self._witness = self._observer = None
 
     def _ensure_key(self, store: Store) -> None:
         if any(key.state == "active" for key in store.keys.ring()):
@@ -269,6 +270,7 @@ class House:
         )
         observer = Observer(store, lambda: self.clock_of(store), RequestLog(least=self.plan.log_level))
         self._closers.append(observer.close)
+        self._observer = observer
         self._app.extensions["health"] = Health(
             ready=self.ready, metrics=observer.metrics.exposition, metrics_peers=self.plan.metrics_peers
         )
@@ -279,6 +281,16 @@ class House:
     def way(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
         """The caller's address, and whether nobody can listen in on the way from there."""
         return self._transport.way(environ)
+
+    def console_request(self, status: int, seconds: float) -> None:
+        """Count an answer of the console, where numbers are kept."""
+        if self._observer is not None:
+            self._observer.metrics.observe("console", status, "", "console", seconds)
+
+    def console_login(self, method: str, outcome: str) -> None:
+        """Count somebody who came to sign in to the console, where numbers are kept."""
+        if self._observer is not None:
+            self._observer.metrics.login(method, outcome)
 
     def refused(self, reason: str, *, subject: str, peer: str) -> None:
         """Note that the console refused somebody; the first of each kind in a minute reaches the audit."""
@@ -307,6 +319,7 @@ class House:
             now = self.clock_of(store)
             store.verifiers.sweep(now)
             store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
+            store.tries.sweep(now - TRIES_FORGOTTEN)
             logger().info("sessions_swept", count=store.sessions.sweep(now, KEEP_SECONDS))
 
         witness = Witness(store.held, self.plan.state, store.pepper)

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from authserver.audit import Event, Record, Verdict
 from authserver.rules.claims import SessionStart
-from authserver.rules.facts import Instant, Reason, Standing
+from authserver.rules.facts import Instant, Reason, Span, Standing
 from keys.keyring import KeyInfo
 from keys.material import NewKey
 
@@ -690,6 +690,46 @@ class SignIns(Protocol):
 
     def sweep(self, before: Instant) -> int:
         """Forget sign-ins not seen since, and links that were over by then; how many."""
+        ...
+
+
+TRIES_FORGOTTEN: Span = 15 * 60
+"""Seconds without a failure after which it is as if there had been none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How often something failed, and when last."""
+
+    failures: int = 0
+    last_at: Instant = 0
+
+    def at(self, now: Instant) -> "Tried":
+        """The same as it counts now: what is long ago does not."""
+        return Tried() if now - self.last_at > TRIES_FORGOTTEN else self
+
+
+class SignInTries(Protocol):
+    """Tries to sign in, counted for all processes together; each method is a transaction of its own."""
+
+    def past(self, key: str) -> Tried:
+        """What is known about one key."""
+        ...
+
+    def count(self, keys: Sequence[str], at: Instant, judge: Callable[[Sequence[Tried]], int]) -> int:
+        """Hold some keys, ask ``judge`` how long to wait, and count a try for each key if that is 0; the wait."""
+        ...
+
+    def take_back(self, key: str) -> None:
+        """Uncount one try."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Forget all tries of a key."""
+        ...
+
+    def sweep(self, before: Instant) -> int:
+        """Forget what was last tried before an instant; how many keys."""
         ...
 
 

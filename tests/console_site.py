@@ -1,9 +1,12 @@
 """A started server with a lived-in console: people, roles, used credentials, APIs, and one who manages it all."""
 
 import contextlib
+import time
 
 import pytest
 import requests
+from sqlalchemy import update
+from werkzeug.test import Client
 
 from app import create_app
 from authserver.actions import administer, credentials, people
@@ -16,13 +19,39 @@ PASSWORD = "correct horse battery 9"
 DAY = 86400
 
 
+def sign_in(visit, username="ada"):
+    """Sign in by name and password in whatever language; the page."""
+    visit.go("/console/sign-in")
+    return type_password(visit, username)
+
+
+def type_password(visit, username):
+    """Fill in the form that asks who it is; the page."""
+    page = visit.page
+    page.locator("input[name=username]").fill(username)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").press("Enter")
+    page.wait_for_url("**/console/credentials*")
+    return page
+
+
+class Ago:
+    """A clock of the past."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def now(self, database=None):
+        return int(time.time()) - self.seconds
+
+
 class ConsoleSite:
     """The server's address, and the house behind it, to make people and things."""
 
     def __init__(self, server, database, master_key):
         self.url, self.server = server.url, server
-        told = Settings(database_url=database, master_key=master_key, issuer=server.url)
-        self.house = create_app(told, background=False).extensions["house"]
+        self.told = Settings(database_url=database, master_key=master_key, issuer=server.url)
+        self.house = create_app(self.told, background=False).extensions["house"]
         self.store = self.house.store()
         for name in ("invoices.read", "invoices.write", "payroll.read", "reports.read"):
             people.create_role(self.accounts, name, "operational", (), **self.who)
@@ -66,6 +95,31 @@ class ConsoleSite:
         assert asked.json()["active"] is True
         return token
 
+    def lives(self, token):
+        """Whether the API is told that a token lives; asking is use."""
+        answer = requests.post(f"{self.url}/oauth/introspect", data={"token": token}, auth=self.apis[0], timeout=10)
+        return answer.json()["active"]
+
+    def old_token(self, client, seconds):
+        """A token as it was given so long ago: by another node, then."""
+        house = create_app(self.told, clock=Ago(seconds), background=False).extensions["house"]
+        try:
+            told = {"grant_type": "client_credentials"}
+            answer = Client(house.wsgi()).post("/oauth/token", data=told, auth=client)
+            assert answer.status_code == 200, answer.text
+            house.store().activity.flush()
+        finally:
+            house.close()
+        return answer.get_json()["access_token"]
+
+    def age(self, table, seconds, *columns, **which):
+        """Let rows be older than they are: instants of the server's own clock cannot be waited for."""
+        older = {name: table.c[name] - seconds for name in columns}
+        with self.store.engine.begin() as connection:
+            connection.execute(
+                update(table).where(*(table.c[name] == value for name, value in which.items())).values(older)
+            )
+
     def live_in(self):
         """What months of work would leave behind."""
         payroll = self.credential("ada", "Payroll bot", "payroll.read", "invoices.read")
@@ -87,10 +141,10 @@ class ConsoleSite:
 
 
 @contextlib.contextmanager
-def opened(folder):
+def opened(folder, port=None, **env):
     """Start it on SQLite."""
-    database, master_key, port = databases.fresh_sqlite_url(folder), MasterKey.fresh(), servers.free_port()
-    env = {"AUTHSERVER_ISSUER": f"http://127.0.0.1:{port}", "AUTHSERVER_DEMO": "0"}
+    database, master_key, port = databases.fresh_sqlite_url(folder), MasterKey.fresh(), port or servers.free_port()
+    env |= {"AUTHSERVER_ISSUER": f"http://127.0.0.1:{port}", "AUTHSERVER_DEMO": "0"}
     with servers.start(database, master_key, port=port, env=env) as server:
         site = ConsoleSite(server, database, master_key)
         try:

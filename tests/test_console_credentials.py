@@ -581,7 +581,8 @@ def test_the_page_tells_why_tokens_ended_and_what_happened(browser):
     world.clock.at += 1
     page = browser.get(of(client_id))
     assert "Your roles changed." in page.words
-    assert "writer role was removed from your account on 15 Jan 2027. New tokens no longer have it." in page.words
+    assert "writer role was removed from your account on 15 Jan 2027" in page.words
+    assert "New tokens no longer have it." in page.words
     assert "Reduced" in page.words
     assert "A role that it does not have" in page.words
     assert "1 granted, 1 refused" in page.words
@@ -594,6 +595,16 @@ def test_the_page_tells_why_tokens_ended_and_what_happened(browser):
     assert "Created" in browser.get(older).words.split("What happened")[1]
     assert browser.get(of(client_id, "?before=x")).status == 200
     assert browser.get(of(client_id, f"?before={'9' * 15}-{'9' * 15}")).status == 200
+
+
+def test_of_two_ends_the_first_is_the_reason(world):
+    issued = world.clock.at
+    world.access_token()
+    world.store.activity.flush()
+    for later, reason in ((1801, "idle"), (13 * 3600, "idle")):
+        world.clock.at = issued + later
+        (seen,) = watch_sessions.look(world.accounts, world.store.sessions, world.store.hot, world.client[0])
+        assert (seen.end_reason, seen.ended_at) == (reason, issued + 1800)
 
 
 def test_every_reason_and_outcome_has_words():

@@ -2,6 +2,7 @@
 
 import re
 
+from authserver.ports import TRIES_FORGOTTEN
 from authserver.rules import password, permission, signed_in
 from authserver.web.console import patience
 from authserver.web.console.pages import PARTS
@@ -31,5 +32,5 @@ def test_numbers_are_the_ones_in_the_code():
         *LANGUAGES.values(),
     ):
         assert said in text, said
-    assert patience.FORGOTTEN == 15 * 60
+    assert TRIES_FORGOTTEN == 15 * 60
     assert patience.FREE_UNDER_ATTACK == 1

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from authserver.web.console import moments
 from authserver.web.console.assets import STATIC, assets
 from authserver.web.console.catalogues import ROOM
+from authserver.web.console.here import here
 from tests.console import Browser, builder, signed_in
 from tests.doors import BACKENDS, opened
 
@@ -106,6 +108,26 @@ def test_instants_are_exact_and_relative(site, inside):
         r'<span class="when-exact">15 Jan 2027, 08:00 UTC</span></time>',
         text,
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "just now"),
+        (-7, "7 seconds ago"),
+        (1798, "in 29 minutes"),
+        (-7200, "2 hours ago"),
+        (26 * 3600, "in 26 hours"),
+        (90 * 86400 - 5, "in 90 days"),
+        (91 * 86400 - 90, "in 90 days"),
+        (-120 * 86400, "120 days ago"),
+        (365 * 86400, "in 12 months"),
+        (1000 * 86400, "in 2 years"),
+    ],
+)
+def test_a_distance_is_said_in_the_unit_that_was_chosen(site, seconds, said):
+    with site.app.test_request_context("/console/sign-in"):
+        assert moments.relative(here().now + seconds) == said
 
 
 def test_german_dates_and_a_zone_that_was_chosen(site, inside):

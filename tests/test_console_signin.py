@@ -1,19 +1,26 @@
 """Signing in to the console, over HTTP: ATTACKS.md, part "Console and SSO login", as far as sign-in and frame go."""
 
+import hashlib
 import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlsplit
 
 import pytest
+from sqlalchemy import select
+from structlog.testing import capture_logs
 from werkzeug.test import Client
 
 from app import create_app
 from authserver.actions import people, signin
+from authserver.ports import TRIES_FORGOTTEN
 from authserver.rules.signed_in import ABSOLUTE, IDLE, JUST_NOW, LINK_LIFE, RECENT
 from authserver.settings import Settings
+from authserver.store.opening import open_store
+from authserver.store.tables import sign_in_tries
 from authserver.web.console.patience import FREE, FREE_OF_ADDRESS, LONGEST, MANY_OF_NAME, Patience
 from tests.console import PASSWORD, Browser, builder, signed_in, with_password
-from tests.doors import BACKENDS, Tick, opened
+from tests.doors import BACKENDS, opened
 from tests.shell import Shell
 
 PUBLIC = {
@@ -36,9 +43,8 @@ def house(request, tmp_path_factory):
 
 @pytest.fixture
 def site(house):
-    """The world with a patience that is new, and the clock that moves it."""
-    house.tick = Tick()
-    house.app.extensions["console_patience"] = Patience(house.tick)
+    """The world, where nobody has tried anything yet."""
+    house.store.tries.sweep(2**40)
     return house
 
 
@@ -350,70 +356,95 @@ def test_guessing_waits_and_nobody_is_locked_out(site):
     assert late.answer.headers["Retry-After"] == "1"
     assert "Wait 1 second" in late.words
     assert owner.sign_in(name).path == "/console/credentials"
-    site.tick.at += 1
+    site.clock.at += 1
     assert guesser.sign_in(name).path == "/console/credentials"
 
 
-def test_an_address_does_not_hold_up_another():
-    tick = Tick()
-    patience = Patience(tick)
-    waited = [patience.begin("ada", "192.0.2.1") for _ in range(FREE + 1)]
+class Guessing:
+    """Tries at an instant that is moved by hand."""
+
+    def __init__(self, site):
+        self.store, self.at = site.store, 1_900_000_000
+
+    def begin(self, name, peer):
+        return Patience(self.store.tries, self.store.pepper, self.at).begin(name, peer)
+
+    def succeeded(self, name, peer):
+        Patience(self.store.tries, self.store.pepper, self.at).succeeded(name, peer)
+
+
+@pytest.fixture
+def guessing(site):
+    return Guessing(site)
+
+
+def kept(site):
+    with site.store.engine.connect() as connection:
+        return connection.execute(select(sign_in_tries)).all()
+
+
+def test_an_address_does_not_hold_up_another(guessing):
+    waited = [guessing.begin("ada", "192.0.2.1") for _ in range(FREE + 1)]
     assert waited == [0] * FREE + [1]
-    assert patience.begin("ada", "192.0.2.2") == 0
-    assert patience.begin(" \uff21\uff24\uff21\u200b", "192.0.2.1") == 1
-    assert patience.begin("ada", "::ffff:192.0.2.1") == 1
-    assert patience.begin("bob", "192.0.2.1") == 0
+    assert guessing.begin("ada", "192.0.2.2") == 0
+    assert guessing.begin(" \uff21\uff24\uff21\u200b", "192.0.2.1") == 1
+    assert guessing.begin("ada", "::ffff:192.0.2.1") == 1
+    assert guessing.begin("bob", "192.0.2.1") == 0
 
 
-def test_waits_grow_to_a_minute_and_are_forgotten():
-    tick = Tick()
-    patience = Patience(tick)
+def test_waits_grow_to_a_minute_and_are_forgotten(guessing):
     waits = []
     for _ in range(FREE + 12):
-        wait = patience.begin("ada", "192.0.2.1")
+        wait = guessing.begin("ada", "192.0.2.1")
         waits.append(wait)
-        tick.at += wait
+        guessing.at += wait
         if wait:
-            assert patience.begin("ada", "192.0.2.1") == 0
+            assert guessing.begin("ada", "192.0.2.1") == 0
     assert waits[FREE : FREE + 4] == [1, 2, 4, 8]
     assert max(waits) == LONGEST
-    tick.at += 16 * 60
-    assert patience.begin("ada", "192.0.2.1") == 0
+    guessing.at += TRIES_FORGOTTEN + 1
+    assert [guessing.begin("ada", "192.0.2.1") for _ in range(FREE + 1)] == [0] * FREE + [1]
 
 
-def test_a_right_password_takes_the_try_back():
-    patience = Patience(Tick())
-    for _ in range(100):
-        assert patience.begin("ada", "192.0.2.1") == 0
-        patience.succeeded("ada", "192.0.2.1")
+def test_a_right_password_takes_the_try_back(guessing):
+    for _ in range(60):
+        assert guessing.begin("ada", "192.0.2.1") == 0
+        guessing.succeeded("ada", "192.0.2.1")
 
 
-def test_one_address_with_many_names_waits_and_makes_no_new_entries():
-    patience = Patience(Tick())
-    assert [patience.begin(f"user{number}", "192.0.2.1") for number in range(FREE_OF_ADDRESS)] == [0] * FREE_OF_ADDRESS
-    known = len(patience._pairs)
-    assert all(patience.begin(f"more{number}", "192.0.2.1") for number in range(1000))
-    assert len(patience._pairs) == known
+def test_one_address_with_many_names_waits_and_leaves_nothing_more_behind(site, guessing):
+    waited = [guessing.begin(f"user{number}", "192.0.2.1") for number in range(FREE_OF_ADDRESS)]
+    assert waited == [0] * FREE_OF_ADDRESS
+    before = kept(site)
+    assert all(guessing.begin(f"more{number}", "192.0.2.1") for number in range(100))
+    assert kept(site) == before
+    assert site.store.tries.sweep(guessing.at) == 0
+    assert site.store.tries.sweep(guessing.at + 1) == len(before)
 
 
-def test_a_name_under_attack_from_everywhere_gives_each_address_one_try():
-    patience = Patience(Tick())
+def test_a_name_under_attack_from_everywhere_gives_each_address_one_try(guessing):
     for number in range(MANY_OF_NAME):
-        assert patience.begin("ada", f"198.51.100.{number}") == 0
-    assert [patience.begin("ada", "192.0.2.1") for _ in range(2)] == [0, 1]
+        assert guessing.begin("ada", f"198.51.100.{number}") == 0
+    assert [guessing.begin("ada", "192.0.2.1") for _ in range(2)] == [0, 1]
 
 
-def test_memory_is_bounded():
-    patience = Patience(Tick(), remembered=10)
-    for number in range(100):
-        patience.begin(f"user{number}", f"192.0.2.{number}")
-    assert len(patience._pairs) == len(patience._names) == len(patience._peers) == 10
+def test_no_name_and_no_address_can_be_told_from_what_is_kept(site, guessing):
+    guessing.begin("ada", "192.0.2.1")
+    told = str(kept(site))
+    assert "ada" not in told
+    assert "192.0.2.1" not in told
+    assert hashlib.sha256(b"ada").hexdigest() not in told
 
 
-def test_many_tries_at_once_are_counted_before_they_are_judged():
-    patience = Patience(Tick())
-    with ThreadPoolExecutor(16) as pool:
-        let_in = list(pool.map(lambda _: patience.begin("ada", "192.0.2.1"), range(200))).count(0)
+def test_many_tries_at_once_on_many_nodes_are_counted_before_they_are_judged(site):
+    nodes = [open_store(site.store.engine, site.house.master(), site.clock, background=False) for _ in range(2)]
+
+    def one(number):
+        store = nodes[number % 2]
+        return Patience(store.tries, store.pepper, 1_900_000_000).begin("ada", "192.0.2.1")
+
+    with ThreadPoolExecutor(8) as pool:
+        let_in = list(pool.map(one, range(64))).count(0)
     assert let_in == FREE
 
 
@@ -742,6 +773,41 @@ def test_signing_in_is_on_record_and_no_secret_is(site):
         assert PASSWORD not in str(each)
         assert browser.cookie not in str(each)
     assert site.accounts.audit_verify().first_bad is None
+
+
+def logins(site):
+    """How many tries are counted, by method and outcome."""
+    text = site.http.get("/metrics", environ_overrides={"REMOTE_ADDR": "127.0.0.1"}).text
+    found = re.findall(r'oauth_console_logins_total\{method="(\w+)",outcome="(\w+)"\} (\d+)', text)
+    return Counter({(method, outcome): int(float(count)) for method, outcome, count in found})
+
+
+def test_tries_are_counted_and_each_request_leaves_a_line(site):
+    name, before = somebody(site), logins(site)
+    browser = Browser(site)
+    for _ in range(FREE):
+        assert browser.sign_in(name, "wrong password 12").status == 401
+    assert browser.sign_in(name).status == 429
+    site.clock.at += LONGEST
+    assert browser.sign_in(name).status == 200
+    site.clock.at += RECENT
+    browser.get("/console/confirm").send("/console/confirm", password=PASSWORD)
+    with capture_logs() as lines:
+        browser.get("/console/credentials/typed-into-the-address")
+        answer = site.http.get("/console/nothing", headers={"X-Request-Id": "edge-7"})
+    assert logins(site) - before == {
+        ("password", "refused"): FREE,
+        ("password", "delayed"): 1,
+        ("password", "granted"): 1,
+        ("proof", "granted"): 1,
+    }
+    one, other = (line for line in lines if line["event"] == "request")
+    assert (one["door"], one["method"], one["status"], one["peer"]) == ("console", "GET", 404, "127.0.0.1")
+    assert one["route"] == "/console/credentials/<client_id>"
+    assert one["user"].startswith("usr_")
+    assert other["request_id"] == "edge-7"
+    assert not re.search("typed|nothing", str(lines)), "an address is nothing for a log: somebody typed it"
+    assert answer.headers["X-Request-Id"] == "edge-7"
 
 
 def test_only_a_hash_of_the_id_is_in_the_database(site):

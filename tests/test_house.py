@@ -80,7 +80,8 @@ def test_there_is_one_newest_migration_and_each_can_be_undone():
         assert script.doc.strip()
         tree = ast.parse(Path(script.path).read_text(encoding="utf-8"))
         (down,) = [each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == "downgrade"]
-        assert not all(isinstance(each, (ast.Pass, ast.Expr)) for each in down.body[1:]), script.revision
+        calls_something = any(isinstance(each, ast.Call) for each in ast.walk(down))
+        assert calls_something, script.revision
 
 
 def _alembic():

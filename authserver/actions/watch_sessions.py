@@ -78,7 +78,10 @@ def _judge(session: Session, now: Instant, standing: Standing | None) -> Watched
     reason_now = decide(token, now, standing).reason
     if reason_now is None:
         return Watched(session, live=True, idle_ends_at=idle, ended_at=None, end_reason=None)
-    instants = {Reason.IDLE: idle, Reason.EXPIRED: min(token.expires_at, token.issued_at + standing.max_lifetime)}
+    instants = {Reason.EXPIRED: min(token.expires_at, token.issued_at + standing.max_lifetime), Reason.IDLE: idle}
+    if reason_now in instants:
+        # An introspection takes the first rule that says no; whoever asks why wants the one that came first.
+        reason_now = min(instants, key=lambda each: instants[each])
     ended = instants.get(reason_now, now)
     # Under a setting of the past it ended before this, and nobody knows when.
     known = reason_now in instants and ended <= now

@@ -19,6 +19,7 @@ from authserver.store.people_reads import SqlPeopleReads
 from authserver.store.prepared import HeldConnections
 from authserver.store.schema import schema_fault
 from authserver.store.session_rows import SqlSessions
+from authserver.store.sign_in_tries import SqlSignInTries
 from authserver.store.sign_ins import SqlSignIns
 from authserver.store.signing_key_rows import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
@@ -55,6 +56,7 @@ class Store:
     hot: SqlHotReads
     keys: SqlSigningKeys
     sign_ins: SqlSignIns
+    tries: SqlSignInTries
     credential_reads: SqlCredentialReads
     people_reads: SqlPeopleReads
     audit_reads: SqlAuditReads
@@ -124,6 +126,7 @@ def open_store(
         keys=SqlSigningKeys(engine, held, accounts, master, holders or {"database": DatabaseHolder(master)}),
         verifiers=SqlVerifiers(engine, held),
         sign_ins=SqlSignIns(engine),
+        tries=SqlSignInTries(engine),
         credential_reads=SqlCredentialReads(engine),
         people_reads=SqlPeopleReads(engine),
         audit_reads=SqlAuditReads(engine, audit_key),

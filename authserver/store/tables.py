@@ -320,6 +320,14 @@ console_sessions = Table(
     Column("pending", Text, nullable=False),
 )
 
+sign_in_tries = Table(
+    "sign_in_tries",
+    metadata,
+    Column("key", _ID, primary_key=True),
+    Column("failures", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False, index=True),
+)
+
 console_preferences = Table(
     "console_preferences",
     metadata,

@@ -73,6 +73,16 @@ class Metrics:
         )
         self._limited = Counter("oauth_rate_limited", "Requests answered 429", ("rule",), registry=registry)
         self._keys = Counter("oauth_jwks_requests", "Requests for the JWKS", ("status",), registry=registry)
+        self._pages = Counter("oauth_console_requests", "Requests to the console", ("status",), registry=registry)
+        self._page_seconds = Histogram(
+            "oauth_console_request_duration_seconds",
+            "Time per request to the console",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._logins = Counter(
+            "oauth_console_logins", "Tries to sign in to the console", ("method", "outcome"), registry=registry
+        )
         self._errors = Counter("http_server_errors", "Answers of 500 and above", ("status",), registry=registry)
         self._tokens_by: dict[tuple[str, str], Counter] = {}
         self._introspections_by = {
@@ -105,12 +115,24 @@ class Metrics:
             self._revocations.labels(outcome).inc()
         elif kind == "jwks":
             self._keys.labels(str(status)).inc()
+        elif kind == "console":
+            self._pages.labels(str(status)).inc()
+            self._page_seconds.observe(seconds)
         if status == 429:  # noqa: PLR2004 - RFC 6585 §4
             self._limited.labels(reason).inc()
         elif outcome == "invalid_client":
             self._failures.labels(reason).inc()
         if status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
             self._errors.labels(str(status)).inc()
+
+    def login(self, method: str, outcome: str) -> None:
+        """Count a try to sign in to the console.
+
+        Args:
+            method: ``password``, ``link``, ``oidc``, or ``proof`` where somebody signed in proves it again.
+            outcome: ``granted``, ``refused``, or ``delayed`` for one that came too early.
+        """
+        self._logins.labels(method, outcome).inc()
 
     def exposition(self) -> bytes:
         """The text Prometheus reads; numbers of all processes where several serve."""

@@ -25,8 +25,10 @@ from authserver.web.console import (
     credentials_guide,
     guide,
     inventory,
+    journal,
     keys,
     people,
+    permissions,
     profile,
     resource_servers,
     roles,
@@ -63,8 +65,10 @@ PAGES = (
 def install(app: Flask) -> None:
     """Hang the console on ``app``."""
     furnish(app)
-    signing_in.furnish(app)
-    app.jinja_env.globals.update(elsewhere=single_sign_on.elsewhere, proofs=single_sign_on.proofs)
+    journal.furnish(app)
+    app.jinja_env.globals.update(
+        elsewhere=single_sign_on.elsewhere, proofs=single_sign_on.proofs, opens=permissions.opens
+    )
     app.register_blueprint(console)
 
 

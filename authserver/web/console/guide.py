@@ -1,18 +1,33 @@
 """Help: always the last thing in the header, for everybody."""
 
+from typing import Final
+
 from flask import abort
 from flask.typing import ResponseReturnValue
 
+from authserver.rules.credential_status import Status
 from authserver.web.console.admission import public
 from authserver.web.console.blueprint import console
+from authserver.web.console.credentials import STATES
 from authserver.web.console.pages import page
+from authserver.web.console.words import N_
+
+MEANINGS: Final = {
+    Status.ACTIVE: N_("It gets tokens when it asks."),
+    Status.EXPIRING: N_("It ends within 14 days. Extend it, or let it go."),
+    Status.EXPIRED: N_("Its last day is over. It gets no tokens until you extend it."),
+    Status.DISABLED: N_("It is switched off. It gets no tokens until you enable it."),
+    Status.ROTATING: N_("It has a new secret, and the old one still works for a while."),
+    Status.REDUCED: N_("A role it was made with was removed from you. Its tokens come without."),
+}
+"""What each status says to the owner."""
 
 
 @console.get("/help")
 @public
 def help_page() -> ResponseReturnValue:
     """What this is, in a minute."""
-    return page("help.html")
+    return page("help.html", states=[(STATES[status], meaning) for status, meaning in MEANINGS.items()])
 
 
 @console.route("/<path:rest>", methods=["GET", "POST"])

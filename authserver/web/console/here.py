@@ -9,7 +9,7 @@ from flask import current_app, g, request
 
 from authserver.actions.signing_keys import Holder
 from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
-from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, Verifiers, Visit
+from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, SignInTries, Verifiers, Visit
 from authserver.rules.facts import Instant
 from keys.master import MasterKey
 
@@ -43,6 +43,11 @@ class Store(Protocol):
     @property
     def sign_ins(self) -> SignIns:
         """Who is signed in."""
+        ...
+
+    @property
+    def tries(self) -> SignInTries:
+        """Tries to sign in."""
         ...
 
     @property
@@ -105,6 +110,14 @@ class House(Protocol):
 
     def master(self) -> MasterKey:
         """The master key."""
+        ...
+
+    def console_request(self, status: int, seconds: float) -> None:
+        """Count an answer."""
+        ...
+
+    def console_login(self, method: str, outcome: str) -> None:
+        """Count somebody who came to sign in."""
         ...
 
     def refused(self, reason: str, *, subject: str, peer: str) -> None:

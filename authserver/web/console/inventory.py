@@ -16,10 +16,10 @@ from authserver.rules.facts import Instant
 from authserver.web.console import asked
 from authserver.web.console.admission import requires
 from authserver.web.console.blueprint import console
+from authserver.web.console.credentials import STATES
 from authserver.web.console.here import here
 from authserver.web.console.moments import iso
 from authserver.web.console.pages import page
-from authserver.web.console.words import N_
 
 ORDERS: Final[dict[str, CredentialOrder]] = {
     "name": "name",
@@ -27,14 +27,6 @@ ORDERS: Final[dict[str, CredentialOrder]] = {
     "created": "created_at",
     "expires": "expires_at",
     "used": "last_used_at",
-}
-STATUSES: Final = {
-    Status.ACTIVE: ("good", N_("Active")),
-    Status.EXPIRING: ("soon", N_("Expiring soon")),
-    Status.ROTATING: ("busy", N_("Rotating")),
-    Status.REDUCED: ("less", N_("Roles lost")),
-    Status.EXPIRED: ("bad", N_("Expired")),
-    Status.DISABLED: ("off", N_("Disabled")),
 }
 OLD_DAYS: Final = 180
 UNUSED_DAYS: Final = 45
@@ -66,7 +58,7 @@ def inventory() -> ResponseReturnValue:
         query=query,
         sort=asked.one_of("sort", _SORTS, "-created"),
         again=asked.again,
-        statuses=STATUSES,
+        statuses=STATES,
         csv_href=asked.with_query(url_for("console.inventory_csv"), page=None),
         json_href=asked.with_query(url_for("console.inventory_json"), page=None),
         old_days=OLD_DAYS,

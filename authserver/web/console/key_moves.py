@@ -66,14 +66,18 @@ def generate(at: Here, alg: str) -> KeyInfo:
     return signing_keys.generate(room(at), alg, **at.who)
 
 
-def rotate(at: Here, alg: str) -> KeyInfo:
+def rotate(at: Here, alg: str, reason: str = "") -> KeyInfo:
     """Let the next key sign; where none is published but one signs, publish one instead and return it.
+
+    For a reason it signs at once, whoever knows it.
 
     Raises:
         NotReady: verifiers may not know it yet.
+        Invalid: the reason is no sentence.
     """
-    _check_ready(at, alg)
-    return signing_keys.rotate(room(at), alg, **at.who)
+    if not reason:
+        _check_ready(at, alg)
+    return signing_keys.rotate(room(at), alg, **at.who, reason=reason)
 
 
 def retire(at: Here, kid: str, _reason: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from flask import redirect, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import escape
 
 from authserver.ports import Conflict, Invalid
 from authserver.rules import permission
@@ -16,7 +17,7 @@ from authserver.web.console.admission import JUST_NOW, RECENT, requires, step_up
 from authserver.web.console.blueprint import console
 from authserver.web.console.forms import Form
 from authserver.web.console.here import Here, here
-from authserver.web.console.moments import exact
+from authserver.web.console.moments import on
 from authserver.web.console.notices import tell
 from authserver.web.console.pages import page
 from authserver.web.console.words import N_, _, gettext
@@ -103,7 +104,7 @@ def new_key() -> ResponseReturnValue:
 @requires(permission.KEYS)
 @step_up(JUST_NOW)
 def rotate_keys(alg: str) -> ResponseReturnValue:
-    """Let the next key sign, once every verifier had time to fetch it; the algorithm is typed first."""
+    """Let the next key sign, once every verifier had time to fetch it or for a reason; the algorithm is typed first."""
     at = here()
     outlook = next((each for each in key_moves.outlooks(at) if each.alg == alg), None)
     if outlook is None:
@@ -111,11 +112,15 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
     form = Form.sent()
     if Form.is_sent() and form["confirm"] != alg:
         form.fault("confirm", _("Type the name of the algorithm exactly as it is shown."))
+    elif form["force"] and not form["reason"]:
+        form.fault("reason", _("Say why it cannot wait."))
     elif Form.is_sent():
         try:
-            key = key_moves.rotate(at, alg)
+            key = key_moves.rotate(at, alg, form["reason"] if form["force"] else "")
         except key_moves.NotReady as error:
             form.fault("", _not_ready(error))
+        except Invalid:
+            form.fault("reason", _bad_reason())
         except Conflict:
             form.fault("", _("Somebody else changed the keys meanwhile. Look at the list again."))
         else:
@@ -124,7 +129,15 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
             tell(gettext(said) % {"kid": key.kid[:TYPED]})
             return redirect(url_for("console.keys"), 303)
     waits = outlook.ready_at is not None and at.now < outlook.ready_at
-    return page("keys/rotate.html", _status(form), form=form, outlook=outlook, waits=waits, max_age=key_moves.MAX_AGE)
+    return page(
+        "keys/rotate.html",
+        _status(form),
+        form=form,
+        outlook=outlook,
+        waits=waits,
+        most=key_moves.MAX_REASON,
+        max_age=key_moves.MAX_AGE,
+    )
 
 
 @console.route("/security/keys/k/<kid>/retire", methods=["GET", "POST"])
@@ -169,7 +182,7 @@ def _move(kid: str, template: str, verb: Callable[[Here, str, str], None], done:
         except Conflict:
             form.fault("", _refusal(key, at.now))
         except Invalid:
-            form.fault("reason", _("Use one line of 1 to %(most)s characters.", most=key_moves.MAX_REASON))
+            form.fault("reason", _bad_reason())
         else:
             tell(gettext(done) % {"kid": key.kid[:TYPED]})
             return redirect(url_for("console.keys"), 303)
@@ -191,21 +204,21 @@ def _refusal(key: KeyInfo, now: Instant) -> str:
     if key.state is State.ACTIVE:
         return _("No next key is published, and tokens must be signed with something. Rotate instead.")
     if key.state is State.RETIRED and now < key_moves.leaves_at(key):
-        return _(
-            "A token it signed may still live; it can be withdrawn from %(at)s.", at=exact(key_moves.leaves_at(key))
-        )
+        said = N_("A token it signed may still live; it can be withdrawn from %(at)s.")
+        return escape(gettext(said)) % {"at": on(key_moves.leaves_at(key))}
     return _("The key is in another state by now. Look at the list again.")
+
+
+def _bad_reason() -> str:
+    return _("Use one line of 1 to %(most)s characters.", most=key_moves.MAX_REASON)
 
 
 def _not_ready(error: key_moves.NotReady) -> str:
     if error.late:
-        names = ", ".join(error.late)
-        return _("%(names)s did not fetch the next key yet; it is waited for until %(at)s.", names=names, at=_at(error))
-    return _("The next key may sign from %(at)s: until then verifiers may not know it.", at=_at(error))
-
-
-def _at(error: key_moves.NotReady) -> str:
-    return exact(error.since)
+        said = N_("%(names)s did not fetch the next key yet; it is waited for until %(at)s.")
+    else:
+        said = N_("The next key may sign from %(at)s: until then verifiers may not know it.")
+    return escape(gettext(said)) % {"names": ", ".join(error.late), "at": on(error.since)}
 
 
 def _line(key: KeyInfo, now: Instant, began: Instant, ends: Instant, live: int) -> Line:

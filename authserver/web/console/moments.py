@@ -1,9 +1,10 @@
 """Instants as people read them: in their zone and language, exact and "3 days ago"."""
 
 import functools
+import math
 import zoneinfo
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from babel import Locale
@@ -14,9 +15,22 @@ from authserver.rules.facts import Instant
 from authserver.web.console.here import here
 from authserver.web.console.words import gettext, language
 
+Unit = Literal["year", "month", "day", "hour", "minute", "second"]
+
 _LOCALES: Final = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}
 _EXACT: Final = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
 _YEARS: Final = (1, 253402300799)
+_MINUTE, _HOUR, _DAY, _MONTH, _YEAR = 60, 3600, 86400, 30 * 86400, 365 * 86400
+_UNITS: Final[tuple[tuple[Unit, int, int], ...]] = (
+    ("year", _YEAR, 2 * _YEAR),
+    ("month", _MONTH, 121 * _DAY),
+    ("day", _DAY, 2 * _DAY),
+    ("hour", _HOUR, _HOUR),
+    ("minute", _MINUTE, _MINUTE),
+    ("second", 1, 0),
+)
+"""Units of a distance, each with its seconds and from how many on it is used: whoever chose 90 days reads days.
+What lacks a thousandth of a unit counts as whole. The script in console.js does the same."""
 
 
 @functools.cache
@@ -45,9 +59,15 @@ def exact(at: Instant, where: ZoneInfo | None = None) -> str:
     return f"{said} {chosen.key if chosen else 'UTC'}"
 
 
-def day(at: Instant) -> str:
-    """The day in the reader's zone."""
-    return format_date(_moment(at).astimezone(zone() or UTC), "medium", locale=_LOCALES[language()])
+def day(at: Instant) -> Markup:
+    """A ``<time>`` that says the day in the reader's zone."""
+    said = format_date(_moment(at).astimezone(zone() or UTC), "medium", locale=_LOCALES[language()])
+    return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(), escape(said))
+
+
+def utc_day(at: Instant) -> str:
+    """The day of UTC that counters are kept for, whatever the reader's zone."""
+    return format_date(_moment(at), "medium", locale=_LOCALES[language()])
 
 
 def date_said(at: date) -> str:
@@ -57,10 +77,13 @@ def date_said(at: date) -> str:
 
 def relative(at: Instant) -> str:
     """How far away it is: "in 3 days"."""
-    distance = timedelta(seconds=at - here().now)
-    if not distance:
+    seconds = at - here().now
+    if not seconds:
         return gettext("just now")
-    return format_timedelta(distance, add_direction=True, locale=_LOCALES[language()])
+    unit, size, _least = next(each for each in _UNITS if abs(seconds) >= each[2])
+    count = (abs(seconds) + size // 1000) // size
+    distance = timedelta(seconds=count * size if seconds > 0 else -count * size)
+    return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[language()])
 
 
 def when(at: Instant | None, never: str = "") -> Markup:

@@ -14,7 +14,7 @@ from authserver.telemetry.logs import logger
 from authserver.web.console import cookies, notices
 from authserver.web.console.admission import HEADERS, asked_path, may
 from authserver.web.console.here import here
-from authserver.web.console.moments import day, exact, on, relative, when
+from authserver.web.console.moments import day, exact, on, relative, utc_day, when
 from authserver.web.console.words import LANGUAGES, N_, gettext, language, ngettext
 
 THEMES: Final = ("system", "light", "dark")
@@ -181,4 +181,6 @@ def furnish(app: Flask) -> None:
         theme=theme,
         themes=THEMES,
     )
-    app.jinja_env.filters.update(browser=browser, when=when, on=on, exact=exact, day=day, relative=relative)
+    app.jinja_env.filters.update(
+        browser=browser, when=when, on=on, exact=exact, day=day, utc_day=utc_day, relative=relative
+    )

@@ -5,20 +5,18 @@ After a few wrong passwords for a name from one address, the next try has to wai
 looked at and makes nothing longer. Each address has a patience of its own, so
 nobody elsewhere can keep the owner of a name from signing in; where a name fails
 from many addresses, each new one gets fewer free tries. An address that fails
-with many names waits for all of them. Memory is bounded; it belongs to one process.
+with many names waits for all of them. All processes of all nodes count together.
 """
 
 import hashlib
+import hmac
 import ipaddress
-import math
-import os
-import threading
-import time
 import unicodedata
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
+
+from authserver.ports import SignInTries, Tried
+from authserver.rules.facts import Instant, Span
 
 FREE: Final = 5
 """Wrong passwords for a name from an address before the next try waits."""
@@ -30,88 +28,66 @@ MANY_OF_NAME: Final = 50
 FREE_OF_ADDRESS: Final = 50
 """Failures from one address, with whatever names, before every try from it waits."""
 
-LONGEST: Final = 60
+LONGEST: Final[Span] = 60
 """The longest wait in seconds."""
 
-FORGOTTEN: Final = 15 * 60.0
-"""Seconds without a failure after which it is as if there had been none."""
-
-_REMEMBERED: Final = 20_000
 _IPV6_SITE: Final = 8
 _MAX_NAME: Final = 256
-_SALT: Final = os.urandom(16)
-
-
-@dataclass(slots=True)
-class _Past:
-    failures: int = 0
-    last: float = 0.0
 
 
 class Patience:
-    """Counts tries; safe to share between threads. Each try counts as a failure until it is told to be none."""
+    """Judges tries at ``now``. Each counts as a failure until it is told to be none."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, remembered: int = _REMEMBERED) -> None:
-        self._clock, self._remembered = clock, remembered
-        self._pairs: OrderedDict[bytes, _Past] = OrderedDict()
-        self._names: OrderedDict[bytes, _Past] = OrderedDict()
-        self._peers: OrderedDict[bytes, _Past] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, tries: SignInTries, pepper: bytes, now: Instant) -> None:
+        self._tries, self._pepper, self._now = tries, pepper, now
 
-    def begin(self, name: str, peer: str) -> int:
-        """Count a try; the whole seconds to wait when it comes too early and must not be looked at, else 0."""
-        name_key, peer_key = _name_key(name), _peer_key(peer)
-        with self._lock:
-            now = self._clock()
-            of_peer = self._past(self._peers, peer_key, now)
-            # Told apart before anything is made: an address that waits makes no new entries.
-            wait = _wait(of_peer, FREE_OF_ADDRESS, now)
-            if wait:
-                return wait
-            of_name = self._past(self._names, name_key, now)
-            free = FREE if of_name.failures < MANY_OF_NAME else FREE_UNDER_ATTACK
-            pair = self._past(self._pairs, name_key + peer_key, now)
-            wait = _wait(pair, free, now)
-            if wait:
-                return wait
-            for past in (of_peer, of_name, pair):
-                past.failures, past.last = past.failures + 1, now
-            return 0
+    def begin(self, name: str, peer: str) -> Span:
+        """Count a try; the whole seconds to wait when it comes too early and must not be looked at, else 0.
+
+        Raises:
+            Unavailable: the database cannot be reached, so nobody is let in.
+        """
+        of_peer, of_name, pair = self._keys(name, peer)
+        # Told apart before anything is written: an address that waits leaves nothing behind.
+        wait = _wait(self._tries.past(of_peer), FREE_OF_ADDRESS, self._now)
+        return wait or self._tries.count((of_peer, of_name, pair), self._now, self._judge)
 
     def succeeded(self, name: str, peer: str) -> None:
         """Take back the try: the password was right."""
-        name_key, peer_key = _name_key(name), _peer_key(peer)
-        with self._lock:
-            self._pairs.pop(name_key + peer_key, None)
-            for kept, key in ((self._names, name_key), (self._peers, peer_key)):
-                if key in kept:
-                    kept[key].failures = max(kept[key].failures - 1, 0)
+        of_peer, of_name, pair = self._keys(name, peer)
+        self._tries.forget(pair)
+        for key in sorted((of_peer, of_name)):
+            self._tries.take_back(key)
 
-    def _past(self, kept: OrderedDict[bytes, _Past], key: bytes, now: float) -> _Past:
-        past = kept.get(key)
-        if past is None or now - past.last > FORGOTTEN:
-            past = kept[key] = _Past(last=now)
-        kept.move_to_end(key)
-        if len(kept) > self._remembered:
-            kept.popitem(last=False)
-        return past
+    def _judge(self, pasts: Sequence[Tried]) -> Span:
+        of_peer, of_name, pair = (past.at(self._now) for past in pasts)
+        free = FREE if of_name.failures < MANY_OF_NAME else FREE_UNDER_ATTACK
+        return _wait(of_peer, FREE_OF_ADDRESS, self._now) or _wait(pair, free, self._now)
+
+    def _keys(self, name: str, peer: str) -> tuple[str, str, str]:
+        """What an address, a name, and both together are counted under; nobody can tell the name from it."""
+        plain, site = _plain(name), _site(peer)
+        return self._key(b"peer", site), self._key(b"name", plain), self._key(b"pair", plain, site)
+
+    def _key(self, *parts: bytes) -> str:
+        told = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.new(self._pepper, b"console-patience" + told, hashlib.sha256).hexdigest()
 
 
-def _wait(past: _Past, free: int, now: float) -> int:
+def _wait(past: Tried, free: int, now: Instant) -> Span:
+    past = past.at(now)
     beyond = past.failures - free
-    if beyond < 0:
-        return 0
-    return max(math.ceil(past.last + min(2.0 ** min(beyond, 10), LONGEST) - now), 0)
+    return max(past.last_at + min(2 ** min(beyond, 10), LONGEST) - now, 0) if beyond >= 0 else 0
 
 
-def _name_key(name: str) -> bytes:
-    """One key for all spellings that might be taken for the same name."""
+def _plain(name: str) -> bytes:
+    """The same for all spellings that might be taken for the same name."""
     folded = unicodedata.normalize("NFKC", name[:_MAX_NAME]).casefold()
     plain = "".join(char for char in folded if char.isprintable() and not char.isspace())
-    return hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=16, key=_SALT).digest()
+    return plain.encode("utf-8", "surrogatepass")
 
 
-def _peer_key(peer: str) -> bytes:
+def _site(peer: str) -> bytes:
     """An IPv4 address, or the site an IPv6 address belongs to."""
     try:
         address = ipaddress.ip_address(peer)

@@ -1,9 +1,10 @@
 """What each permission opens, in words."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from authserver.rules import permission
-from authserver.web.console.words import N_
+from authserver.web.console.words import N_, gettext
 
 SAID: Final = {
     permission.USERS: (N_("Users and roles"), N_("Create people, assign roles, make roles")),
@@ -13,3 +14,8 @@ SAID: Final = {
     permission.KEYS: (N_("Signing keys"), N_("Rotate and retire keys; goes with Security, reading")),
 }
 """A name and a hint for every permission that some part of the console asks for."""
+
+
+def opens(permissions: Iterable[str]) -> list[str]:
+    """The parts of the console that permissions open, in words; what no part asks for stands for itself."""
+    return [gettext(SAID[each][0]) if each in SAID else each for each in permissions]

@@ -25,7 +25,7 @@ from authserver.web.console.words import _, told
 @requires(permission.USERS)
 def roles() -> ResponseReturnValue:
     """List roles by name."""
-    return page("roles/list.html", rows=here().store.people_reads.role_rows(), said=SAID)
+    return page("roles/list.html", rows=here().store.people_reads.role_rows())
 
 
 @console.route("/users/roles/new", methods=["GET", "POST"])

@@ -76,9 +76,10 @@ SAID: Final = {
     ),
     "post_quantum": Said(
         N_("Post-quantum algorithms"),
-        N_("1 offers ML-DSA, which few verifiers know yet; 0 does not."),
+        N_("Whether ML-DSA is offered, which few verifiers know yet."),
     ),
 }
+_SWITCHES: Final = {"0": N_("off"), "1": N_("on")}
 _CHOICES: Final = ("default_audience", "token_alg")
 _ENDING: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
 """Settings that end tokens when they are lowered."""
@@ -164,6 +165,8 @@ def shown(name: str, value: object) -> str:
     """A value as people read it."""
     if name == "key_rotation_days" and str(value) == "0":
         return _("never")
+    if name == "post_quantum":
+        return gettext(_SWITCHES[str(int(str(value or 0)))])
     return _("none") if value is None or value == "" else gettext(said(name).unit).replace("{}", str(value))
 
 
@@ -188,6 +191,8 @@ def _choices(name: str) -> Sequence[tuple[str, str]]:
     if name == "token_alg":
         active = {key.alg for key in at.store.keys.ring() if key.state is State.ACTIVE}
         return [(alg, alg) for alg in sorted(active)]
+    if name == "post_quantum":
+        return [(value, gettext(text)) for value, text in _SWITCHES.items()]
     return ()
 
 

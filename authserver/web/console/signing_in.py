@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from flask import Flask, Response, current_app, redirect, request, url_for
+from flask import Response, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
@@ -16,7 +16,7 @@ from authserver.actions import signin
 from authserver.actions.signin import SignedIn, SignInRefused
 from authserver.ports import NotFound, User
 from authserver.telemetry.logs import logger
-from authserver.web.console import cookies, notices
+from authserver.web.console import cookies, journal, notices
 from authserver.web.console.admission import asked_path, local_path, public
 from authserver.web.console.blueprint import console
 from authserver.web.console.forms import Form, keepable
@@ -74,6 +74,7 @@ def do_sign_in() -> ResponseReturnValue:
         return again(HTTPStatus.BAD_REQUEST)
     wait = patience().begin(form["username"], at.peer)
     if wait:
+        journal.delayed("password")
         form.fault("", _too_often(wait))
         return _with_wait(again(HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
@@ -107,7 +108,7 @@ def use_link() -> ResponseReturnValue:
             at.accounts, request.form.get("code", ""), peer=at.peer, agent=request.user_agent.string, now=at.now
         )
     except NotFound:
-        note_refusal("bad_link", "")
+        note_refusal("bad_link", "", "link")
         return page("link.html", 404, user=None, code="")
     return _enter(signed_in, url_for("console.profile"))
 
@@ -126,16 +127,18 @@ def do_confirm_it() -> ResponseReturnValue:
     user = at.signed_in.user
     wait = patience().begin(user.username, at.peer)
     if wait:
+        journal.delayed("proof")
         form.fault("password", _too_often(wait))
         return _with_wait(_confirm_page(form, target, kept, HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
         fresh = signin.prove(at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now)
     except SignInRefused as error:
-        note_refusal(error.reason, user.username)
+        note_refusal(error.reason, user.username, "proof")
         form.fault("password", _("That is not your password."))
         return _confirm_page(form, target, kept, HTTPStatus.UNAUTHORIZED)
     patience().succeeded(user.username, at.peer)
     cookies.give(fresh)
+    journal.granted("proof")
     fields, target = _opened_draft(kept, user.id, target)
     if fields is not None:
         notices.put_draft(target, fields)
@@ -197,14 +200,9 @@ def ask_again() -> ResponseReturnValue:
 
 
 def patience() -> Patience:
-    """The patience of this process."""
-    found: Patience = current_app.extensions["console_patience"]
-    return found
-
-
-def furnish(app: Flask) -> None:
-    """Give the application its patience."""
-    app.extensions["console_patience"] = Patience()
+    """How long those who guess have to wait now."""
+    at = here()
+    return Patience(at.store.tries, at.store.pepper, at.now)
 
 
 def _confirm_page(form: Form, target: str, kept: str = "", status: int = 200) -> Response:
@@ -216,6 +214,7 @@ def _confirm_page(form: Form, target: str, kept: str = "", status: int = 200) ->
 
 def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
     at = here()
+    journal.granted(signed_in.session.method)
     logger().info("console_signed_in", user_id=signed_in.session.user_id, method=signed_in.session.method, peer=at.peer)
     # Whoever was signed in here before is not any more, and the id is never that from before (T-105).
     at.store.sign_ins.close(signin.hashed(cookies.browser_id()))
@@ -224,9 +223,10 @@ def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
     return redirect(target, 303)
 
 
-def note_refusal(reason: str, username: str) -> None:
-    """Write down, for those who watch, why somebody was not let in."""
+def note_refusal(reason: str, username: str, method: str = "password") -> None:
+    """Write down, for those who watch, why somebody was not let in who came by ``method``."""
     at = here()
+    journal.refused(method)
     logger().warning("console_sign_in_refused", reason=reason, user=username or "-", peer=at.peer)
     at.house.refused(reason, subject=username, peer=at.peer)
 

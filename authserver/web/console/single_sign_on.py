@@ -119,7 +119,7 @@ def _sign_in(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
     at = here()
     user = at.store.sign_ins.identity_owner(identity.issuer, identity.subject)
     if user is None or not signin.may_enter_now(user):
-        note_refusal("not_linked" if user is None else "may_not_enter", user.username if user else "")
+        note_refusal("not_linked" if user is None else "may_not_enter", user.username if user else "", METHOD)
         return page("not_linked.html", 403, identity=identity, known=user is not None, asked_path=_sign_in_path)
     return welcome(user, METHOD, state["next"])
 
@@ -195,7 +195,7 @@ def _down(error: ProviderDown) -> ResponseReturnValue:
 
 
 def _refused(reason: str, *, denied: bool = False) -> ResponseReturnValue:
-    note_refusal(reason, "")
+    note_refusal(reason, "", METHOD)
     if denied:
         return _again(_("%(name)s did not let you in. Nothing was changed.") % {"name": _provider().label}, 403)
     return _again(_("That did not work, or took too long. Nothing was changed; please begin again."), 400)

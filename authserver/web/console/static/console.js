@@ -12,24 +12,31 @@ export function say(text) {
 /* --- moments: relative and kept so; exact in the zone of the browser, unless its reader chose one ------------- */
 
 const locale = { en: "en-GB", de: "de-DE" }[document.documentElement.lang] ?? document.documentElement.lang;
-const steps = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
-const distance = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+// As in moments.py: the unit, its seconds, and from how many on it is used.
+const steps = [["year", 31536000, 63072000], ["month", 2592000, 10454400], ["day", 86400, 172800], ["hour", 3600, 3600], ["minute", 60, 60], ["second", 1, 1]];
+const distance = new Intl.RelativeTimeFormat(locale, { numeric: "always" });
 
 export function relative(instant, now = Date.now()) {
   const seconds = Math.round((instant - now) / 1000);
-  const [unit, size] = steps.find(([, length]) => Math.abs(seconds) >= length) ?? steps.at(-1);
-  return distance.format(Math.trunc(seconds / size), unit);
+  const [unit, size] = steps.find(([, , least]) => Math.abs(seconds) >= least) ?? [];
+  if (!unit) return words.justNow;
+  const count = Math.floor((Math.abs(seconds) + Math.floor(size / 1000)) / size);
+  return distance.format(Math.sign(seconds) * count, unit);
 }
 
+const calendar = { day: "numeric", month: "short", year: "numeric" };
+const zoneOf = (time) => time.dataset.zone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 function exact(time) {
-  const zone = time.dataset.zone || Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const shown = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: zone });
+  const zone = zoneOf(time);
+  const shown = new Intl.DateTimeFormat(locale, { ...calendar, hour: "2-digit", minute: "2-digit", timeZone: zone });
   return `${shown.format(new Date(time.dateTime))} ${zone}`;
 }
 
 /** Bring every instant inside an element into the reader's zone. */
 export function moments(root = document) {
   for (const time of root.querySelectorAll("time.exact")) time.textContent = exact(time);
+  for (const time of root.querySelectorAll("time.day-of")) time.textContent = new Intl.DateTimeFormat(locale, { ...calendar, timeZone: zoneOf(time) }).format(new Date(time.dateTime));
   for (const time of root.querySelectorAll("time.when")) {
     time.querySelector(".when-short").textContent = relative(new Date(time.dateTime));
     time.querySelector(".when-exact").textContent = exact(time);
@@ -171,17 +178,23 @@ document.addEventListener("click", (event) => {
     event.preventDefault();
     return closing.closest("dialog").close();
   }
+  if (event.target.closest("dialog")) return;
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return keys(event);
+  // Escape closes what is on top: behind a dialog the menu that opened it stays, and gets the focus back.
+  if (document.querySelector("dialog[open]")) return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     menu.open = false;
     menu.querySelector("summary").focus();
   }
 });
 for (const menu of document.querySelectorAll("details.menu")) {
-  menu.addEventListener("focusout", (event) => { if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false; });
+  menu.addEventListener("focusout", (event) => {
+    const to = event.relatedTarget;
+    if (to && !menu.contains(to) && !to.closest("dialog")) menu.open = false;
+  });
 }
 for (const box of document.querySelectorAll("dialog.box")) {
   box.addEventListener("close", () => document.querySelector("[data-opener]")?.focus());

@@ -22,10 +22,24 @@ function ask(target) {
   leave.showModal();
 }
 
+// Back is a step within this page first, so that it can ask; whoever reloads then finds the credential, not the form.
+const BACK = Symbol("back");
+const after = document.getElementById("done").action;
+history.pushState(null, "", after);
+addEventListener("popstate", () => {
+  if (free || stored.checked) return history.back();
+  ask(BACK);
+});
+leave.addEventListener("close", () => {
+  if (wanted === BACK && !free) history.pushState(null, "", after);
+  wanted = null;
+});
+
 document.getElementById("done").addEventListener("submit", () => { free = true; });
 document.getElementById("leave-button").addEventListener("click", () => {
   free = true;
-  location.assign(wanted ?? document.getElementById("done").action);
+  if (wanted === BACK) history.back();
+  else location.assign(wanted ?? after);
 });
 addEventListener("beforeunload", (event) => {
   if (free || stored.checked) return;
