@@ -53,7 +53,8 @@ class Finding:
 @dataclass(slots=True)
 class _Node:
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
-    first_seen: dict[str, float] = field(default_factory=dict)
+    not_before: dict[str, float] = field(default_factory=dict)
+    """For each key shown, the last look that did not find it: it was published after that, nobody knows when."""
     looked_at: float | None = None
     failing_since: float | None = None
 
@@ -71,12 +72,11 @@ class Watch:
 
     Args:
         window: seconds a key must be published before it signs.
-        interval: seconds between two looks: how late a first sight may be.
         grace: seconds nodes may differ or be away.
     """
 
-    def __init__(self, *, window: float, interval: float, grace: float) -> None:
-        self._window, self._interval, self._grace = window, interval, grace
+    def __init__(self, *, window: float, grace: float) -> None:
+        self._window, self._grace = window, grace
         self._nodes: dict[str, _Node] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._tokens: dict[str, _Seen] = {}
@@ -85,22 +85,23 @@ class Watch:
         self.findings: list[Finding] = []
         self.looks = self.tokens = 0
 
-    def saw(self, node: str, document: object, at: float) -> None:
-        """Judge one answer of one node."""
+    def saw(self, node: str, document: object, at: float, asked_at: float | None = None) -> None:
+        """Judge one answer of one node, asked for at ``asked_at`` and there at ``at``."""
         self.looks += 1
         state = self._nodes.setdefault(node, _Node())
         keys = self._keys_of(node, document, at)
-        first_look = state.looked_at is None
         for kid, key in keys.items():
-            if kid not in state.first_seen:
-                state.first_seen[kid] = float("-inf") if first_look else at
+            if kid not in state.not_before:
+                state.not_before[kid] = float("-inf") if state.looked_at is None else state.looked_at
             known = self._known.setdefault(kid, key)
             if known != key:
                 self._find("bad_set", at, node, kid, "the key behind this kid has changed")
         for kid in state.keys.keys() - keys.keys():
             self._withdrawn(node, kid, at)
-            del state.first_seen[kid]
-        state.keys, state.looked_at, state.failing_since = keys, at, None
+            del state.not_before[kid]
+        state.keys, state.failing_since = keys, None
+        # What the answer does not show was not there when it was asked for; later nobody knows.
+        state.looked_at = at if asked_at is None else asked_at
 
     def missed(self, node: str, why: str, at: float) -> None:
         """Note that a node did not answer."""
@@ -147,14 +148,15 @@ class Watch:
         for name, state in self._nodes.items():
             if state.looked_at is None:
                 continue
-            published = state.first_seen.get(kid)
+            published = state.not_before.get(kid)
             if published is None:
                 if at - seen.issued_at < self._grace:
                     continue
                 self._find("too_early", at, name, kid, f"token {seen.subject}: this node does not show its key")
-            elif seen.issued_at - published < self._window - self._interval:
+            elif seen.issued_at - published < self._window:
                 age = max(0.0, seen.issued_at - published)
-                self._find("too_early", at, name, kid, f"token {seen.subject}: its key was {age:.0f} s old here")
+                said = f"token {seen.subject}: its key was {age:.0f} s old here at most"
+                self._find("too_early", at, name, kid, said)
 
     def forget_ended(self, at: float) -> None:
         """Drop tokens that have ended; they can prove nothing any more."""
@@ -240,7 +242,7 @@ def watch(
         clock: seconds of UTC.
         pause: waits.
     """
-    judged = Watch(window=window, interval=interval, grace=grace)
+    judged = Watch(window=window, grace=grace)
     fed: queue.SimpleQueue[str] = queue.SimpleQueue()
     feeder = threading.Thread(target=_feed, args=(tokens, fed), daemon=True)
     end = None if seconds is None else clock() + seconds
@@ -248,12 +250,13 @@ def watch(
     feeder.start()
     while True:
         for url in urls:
+            asked_at = clock()
             try:
                 document = get(url)
             except (OSError, ValueError) as error:
                 judged.missed(url, str(error), clock())
             else:
-                judged.saw(url, document, clock())
+                judged.saw(url, document, clock(), asked_at)
         judged.round_over(clock())
         while not fed.empty():
             judged.token(fed.get(), clock())

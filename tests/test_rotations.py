@@ -173,16 +173,13 @@ class Watching(threading.Thread):
     def __init__(self, urls, load, window=ANNOUNCEMENT - 1):
         super().__init__()
         self.urls, self.load = urls, load
-        self.watch = Watch(window=window, interval=0.3, grace=3.0)
+        self.watch = Watch(window=window, grace=3.0)
 
     def run(self):
-        looked = NOW()
         while not self.load.stop.wait(0.1):
-            # A slow machine looks less often, and what it sees may have been there since the look before.
-            began = NOW()
-            self.watch._interval, looked = max(self.watch._interval, began - looked + 0.3), began
             for url in self.urls:
-                self.watch.saw(url, fetch(f"{url}/.well-known/jwks.json"), time.time())
+                asked_at = time.time()
+                self.watch.saw(url, fetch(f"{url}/.well-known/jwks.json"), time.time(), asked_at)
             self.watch.round_over(time.time())
             while not self.load.fed.empty():
                 self.watch.token(self.load.fed.get(), time.time())

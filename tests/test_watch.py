@@ -43,7 +43,7 @@ class Story:
     """Two nodes, looked at every five seconds."""
 
     def __init__(self):
-        self.watch = Watch(window=DAY, interval=5.0, grace=10.0)
+        self.watch = Watch(window=DAY, grace=10.0)
         self.now = 1_800_000_000.0
 
     def look(self, first, second=None, *, seconds=5.0):
@@ -73,6 +73,15 @@ def test_a_key_that_signs_too_early_is_found(keys):
     old, new, _ = keys
     story = Story().look(shown(old)).look(shown(old, new), seconds=DAY - 60)
     assert story.token(new).faults == ["too_early", "too_early"]
+
+
+def test_a_look_that_came_late_excuses_no_other_key(keys):
+    """Between two looks nobody knows when a key came; that doubt is its own."""
+    first, late, prompt = keys
+    story = Story().look(shown(first), seconds=3600.0).look(shown(first, late)).look(shown(first, late, prompt))
+    story.look(shown(first, late, prompt), seconds=DAY - 1800)
+    assert story.token(late).faults == []
+    assert story.token(prompt).faults == ["too_early", "too_early"]
 
 
 def test_an_announcement_one_node_came_late_to_is_found(keys):
@@ -135,7 +144,7 @@ def test_a_kid_that_changes_its_key_is_found(keys):
 
 
 def test_a_node_that_is_gone_is_found_after_the_grace(keys):
-    watch_ = Watch(window=DAY, interval=5.0, grace=10.0)
+    watch_ = Watch(window=DAY, grace=10.0)
     watch_.missed(NODES[0], "refused", 100.0)
     watch_.missed(NODES[0], "refused", 110.0)
     assert watch_.findings == []
