@@ -92,13 +92,12 @@ def furnish(url: str, sizes: Sizes) -> ours.Ours:
     with made.engine.connect().execution_options(write=True) as connection, connection.begin():
         _Crowd(connection, sizes, now).settle()
         _write_book(connection, sizes.audit, now, _audit_key(connection, made.master))
-    with made.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if connection.dialect.name == "postgresql":
+    if made.engine.dialect.name == "postgresql":
+        # As autovacuum would by and by. SQLite has no such thing, and serves without statistics.
+        with made.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("SET statement_timeout = 0")
             connection.exec_driver_sql("VACUUM ANALYZE")
             connection.exec_driver_sql("RESET statement_timeout")
-        else:
-            connection.exec_driver_sql("ANALYZE")
     return made
 
 
