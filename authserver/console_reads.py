@@ -21,7 +21,7 @@ MAX_PAGE = 200
 
 SPARK_DAYS = 30
 
-MANY = 1_000
+MANY = 500
 """Live tokens of many credentials are counted up to this: so many stands for so many or more."""
 
 Row = TypeVar("Row")

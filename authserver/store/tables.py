@@ -115,6 +115,13 @@ Index(
     sqlite_where=_live,
     postgresql_where=_live,
 )
+Index(
+    "ix_credentials_kept_owner",
+    credentials.c.owner_id,
+    credentials.c.client_id,
+    sqlite_where=_live,
+    postgresql_where=_live,
+)
 Index("ix_credentials_deleted", credentials.c.client_id, sqlite_where=_gone, postgresql_where=_gone)
 
 credential_roles = Table(

@@ -20,6 +20,7 @@ _PARTIAL = (
         ["created_at", "client_id", "owner_id", "expires_at", "disabled_at", "name"],
         _KEPT,
     ),
+    ("ix_credentials_kept_owner", "credentials", ["owner_id", "client_id"], _KEPT),
     ("ix_credentials_deleted", "credentials", ["client_id"], "deleted_at IS NOT NULL"),
     ("ix_secrets_ends_at", "secrets", ["ends_at", "client_id"], "ends_at IS NOT NULL"),
     ("ix_sessions_live_audience", "sessions", ["audience", "kid", "expires_at"], "ended_at IS NULL"),

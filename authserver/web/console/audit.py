@@ -37,7 +37,7 @@ def security() -> ResponseReturnValue:
         chain=at.store.audit_reads.chain_status(),
         active=[key for key in ring if key.state is State.ACTIVE],
         staged=[key for key in ring if key.state is State.STAGED],
-        live=sum(at.store.token_reads.by_key(at.now).values()),
+        live=at.store.token_reads.all(at.now),
         Status=Status,
     )
 

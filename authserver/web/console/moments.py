@@ -2,20 +2,23 @@
 
 import functools
 import zoneinfo
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import TIMEDELTA_UNITS, format_date, format_timedelta
 from markupsafe import Markup, escape
 
-from authserver.rules.facts import Instant
+from authserver.rules.facts import Instant, Span
 from authserver.web.console.here import here
 from authserver.web.console.words import gettext, language
 
 _LOCALES: Final = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}
-_EXACT: Final = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
+_ENOUGH: Final = 0.85
+"""How much of a unit must be there to be told in it; Babel's own measure."""
+
 _YEARS: Final = (1, 253402300799)
 
 
@@ -40,9 +43,21 @@ def zone() -> ZoneInfo | None:
 def exact(at: Instant, where: ZoneInfo | None = None) -> str:
     """The instant in a zone, the reader's if not told, and which zone that is."""
     chosen = where or zone()
+    return _exact(at, chosen, language())
+
+
+def _exact(at: Instant, chosen: ZoneInfo | None, spoken: str) -> str:
+    # Babel reads the pattern anew each time, and a page has hundreds of instants.
     moment = _moment(at).astimezone(chosen or UTC)
-    said = format_datetime(moment, _EXACT[language()], tzinfo=chosen or UTC, locale=_LOCALES[language()])
-    return f"{said} {chosen.key if chosen else 'UTC'}"
+    month = _months(spoken)[moment.month]
+    dot = "." if spoken == "de" else ""
+    return f"{moment.day}{dot} {month} {moment.year}, {moment:%H:%M} {chosen.key if chosen else 'UTC'}"
+
+
+@functools.cache
+def _months(spoken: str) -> Mapping[int, str]:
+    """The months of a language, as short as they stand in a date."""
+    return dict(_LOCALES[spoken].months["format"]["abbreviated"])
 
 
 def day(at: Instant) -> str:
@@ -57,30 +72,51 @@ def date_said(at: date) -> str:
 
 def relative(at: Instant) -> str:
     """How far away it is: "in 3 days"."""
-    distance = timedelta(seconds=at - here().now)
+    return _relative(at - here().now, language())
+
+
+def _relative(distance: Span, spoken: str) -> str:
     if not distance:
         return gettext("just now")
-    return format_timedelta(distance, add_direction=True, locale=_LOCALES[language()])
+    unit, number = _rounded(abs(distance))
+    known = _SAID.get((unit, number, distance < 0, spoken))
+    if known is None:
+        known = format_timedelta(timedelta(seconds=distance), add_direction=True, locale=_LOCALES[spoken])
+        _SAID[unit, number, distance < 0, spoken] = known
+    return known
+
+
+def _rounded(seconds: Span) -> tuple[int, int]:
+    """The unit a distance is told in, in seconds, and how many of it: Babel says all distances with these alike."""
+    for _name, unit in TIMEDELTA_UNITS:
+        if seconds / unit >= _ENOUGH:
+            return unit, max(1, round(seconds / unit))
+    return 1, seconds
+
+
+_SAID: Final[dict[tuple[int, int, bool, str], str]] = {}
+"""What Babel said: some hundred sentences at most, and always the same."""
 
 
 def when(at: Instant | None, never: str = "") -> Markup:
     """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
     if at is None:
         return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
-    return Markup(
-        '<time class="when" datetime="{}" tabindex="0"{}><span class="when-short">{}</span>'
-        '<span class="when-exact">{}</span></time>'
-    ).format(iso(at), _fixed(), escape(relative(at)), escape(exact(at)))
+    spoken, chosen = language(), zone()
+    short, whole = escape(_relative(at - here().now, spoken)), escape(_exact(at, chosen, spoken))
+    return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
+        f'<time class="when" datetime="{iso(at)}" tabindex="0"{_fixed(chosen)}><span class="when-short">{short}</span>'
+        f'<span class="when-exact">{whole}</span></time>'
+    )
 
 
 def on(at: Instant) -> Markup:
     """A ``<time>`` that says exactly when."""
-    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(iso(at), _fixed(), escape(exact(at)))
+    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(exact(at)))
 
 
-def _fixed() -> Markup:
+def _fixed(chosen: ZoneInfo | None) -> Markup:
     """Tells the script to leave the zone alone: its reader chose one."""
-    chosen = zone()
     return Markup(' data-zone="{}"').format(chosen.key) if chosen else Markup("")
 
 
