@@ -30,7 +30,9 @@ _YEAR, _DAY, _HOUR = 365 * 86400, 86400, 3600
 _EACH = 10
 """Credentials of a usual owner."""
 
-_ROLES = tuple(f"{what}.{how}" for what in ("prices", "stock", "people", "ledger", "plans") for how in ("read", "write"))
+_ROLES = tuple(
+    f"{what}.{how}" for what in ("prices", "stock", "people", "ledger", "plans") for how in ("read", "write")
+)
 _SYSTEMS = ("nightly export", "warehouse sync", "billing run", "report mailer", "shop import", "data lake", "backup")
 _PLACES = ("north", "south", "east", "west", "staging", "production")
 _ROUTES = (("GET", "/orders"), ("GET", "/orders/{id}"), ("POST", "/orders"), ("GET", "/stock"))
@@ -82,7 +84,7 @@ def furnish(url: str, sizes: Sizes) -> ours.Ours:
     now = int(time.time())
     made = ours.furnish(url, 0, at=now - _YEAR)
     accounts = made.store.accounts
-    who = {"actor": "bench", "now": now - _YEAR}
+    who: dict[str, Any] = {"actor": "bench", "now": now - _YEAR}
     for name in _ROLES:
         people.create_role(accounts, name, "operational", (), **who)
     people.create_role(accounts, "administrators", "builder", PERMISSIONS, **who)
@@ -106,7 +108,7 @@ class _Crowd:
 
     def __init__(self, connection: Connection, sizes: Sizes, now: int) -> None:
         self._connection, self._sizes, self._now = connection, sizes, now
-        self._dice = random.Random(10)  # noqa: S311 - no secret is made of it
+        self._dice = random.Random(10)
         self._roles = {row.name: row.id for row in connection.execute(select(tables.roles))}
         self._servers = list(connection.execute(select(tables.resource_servers.c.id)).scalars())
         self._kid = connection.execute(select(func.max(tables.signing_keys.c.kid))).scalar_one()
@@ -132,7 +134,7 @@ class _Crowd:
             # Everybody may read reports, so that deleting this role touches everybody.
             roles = ("reports.read", *self._dice.sample(_ROLES, 4))
             owner = _Owner(f"u-{number:06d}", f"owner{number:05d}@example.com", roles)
-            gone = self._now - self._dice.randrange(_YEAR) if self._dice.random() < 0.01 else None  # noqa: PLR2004
+            gone = self._now - self._dice.randrange(_YEAR) if self._dice.random() < 0.01 else None
             users.append((owner.id, owner.name, owner.name, None, 1, gone, self._now - _YEAR))
             held += [(owner.id, self._roles[name], self._now - _YEAR) for name in (*roles, "builders")]
             made.append(owner)
@@ -150,9 +152,9 @@ class _Crowd:
             fate = dice.random()
             made_at = now - dice.randrange(_DAY, _YEAR)
             # Of a hundred, 5 have expired, 5 will soon, 3 are disabled.
-            expires_at = now + (-fate * 20 * 30 * _DAY if fate < 0.05 else (fate * 100 - 4) * 5 * _DAY)  # noqa: PLR2004
-            disabled = now - _HOUR if 0.5 < fate < 0.53 and owner is not full else None  # noqa: PLR2004
-            used_at = now - dice.randrange(_HOUR * 24 * 60) if dice.random() < 0.8 else None  # noqa: PLR2004
+            expires_at = now + (-fate * 20 * 30 * _DAY if fate < 0.05 else (fate * 100 - 4) * 5 * _DAY)
+            disabled = now - _HOUR if 0.5 < fate < 0.53 and owner is not full else None
+            used_at = now - dice.randrange(_HOUR * 24 * 60) if dice.random() < 0.8 else None
             name = f"{dice.choice(_SYSTEMS)} {dice.choice(_PLACES)} {number}"
             each = _Credential(f"{dice.getrandbits(32):08x}-0000-4000-8000-{number:012d}", owner, made_at, used_at)
             rows.append((each.id, owner.id, name, int(expires_at), made_at, disabled, None, 1))
@@ -164,7 +166,7 @@ class _Crowd:
         for each in credentials:
             # Two in a hundred have chosen a role that their owner has lost since.
             lost = [name for name in _ROLES if name not in each.owner.roles]
-            second = self._dice.choice(lost if lost and self._dice.random() < 0.02 else each.owner.roles[1:])  # noqa: PLR2004
+            second = self._dice.choice(lost if lost and self._dice.random() < 0.02 else each.owner.roles[1:])
             for name in ("reports.read", second):
                 yield (each.id, self._roles[name])
 
@@ -172,8 +174,8 @@ class _Crowd:
         now = self._now
         for each in credentials:
             yield (f"s-{each.id}", each.id, b"h" * 32, "acs_abcd", each.made_at, None, each.used_at, "192.0.2.7", "c")
-            if self._dice.random() < 0.2:  # noqa: PLR2004
-                ends_at = now + (_HOUR if self._dice.random() < 0.1 else -_DAY)  # noqa: PLR2004
+            if self._dice.random() < 0.2:
+                ends_at = now + (_HOUR if self._dice.random() < 0.1 else -_DAY)
                 yield (f"o-{each.id}", each.id, b"h" * 32, "acs_abcd", each.made_at, ends_at, None, None, None)
 
     def _requests(self, used: Iterable[_Credential]) -> Iterator[Sequence[Any]]:
@@ -181,7 +183,7 @@ class _Crowd:
         for each in used:
             for day in range(30):
                 yield (each.id, today - day * _DAY, "granted", 1 + self._dice.randrange(50))
-                if self._dice.random() < 0.1:  # noqa: PLR2004
+                if self._dice.random() < 0.1:
                     yield (each.id, today - day * _DAY, "wrong_secret", 1 + self._dice.randrange(5))
 
     def _uses(self, used: Iterable[_Credential]) -> Iterator[Sequence[Any]]:
@@ -193,13 +195,14 @@ class _Crowd:
                     yield (at, each.id, f"s-{each.id}", self._servers[0], method, route, 40, at)
 
     def _sessions(self, used: Sequence[_Credential]) -> Iterator[Sequence[Any]]:
-        # One in four may live; the others have ended within the month that they are kept.
+        # Of twelve, one lives and two were left idle before their end; the others are over, and kept for a month.
         for number in range(self._sizes.sessions if used else 0):
             each = self._dice.choice(used)
-            lives = number % 4 == 0
-            issued = self._now - (self._dice.randrange(_HOUR) if lives else self._dice.randrange(_DAY, 30 * _DAY))
-            seen = self._now - self._dice.randrange(600) if lives else issued + 600
-            ended = (None, None) if lives or number % 2 else (issued + _HOUR, "revoked")
+            kind = number % 12
+            ago = (0, _HOUR) if kind == 0 else (_HOUR, 12 * _HOUR) if kind < 3 else (_DAY, 30 * _DAY)
+            issued = self._now - self._dice.randrange(*ago)
+            seen = self._now - self._dice.randrange(300) if kind == 0 else issued + 600
+            ended = (issued + _HOUR, "revoked") if kind > 7 else (None, None)
             yield (
                 *(f"{self._dice.getrandbits(96):024x}", each.id, f"s-{each.id}", self._kid, ours.ES256),
                 *("reports.read", 1, 1, 1, issued, issued + 12 * _HOUR, max(seen, issued), *ended),
@@ -220,7 +223,7 @@ def _write_book(connection: Connection, count: int, now: int, key: bytes) -> Non
     ids = list(connection.execute(select(tables.credentials.c.client_id)).scalars())
     names = list(connection.execute(select(tables.users.c.username)).scalars())
     head = connection.execute(select(tables.audit_head)).one()
-    dice = random.Random(11)  # noqa: S311 - as above
+    dice = random.Random(11)
     drawn = [name for name, weight in _EVENTS for _ in range(weight)]
     first = int(head.seq) + 1
     previous = head.hash

@@ -120,9 +120,7 @@ class Ours:
         self.house.close()
 
 
-def furnish(
-    url: str, clients: int, fill: Callable[["Ours"], None] | None = None, *, at: Instant | None = None
-) -> Ours:
+def furnish(url: str, clients: int, fill: Callable[["Ours"], None] | None = None, *, at: Instant | None = None) -> Ours:
     """Migrate a fresh database and make owners, roles, two APIs and credentials.
 
     Args:

@@ -112,7 +112,9 @@ class Desk:
             user = accounts.user(name)
             begun = signin.begin(accounts, user, method="password", peer="127.0.0.1", agent="bench", now=now)
             self._cookies[name] = f"console={begun.id}"
-            page = Client(self._app, use_cookies=False).get("/console/help", headers={"Cookie": self._cookies[name]}).text
+            page = (
+                Client(self._app, use_cookies=False).get("/console/help", headers={"Cookie": self._cookies[name]}).text
+            )
             self._tokens[name] = page.partition('name="_csrf" value="')[2].partition('"')[0]
 
     def ask(self, page: Wanted, timed: Timed) -> None:
@@ -123,9 +125,13 @@ class Desk:
         """
         environ = self._environ(page)
         told: list[str] = []
+
+        def start(status: str, *_more: object) -> Any:
+            told.append(status)
+
         self._clock.start()
         began = time.perf_counter()
-        answer = self._app.wsgi_app(environ, lambda status, *_more: told.append(status))
+        answer = self._app.wsgi_app(environ, start)
         parts = iter(answer)
         text = next(parts, b"")
         if not page.download:
@@ -145,7 +151,7 @@ class Desk:
             page.path,
             method="GET" if sent is None else "POST",
             data=sent,
-            headers={"Cookie": self._cookies[page.who]},
+            headers=[("Cookie", self._cookies[page.who])],
             environ_base={"REMOTE_ADDR": "127.0.0.1"},
         )
         return dict(builder.get_environ())
@@ -256,7 +262,8 @@ def _of_operation(known: _Known) -> Iterator[Wanted]:
     yield Wanted("settings", "/console/settings")
     yield Wanted("setting", idle)
     yield Wanted("setting: change", f"{idle}/change")
-    yield Wanted("setting: what a change ends", f"{idle}/change", form={"value": "1", "was": "30"})
+    # With another value before, nothing can come of it, whatever lives.
+    yield Wanted("setting: what a change ends", f"{idle}/change", form={"value": "1", "was": "none"})
     yield Wanted("resource servers", "/console/resource-servers")
     yield Wanted("register a resource server", "/console/resource-servers/new")
     yield Wanted("resource server", server)
@@ -316,7 +323,8 @@ def _of_the_book(known: _Known) -> Iterator[Wanted]:
     yield Wanted("audit", path)
     for said, query in filters.items():
         yield Wanted(f"audit, {said}", _at(path, **query))
-    for said in ("of an actor", "of a rare event", "of a credential", "since a week"):
+    filters["of an event since a week"] = {"event": "console.signed_in", "since": last_week}
+    for said in ("of an actor", "of a rare event", "of a credential", "of an event since a week"):
         yield Wanted(f"audit as JSONL, {said}, first byte", _at(f"{path}.jsonl", **filters[said]), download=True)
     yield Wanted("audit as JSONL, first byte", f"{path}.jsonl", download=True)
 

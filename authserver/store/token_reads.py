@@ -67,6 +67,8 @@ def _pairs(connection: Connection, of: Terms, kids: Sequence[str], audiences: Se
 
 
 def _counted(connection: Connection, of: Terms, *only: ColumnElement[bool]) -> int:
-    some = living(of, select(sessions.c.jti), begin_with_sessions=True).where(*only).limit(MANY).subquery()
+    # The youngest first: most of the older ones were left idle.
+    newest = living(of, select(sessions.c.jti), begin_with_sessions=True).order_by(sessions.c.expires_at.desc())
+    some = newest.where(*only).limit(MANY).subquery()
     count: int = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return count

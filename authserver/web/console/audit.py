@@ -17,7 +17,7 @@ from authserver.rules.names import CLIENT_ID
 from authserver.web.console import asked
 from authserver.web.console.admission import requires
 from authserver.web.console.blueprint import console
-from authserver.web.console.here import here
+from authserver.web.console.here import Here, here
 from authserver.web.console.moments import iso
 from authserver.web.console.notices import tell
 from authserver.web.console.pages import page
@@ -79,7 +79,8 @@ def verify_audit() -> ResponseReturnValue:
 @requires(permission.SECURITY)
 def audit_export() -> ResponseReturnValue:
     """Hand out what a query finds, oldest first, a JSON object a line; with the hashes, so it can be checked."""
-    response = Response(_lines(here().accounts, _query()), content_type="application/jsonl; charset=utf-8")
+    at, query = here(), _query()
+    response = Response(_lines(at.accounts, query, _behind(at, query)), content_type="application/jsonl; charset=utf-8")
     response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
@@ -105,13 +106,22 @@ def _place() -> AuditPlace | None:
     return AuditPlace(min(int(at), 2**53), min(int(seq), 2**53))
 
 
-def _lines(accounts: Accounts, query: AuditQuery) -> Iterator[str]:
+def _behind(at: Here, query: AuditQuery) -> int:
+    """The number of a record before which nothing can have been asked for; 0 for "from the first"."""
+    if query.since is None:
+        return 0
+    before = at.store.audit_reads.audit_page(AuditQuery(until=query.since - _A_DAY), limit=1).records
+    return before[0].seq if before else 0
+
+
+def _lines(accounts: Accounts, query: AuditQuery, after: int) -> Iterator[str]:
     exact = {"actor": query.actor, "event": "".join(query.events), "target": query.target}
     only = {name: value for name, value in exact.items() if value}
     part = query.text.casefold()
-    for record in accounts.audit_records(0, None, **only):
+    for record in accounts.audit_records(after, None, **only):
         if query.until is not None and record.at >= query.until:
-            # Instants may step back a little with the clock, but a day behind the end nothing follows.
+            # Instants may step back a little with the clock, but a day behind the end nothing follows;
+            # nor is there anything a day before the beginning (see _behind).
             if record.at >= query.until + _A_DAY:
                 return
             continue
