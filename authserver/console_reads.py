@@ -337,6 +337,13 @@ class AuditReads(Protocol):
         """Records that match, newest first."""
         ...
 
+    def audit_export(self, query: AuditQuery) -> Iterator[Record]:
+        """Records that match, whatever their ``text``, oldest first; reads a part at a time, holds nothing meanwhile.
+
+        By instant and number: where the clock was set back, that is another order than the chain's.
+        """
+        ...
+
     def audit_events(self) -> Sequence[str]:
         """The names of all events on record, sorted."""
         ...

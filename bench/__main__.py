@@ -37,7 +37,7 @@ _PEER_TOKENS = 200
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
 _RAW = "raw RS256 signature"
-_PAGE_ROUNDS = {True: 5, False: 20}
+_PAGE_ROUNDS = {True: 3, False: 10}
 """How often each page of the console is asked for: quickly, and thoroughly."""
 
 

@@ -651,7 +651,8 @@ def walked(store, query, limit):
     raise AssertionError(query)
 
 
-def test_the_audit_is_filtered_and_walked_newest_first(store):
+def test_the_audit_is_filtered_walked_newest_first_and_exported_oldest_first(store, monkeypatch):
+    monkeypatch.setattr(audit_reads_file, "_EXPORTED_AT_ONCE", 7)
     dice = random.Random(3)
     for number in range(60):
         note(
@@ -680,6 +681,9 @@ def test_the_audit_is_filtered_and_walked_newest_first(store):
     for query, holds in queries.items():
         for limit in (1, 7, 200):
             assert walked(store, query, limit) == [record for record in every if holds(record)], query
+        if not query.text:
+            exported = list(store.audit_reads.audit_export(query))
+            assert exported == [record for record in reversed(every) if holds(record)], query
     assert store.audit_reads.audit_events() == tuple(sorted({record.event for record in every}))
 
 

@@ -24,11 +24,15 @@ AnySelect = TypeVar("AnySelect", bound=Select[*tuple[Any, ...]])
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a session must keep to live at ``now``, whosever it is. Both ends of ``issued`` count."""
+    """What a session must keep to live at ``now``, whosever it is. Both ends of ``issued`` count.
+
+    Who ends behind ``young``, and lasts as long as any may, was issued within the idle timeout.
+    """
 
     now: Instant
     issued: tuple[Instant, Instant]
     used_since: Instant
+    young: Instant
     epoch: int
     kids: Sequence[str]
 
@@ -45,6 +49,7 @@ def terms(connection: Connection, now: Instant) -> Terms:
         now=now,
         issued=(max(general.issued_since, oldest), now + CLOCK_SLACK),
         used_since=max(general.used_since, idle),
+        young=now + max(0, idle - oldest),
         epoch=general.epoch,
         kids=kids,
     )
