@@ -43,10 +43,11 @@ def zone() -> ZoneInfo | None:
 def exact(at: Instant, where: ZoneInfo | None = None) -> str:
     """The instant in a zone, the reader's if not told, and which zone that is."""
     chosen = where or zone()
-    return _exact(at, chosen, language())
+    return exactly(at, chosen, language())
 
 
-def _exact(at: Instant, chosen: ZoneInfo | None, spoken: str) -> str:
+def exactly(at: Instant, chosen: ZoneInfo | None, spoken: str) -> str:
+    """The instant in a zone, UTC where there is none, in a language."""
     # Babel reads the pattern anew each time, and a page has hundreds of instants.
     moment = _moment(at).astimezone(chosen or UTC)
     month = _months(spoken)[moment.month]
@@ -72,10 +73,11 @@ def date_said(at: date) -> str:
 
 def relative(at: Instant) -> str:
     """How far away it is: "in 3 days"."""
-    return _relative(at - here().now, language())
+    return relatively(at - here().now, language())
 
 
-def _relative(distance: Span, spoken: str) -> str:
+def relatively(distance: Span, spoken: str) -> str:
+    """How far away something is, in a language; what is past has a negative distance."""
     if not distance:
         return gettext("just now")
     unit, number = _rounded(abs(distance))
@@ -103,7 +105,7 @@ def when(at: Instant | None, never: str = "") -> Markup:
     if at is None:
         return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
     spoken, chosen = language(), zone()
-    short, whole = escape(_relative(at - here().now, spoken)), escape(_exact(at, chosen, spoken))
+    short, whole = escape(relatively(at - here().now, spoken)), escape(exactly(at, chosen, spoken))
     return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
         f'<time class="when" datetime="{iso(at)}" tabindex="0"{_fixed(chosen)}><span class="when-short">{short}</span>'
         f'<span class="when-exact">{whole}</span></time>'
