@@ -48,6 +48,8 @@ _EXPORTED_FIRST, _EXPORTED_AT_ONCE = 50, 500
 """Rows of an export that are read together; the first few are on their way at once."""
 
 _FARTHEST = 10_000_000
+_OF_AN_ID = frozenset("0123456789abcdef-")
+"""What client ids are made of (``rules/names.CLIENT_ID``): nothing else can be a part of one."""
 
 
 def status_conditions(now: Instant, owner_id: str | None = None) -> dict[Status, ColumnElement[bool]]:
@@ -124,17 +126,16 @@ def _filters(query: CredentialQuery, now: Instant, owner_id: str | None) -> list
 def _search(part: str) -> ColumnElement[bool]:
     mine = credentials.c
     # Owners and roles are asked once, not once a credential.
-    in_a_role = (
-        select(credential_roles.c.client_id)
-        .join(roles, roles.c.id == credential_roles.c.role_id)
-        .where(contains(roles.c.name, part))
-    )
+    named = select(roles.c.id).where(contains(roles.c.name, part))
+    in_a_role = select(credential_roles.c.client_id).where(credential_roles.c.role_id.in_(named))
     of_an_owner = select(users.c.id).where(contains(users.c.username, part))
-    by_id = mine.client_id.startswith(part.lower(), autoescape=True)
-    return or_(contains(mine.name, part), mine.owner_id.in_(of_an_owner), mine.client_id.in_(in_a_role), by_id)
+    found = [contains(mine.name, part), mine.owner_id.in_(of_an_owner), mine.client_id.in_(in_a_role)]
+    if _OF_AN_ID.issuperset(part.lower()):
+        found.append(mine.client_id.startswith(part.lower()))
+    return or_(*found)
 
 
-def _ordered(ids: Select[Any], query: CredentialQuery) -> Select[Any]:
+def _ordered(ids: Select[Any], query: CredentialQuery, owner_id: str | None) -> Select[Any]:
     """``ids`` in the order that is asked for, with the table it needs."""
     by: Any = credentials.c.expires_at if query.order == "expires_at" else credentials.c.created_at
     if query.order == "name":
@@ -144,6 +145,9 @@ def _ordered(ids: Select[Any], query: CredentialQuery) -> Select[Any]:
     elif query.order == "last_used_at":
         ids = ids.outerjoin(credential_use, credential_use.c.client_id == credentials.c.client_id)
         by = func.coalesce(credential_use.c.last_used_at, 0)
+    elif owner_id is not None:
+        # Hides the index that has this order, and everybody's credentials: an owner has a handful.
+        by = func.coalesce(by, 0)
     return ids.order_by(by.desc() if query.descending else by, credentials.c.client_id)
 
 
@@ -160,16 +164,17 @@ class SqlCredentialReads:
         size, number = min(max(query.size, 1), MAX_PAGE), max(query.page, 1)
         kept, filters = _kept(owner_id), _filters(query, now, owner_id)
         ids = select(credentials.c.client_id).select_from(credentials).where(*kept, *filters)
-        if filters:
-            # They are the dear part: the total comes with the rows.
+        dear = bool(filters) or owner_id is not None
+        if dear:
+            # Asking twice costs more: the total comes with the rows.
             ids = ids.add_columns(func.count().over().label("total"))
         offset = (number - 1) * size
         with reading(self._engine) as connection:
             # No database takes an offset without end.
-            wanted = _ordered(ids, query).limit(size).offset(offset)
+            wanted = _ordered(ids, query, owner_id).limit(size).offset(offset)
             found = connection.execute(wanted).all() if offset < _FARTHEST else []
-            if filters and found:
-                total = found[0].total
+            if dear and (found or not offset):
+                total = found[0].total if found else 0
             else:
                 counted = select(func.count()).select_from(credentials).where(*kept, *filters)
                 total = connection.execute(counted).scalar_one()
@@ -349,17 +354,12 @@ def _days(connection: Connection, ids: Sequence[str], now: Instant) -> dict[str,
     granted = func.sum(case((mine.outcome == GRANTED, mine.requests), else_=0)).label("granted")
     query = (
         select(mine.client_id, mine.day, granted, func.sum(mine.requests).label("requests"))
-        .where(mine.client_id.in_(ids), mine.day >= first)
+        .where(mine.client_id.in_(ids), mine.day.between(first, today))
         .group_by(mine.client_id, mine.day)
     )
-    counted = {
-        (row.client_id, row.day): (int(row.granted), int(row.requests) - int(row.granted))
-        for row in connection.execute(query)
-    }
     empty = [DayCount(day) for day in range(first, today + DAY, DAY)]
-    return {
-        each: tuple(
-            DayCount(none.day, *counted[each, none.day]) if (each, none.day) in counted else none for none in empty
-        )
-        for each in ids
-    }
+    days = {each: empty.copy() for each in ids}
+    for row in connection.execute(query):
+        counted = DayCount(row.day, int(row.granted), int(row.requests) - int(row.granted))
+        days[row.client_id][(row.day - first) // DAY] = counted
+    return {each: tuple(its) for each, its in days.items()}

@@ -1,7 +1,7 @@
 """Application credentials: whoever is signed in sees their own, and nobody else's (INV-09)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from authserver.web.console.words import N_, _, gettext
 
 ROWS: Final = 25
 _FEW: Final = 5
+_SOME_ID: Final = "00000000-0000-4000-8000-000000000000"
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
 STATES: Final = {
@@ -137,6 +138,18 @@ def spark(days: Sequence[DayCount]) -> Markup:
     return Markup("".join([*drawn, "</svg>"]))  # noqa: S704 - of numbers, and a label that was escaped
 
 
+def addresses() -> Callable[[str, CredentialRow], str]:
+    """Tells the address of a page about a row; each is built once, because a list has hundreds."""
+    built: dict[str, str] = {}
+
+    def to(name: str, row: CredentialRow) -> str:
+        if name not in built:
+            built[name] = url_for(f"console.{name}", client_id=_SOME_ID)
+        return built[name].replace(_SOME_ID, row.client_id)
+
+    return to
+
+
 @console.get("")
 @console.get("/")
 def front() -> ResponseReturnValue:
@@ -158,4 +171,5 @@ def credentials() -> ResponseReturnValue:
         filters=[(status, gettext(text)) for status, (_look, text) in STATES.items()],
         badges=badges,
         spark=spark,
+        to=addresses(),
     )
