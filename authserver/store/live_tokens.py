@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from authserver.rules.facts import Instant
 from authserver.rules.liveness import CLOCK_SLACK
@@ -55,6 +66,11 @@ def terms(connection: Connection, now: Instant) -> Terms:
     )
 
 
+def written(at: Instant) -> BindParameter[Instant]:
+    """An instant in the text of a statement: a plan of PostgreSQL's for any instant takes all sessions for few."""
+    return bindparam("at", at, BigInteger, unique=True, literal_execute=True)
+
+
 def live_tokens(of: Terms, *only: ColumnElement[bool]) -> Select[Any]:
     """``client_id`` and ``live``, a row for each credential that has any; ``only`` narrows the credentials."""
     counted = select(sessions.c.client_id, func.count().label("live"))
@@ -78,11 +94,11 @@ def living(of: Terms, asked: AnySelect, *, begin_with_sessions: bool = False) ->
         # Always so. As a plain equation it would make PostgreSQL expect one row where thousands come.
         case((secrets.c.client_id == credential.client_id, 1), else_=0) > 0,
         session.ended_at.is_(None),
-        session.expires_at > of.now,
+        session.expires_at > written(of.now),
         session.kid.in_(of.kids),
         session.epoch == of.epoch,
-        session.issued_at.between(*of.issued),
-        session.last_used_at >= of.used_since,
+        session.issued_at.between(written(of.issued[0]), written(of.issued[1])),
+        session.last_used_at >= written(of.used_since),
         users.c.disabled_at.is_(None),
         credential.deleted_at.is_(None),
         credential.disabled_at.is_(None),

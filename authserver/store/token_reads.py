@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, not_, or_, selec
 from authserver.console_reads import MANY
 from authserver.rules.facts import Instant
 from authserver.store.engine import reading
-from authserver.store.live_tokens import Terms, living, terms
+from authserver.store.live_tokens import Terms, living, terms, written
 from authserver.store.tables import resource_servers, sessions
 
 
@@ -68,7 +68,7 @@ def _pairs(connection: Connection, of: Terms, kids: Sequence[str], audiences: Se
 
 def _counted(connection: Connection, of: Terms, *only: ColumnElement[bool]) -> int:
     # The young first: most of the older ones were left idle, and would be looked at for nothing.
-    young, found = sessions.c.expires_at > of.young, 0
+    young, found = sessions.c.expires_at > written(of.young), 0
     for part in (young, not_(young)):
         if found < MANY:
             asked = living(of, select(sessions.c.jti), begin_with_sessions=True).where(part, *only)
