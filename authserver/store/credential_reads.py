@@ -354,7 +354,7 @@ def _days(connection: Connection, ids: Sequence[str], now: Instant) -> dict[str,
     granted = func.sum(case((mine.outcome == GRANTED, mine.requests), else_=0)).label("granted")
     query = (
         select(mine.client_id, mine.day, granted, func.sum(mine.requests).label("requests"))
-        .where(mine.client_id.in_(ids), mine.day.between(first, today))
+        .where(mine.client_id.in_(ids), mine.day >= first, mine.day <= today)
         .group_by(mine.client_id, mine.day)
     )
     empty = [DayCount(day) for day in range(first, today + DAY, DAY)]
