@@ -349,15 +349,15 @@ def _live_secrets(connection: Connection, ids: Sequence[str], now: Instant) -> d
 
 
 def _days(connection: Connection, ids: Sequence[str], now: Instant) -> dict[str, tuple[DayCount, ...]]:
-    mine, today = token_requests.c, now - now % DAY
-    first = today - (SPARK_DAYS - 1) * DAY
+    mine, last = token_requests.c, now - now % DAY
+    first = last - (SPARK_DAYS - 1) * DAY
     granted = func.sum(case((mine.outcome == GRANTED, mine.requests), else_=0)).label("granted")
     query = (
         select(mine.client_id, mine.day, granted, func.sum(mine.requests).label("requests"))
-        .where(mine.client_id.in_(ids), mine.day >= first, mine.day <= today)
+        .where(mine.client_id.in_(ids), mine.day >= first, mine.day <= last)
         .group_by(mine.client_id, mine.day)
     )
-    empty = [DayCount(day) for day in range(first, today + DAY, DAY)]
+    empty = [DayCount(day) for day in range(first, last + DAY, DAY)]
     days = {each: empty.copy() for each in ids}
     for row in connection.execute(query):
         counted = DayCount(row.day, int(row.granted), int(row.requests) - int(row.granted))
