@@ -21,6 +21,9 @@ MAX_PAGE = 200
 
 SPARK_DAYS = 30
 
+MANY = 500
+"""Live tokens of many credentials are counted up to this: so many stands for so many or more."""
+
 Row = TypeVar("Row")
 
 
@@ -158,7 +161,8 @@ class Preview:
     """What would happen: the credentials that lose roles or tokens, the most tokens first.
 
     ``credentials`` and ``live_tokens`` count all of them, ``losses`` lists the first 100.
-    A token that was issued in the last second may not be counted yet.
+    A token that was issued in the last second may not be counted yet. At ``MANY`` tokens
+    the count stops: then both numbers are lower bounds, and ``losses`` come from what was counted.
     """
 
     losses: tuple[Loss, ...]
@@ -166,12 +170,19 @@ class Preview:
     live_tokens: int
     users: int
 
+    @property
+    def at_least(self) -> bool:
+        """Whether there may be more than was counted."""
+        return self.live_tokens >= MANY
+
 
 class CredentialReads(Protocol):
     """Credentials as people look at them."""
 
-    def page(self, query: CredentialQuery, now: Instant, *, owner_id: str | None = None) -> Page[CredentialRow]:
-        """One page of the list; the statuses are judged at ``now``."""
+    def page(
+        self, query: CredentialQuery, now: Instant, *, owner_id: str | None = None, days: bool = True
+    ) -> Page[CredentialRow]:
+        """One page of the list; the statuses are judged at ``now``. Without ``days`` the rows have none."""
         ...
 
     def counts(self, now: Instant, *, owner_id: str | None = None) -> Mapping[Status, int]:
@@ -326,6 +337,13 @@ class AuditReads(Protocol):
         """Records that match, newest first."""
         ...
 
+    def audit_export(self, query: AuditQuery) -> Iterator[Record]:
+        """Records that match, whatever their ``text``, oldest first; reads a part at a time, holds nothing meanwhile.
+
+        By instant and number: where the clock was set back, that is another order than the chain's.
+        """
+        ...
+
     def audit_events(self) -> Sequence[str]:
         """The names of all events on record, sorted."""
         ...
@@ -353,14 +371,21 @@ class AuditReads(Protocol):
 
 
 class TokenReads(Protocol):
-    """Live tokens as people count them, by the rules of an introspection; one of the last second may be missing."""
+    """Live tokens as people count them, by the rules of an introspection; one of the last second may be missing.
 
-    def by_key(self, now: Instant) -> Mapping[str, int]:
-        """How many live tokens each signing key has signed, by ``kid``."""
+    Every count stops at ``MANY``.
+    """
+
+    def all(self, now: Instant) -> int:
+        """How many live tokens there are."""
         ...
 
-    def by_audience(self, now: Instant) -> Mapping[str, int]:
-        """How many live tokens there are for each audience."""
+    def by_key(self, now: Instant, kid: str | None = None) -> Mapping[str, int]:
+        """How many live tokens each signing key has signed, by ``kid``, or only the one that is named."""
+        ...
+
+    def by_audience(self, now: Instant, audience: str | None = None) -> Mapping[str, int]:
+        """How many live tokens there are for each resource server's audience, or only for the one that is named."""
         ...
 
     def ended_by(

@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from bench import big, cells, figures, machine, ours, rounds
+from bench import big, cells, crowd, figures, machine, ours, pages, rounds
 from bench.cells import Cell
 from bench.figures import Figure, ratio
 from bench.load import BadLoad, Burst, generator
@@ -37,6 +37,8 @@ _PEER_TOKENS = 200
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
 _RAW = "raw RS256 signature"
+_PAGE_ROUNDS = {True: 3, False: 10}
+"""How often each page of the console is asked for: quickly, and thoroughly."""
 
 
 def options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -45,7 +47,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m bench",
         description="Measures the real server beside others on the same granian, in one run and in turn.",
         epilog="examples: python -m bench --quick; python -m bench --only '*sqlite introspect*' --only bare; "
-        "python -m bench --big --databases sqlite --audit 10000000",
+        "python -m bench --big --databases sqlite --audit 10000000; python -m bench --pages --quick",
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="one short round: a minute, and rough")
@@ -59,13 +61,18 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--database-core", choices=("load", "server"), default="load", help="which core PostgreSQL runs on")
     add("--no-workers", action="store_true", help="leave out two workers against one")
     add("--big", action="store_true", help="compare a full database with an empty one, and nothing else")
-    add("--credentials", type=_positive, default=100_000, help="with --big (default 100000)")
-    add("--sessions", type=_positive, default=1_000_000, help="with --big (default 1000000)")
-    add("--audit", type=_positive, default=1_000_000, help="with --big (default 1000000)")
+    add("--pages", action="store_true", help="time every page of the console over a full database, and nothing else")
+    add("--credentials", type=_positive, help="with --big (default 100000) or --pages (default 10000)")
+    add("--sessions", type=_positive, help="with --big (default 1000000) or --pages (default 100000)")
+    add("--audit", type=_positive, help="with --big or --pages (default 1000000)")
     add("--json", metavar="FILE", help="also write everything as JSON; - prints it instead of the tables")
     chosen = parser.parse_args(argv)
     chosen.rounds = chosen.rounds or (1 if chosen.quick else 5)
     chosen.seconds = chosen.seconds or (1 if chosen.quick else 2)
+    usual = crowd.Sizes() if chosen.pages else big.Sizes(100_000, 1_000_000, 1_000_000)
+    for name in ("credentials", "sessions", "audit"):
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, getattr(usual, name))
     return chosen
 
 
@@ -251,6 +258,19 @@ def full(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
     return measured, found
 
 
+def console(run: Run) -> dict[str, list[pages.Timed]]:
+    """Every page of the console over a year of a large house."""
+    chosen = run.chosen
+    measured = {}
+    for database in chosen.databases:
+        began = time.monotonic()
+        made = crowd.furnish(run.fresh_url(database), crowd.Sizes(chosen.credentials, chosen.sessions, chosen.audit))
+        made.close()
+        _tell(f"{database}: furnished in {time.monotonic() - began:.0f} s")
+        measured[database] = pages.measure(made, _PAGE_ROUNDS[chosen.quick])
+    return measured
+
+
 def _raw_signatures(run: Run) -> rounds.Measured:
     """How often this machine signs with the kind of RSA key we make, on the servers' core and with nothing around."""
     key = generate("RS256")
@@ -280,6 +300,33 @@ def _loaded_on(core: int) -> Iterator[None]:
         yield
 
 
+def _tell_pages(
+    measured: Mapping[str, Sequence[pages.Timed]], chosen: argparse.Namespace, busy: float, began: float
+) -> int:
+    about = {
+        **machine.described(),
+        "rows": f"{chosen.credentials} credentials, {chosen.sessions} sessions, {chosen.audit} audit records",
+        "rounds": str(_PAGE_ROUNDS[chosen.quick]),
+        **_course(busy, began),
+    }
+    told = {"about": about, "pages": {name: [asdict(each) for each in some] for name, some in measured.items()}}
+    if chosen.json == "-":
+        print(json.dumps(told, indent=1))
+        return 0
+    print(pages.table(measured) + "\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
+    if chosen.json:
+        Path(chosen.json).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    return 0
+
+
+def _course(busy: float, began: float) -> dict[str, str]:
+    return {
+        "load average": f"{busy:.1f} before, {machine.load_average():.1f} after",
+        "took": f"{time.monotonic() - began:.0f} s",
+        "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when an answer of any server was wrong."""
     chosen = options(argv)
@@ -291,10 +338,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
             run = Run(chosen, folder, stack)
+            if chosen.pages:
+                return _tell_pages(console(run), chosen, busy, began)
             stack.enter_context(_loaded_on(run.load_core))
             measured, found = (full if chosen.big else compare)(run)
             load = run.course.generator.name
-    except BadLoad as error:
+    except (BadLoad, pages.BadPage) as error:
         _tell(f"Cannot measure: {error}")
         return 1
     about = {
@@ -304,9 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cores": "servers on one, load and PostgreSQL on another"
         if chosen.database_core == "load"
         else "servers and PostgreSQL on one, load on another",
-        "load average": f"{busy:.1f} before, {machine.load_average():.1f} after",
-        "took": f"{time.monotonic() - began:.0f} s",
-        "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        **_course(busy, began),
     }
     told = {
         "about": about,

@@ -122,20 +122,21 @@ class Ours:
         self.house.close()
 
 
-def furnish(url: str, clients: int, fill: Callable[["Ours"], None] | None = None) -> Ours:
+def furnish(url: str, clients: int, fill: Callable[["Ours"], None] | None = None, *, at: Instant | None = None) -> Ours:
     """Migrate a fresh database and make owners, roles, two APIs and credentials.
 
     Args:
         url: of an empty database.
         clients: how many credentials.
         fill: adds more rows when all that needs an audit record is made.
+        at: when all this happens; now when not told.
     """
     master = MasterKey.fresh()
     house: House = create_app(
         Settings.model_validate({"database_url": url, "master_key": master, "issuer": ISSUER}), background=False
     ).extensions["house"]
     house.migrate()
-    store, now = house.store(), int(time.time())
+    store, now = house.store(), int(time.time()) if at is None else at
     accounts, pepper = store.accounts, store.pepper
     for name in ROLES:
         people.create_role(accounts, name, "operational", (), actor="bench", now=now)

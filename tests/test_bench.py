@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import func, select
 
 from authserver.store import tables
 from bench import __main__ as bench
-from bench import big, figures, ours
+from bench import big, crowd, figures, ours, pages
 from bench.load import Burst, InPython, generator, whole
 from bench.requests import fault, get, post
 from bench.rounds import Measured
@@ -79,6 +80,35 @@ def test_a_full_database_has_the_rows_and_clients_that_work(database_url):
         assert len(made.tokens(2, recorded=False)) == 2
     finally:
         made.close()
+
+
+def test_every_page_of_the_console_answers_over_a_crowd_whose_chain_holds(database_url):
+    made = crowd.furnish(database_url, crowd.Sizes(60, 60, 80))
+    try:
+        verdict = made.store.accounts.audit_verify()
+        assert (verdict.records > 80, verdict.fault) == (True, "")
+        assert made.store.token_reads.all(int(time.time())) == 5
+    finally:
+        made.close()
+    measured = pages.measure(made, 1)
+    assert {each.name for each in measured} >= {"own list", "inventory, reduced", "audit, last page"}
+    assert all(each.statements and len(each.wall) == len(each.cost) == 1 for each in measured)
+    printed = pages.table({"sqlite": measured, "postgresql": measured})
+    assert printed.count("\n") == len(measured) + 1
+    assert printed.startswith("| page | sqlite: cost, least ms |")
+
+
+def test_whether_a_page_keeps_within_its_bound():
+    def timed(*cost):
+        return pages.Timed("page", cost=list(cost)).reached()
+
+    assert [timed(1, 49), timed(1, 1, 50), timed(50, 60)] == ["yes", "median", "**no**"]
+
+
+def test_the_sizes_of_a_full_database_follow_what_it_is_for():
+    sizes = [(chosen.credentials, chosen.audit) for chosen in map(bench.options, (["--big"], ["--pages"]))]
+    assert sizes == [(100_000, 1_000_000), (10_000, 1_000_000)]
+    assert bench.options(["--pages", "--credentials", "7"]).credentials == 7
 
 
 def test_only_some_cells():

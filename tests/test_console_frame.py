@@ -2,8 +2,14 @@
 
 import gzip
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
+from babel import Locale
+from babel.dates import format_datetime
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authserver.web.console import moments
 from authserver.web.console.assets import STATIC, assets
@@ -98,6 +104,19 @@ def test_only_parts_that_may_be_opened_are_in_the_header(site, inside):
     for path in ("/console/credentials", "/console/settings"):
         assert f'href="{path}"' in header
     assert 'aria-current="page"' in inside.get("/console/credentials").text
+
+
+@given(
+    at=st.integers(1, 4 * 10**9),
+    zone=st.sampled_from([None, "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]),
+    spoken=st.sampled_from(["en", "de"]),
+)
+def test_instants_are_said_as_the_locales_of_babel_have_them(at, zone, spoken):
+    locale = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}[spoken]
+    chosen = ZoneInfo(zone) if zone else None
+    pattern = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}[spoken]
+    whole = format_datetime(datetime.fromtimestamp(at, UTC), pattern, tzinfo=chosen or UTC, locale=locale)
+    assert moments.exactly(at, chosen, spoken) == f"{whole} {zone or 'UTC'}"
 
 
 def test_instants_are_exact_and_relative(site, inside):

@@ -194,7 +194,7 @@ def test_a_list_costs_the_same_statements_however_long(store):
         statements = Statements(store.engine)
         store.credential_reads.page(CredentialQuery(), NOW)
         counts.append(len([each for each in statements.texts if each.startswith("SELECT")]))
-    assert counts == [4, 4]
+    assert counts == [6, 6]
 
 
 # --- use ---------------------------------------------------------------------------------------------
@@ -361,6 +361,17 @@ def test_usage_is_summed_by_server_and_by_the_ten_most_used_routes(store):
     assert store.credential_reads.usage(made.client_id, NOW + DAY).total == 0
 
 
+def test_a_role_is_lost_whoever_else_still_holds_it(store):
+    make(store, "ada", "hers", roles=["reader"])
+    make(store, "bob", "his", roles=["reader"])
+    people.grant(store.accounts, "bob", "writer", **WHO)
+    people.revoke(store.accounts, "bob", "reader", **WHO)
+    reads = store.credential_reads
+    assert names(reads.page(CredentialQuery(status=Status.REDUCED), NOW)) == ["his"]
+    assert names(reads.page(CredentialQuery(status=Status.ACTIVE), NOW)) == ["hers"]
+    assert (reads.counts(NOW)[Status.REDUCED], reads.counts(NOW)[Status.ACTIVE]) == (1, 1)
+
+
 # --- inventory ---------------------------------------------------------------------------------------
 
 
@@ -391,7 +402,8 @@ def test_the_inventory_finds_the_old_the_unused_and_those_whose_owner_left(store
 
 
 def test_an_export_is_read_in_parts_and_holds_no_transaction(store, monkeypatch):
-    monkeypatch.setattr("authserver.store.credential_reads._EXPORTED_AT_ONCE", 2)
+    for size in ("_EXPORTED_FIRST", "_EXPORTED_AT_ONCE"):
+        monkeypatch.setattr(f"authserver.store.credential_reads.{size}", 2)
     made = sorted(make(store, name=f"=cmd{number}").client_id for number in range(5))
     rows = store.credential_reads.export(CredentialQuery(), NOW)
     first = next(rows)
@@ -447,9 +459,15 @@ def test_live_tokens_are_counted_as_the_rules_judge_them(store, database, furnis
 
 def test_live_tokens_by_key_and_audience_and_what_other_settings_would_end(store, database, furnished):
     alive = sum(len(look(store, each.client_id)) for each in furnished)
-    assert sum(store.token_reads.by_key(NOW).values()) == alive == 9
-    assert store.token_reads.by_audience(NOW) == {API: alive}
     reads = store.token_reads
+    assert reads.by_audience(NOW) == {}
+    for name, audience in (("api", API), ("quiet", f"{API}/quiet")):
+        administer.register_resource_server(store.accounts, name, audience, pepper=PEPPER, **WHO)
+    assert sum(reads.by_key(NOW).values()) == reads.all(NOW) == alive == 9
+    assert reads.by_audience(NOW) == {API: alive, f"{API}/quiet": 0}
+    assert reads.by_audience(NOW, API) == {API: alive}
+    for key in store.keys.ring():
+        assert reads.by_key(NOW, key.kid) == {key.kid: alive}
     assert reads.ended_by(NOW) == reads.ended_by(NOW, idle_timeout_minutes=1) == 0
     database.clock.at = later = NOW + 600
     for name, low, high in (("idle_timeout_minutes", 10, 11), ("max_token_lifetime_minutes", 10, 11)):
@@ -461,6 +479,20 @@ def test_live_tokens_by_key_and_audience_and_what_other_settings_would_end(store
     left = sum(len(look(store, each.client_id)) for each in furnished)
     assert left < alive
     assert sum(reads.by_key(later).values()) == left
+
+
+def test_counts_of_live_tokens_stop_where_a_page_says_so_many_or_more(store, furnished, monkeypatch):
+    administer.register_resource_server(store.accounts, "api", API, pepper=PEPPER, **WHO)
+    for file in ("console_reads", "store.token_reads", "store.people_reads"):
+        monkeypatch.setattr(f"authserver.{file}.MANY", 4)
+    reads = store.token_reads
+    assert reads.all(NOW) == reads.by_audience(NOW)[API] == reads.ended_by(NOW + 600, idle_timeout_minutes=1) == 4
+    assert list(reads.by_key(NOW).values()) == [4]
+    preview = store.people_reads.preview_delete_role("reader", NOW)
+    assert (preview.live_tokens, preview.at_least) == (4, True)
+    assert sum(loss.live_tokens for loss in preview.losses) == 4
+    assert preview.credentials == len(preview.losses) == 3
+    assert not store.people_reads.preview_revoke("bob", "reader", NOW - DAY).at_least
 
 
 def test_a_preview_names_who_loses_what_and_counts_the_tokens(store, furnished):
@@ -622,7 +654,8 @@ def walked(store, query, limit):
     raise AssertionError(query)
 
 
-def test_the_audit_is_filtered_and_walked_newest_first(store):
+def test_the_audit_is_filtered_walked_newest_first_and_exported_oldest_first(store, monkeypatch):
+    monkeypatch.setattr(audit_reads_file, "_EXPORTED_AT_ONCE", 7)
     dice = random.Random(3)
     for number in range(60):
         note(
@@ -651,6 +684,9 @@ def test_the_audit_is_filtered_and_walked_newest_first(store):
     for query, holds in queries.items():
         for limit in (1, 7, 200):
             assert walked(store, query, limit) == [record for record in every if holds(record)], query
+        if not query.text:
+            exported = list(store.audit_reads.audit_export(query))
+            assert exported == [record for record in reversed(every) if holds(record)], query
     assert store.audit_reads.audit_events() == tuple(sorted({record.event for record in every}))
 
 

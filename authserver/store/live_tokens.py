@@ -2,11 +2,28 @@
 
 Only for numbers on a page: whether one token lives is always asked of the rules
 themselves. ``tests/test_console_reads.py`` holds the two to the same answer.
+
+What holds for all tokens alike (settings, usable keys) is read first and put
+into the statement: with it both databases see how many sessions are left, and
+begin at the right end.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+)
 
 from authserver.rules.facts import Instant
 from authserver.rules.liveness import CLOCK_SLACK
@@ -16,36 +33,77 @@ from keys.keyring import USABLE
 AnySelect = TypeVar("AnySelect", bound=Select[*tuple[Any, ...]])
 
 
-def live_tokens(now: Instant, *only: ColumnElement[bool]) -> Select[Any]:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a session must keep to live at ``now``, whosever it is. Both ends of ``issued`` count.
+
+    Who ends behind ``young``, and lasts as long as any may, was issued within the idle timeout.
+    """
+
+    now: Instant
+    issued: tuple[Instant, Instant]
+    used_since: Instant
+    young: Instant
+    epoch: int
+    kids: Sequence[str]
+
+
+def terms(connection: Connection, now: Instant) -> Terms:
+    """Read them; ask what they are for in the same transaction."""
+    general = connection.execute(select(settings)).one()
+    usable = signing_keys.c.state.in_([state.value for state in USABLE])
+    kids = connection.execute(select(signing_keys.c.kid).where(usable).order_by(signing_keys.c.kid)).scalars().all()
+    # Half-open: what was issued or used so many seconds ago is over.
+    oldest = now - general.max_token_lifetime_minutes * 60 + 1
+    idle = now - general.idle_timeout_minutes * 60 + 1
+    return Terms(
+        now=now,
+        issued=(max(general.issued_since, oldest), now + CLOCK_SLACK),
+        used_since=max(general.used_since, idle),
+        young=now + max(0, idle - oldest),
+        epoch=general.epoch,
+        kids=kids,
+    )
+
+
+def written(at: Instant) -> BindParameter[Instant]:
+    """An instant in the text of a statement: a plan of PostgreSQL's for any instant takes all sessions for few."""
+    return bindparam("at", at, BigInteger, unique=True, literal_execute=True)
+
+
+def live_tokens(of: Terms, *only: ColumnElement[bool]) -> Select[Any]:
     """``client_id`` and ``live``, a row for each credential that has any; ``only`` narrows the credentials."""
     counted = select(sessions.c.client_id, func.count().label("live"))
-    return living(now, counted).where(*only).group_by(sessions.c.client_id)
+    return living(of, counted).where(*only).group_by(sessions.c.client_id)
 
 
-def living(now: Instant, asked: AnySelect) -> AnySelect:
-    """What is asked of ``sessions``, of those whose tokens live."""
-    session, credential, general = sessions.c, credentials.c, settings.c
+def living(of: Terms, asked: AnySelect, *, begin_with_sessions: bool = False) -> AnySelect:
+    """What is asked of ``sessions``, of those whose tokens live.
+
+    ``begin_with_sessions`` is for whoever narrows the sessions and not the credentials: SQLite would rather walk all
+    credentials.
+    """
+    session, credential = sessions.c, credentials.c
+    # An expression hides the column's index, and so leaves one way round.
+    whose = func.coalesce(session.client_id, "") if begin_with_sessions else session.client_id
     return asked.select_from(
-        credentials.join(users, users.c.id == credential.owner_id)
-        .join(settings, general.id == 1)
-        .join(sessions, session.client_id == credential.client_id)
-        .join(secrets, and_(secrets.c.id == session.secret_id, secrets.c.client_id == credential.client_id))
-        .join(signing_keys, signing_keys.c.kid == session.kid)
+        sessions.join(credentials, credential.client_id == whose)
+        .join(users, users.c.id == credential.owner_id)
+        .join(secrets, secrets.c.id == session.secret_id)
     ).where(
+        # Always so. As a plain equation it would make PostgreSQL expect one row where thousands come.
+        case((secrets.c.client_id == credential.client_id, 1), else_=0) > 0,
         session.ended_at.is_(None),
-        session.expires_at > now,
-        signing_keys.c.state.in_([state.value for state in USABLE]),
+        session.expires_at > written(of.now),
+        session.kid.in_(of.kids),
+        session.epoch == of.epoch,
+        session.issued_at.between(written(of.issued[0]), written(of.issued[1])),
+        session.last_used_at >= written(of.used_since),
         users.c.disabled_at.is_(None),
         credential.deleted_at.is_(None),
         credential.disabled_at.is_(None),
-        credential.expires_at > now,
-        session.epoch == general.epoch,
+        credential.expires_at > of.now,
         session.credential_version == credential.version,
         session.role_version == users.c.role_version,
-        session.issued_at <= now + CLOCK_SLACK,
-        session.issued_at >= general.issued_since,
-        session.last_used_at >= general.used_since,
-        session.issued_at + general.max_token_lifetime_minutes * 60 > now,
-        session.last_used_at + general.idle_timeout_minutes * 60 > now,
-        or_(secrets.c.ends_at.is_(None), secrets.c.ends_at > now),
+        or_(secrets.c.ends_at.is_(None), secrets.c.ends_at > of.now),
     )

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, case, exists, false, func, select
 
-from authserver.console_reads import MAX_PAGE, Loss, Page, Preview, RoleRow, UserQuery, UserRow
+from authserver.console_reads import MANY, MAX_PAGE, Loss, Page, Preview, RoleRow, UserQuery, UserRow
 from authserver.rules.facts import Instant
 from authserver.store.accounts import as_role, as_users, find_role, find_user
 from authserver.store.credential_reads import roles_of
 from authserver.store.engine import reading, storable
-from authserver.store.live_tokens import live_tokens
+from authserver.store.live_tokens import living, terms
 from authserver.store.search import contains
-from authserver.store.tables import credential_roles, credentials, roles, user_roles, users
+from authserver.store.tables import credential_roles, credentials, roles, sessions, user_roles, users
 
 _LISTED = 100
 
@@ -57,13 +57,21 @@ class SqlPeopleReads:
         holders = (
             select(func.count()).select_from(user_roles).where(user_roles.c.role_id == roles.c.id).scalar_subquery()
         )
-        given = select(credential_roles.c.role_id, func.count().label("credentials")).join(
-            credentials, credentials.c.client_id == credential_roles.c.client_id
+        given = (
+            select(func.count())
+            .select_from(credential_roles)
+            .where(credential_roles.c.role_id == roles.c.id)
+            .scalar_subquery()
         )
-        counted = given.where(credentials.c.deleted_at.is_(None)).group_by(credential_roles.c.role_id).subquery()
+        deleted = select(credentials.c.client_id).where(credentials.c.deleted_at.is_not(None))
+        gone = (
+            select(func.count())
+            .select_from(credential_roles)
+            .where(credential_roles.c.role_id == roles.c.id, credential_roles.c.client_id.in_(deleted))
+            .scalar_subquery()
+        )
         query = (
-            select(roles, holders.label("holders"), func.coalesce(counted.c.credentials, 0).label("credentials"))
-            .select_from(roles.outerjoin(counted, counted.c.role_id == roles.c.id))
+            select(roles, holders.label("holders"), (given - gone).label("credentials"))
             .where(roles.c.deleted_at.is_(None))
             .order_by(roles.c.name)
         )
@@ -121,30 +129,38 @@ def _preview(
     holders: int,
 ) -> Preview:
     """Every live token of these owners dies, because their role version moves; ``loses`` says who loses roles too."""
-    living = live_tokens(now, whose).subquery()
-    live: Any = func.coalesce(living.c.live, 0)
-    joined = credentials.join(users, users.c.id == credentials.c.owner_id).outerjoin(
-        living, living.c.client_id == credentials.c.client_id
-    )
-    where = (credentials.c.deleted_at.is_(None), whose, or_(loses, live > 0))
+    mine, kept = credentials.c, (credentials.c.deleted_at.is_(None), whose)
+    tokens = living(terms(connection, now), select(sessions.c.client_id)).where(whose).limit(MANY).subquery()
+    counted = select(tokens.c.client_id, func.count().label("live")).group_by(tokens.c.client_id).subquery()
+    live: Any = counted.c.live
+    by_name = (func.lower(mine.name), mine.client_id)
+    shown = (mine.client_id, mine.name, users.c.username)
     # The sums over all rows come with each row: counting the tokens is the dear part, and is done once.
     found = connection.execute(
         select(
-            *(credentials.c.client_id, credentials.c.name, users.c.username, live.label("live")),
+            *(*shown, live),
             func.count().over().label("number"),
             func.sum(live).over().label("tokens"),
+            func.sum(case((loses, 1), else_=0)).over().label("losing"),
         )
-        .select_from(joined)
-        .where(*where)
-        .order_by(live.desc(), func.lower(credentials.c.name), credentials.c.client_id)
+        .select_from(counted.join(credentials, mine.client_id == counted.c.client_id))
+        .join(users, users.c.id == mine.owner_id)
+        .order_by(live.desc(), *by_name)
         .limit(_LISTED)
     ).all()
-    count, tokens = (found[0].number, found[0].tokens) if found else (0, 0)
-    chosen = roles_of(connection, [row.client_id for row in found])
+    losing = connection.execute(select(func.count()).select_from(credentials).where(*kept, loses)).scalar_one()
+    number, dying = (found[0].number - found[0].losing, int(found[0].tokens)) if found else (0, 0)
+    rows = [(*row[:3], int(row.live)) for row in found]
+    if len(rows) < _LISTED:
+        others = select(*shown).join(users, users.c.id == mine.owner_id)
+        others = others.where(*kept, loses, mine.client_id.not_in([row[0] for row in rows]))
+        idle = connection.execute(others.order_by(*by_name).limit(_LISTED - len(rows)))
+        rows += [(*row, 0) for row in idle]
+    chosen = roles_of(connection, [row[0] for row in rows])
     losses = []
-    for row in found:
-        held = [name for name, still in chosen.get(row.client_id, ()) if still]
-        gone = tuple(name for name in held if name in lost)
-        left = tuple(name for name in held if name not in lost)
-        losses.append(Loss(row.client_id, row.name, row.username, gone, left, int(row.live)))
-    return Preview(tuple(losses), count, int(tokens), holders)
+    for client_id, name, owner, of_it in rows:
+        held = [role for role, still in chosen.get(client_id, ()) if still]
+        gone = tuple(role for role in held if role in lost)
+        left = tuple(role for role in held if role not in lost)
+        losses.append(Loss(client_id, name, owner, gone, left, of_it))
+    return Preview(tuple(losses), losing + number, dying, holders)

@@ -107,6 +107,22 @@ credentials = Table(
     Column("deleted_at", BigInteger),
     Column("version", Integer, nullable=False),
 )
+_gone = text("deleted_at IS NOT NULL")
+# All that the filters of a list look at stands in the index itself.
+Index(
+    "ix_credentials_kept",
+    *(credentials.c[name] for name in ("created_at", "client_id", "owner_id", "expires_at", "disabled_at", "name")),
+    sqlite_where=_live,
+    postgresql_where=_live,
+)
+Index(
+    "ix_credentials_kept_owner",
+    credentials.c.owner_id,
+    credentials.c.client_id,
+    sqlite_where=_live,
+    postgresql_where=_live,
+)
+Index("ix_credentials_deleted", credentials.c.client_id, sqlite_where=_gone, postgresql_where=_gone)
 
 credential_roles = Table(
     "credential_roles",
@@ -128,6 +144,8 @@ secrets = Table(
     Column("last_used_peer", _PEER),
     Column("last_used_agent", _AGENT),
 )
+_ending = text("ends_at IS NOT NULL")
+Index("ix_secrets_ends_at", secrets.c.ends_at, secrets.c.client_id, sqlite_where=_ending, postgresql_where=_ending)
 
 credential_use = Table(
     "credential_use",
@@ -201,6 +219,12 @@ Index(
     "ix_sessions_live",
     sessions.c.client_id,
     sessions.c.expires_at,
+    sqlite_where=_not_ended,
+    postgresql_where=_not_ended,
+)
+Index(
+    "ix_sessions_live_audience",
+    *(sessions.c[name] for name in ("audience", "kid", "expires_at")),
     sqlite_where=_not_ended,
     postgresql_where=_not_ended,
 )
@@ -280,6 +304,7 @@ audit = Table(
     Index("ix_audit_at_seq", "at", "seq"),
     Index("ix_audit_actor_at_seq", "actor", "at", "seq"),
     Index("ix_audit_event_at_seq", "event", "at", "seq"),
+    Index("ix_audit_actor_event_at_seq", "actor", "event", "at", "seq"),
     Index("ix_audit_target_at_seq", "target", "at", "seq"),
 )
 

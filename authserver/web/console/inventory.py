@@ -53,8 +53,7 @@ def inventory() -> ResponseReturnValue:
     at, query = here(), _query()
     return page(
         "inventory/list.html",
-        found=at.store.credential_reads.page(query, at.now),
-        counts=at.store.credential_reads.counts(at.now),
+        found=at.store.credential_reads.page(query, at.now, days=False),
         query=query,
         sort=asked.one_of("sort", _SORTS, "-created"),
         again=asked.again,

@@ -186,7 +186,7 @@ def _move(kid: str, template: str, verb: Callable[[Here, str, str], None], done:
         else:
             tell(gettext(done) % {"kid": key.kid[:TYPED]})
             return redirect(url_for("console.keys"), 303)
-    live = at.store.token_reads.by_key(at.now).get(key.kid, 0)
+    live = at.store.token_reads.by_key(at.now, key.kid).get(key.kid, 0)
     follows = next((each for each in key_moves.outlooks(at) if each.alg == key.alg), None)
     return page(
         template,

@@ -3,22 +3,22 @@
 import functools
 import math
 import zoneinfo
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import format_date, format_timedelta
 from markupsafe import Markup, escape
 
-from authserver.rules.facts import Instant
+from authserver.rules.facts import Instant, Span
 from authserver.web.console.here import here
 from authserver.web.console.words import gettext, language
 
 Unit = Literal["year", "month", "day", "hour", "minute", "second"]
 
 _LOCALES: Final = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}
-_EXACT: Final = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}
 _YEARS: Final = (1, 253402300799)
 _MINUTE, _HOUR, _DAY, _MONTH, _YEAR = 60, 3600, 86400, 30 * 86400, 365 * 86400
 _UNITS: Final[tuple[tuple[Unit, int, int], ...]] = (
@@ -54,15 +54,28 @@ def zone() -> ZoneInfo | None:
 def exact(at: Instant, where: ZoneInfo | None = None) -> str:
     """The instant in a zone, the reader's if not told, and which zone that is."""
     chosen = where or zone()
+    return exactly(at, chosen, language())
+
+
+def exactly(at: Instant, chosen: ZoneInfo | None, spoken: str) -> str:
+    """The instant in a zone, UTC where there is none, in a language."""
+    # Babel reads the pattern anew each time, and a page has hundreds of instants.
     moment = _moment(at).astimezone(chosen or UTC)
-    said = format_datetime(moment, _EXACT[language()], tzinfo=chosen or UTC, locale=_LOCALES[language()])
-    return f"{said} {chosen.key if chosen else 'UTC'}"
+    month = _months(spoken)[moment.month]
+    dot = "." if spoken == "de" else ""
+    return f"{moment.day}{dot} {month} {moment.year}, {moment:%H:%M} {chosen.key if chosen else 'UTC'}"
+
+
+@functools.cache
+def _months(spoken: str) -> Mapping[int, str]:
+    """The months of a language, as short as they stand in a date."""
+    return dict(_LOCALES[spoken].months["format"]["abbreviated"])
 
 
 def day(at: Instant) -> Markup:
     """A ``<time>`` that says the day in the reader's zone."""
     said = format_date(_moment(at).astimezone(zone() or UTC), "medium", locale=_LOCALES[language()])
-    return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(), escape(said))
+    return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(said))
 
 
 def utc_day(at: Instant) -> str:
@@ -77,33 +90,44 @@ def date_said(at: date) -> str:
 
 def relative(at: Instant) -> str:
     """How far away it is: "in 3 days"."""
-    seconds = at - here().now
+    return relatively(at - here().now, language())
+
+
+def relatively(distance: Span, spoken: str) -> str:
+    """How far away something is, in a language; what is past has a negative distance."""
+    seconds = abs(distance)
     if not seconds:
         return gettext("just now")
-    unit, size, _least = next(each for each in _UNITS if abs(seconds) >= each[2])
-    count = (abs(seconds) + size // 1000) // size
-    distance = timedelta(seconds=count * size if seconds > 0 else -count * size)
-    return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[language()])
+    unit, size, _least = next(each for each in _UNITS if seconds >= each[2])
+    return _said(unit, size, (seconds + size // 1000) // size, distance < 0, spoken)
+
+
+@functools.lru_cache(maxsize=2048)
+def _said(unit: Unit, size: Span, count: int, past: bool, spoken: str) -> str:  # noqa: FBT001 - a key, not a choice
+    """What Babel says; a page has hundreds of distances, and they are told with a few hundred sentences."""
+    distance = timedelta(seconds=-count * size if past else count * size)
+    return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[spoken])
 
 
 def when(at: Instant | None, never: str = "") -> Markup:
     """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
     if at is None:
         return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
-    return Markup(
-        '<time class="when" datetime="{}" tabindex="0"{}><span class="when-short">{}</span>'
-        '<span class="when-exact">{}</span></time>'
-    ).format(iso(at), _fixed(), escape(relative(at)), escape(exact(at)))
+    spoken, chosen = language(), zone()
+    short, whole = escape(relatively(at - here().now, spoken)), escape(exactly(at, chosen, spoken))
+    return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
+        f'<time class="when" datetime="{iso(at)}" tabindex="0"{_fixed(chosen)}><span class="when-short">{short}</span>'
+        f'<span class="when-exact">{whole}</span></time>'
+    )
 
 
 def on(at: Instant) -> Markup:
     """A ``<time>`` that says exactly when."""
-    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(iso(at), _fixed(), escape(exact(at)))
+    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(exact(at)))
 
 
-def _fixed() -> Markup:
+def _fixed(chosen: ZoneInfo | None) -> Markup:
     """Tells the script to leave the zone alone: its reader chose one."""
-    chosen = zone()
     return Markup(' data-zone="{}"').format(chosen.key) if chosen else Markup("")
 
 

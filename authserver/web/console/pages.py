@@ -7,6 +7,7 @@ from flask import Flask, Response, current_app, make_response, render_template, 
 from werkzeug.exceptions import HTTPException
 
 from authserver.actions.signin import SEEN_EVERY
+from authserver.console_reads import MANY
 from authserver.ports import NotFound, Refusal, Unavailable
 from authserver.rules import permission
 from authserver.rules.signed_in import IDLE
@@ -87,6 +88,11 @@ def browser(agent: str) -> str:
 def page(template: str, status: int = 200, **context: Any) -> Response:
     """Render a template of ``templates/console`` into an answer."""
     return make_response(render_template(f"console/{template}", **context), status)
+
+
+def many(count: int) -> str:
+    """A count of live tokens, which stops at ``MANY``: ``500+``."""
+    return f"{count}+" if count >= MANY else str(count)
 
 
 def theme() -> str:
@@ -182,5 +188,5 @@ def furnish(app: Flask) -> None:
         themes=THEMES,
     )
     app.jinja_env.filters.update(
-        browser=browser, when=when, on=on, exact=exact, day=day, utc_day=utc_day, relative=relative
+        browser=browser, many=many, when=when, on=on, exact=exact, day=day, utc_day=utc_day, relative=relative
     )

@@ -80,7 +80,7 @@ def user(username: str) -> ResponseReturnValue:
     """Show one user."""
     at = here()
     found = at.accounts.user(username)
-    count = at.store.credential_reads.page(CredentialQuery(size=1), at.now, owner_id=found.id).total
+    count = at.store.credential_reads.page(CredentialQuery(size=1), at.now, owner_id=found.id, days=False).total
     effect = at.store.people_reads.preview_disable(found.username, at.now)
     return page(
         "users/one.html",

@@ -83,7 +83,7 @@ def resource_server(server_id: str) -> ResponseReturnValue:
     """Show one API."""
     at = here()
     server = _server(server_id)
-    live = at.store.token_reads.by_audience(at.now).get(server.audience, 0)
+    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
     return page("resource_servers/one.html", server=server, live=live, general=at.accounts.general())
 
 
@@ -146,7 +146,7 @@ def disable_resource_server(server_id: str) -> ResponseReturnValue:
             return redirect(url_for("console.resource_server", server_id=server.id), 303)
         except Conflict:
             form.fault("", _("%(name)s is disabled already.", name=server.name))
-    live = at.store.token_reads.by_audience(at.now).get(server.audience, 0)
+    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
     return page("resource_servers/disable.html", _status(form), form=form, server=server, live=live)
 
 
