@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,23 @@ _RESTART_SECONDS = 0.5
 
 class CannotServe(Exception):
     """The server cannot start; the text says why and what to do."""
+
+
+class Stoppable(Server):  # type: ignore[misc, valid-type]
+    """granian's server, which signals may ask to stop more than once, and together.
+
+    A terminal sends Ctrl+C to a whole group, and what runs in it sends it on. granian
+    sets an event in the handler itself; a second signal that came meanwhile would wait
+    for the event's lock on the very thread that holds it, and nothing would ever stop.
+    """
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """Ask the main loop to end, on a thread that holds nothing."""
+        threading.Thread(target=super().signal_handler_interrupt, args=args, kwargs=kwargs, daemon=True).start()
+
+    def signal_handler_reload(self, *args: Any, **kwargs: Any) -> None:
+        """Ask it to start the workers anew."""
+        threading.Thread(target=super().signal_handler_reload, args=args, kwargs=kwargs, daemon=True).start()
 
 
 def check_port(host: str, port: int) -> None:
@@ -59,7 +77,7 @@ def run(target: str, *, host: str, port: int, workers: int, threads: int, announ
     """
     check_port(host, port)
     with _numbers_of_all(workers):
-        server = Server(
+        server = Stoppable(
             target,
             address="127.0.0.1" if host == "localhost" else host,
             port=port,

@@ -19,6 +19,15 @@ pytest_plugins = [
 ]
 
 
+LONGEST = ("crash", "cli_process", "journeys", "history", "docs", "life", "journeys_credentials", "rotations")
+"""Begun first, so that in the end no process is left alone with a long one."""
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 class StillClock:
     """Moves only when told."""
 

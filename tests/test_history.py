@@ -92,7 +92,7 @@ def test_inv_01_to_12_hold_over_two_servers(database_url):
     kinds = {kind: sum(op.kind == kind for op in history) for kind in {op.kind for op in history}}
     assert len(history) >= OPERATIONS
     assert kinds.get("unknown", 0) == 0, kinds
-    assert min(kinds[each] for each in ("token", "introspect", "roles", "disable", "regenerate", "revoke")) > 10, kinds
+    assert min(kinds[each] for each in ("token", "introspect", "roles", "disable", "regenerate", "revoke")) >= 5, kinds
     assert any(op.kind == "introspect" and not op["active"] for op in history)
     assert violations(history, chosen, start) == []
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,7 @@ import requests
 
 from app import create_app
 from authserver.actions import administer, credentials, people
+from authserver.serve import Stoppable
 from authserver.settings import Settings
 from keys.master import MasterKey
 from tests import databases
@@ -283,3 +285,19 @@ def test_T_165_good_http_around_nonsense(site):
             assert answer.status_code < 500, (form, answer.text)
             assert isinstance(json.loads(answer.content), dict)
     assert site.alive()
+
+
+def test_a_signal_that_comes_during_another_does_not_hang_the_server():
+    """Both are handled on one thread, the second in the middle of the first: here while the event's lock is held."""
+    server = Stoppable("app:wsgi", interface="wsgi", factory=True)
+
+    def interrupted():
+        with server.main_loop_interrupt._cond:
+            server.signal_handler_interrupt()
+
+    handler = threading.Thread(target=interrupted, daemon=True)
+    handler.start()
+    handler.join(10)
+    assert not handler.is_alive()
+    assert server.main_loop_interrupt.wait(10)
+    assert server.interrupt_signal
