@@ -12,12 +12,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests import clients_js_plugin
 
 JS_HOME = Path(__file__).parent / "browser_js"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+expect.set_options(timeout=15_000)
+"""A slow machine is no fault of a page."""
+
 WIDTHS = {320: 720, 1280: 900}
 """A phone and a desk, in CSS pixels: width to height."""
 THEMES = ("light", "dark")

@@ -88,11 +88,15 @@ class ConsoleSite:
         return requests.post(f"{self.url}/oauth/token", data=told, auth=client, timeout=10)
 
     def use(self, client, method="GET", route="/invoices"):
-        """Get a token and let the API ask about it."""
+        """Get a token, let the API ask about it, and wait until that is on record, because pages show what is."""
+        before, deadline = len(self.store.sessions.of_credential(client[0])), time.monotonic() + 20
         token = self.token(client).json()["access_token"]
         told = {"token": token, "http_method": method, "http_route": route}
         asked = requests.post(f"{self.url}/oauth/introspect", data=told, auth=self.apis[0], timeout=10)
         assert asked.json()["active"] is True
+        while len(self.store.sessions.of_credential(client[0])) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         return token
 
     def lives(self, token):
