@@ -7,6 +7,7 @@ environment says ``CI`` they fail instead. Loaded as a plugin by ``conftest.py``
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,18 @@ def pytest_terminal_summary(terminalreporter):
     for reason in sorted(set(left_out)):
         terminalreporter.section("LEFT OUT", sep="!", yellow=True, bold=True)
         terminalreporter.line(f"{reason}. Tests left out: {left_out.count(reason)}.", yellow=True)
+
+
+def run_without(tools, file, chosen, **environ):
+    """Run some tests of a file in a process of their own, whose PATH is the folder ``tools`` alone."""
+    clean = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST_")}
+    words = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", file, "-k", chosen)
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=Path(__file__).parents[1],
+        env={**clean, "PATH": str(tools), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

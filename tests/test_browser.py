@@ -2,15 +2,12 @@
 
 import contextlib
 import http.server
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from tests.browser import Visit, axe, fits
+from tests.clients_js_plugin import run_without
 
 PAGE = '<!doctype html><html lang="en"><head><title>t</title></head><body><main><h1>t</h1>{}</main></body></html>'
 POLICY = "default-src 'none'; script-src 'self'; img-src 'self' http:; connect-src 'self' http:"
@@ -113,17 +110,7 @@ class TestWithoutChromium:
     """A run of its own where there is no browser on the PATH."""
 
     def run(self, tmp_path, **environ):
-        clean = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST_")}
-        words = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", __file__, "-k", "test_a_good_page")
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=Path(__file__).parents[1],
-            env={**clean, "PATH": str(tmp_path), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return run_without(tmp_path, __file__, "test_a_good_page", **environ)
 
     def test_the_end_of_the_run_says_so(self, tmp_path):
         ran = self.run(tmp_path)

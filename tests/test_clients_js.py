@@ -4,11 +4,8 @@ The scripts are in ``clients_js``; ``npm ci`` there (``make clients``) installs 
 """
 
 import json
-import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -49,17 +46,7 @@ class TestWithoutNode:
     """A run of its own where no Node is on the PATH."""
 
     def run(self, tmp_path, **environ):
-        clean = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST_")}
-        words = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", __file__, "-k", "test_script")
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=Path(__file__).parents[1],
-            env={**clean, "PATH": str(tmp_path), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return clients_js_plugin.run_without(tmp_path, __file__, "test_script", **environ)
 
     def test_the_end_of_the_run_says_so(self, tmp_path):
         ran = self.run(tmp_path)

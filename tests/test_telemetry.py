@@ -81,7 +81,7 @@ def test_t177_a_log_line_is_one_line(written, where, hostile):
     elif where == "name":
         logger().info(hostile)
     elif where == "library":
-        logging.getLogger("some.library").warning("got %s", hostile)
+        logging.getLogger("some.package").warning("got %s", hostile)
     else:
         logger().error("request_failed", exc_info=RuntimeError(hostile))
     event = one_line(written.getvalue())

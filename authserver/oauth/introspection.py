@@ -16,7 +16,7 @@ from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, 
 from authserver.actions.issue_token import authenticate
 from authserver.oauth.client_auth import RESOURCE_SERVER, NoCredentials, invalid_client, presented, unauthenticated
 from authserver.oauth.reading import Known, TokenBook
-from authserver.oauth.request import NO_STORE, Ask, Reply, mark_of, read_form, refusal
+from authserver.oauth.request import NO_STORE, Ask, Readings, Reply, mark_of, read_form, refusal
 from authserver.oauth.throttle import Strike
 from authserver.ports import ActivityClock, HotReads, InvalidClient, NotYours, Sessions
 from authserver.rules.claimant import Claimant, NotWhole, claimant
@@ -63,7 +63,7 @@ class IntrospectionDoor:
     ) -> None:
         self._hot, self._sessions, self._activity = hot, sessions, activity
         self._book, self._sign, self._issuer, self._pepper = book, sign, issuer, pepper
-        self._read_before: dict[bytes, Question] = {}
+        self._read_before: Readings[Question] = Readings(_REMEMBERED)
 
     def door(self, ask: Ask) -> Reply:
         """POST introspect."""
@@ -88,10 +88,7 @@ class IntrospectionDoor:
                 self._read(ask)  # so that a secret that was right once is refused no faster than any other (INV-29)
             return invalid_client(error.reason, asked.who.client_id, RESOURCE_SERVER)
         if answer.idle_expires_at is not None and before is None:
-            # Only what was asked rightly is remembered, so nobody else can fill this.
-            if len(self._read_before) >= _REMEMBERED:
-                self._read_before.clear()
-            self._read_before[mark] = asked
+            self._read_before.keep(mark, asked)
         return self._told(answer, asked.known, asked.who.client_id, ask.headers.get("accept", ""))
 
     def _read(self, ask: Ask) -> Question | Reply:

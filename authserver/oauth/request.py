@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from authserver.oauth.throttle import Strike
@@ -102,6 +102,27 @@ def mark_of(ask: Ask) -> bytes:
     headers = ask.headers
     parts = (headers.get("authorization", ""), headers.get("content-type", ""), ask.query)
     return sha256("\n".join(parts).encode("utf-8", "surrogatepass") + b"\n\n" + ask.body).digest()
+
+
+T = TypeVar("T")
+
+
+class Readings(Generic[T]):
+    """How requests read that were answered as asked, by ``mark_of``; only such are kept, so nobody else fills this.
+
+    Whether caller and token are good is never kept, and is judged each time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[bytes, T] = {}
+        self.get = self._kept.get
+
+    def keep(self, mark: bytes, reading: T) -> None:
+        """Keep one more; when there are too many, begin anew."""
+        if len(self._kept) >= self._most:
+            self._kept.clear()
+        self._kept[mark] = reading
 
 
 def refusal(

@@ -28,7 +28,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.oauth.client_auth import NoCredentials, invalid_client, presented, unauthenticated
-from authserver.oauth.request import Ask, Reply, dump, mark_of, read_form, refusal
+from authserver.oauth.request import Ask, Readings, Reply, dump, mark_of, read_form, refusal
 from authserver.ports import ActivityClock, HotReads, InvalidClient, InvalidScope, InvalidTarget, KeyGone
 from authserver.rules.claimant import Claimant, NotWhole, claimant
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
@@ -114,7 +114,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
     def __init__(self, *, hot: HotReads, activity: ActivityClock, sign: Sign, issuer: str, pepper: bytes) -> None:
         super().__init__()
         self._hot, self._activity, self.sign, self._issuer, self._pepper = hot, activity, sign, issuer, pepper
-        self._read_before: dict[bytes, Asked] = {}
+        self._read_before: Readings[Asked] = Readings(_REMEMBERED)
         self.register_grant(DelegatedClientCredentialsGrant)
 
     def handle_response(self, status: int, body: Any, headers: Any) -> Reply:
@@ -159,10 +159,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
         except (InvalidScope, InvalidTarget) as error:
             return refusal(error.code, str(error), note={"client": asked.who.client_id})
         if before is None:
-            # Only what was granted is remembered, so nobody else can fill this.
-            if len(self._read_before) >= _REMEMBERED:
-                self._read_before.clear()
-            self._read_before[mark] = asked
+            self._read_before.keep(mark, asked)
         return reply
 
     def _read(self, ask: Ask) -> Asked | Reply:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ _CLOSING_SECONDS = 5.0
 Rows = Sequence[tuple[Any, ...]]
 
 
-class Line:
+class Line(ABC):
     """Runs statements in autocommit; closes with the thread that held it, and only in the process that opened it."""
 
     def __init__(self, connection: Any) -> None:
@@ -19,13 +20,13 @@ class Line:
         self._process = os.getpid()
         self._using = threading.Lock()
 
+    @abstractmethod
     def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
         """The rows, and how many were read or changed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def broke(self, error: BaseException) -> bool:
         """Whether ``error`` says that the connection itself is of no use any more."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Wait for the statement under way, then close: libpq must not lose the ground it stands on."""
