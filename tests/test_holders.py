@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,7 @@ def test_a_key_made_before_a_fork_signs_behind_it(token):
             signature = holder.signer(new.kid, "ES256", new.sealed_private)(b"data")
             os._exit(0 if len(signature) == 64 else 1)
         except BaseException:  # noqa: BLE001 - a child must not run the parent's tests
+            traceback.print_exc()
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(holder.signer(new.kid, "ES256", new.sealed_private)(b"data")) == 64

@@ -68,7 +68,8 @@ class Upkeep:
             Invalid: there is no such migration.
             Unavailable: the database cannot be reached.
         """
-        self._steps().upgrade(revision)
+        if revision != "head" or schema_of(self._engine).state != "current":
+            self._steps().upgrade(revision)
 
     def downgrade(self, revision: str) -> None:
         """Take the schema back to ``revision``; what only a newer schema can hold is lost.
