@@ -1171,6 +1171,27 @@ class TestConnections:
         done = subprocess.run([sys.executable, "-c", script, database.url], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
+    def test_a_held_connection_is_not_closed_under_a_statement(self, database):
+        store = database.open()
+        slow = {
+            "postgresql": "SELECT 7 FROM pg_sleep(1)",
+            "sqlite": "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 4000000)"
+            " SELECT 7 FROM n WHERE x = 4000000",
+        }[database.kind]
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(store.held.run, slow, [])
+            time.sleep(0.3)
+            store.held.close()
+            assert asked.result(30) == ([(7,)], 1 if database.kind == "postgresql" else -1)
+
+    def test_a_held_connection_reads_no_text_in_part(self, database):
+        """What stands behind a NUL counts, or nothing does (INV-28)."""
+        store = database.open()
+        furnish(store)
+        client_id = credential(store).client_id
+        assert store.hot.issue_facts(client_id, None)
+        assert outcome(lambda: store.hot.issue_facts(f"{client_id}\0", None)) in {None, "Invalid"}
+
     @pytest.mark.parametrize("text", ["\x00", "\ud800"])
     def test_a_text_no_database_can_hold_is_the_callers_fault(self, database, text):
         """INV-28: never a 5xx."""
