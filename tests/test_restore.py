@@ -1,0 +1,81 @@
+"""A backup is put back under a server that goes on running: it finds out, and no token of before lives (INV-03)."""
+
+import json
+import sqlite3
+import subprocess
+import time
+
+from sqlalchemy import make_url
+
+from app import create_app
+from authserver.actions import people
+from authserver.settings import Settings
+from keys.master import MasterKey
+from tests import databases, servers
+from tests.doors import settled
+from tests.test_history import ISSUER, furnish
+
+
+class Backup:
+    """A copy made by the database's own tools, which can be put back at any time."""
+
+    def __init__(self, url, folder):
+        self._url = make_url(url)
+        self._file = folder / "backup"
+        if self._url.drivername == "sqlite":
+            self._copy(self._url.database, self._file)
+        else:
+            self._run("pg_dump", "--format=custom", f"--file={self._file}")
+
+    def put_back(self):
+        if self._url.drivername == "sqlite":
+            self._copy(self._file, self._url.database)
+        else:
+            self._run("pg_restore", "--clean", "--single-transaction", self._file)
+
+    @staticmethod
+    def _copy(source, target):
+        source, target = sqlite3.connect(source), sqlite3.connect(target)
+        source.backup(target)
+        source.close()
+        target.close()
+
+    def _run(self, tool, *words):
+        where = (f"--host={self._url.query['host']}", "--username=postgres", f"--dbname={self._url.database}")
+        subprocess.run([databases.postgres_tool(tool), *where, *words], check=True, capture_output=True)
+
+
+def test_INV_03_a_backup_put_back_under_a_running_server_ends_every_token(database_url, tmp_path):
+    key = MasterKey.fresh()
+    made, api = furnish(database_url, key)
+    state = tmp_path / "state"
+    client = made[0]["client"], made[0]["secret"]
+    mint = ("/oauth/token", {"grant_type": "client_credentials"}, client)
+    with servers.start(database_url, key, env={"AUTHSERVER_STATE_DIRECTORY": str(state)}) as server:
+        token = server.post(*mint)["access_token"]
+        assert server.post("/oauth/introspect", {"token": token}, api)["active"]
+        backup = Backup(database_url, tmp_path)
+        seq = revoked_of_another(made, database_url, key)
+        for _ in settled(30):
+            if any(json.loads(file.read_text())["seq"] >= seq for file in state.glob("witness-*.json")):
+                break  # the server has seen what the backup lacks
+        backup.put_back()
+        for _ in settled(30):
+            if not server.post("/oauth/introspect", {"token": token}, api)["active"]:
+                break
+        assert server.post("/oauth/introspect", {"token": token}, api) == {"active": False}
+        fresh = server.post(*mint)["access_token"]
+        assert server.post("/oauth/introspect", {"token": fresh}, api)["active"]
+        assert "database_is_older" in server.log()
+
+
+def revoked_of_another(made, url, key):
+    """Take a role from somebody who has nothing to do with the token; the audit record's number."""
+    owner = next(each["user"] for each in made if each["user"] != made[0]["user"])
+    settings = Settings(database_url=url, master_key=key, issuer=ISSUER)
+    house = create_app(settings, background=False).extensions["house"]
+    accounts = house.store().accounts
+    people.revoke(accounts, owner, "writer", actor="test", now=int(time.time()))
+    (record,) = accounts.audit_newest(1)
+    house.close()
+    return record.seq
