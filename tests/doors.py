@@ -32,7 +32,7 @@ def opened(backend, folder):
     try:
         yield world
     finally:
-        world.store.close()
+        world.house.close()
 
 
 def unlimited(world):

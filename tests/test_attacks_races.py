@@ -46,7 +46,7 @@ def other_node(world):
     doors = house.wsgi()
     doors._throttle = Throttle(per_client=10**9, per_peer=10**9, per_resource_server=10**9)
     yield doors
-    house.store().close()
+    house.close()
 
 
 def asked(doors, path, form, who):

@@ -499,7 +499,7 @@ def test_J_05_A_02_A_03_the_audience(database_url):
         assert parts(world.access_token())[1]["aud"] == "https://two.example.com"
         assert parts(world.access_token(resource="https://api.example.com"))[1]["aud"] == "https://api.example.com"
     finally:
-        world.store.close()
+        world.house.close()
 
 
 @pytest.mark.parametrize(
