@@ -36,6 +36,9 @@ WORKERS = 2
 CACHE = 0.4
 ANNOUNCEMENT = 3
 """Whole seconds are counted, so a key is published for more than two; every cache is younger than that."""
+PUBLISHED = 1
+"""What the watch asks for: more than any cache is old. Both ends of the announcement are whole seconds, and a key
+shows when its transaction commits, which on a busy machine is a while after its instant was read."""
 LOADERS = 3
 YOUNG = 25
 """Seconds a token is verified again for."""
@@ -170,7 +173,7 @@ class OneActive(threading.Thread):
 class Watching(threading.Thread):
     """``keys.watch`` on all nodes, fed every token."""
 
-    def __init__(self, urls, load, window=ANNOUNCEMENT - 1):
+    def __init__(self, urls, load, window=PUBLISHED):
         super().__init__()
         self.urls, self.load = urls, load
         self.watch = Watch(window=window, grace=3.0)

@@ -61,6 +61,8 @@ def engine_options(url: str) -> dict[str, Any]:
         "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
         "synchronous_commit": "on",
         "timezone": "UTC",
+        # To compile a statement takes longer than to run the longest of ours.
+        "jit": "off",
     }
     return {
         # An error's text may be logged; the values of its statement never (INV-20).
