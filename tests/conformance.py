@@ -8,7 +8,7 @@ import re
 import sys
 from collections import defaultdict
 
-from tests.shell import ROOT
+from tests.forks import ROOT
 
 PAGE = ROOT / "docs" / "conformance.md"
 

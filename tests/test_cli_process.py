@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from tests.shell import FLASK, ROOT, Program
+from tests.forks import ROOT
+from tests.shell import FLASK, Program
 
 NOWHERE = "postgresql+psycopg://someone:acs_hidden@127.0.0.1:1/nothing"
 

@@ -11,7 +11,8 @@ from alembic.script import ScriptDirectory
 
 from authserver.cli.reference import PAGE, commands, renewed
 from authserver.store.schema import MIGRATIONS
-from tests.shell import ROOT, Shell
+from tests.forks import ROOT
+from tests.shell import Shell
 
 FOLDERS = ("authserver", "keys", "migrations")
 PRODUCT = [ROOT / "app.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]

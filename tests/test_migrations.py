@@ -13,7 +13,7 @@ from authserver.settings import Settings
 from authserver.store.schema import MIGRATIONS
 from authserver.store.tables import db
 from authserver.store.upkeep import Upkeep
-from tests.servers import ROOT
+from tests.forks import ROOT
 from tests.shell import MASTER_KEY
 from tests.stores import engine_for
 

@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Engine, Select, and_, false, func, or_, se
 
 from authserver.audit import Record, seal, seal_head
 from authserver.console_reads import MAX_PAGE, AuditPage, AuditPlace, AuditQuery, ChainStatus, SettingRow
-from authserver.store.accounts import as_record, find_credential, find_general
+from authserver.store.account_rows import find_credential, find_general
+from authserver.store.accounts import as_record
 from authserver.store.engine import reading, storable
 from authserver.store.search import contains
 from authserver.store.tables import ENDED_BY_HAND, audit, audit_head, sessions

@@ -26,7 +26,7 @@ from authserver.ports import NotFound, SecretRecord
 from authserver.rules.credential_status import EXPIRING_WITHIN, Status, StatusFacts, rotation_end, statuses
 from authserver.rules.facts import Instant, over
 from authserver.rules.lifetime import DAY
-from authserver.store.accounts import as_secret
+from authserver.store.account_rows import as_secret
 from authserver.store.activity import GRANTED
 from authserver.store.engine import reading, storable
 from authserver.store.live_tokens import live_tokens, terms

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from authserver.ports import ConsoleSession, Identity, Preferences, User, Visit
 from authserver.rules.facts import Instant
-from authserver.store.accounts import user_by_id
+from authserver.store.account_rows import user_by_id
 from authserver.store.engine import reading, storable, writing
 from authserver.store.tables import console_preferences, console_sessions, identities, login_links, users
 

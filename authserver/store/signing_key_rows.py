@@ -10,10 +10,11 @@ from sqlalchemy import Engine, and_, func, insert, literal_column, select, updat
 from authserver.audit import Event
 from authserver.ports import Conflict, KeyGone, NotFound, Ripe, SignedFor, Unavailable, always
 from authserver.rules.facts import Instant, over
-from authserver.store.accounts import SqlAccounts, SqlTransaction
+from authserver.store.accounts import SqlAccounts
 from authserver.store.engine import reading, writing
 from authserver.store.prepared import HeldConnections, Prepared
 from authserver.store.tables import credentials, sessions, settings, signing_keys, users, vault
+from authserver.store.transaction import SqlTransaction
 from keys.holders import DatabaseHolder, KeyHolder
 from keys.keyring import LIVE, POST_QUANTUM, IllegalMove, KeyInfo, State, check_move
 from keys.master import MasterKey, WrongMasterKey
