@@ -29,7 +29,7 @@ INACTIVE = b'{"active":false}'
 SIGNED = "application/token-introspection+jwt"
 _METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
-_REMEMBERED = 20_000
+_REMEMBERED = 5_000
 _PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN})
 
 

@@ -16,7 +16,7 @@ Claims = Mapping[str, Any]
 Read = Callable[[str], tuple[str, Claims] | None]
 """Token text -> its ``kid`` and verified claims, the same objects for the same text; None when it is not ours."""
 
-_REMEMBERED = 20_000
+_REMEMBERED = 5_000
 _REPEATED = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
 
 
