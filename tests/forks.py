@@ -9,7 +9,6 @@ are tested where they are the subject: in ``test_docs``, ``test_databases`` and
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import types
@@ -68,12 +67,6 @@ class Fork:
     def send_signal(self, number):
         if self.poll() is None:
             os.kill(self.pid, number)
-
-    def terminate(self):
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self):
-        self.send_signal(signal.SIGKILL)
 
 
 def _become(program, words, environ, files):

@@ -88,20 +88,21 @@ class Server:
 
     def get(self, path, **headers):
         """Status and body of a GET."""
+        return self._ask(path, None, headers)
+
+    def post(self, path, form, who):
+        """Status and JSON of the answer to a form, sent with HTTP Basic."""
+        status, body = self._ask(path, urllib.parse.urlencode(form).encode(), {"Authorization": basic(*who)})
+        return status, json.loads(body or b"{}")
+
+    def _ask(self, path, body, headers):
+        asked = urllib.request.Request(self.url + path, body, headers)
         try:
-            asked = urllib.request.Request(self.url + path, headers=headers)
             with urllib.request.urlopen(asked, timeout=10) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read()
-
-    def post(self, path, form, who):
-        """The JSON of the answer to a form, sent with HTTP Basic."""
-        headers = {"Authorization": basic(*who)}
-        asked = urllib.request.Request(self.url + path, urllib.parse.urlencode(form).encode(), headers)
-        with urllib.request.urlopen(asked, timeout=10) as answer:
-            return json.loads(answer.read())
 
     def log(self):
         return Path(self._log.name).read_text(encoding="utf-8")

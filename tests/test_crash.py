@@ -67,14 +67,6 @@ class Load:
             self.dead.add(token)
 
 
-def ask(server, load, path, who, form):
-    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
-    try:
-        return load.post(connection, path, who, form)
-    finally:
-        connection.close()
-
-
 def check(server, database, load, told):
     """Everything that was acknowledged is there; nothing dead has come back."""
     from app import create_app
@@ -101,16 +93,15 @@ def check(server, database, load, told):
     deleted, deleting = ({each["client"] for each in told if each["kind"] == kind} for kind in ("deleted", "deleting"))
     created = [each for each in told if each["kind"] == "created"]
     for each in created[-4:]:
-        status, _ = ask(
-            server, load, "/oauth/token", (each["client"], each["secret"]), {"grant_type": "client_credentials"}
-        )
+        credential = (each["client"], each["secret"])
+        status, _ = server.post("/oauth/token", {"grant_type": "client_credentials"}, credential)
         if each["client"] in deleted:
             assert status == 401, each
         elif each["client"] not in deleting:
             assert status == 200, each
     recent = list(load.minted.items())[-15:]
     for token, (user, version) in recent + [(each, load.minted[each]) for each in list(load.dead)[-15:]]:
-        status, body = ask(server, load, "/oauth/introspect", load.api, {"token": token})
+        status, body = server.post("/oauth/introspect", {"token": token}, load.api)
         assert status == 200
         if token in load.dead or (user == "ada" and version != ada.role_version):
             assert body == {"active": False}, token
@@ -143,6 +134,7 @@ def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url):
             server.close()
             server = servers.start(database_url, key)
             check(server, (database_url, key), load, told)
+        assert len(told) > KILLS
         assert {each["kind"] for each in told} == {"roles", "created", "deleting", "deleted"}
         assert len(load.minted) > KILLS
         assert load.dead

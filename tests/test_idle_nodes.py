@@ -39,7 +39,9 @@ def issued_long_ago(url, key, made, count):
 
 
 def look(server, api, token):
-    return server.post("/oauth/introspect", {"token": token}, api)["active"]
+    status, body = server.post("/oauth/introspect", {"token": token}, api)
+    assert status == 200, body
+    return body["active"]
 
 
 def test_inv_06_a_use_on_one_node_keeps_the_token_alive_on_the_other(database_url):

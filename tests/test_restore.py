@@ -50,10 +50,9 @@ def test_INV_03_a_backup_put_back_under_a_running_server_ends_every_token(databa
     made, api = furnish(database_url, key)
     state = tmp_path / "state"
     client = made[0]["client"], made[0]["secret"]
-    mint = ("/oauth/token", {"grant_type": "client_credentials"}, client)
     with servers.start(database_url, key, env={"AUTHSERVER_STATE_DIRECTORY": str(state)}) as server:
-        token = server.post(*mint)["access_token"]
-        assert server.post("/oauth/introspect", {"token": token}, api)["active"]
+        token = minted(server, client)
+        assert introspected(server, token, api)["active"]
         backup = Backup(database_url, tmp_path)
         seq = revoked_of_another(made, database_url, key)
         for _ in settled(30):
@@ -61,12 +60,23 @@ def test_INV_03_a_backup_put_back_under_a_running_server_ends_every_token(databa
                 break  # the server has seen what the backup lacks
         backup.put_back()
         for _ in settled(30):
-            if not server.post("/oauth/introspect", {"token": token}, api)["active"]:
+            if not introspected(server, token, api)["active"]:
                 break
-        assert server.post("/oauth/introspect", {"token": token}, api) == {"active": False}
-        fresh = server.post(*mint)["access_token"]
-        assert server.post("/oauth/introspect", {"token": fresh}, api)["active"]
+        assert introspected(server, token, api) == {"active": False}
+        assert introspected(server, minted(server, client), api)["active"]
         assert "database_is_older" in server.log()
+
+
+def minted(server, client):
+    status, body = server.post("/oauth/token", {"grant_type": "client_credentials"}, client)
+    assert status == 200, body
+    return body["access_token"]
+
+
+def introspected(server, token, api):
+    status, body = server.post("/oauth/introspect", {"token": token}, api)
+    assert status == 200, body
+    return body
 
 
 def revoked_of_another(made, url, key):

@@ -15,7 +15,7 @@ from authserver.actions.end_token import revoke
 from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, introspect
 from authserver.actions.issue_token import authenticate
 from authserver.oauth.client_auth import RESOURCE_SERVER, NoCredentials, invalid_client, presented, unauthenticated
-from authserver.oauth.reading import Known, TokenBook
+from authserver.oauth.reading import REMEMBERED, Known, TokenBook
 from authserver.oauth.request import NO_STORE, Ask, Readings, Reply, mark_of, read_form, refusal
 from authserver.oauth.throttle import Strike
 from authserver.ports import ActivityClock, HotReads, InvalidClient, NotYours, Sessions
@@ -29,7 +29,6 @@ INACTIVE = b'{"active":false}'
 SIGNED = "application/token-introspection+jwt"
 _METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
-_REMEMBERED = 5_000
 _PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN})
 
 
@@ -63,7 +62,7 @@ class IntrospectionDoor:
     ) -> None:
         self._hot, self._sessions, self._activity = hot, sessions, activity
         self._book, self._sign, self._issuer, self._pepper = book, sign, issuer, pepper
-        self._read_before: Readings[Question] = Readings(_REMEMBERED)
+        self._read_before: Readings[Question] = Readings(REMEMBERED)
 
     def door(self, ask: Ask) -> Reply:
         """POST introspect."""

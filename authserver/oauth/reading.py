@@ -16,7 +16,8 @@ Claims = Mapping[str, Any]
 Read = Callable[[str], tuple[str, Claims] | None]
 """Token text -> its ``kid`` and verified claims, the same objects for the same text; None when it is not ours."""
 
-_REMEMBERED = 5_000
+REMEMBERED = 5_000
+"""How many tokens a worker keeps in mind, by text, by meaning and by question; ``keys.signing`` keeps as many."""
 _REPEATED = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
 
 
@@ -59,7 +60,7 @@ class TokenBook:
         if start is None:
             return None
         fresh = Known(claims, start, dump(_repeated(claims))[:-1].encode() + b',"idle_expires_at":')
-        if len(self._known) >= _REMEMBERED:
+        if len(self._known) >= REMEMBERED:
             self._known.clear()
         self._known[start.jti] = fresh
         return fresh

@@ -67,12 +67,11 @@ class SqlAccounts:
 
     def credentials(self, owner_id: str | None = None) -> Sequence[Credential]:
         """All credentials that are not deleted, newest first."""
-        query = credentials_query().where(credentials.c.deleted_at.is_(None))
-        if owner_id is not None:
-            query = query.where(credentials.c.owner_id == owner_id)
+        mine = of_owner(owner_id)
+        query = credentials_query().where(mine, credentials.c.deleted_at.is_(None))
         with reading(self._engine) as connection:
             found = connection.execute(query.order_by(credentials.c.created_at.desc(), credentials.c.client_id)).all()
-            return as_credentials(connection, found, of_owner(owner_id))
+            return as_credentials(connection, found, mine)
 
     def resource_servers(self) -> Sequence[ResourceServer]:
         """All resource servers by name."""
