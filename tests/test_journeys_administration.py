@@ -204,6 +204,8 @@ def test_sign_in_with_a_provider(visits, node, tmp_path):
             with visit.expecting(issuer, FONTS):
                 through(visit, "ada-there")
                 expect(page.get_by_role("heading", level=1)).to_have_text("Application credentials")
+            # Before the server goes: the browser may still be asking it for the icon of the page.
+            visit.close()
 
 
 def through(visit, login):

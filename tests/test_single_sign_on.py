@@ -303,13 +303,13 @@ class TestAnswer:
             {
                 **answer,
                 "error": "access_denied",
-                "error_description": "<b>bad</b>",
+                "error_description": "<b>no luck, it says</b>",
                 "error_uri": "https://evil.example",
             },
         )
         assert page.status == 403
         assert "Example ID did not let you in" in page.words
-        assert "bad" not in page.text
+        assert "no luck" not in page.text
         assert "evil" not in page.text
 
     def test_linking_is_for_who_began_it(self, there, it):
