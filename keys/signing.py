@@ -21,6 +21,7 @@ from threading import Lock
 from typing import Any, Final
 
 import jwt
+import orjson
 from cryptography.exceptions import InvalidSignature
 
 from keys.keyring import POST_QUANTUM
@@ -46,8 +47,6 @@ _LARGEST_INTEGER: Final = 2**53 - 1
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, RecursionError, jwt.PyJWTError)
 """Whatever a hostile text makes the parsers raise."""
 
-_write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
-
 Claims = Mapping[str, Any]
 
 
@@ -64,9 +63,9 @@ class TokenSigner:
         """Make the compact serialization (RFC 7515 §7.1) of ``claims``."""
         header = self._header.get(typ)
         if header is None:
-            header = _encode(_dump({"typ": typ, "alg": self.alg, "kid": self.kid}))
+            header = _encode(orjson.dumps({"typ": typ, "alg": self.alg, "kid": self.kid}))
             self._header[typ] = header
-        signed = header + b"." + _encode(_dump(claims))
+        signed = header + b"." + _encode(orjson.dumps(claims))
         return (signed + b"." + _encode(self._sign(signed))).decode("ascii")
 
 
@@ -202,10 +201,6 @@ class _Verifier:
         if self.alg == "ES256" and int.from_bytes(signature[len(signature) // 2 :], "big") > P256_HALF_ORDER:
             return False
         return self._jwk.Algorithm.verify(signed, self._jwk.key, signature)
-
-
-def _dump(value: Mapping[str, Any]) -> bytes:
-    return _write(value).encode("ascii")
 
 
 def _encode(data: bytes) -> bytes:

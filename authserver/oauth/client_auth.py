@@ -96,8 +96,7 @@ def invalid_client(reason: str, claimed: str, text: str = CLIENT) -> Reply:
 
 
 _BODIES = {
-    text: dump({"error": "invalid_client", "error_description": text}).encode()
-    for text in (NOTHING, CLIENT, RESOURCE_SERVER)
+    text: dump({"error": "invalid_client", "error_description": text}) for text in (NOTHING, CLIENT, RESOURCE_SERVER)
 }
 
 

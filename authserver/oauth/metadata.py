@@ -45,7 +45,7 @@ def metadata_door(issuer: str, ring: Ring, *, openid: bool) -> Callable[[Ask], R
 
     def made(keys: Sequence[KeyInfo]) -> bytes:
         algorithms = sorted({key.alg for key in keys if key.state is State.ACTIVE and not key.apart})
-        return dump(document(issuer, algorithms, openid=openid)).encode()
+        return dump(document(issuer, algorithms, openid=openid))
 
     return _kept(ring, made, "application/json")
 

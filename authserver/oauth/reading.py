@@ -59,7 +59,7 @@ class TokenBook:
         start = session_of(kid, claims, self._issuer)
         if start is None:
             return None
-        fresh = Known(claims, start, dump(_repeated(claims))[:-1].encode() + b',"idle_expires_at":')
+        fresh = Known(claims, start, dump(_repeated(claims))[:-1] + b',"idle_expires_at":')
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         self._known[start.jti] = fresh

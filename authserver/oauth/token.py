@@ -119,7 +119,7 @@ class TokenServer(AuthorizationServer):  # type: ignore[misc]
 
     def handle_response(self, status: int, body: Any, headers: Any) -> Reply:
         """Make the grant's triple a ``Reply``; where Authlib has headers stands the client's id."""
-        return Reply(status, dump(body).encode(), note={"outcome": "granted", "client": headers})
+        return Reply(status, dump(body), note={"outcome": "granted", "client": headers})
 
     def prove(self, request: StrictRequest, who: Claimant) -> Authenticated:
         """Who is calling; raises the verbs' refusals."""

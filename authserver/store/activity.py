@@ -29,7 +29,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, and_, bindparam, case, func, or_, select, update
@@ -39,9 +39,9 @@ from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
 from authserver.rules.secret_format import masked
+from authserver.store.batched import Batched, Upserts
 from authserver.store.engine import storable, writing
-from authserver.store.prepared import Batched
-from authserver.store.session_rows import greatest, insert_for, use_statement
+from authserver.store.session_rows import greatest, insert_for, uses
 from authserver.store.tables import credential_use, resource_servers, secrets, token_requests, usage, usage_writers
 
 FLUSH_SECONDS = 0.5
@@ -104,32 +104,43 @@ class SqlActivity:
     def __init__(self, engine: Engine, *, background: bool = True) -> None:
         self._engine = engine
         dialect = engine.dialect.name
-        insert = insert_for(dialect)
-        self._use = Batched(engine, use_statement(dialect))
-        added = insert(usage).values({column.name: bindparam(column.name) for column in usage.c})
-        self._usage = added.on_conflict_do_update(
-            index_elements=list(usage.primary_key),
-            set_={
-                "uses": usage.c.uses + added.excluded.uses,
-                "last_used_at": greatest(dialect)(usage.c.last_used_at, added.excluded.last_used_at),
-            },
+        larger = greatest(dialect)
+        self._uses = uses(engine)
+        self._usage = Upserts(
+            engine,
+            usage,
+            usage.c.keys(),
+            lambda added: added.on_conflict_do_update(
+                index_elements=list(usage.primary_key),
+                set_={
+                    "uses": usage.c.uses + added.excluded.uses,
+                    "last_used_at": larger(usage.c.last_used_at, added.excluded.last_used_at),
+                },
+            ),
         )
-        self._secret = _newest_request(secrets.c.id)
-        self._asker = (
+        self._secret = Batched(engine, _newest_request(secrets.c.id))
+        self._asker = Batched(
+            engine,
             update(resource_servers)
             .where(
                 resource_servers.c.id == bindparam("b_id"),
                 func.coalesce(resource_servers.c.last_asked_at, 0) < bindparam("b_at"),
             )
-            .values(last_asked_at=bindparam("b_at"))
+            .values(last_asked_at=bindparam("b_at")),
         )
-        self._credential = _credential_statement(dialect)
-        counted = insert(token_requests).values({column.name: bindparam(column.name) for column in token_requests.c})
-        self._requests = counted.on_conflict_do_update(
-            index_elements=list(token_requests.primary_key),
-            set_={"requests": token_requests.c.requests + counted.excluded.requests},
+        self._credential = Upserts(engine, credential_use, credential_use.c.keys(), partial(_newest_use, larger))
+        self._requests = Upserts(
+            engine,
+            token_requests,
+            token_requests.c.keys(),
+            lambda counted: counted.on_conflict_do_update(
+                index_elements=list(token_requests.primary_key),
+                set_={"requests": token_requests.c.requests + counted.excluded.requests},
+            ),
         )
-        claim = insert(usage_writers).values({column.name: bindparam(column.name) for column in usage_writers.c})
+        claim = insert_for(dialect)(usage_writers).values(
+            {column.name: bindparam(column.name) for column in usage_writers.c}
+        )
         # Also waits for a commit of ours that is still under way on a connection that was lost.
         self._claim = claim.on_conflict_do_update(
             index_elements=["writer"],
@@ -275,23 +286,13 @@ class SqlActivity:
             if connection.execute(self._claim, claim).first() is None:
                 return
             # One order for all nodes, so that two batches never wait for each other in a ring.
-            if batch.notes:
-                self._use.run(connection, [_row(batch.notes[jti]) for jti in sorted(batch.notes)])
-            for statement, rows in (
-                (self._credential, _credential_rows(batch.notes)),
-                (self._secret, _request_rows(batch.notes)),
-                (self._requests, _request_counts(batch)),
-                (self._asker, [{"b_id": key, "b_at": at} for key, at in sorted(_askers(batch).items())]),
-            ):
-                if rows:
-                    connection.execute(statement, rows)
-            if batch.counts:
-                names = usage.c.keys()
-                counts = self._routes.folded(connection, batch.counts)
-                connection.execute(
-                    self._usage,
-                    [dict(zip(names, (*key, *value), strict=True)) for key, value in sorted(counts.items())],
-                )
+            self._uses.run(connection, (_row(batch.notes[jti]) for jti in sorted(batch.notes)))
+            self._credential.run(connection, _credential_rows(batch.notes))
+            self._secret.run(connection, _request_rows(batch.notes))
+            self._requests.run(connection, _request_counts(batch))
+            self._asker.run(connection, ({"b_id": key, "b_at": at} for key, at in sorted(_askers(batch).items())))
+            counts = self._routes.folded(connection, batch.counts)
+            self._usage.run(connection, ((*key, *value) for key, value in sorted(counts.items())))
 
 
 def _row(note: _Note) -> tuple[Any, ...]:
@@ -312,11 +313,9 @@ def _newest_request(key: Any) -> Any:
     )
 
 
-def _credential_statement(dialect: str) -> Any:
-    """Insert or move forward the last use of a credential and its last token request, each for itself."""
-    mine, larger = credential_use.c, greatest(dialect)
-    insert = insert_for(dialect)(credential_use).values({column.name: bindparam(column.name) for column in mine})
-    fresh = insert.excluded
+def _newest_use(larger: Any, insert: Any) -> Any:
+    """Move forward the last use of a credential and its last token request, each for itself."""
+    mine, fresh = credential_use.c, insert.excluded
     newer = func.coalesce(fresh.requested_at, 0) > func.coalesce(mine.requested_at, 0)
     return insert.on_conflict_do_update(
         index_elements=["client_id"],
@@ -330,19 +329,23 @@ def _credential_statement(dialect: str) -> Any:
     )
 
 
-def _credential_rows(notes: _Notes) -> list[dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
+def _credential_rows(notes: _Notes) -> list[tuple[Any, ...]]:
+    """Client id, last use, and of the newest token request: when, where from, what asked."""
+    used: dict[str, Instant] = {}
+    newest: dict[str, _Note] = {}
     for note in notes.values():
-        row = rows.setdefault(
-            note.start.client_id,
-            {"last_used_at": 0, "requested_at": None, "requested_peer": None, "requested_agent": None},
-        )
-        row["last_used_at"] = max(row["last_used_at"], note.at)
-        if note.issued and note.start.issued_at >= (row["requested_at"] or 0):
-            row["requested_at"] = note.start.issued_at
-            row["requested_peer"] = _kept(note.peer, _PEER_LENGTH)
-            row["requested_agent"] = _kept(note.agent, _AGENT_LENGTH)
-    return [{"client_id": client_id, **rows[client_id]} for client_id in sorted(rows)]
+        client_id = note.start.client_id
+        used[client_id] = max(note.at, used.get(client_id, 0))
+        known = newest.get(client_id)
+        if note.issued and (known is None or known.start.issued_at <= note.start.issued_at):
+            newest[client_id] = note
+    return [(client_id, used[client_id], *_request(newest.get(client_id))) for client_id in sorted(used)]
+
+
+def _request(note: _Note | None) -> tuple[Instant | None, str | None, str | None]:
+    if note is None:
+        return None, None, None
+    return note.start.issued_at, _kept(note.peer, _PEER_LENGTH), _kept(note.agent, _AGENT_LENGTH)
 
 
 def _request_rows(notes: _Notes) -> list[dict[str, Any]]:
@@ -351,27 +354,21 @@ def _request_rows(notes: _Notes) -> list[dict[str, Any]]:
         known = newest.get(note.start.secret_id)
         if note.issued and (known is None or known.start.issued_at <= note.start.issued_at):
             newest[note.start.secret_id] = note
+    names = ("b_at", "b_peer", "b_agent")
     return [
-        {
-            "b_id": secret_id,
-            "b_at": note.start.issued_at,
-            "b_peer": _kept(note.peer, _PEER_LENGTH),
-            "b_agent": _kept(note.agent, _AGENT_LENGTH),
-        }
+        {"b_id": secret_id, **dict(zip(names, _request(note), strict=True))}
         for secret_id, note in sorted(newest.items())
     ]
 
 
-def _request_counts(batch: _Batch) -> list[dict[str, Any]]:
+def _request_counts(batch: _Batch) -> list[tuple[str, Instant, str, int]]:
+    """Client id, day, outcome, how many."""
     counts = Counter({key: number for key, number in batch.refusals.items() if key[0]})
     for note in batch.notes.values():
         if note.issued:
             at = note.start.issued_at
             counts[note.start.client_id, at - at % _DAY, GRANTED] += 1
-    return [
-        {"client_id": client_id, "day": day, "outcome": outcome, "requests": number}
-        for (client_id, day, outcome), number in sorted(counts.items())
-    ]
+    return [(*key, number) for key, number in sorted(counts.items())]
 
 
 def _askers(batch: _Batch) -> dict[str, Instant]:

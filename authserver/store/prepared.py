@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Executable
+from sqlalchemy import Engine, Executable
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -54,26 +54,6 @@ class Prepared:
     def _arguments(self, values: Mapping[str, Any]) -> list[Any]:
         merged = {**self._fixed, **values} if self._fixed else values
         return [merged[name] for name in self._order]
-
-
-class Batched:
-    """One statement for many rows, run inside a transaction that is open already.
-
-    The rows go to the driver as they are, so their values stand in the order the
-    statement names its columns in.
-    """
-
-    def __init__(self, engine: Engine, statement: Executable) -> None:
-        dialect: Any = engine.dialect
-        if dialect.name == "postgresql":
-            dialect = type(dialect)(paramstyle="format")
-        compiled = cast("Any", statement).compile(dialect=dialect)
-        self._sql = str(compiled)
-        self.columns: tuple[str, ...] = tuple(compiled.positiontup)
-
-    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run it once for each row."""
-        connection.exec_driver_sql(self._sql, list(rows))
 
 
 class HeldConnections:

@@ -11,6 +11,7 @@ kill that is there already, or from a date in the token.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -35,6 +36,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from authserver.ports import Session
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
+from authserver.store.batched import Upserts
 from authserver.store.engine import reading, writing
 from authserver.store.kill_rows import append_kills, lock_head
 from authserver.store.prepared import HeldConnections, Prepared
@@ -64,12 +66,7 @@ def _values(extra: Sequence[str]) -> dict[str, Any]:
     return {name: bindparam(name, type_=sessions.c[name].type) for name in columns}
 
 
-def use_statement(dialect: str) -> Any:
-    """Insert or move forward; never backwards, never after the end.
-
-    Takes a ``SessionStart``, the last use, and the peers of issue and use, in this order.
-    """
-    insert = insert_for(dialect)(sessions).values(_values(("issued_peer", "last_used_peer")))
+def _use_on_conflict(dialect: str, insert: Any) -> Any:
     newer = sessions.c.last_used_at < insert.excluded.last_used_at
     # The node that issued the token may come after one that saw it used.
     unknown_peer = and_(sessions.c.issued_peer.is_(None), insert.excluded.issued_peer.is_not(None))
@@ -85,6 +82,15 @@ def use_statement(dialect: str) -> Any:
         },
         where=and_(sessions.c.ended_at.is_(None), or_(newer, unknown_peer)),
     )
+
+
+def uses(engine: Engine) -> Upserts:
+    """Insert or move forward; never backwards, never after the end.
+
+    A row is a ``SessionStart``, the last use, and the peers of issue and use.
+    """
+    names = (*SessionStart._fields, "last_used_at", "issued_peer", "last_used_peer")
+    return Upserts(engine, sessions, names, partial(_use_on_conflict, engine.dialect.name))
 
 
 def end_statement(dialect: str) -> Any:

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
 
+import orjson
+
 from authserver.telemetry.redaction import redact
 
 _WAIT_SECONDS = 0.2
@@ -92,10 +94,12 @@ def _render(at: float, level: str, values: Mapping[str, object]) -> str:
     line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": level}
     for key, value in values.items():
         line[key] = redact(value) if isinstance(value, str) else value
-    return _write(line) + "\n"
-
-
-_write = json.JSONEncoder(ensure_ascii=True).encode
+    try:
+        written = orjson.dumps(line)
+    except TypeError:  # half a surrogate pair, which somebody sent
+        written = b"\xff"
+    # What a terminal could take for an order, or an eye for other text, is escaped.
+    return (written.decode() if written.isascii() else json.dumps(line)) + "\n"
 
 
 @lru_cache(maxsize=4)
