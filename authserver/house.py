@@ -272,7 +272,7 @@ class House:
         self._closers.append(observer.close)
         self._observer = observer
         self._app.extensions["health"] = Health(
-            ready=self.ready, metrics=observer.metrics.exposition, metrics_peers=self.plan.metrics_peers
+            ready=self.ready, metrics=observer.exposition, metrics_peers=self.plan.metrics_peers
         )
         if self._background:
             self._keep_house(store)

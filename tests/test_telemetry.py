@@ -111,15 +111,16 @@ def test_a_request_line_below_the_level_is_not_written(least, told):
     assert [json.loads(line)["level"] for line in sink.getvalue().splitlines()] == told.split()
 
 
-def test_refusals_are_warnings_and_faults_are_errors(world, monkeypatch):
-    noted = []
-    monkeypatch.setattr(RequestLog, "write", lambda _self, line, level="info": noted.append((line["status"], level)))
+def test_refusals_are_warnings_and_faults_are_errors(world, monkeypatch, capsys):
     token = world.access_token()
     assert world.active(token)
     world.introspect("no token")
     world.token((world.client[0], "acs_wrong"))
     monkeypatch.setattr(world.store.held, "run", unreachable)
     world.introspect(token)
+    world.house.close()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    noted = [(line["status"], line["level"]) for line in lines if line["event"] == "request"]
     assert noted == [(200, "info"), (200, "info"), (200, "info"), (401, "warning"), (503, "error")]
 
 
@@ -283,6 +284,28 @@ def test_a_blocked_sink_blocks_nobody_and_what_was_dropped_is_counted(lines):
     dropped = sum(event["count"] for event in events if event["event"] == "request_lines_dropped")
     assert (dropped > 0) == (lines == 60_000)
     assert sum(event["event"] == "request" for event in events) + dropped == lines
+
+
+@pytest.mark.parametrize("most", [10_000, 2])
+def test_a_blocked_sink_keeps_no_number_back(world, monkeypatch, most):
+    monkeypatch.setattr("authserver.observer._MOST_SEEN", most)
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="ascii") as sink, open(reading, encoding="ascii") as out:  # noqa: PTH123 - pipes
+        sink.write("x" * 65_535 + "\n")  # the pipe is full now
+        sink.flush()
+        observer = world.house._observer
+        observer._log._sink = sink
+        world.access_token()
+        observer._log._thread.join(0.5)  # by now it waits for the pipe
+        for _ in range(4):
+            world.access_token()
+        numbers = world.http.get("/metrics", environ_overrides={"REMOTE_ADDR": "127.0.0.1"}).text
+        assert 'oauth_token_requests_total{grant_type="client_credentials",outcome="granted",reason=""} 5.0' in numbers
+        reader = threading.Thread(target=out.read)
+        reader.start()
+        world.house.close()
+        sink.close()
+        reader.join()
 
 
 def test_a_broken_sink_is_survived_and_its_lines_counted():

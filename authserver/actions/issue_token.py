@@ -8,6 +8,7 @@ comparisons in constant time (INV-29).
 import base64
 import hmac
 import os
+from functools import lru_cache
 from typing import NamedTuple
 
 from authserver.ports import (
@@ -92,14 +93,16 @@ def _fault(facts: IssueFacts | None, matching: list[LiveSecret]) -> str:
     if not matching or not matching[0].id:
         return "wrong_secret"
     ends_at, now = matching[0].ends_at, facts.now
-    faults = {
-        "credential_deleted": facts.credential_deleted,
-        "secret_ended": ends_at is not None and over(now, ends_at),
-        "credential_disabled": facts.credential_disabled,
-        "owner_disabled": facts.owner_disabled,
-        "credential_expired": over(now, facts.credential_expires_at),
-    }
-    return next((name for name, true in faults.items() if true), "")
+    for name, true in (
+        ("credential_deleted", facts.credential_deleted),
+        ("secret_ended", ends_at is not None and over(now, ends_at)),
+        ("credential_disabled", facts.credential_disabled),
+        ("owner_disabled", facts.owner_disabled),
+        ("credential_expired", over(now, facts.credential_expires_at)),
+    ):
+        if true:
+            return name
+    return ""
 
 
 def issue(
@@ -130,7 +133,8 @@ def issue(
     """
     facts = who.facts
     try:
-        roles, audience = _roles(scope, facts), _audience(resource, facts)
+        roles = _roles(_asked(scope), facts.chosen, facts.held, facts.token_alg)
+        audience = _audience(resource, facts)
     except (InvalidScope, InvalidTarget) as error:
         activity.refused(facts.client_id, error.code, facts.now)
         raise
@@ -158,19 +162,24 @@ def issue(
     return Issued(claims, start.kid, start, start.expires_at - now, text)
 
 
-def _roles(scope: str, facts: IssueFacts) -> tuple[str, ...]:
+def _asked(scope: str) -> frozenset[str]:
     try:
-        asked = parse_scope(scope)
+        return parse_scope(scope)
     except BadScope as error:
         raise InvalidScope(str(error)) from error
-    grant = granted(asked, facts.chosen, facts.held)
+
+
+@lru_cache(maxsize=1024)
+def _roles(asked: frozenset[str], chosen: frozenset[str], held: frozenset[str], alg: str) -> tuple[str, ...]:
+    # Remembered, because clients ask for the same again and again; what is refused is not.
+    grant = granted(asked, chosen, held)
     if grant.refused:
         msg = "A requested role is not part of this credential or no longer held by its owner; omit scope to get all."
         raise InvalidScope(msg)
     if not grant.roles:
         msg = "No role is left: the owner holds none of the roles chosen for this credential."
         raise InvalidScope(msg)
-    if sum(2 * len(name) + 4 for name in grant.roles) > _LONG_SIGNATURES.get(facts.token_alg, MAX_ROLES_BYTES):
+    if sum(2 * len(name) + 4 for name in grant.roles) > _LONG_SIGNATURES.get(alg, MAX_ROLES_BYTES):
         msg = "The token would be too large for the header it travels in; ask for fewer roles with scope."
         raise InvalidScope(msg)
     return grant.roles

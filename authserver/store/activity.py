@@ -210,11 +210,15 @@ class SqlActivity:
                 raise Unavailable(msg)
             batch = self._batch()
             # What the row says already need not be written again: a busy token moves once a second.
-            noted = batch.notes.get(start.jti) or self._written.get(start.jti)
+            mine = batch.notes.get(start.jti)
+            noted = mine or self._written.get(start.jti)
             if noted is None:
                 batch.notes[start.jti] = _Note(start, at, use_peer=peer[:_PEER_LENGTH])
             elif noted.at < at or (peer and not noted.use_peer):
-                batch.notes[start.jti] = noted._replace(at=max(noted.at, at), use_peer=peer[:_PEER_LENGTH])
+                # What is written began in that batch and in no later one: it must not count as asked for again.
+                batch.notes[start.jti] = noted._replace(
+                    at=max(noted.at, at), use_peer=peer[:_PEER_LENGTH], issued=mine is not None and noted.issued
+                )
             uses, last = batch.counts.get(key, (0, 0))
             batch.counts[key] = (uses + 1, max(last, at))
 
@@ -276,8 +280,7 @@ class SqlActivity:
         self._write(batch)
         with self._lock:
             # Kept for one more round: a judge may have read the row before this write and asks here after it.
-            # What is written began in that batch and in no later one: a use must not count it as asked for again.
-            self._written = {jti: note._replace(issued=False) for jti, note in batch.notes.items()}
+            self._written = batch.notes
             self._sending = None
 
     def _write(self, batch: _Batch) -> None:
@@ -286,13 +289,13 @@ class SqlActivity:
             if connection.execute(self._claim, claim).first() is None:
                 return
             # One order for all nodes, so that two batches never wait for each other in a ring.
-            self._uses.run(connection, (_row(batch.notes[jti]) for jti in sorted(batch.notes)))
+            self._uses.run(connection, [_row(batch.notes[jti]) for jti in sorted(batch.notes)])
             self._credential.run(connection, _credential_rows(batch.notes))
             self._secret.run(connection, _request_rows(batch.notes))
             self._requests.run(connection, _request_counts(batch))
             self._asker.run(connection, ({"b_id": key, "b_at": at} for key, at in sorted(_askers(batch).items())))
             counts = self._routes.folded(connection, batch.counts)
-            self._usage.run(connection, ((*key, *value) for key, value in sorted(counts.items())))
+            self._usage.run(connection, [(*key, *value) for key, value in sorted(counts.items())])
 
 
 def _row(note: _Note) -> tuple[Any, ...]:

@@ -24,13 +24,16 @@ class Batched:
         compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         self._sql = str(compiled)
         self._fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        self._order: Sequence[str] = compiled.positiontup
+        self.order: Sequence[str] = tuple(compiled.positiontup)
 
     def run(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
         """Run it for all rows; each holds the statement's parameters by name."""
-        values = [tuple(map({**self._fixed, **row}.__getitem__, self._order)) for row in rows]
-        if values:
-            connection.exec_driver_sql(self._sql, values if len(values) > 1 else values[0])
+        self.run_in_order(connection, [tuple(map({**self._fixed, **row}.__getitem__, self.order)) for row in rows])
+
+    def run_in_order(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """The same for rows that hold the values of ``order`` and nothing else."""
+        if rows:
+            connection.exec_driver_sql(self._sql, list(rows) if len(rows) > 1 else rows[0])
 
 
 class Upserts:
@@ -62,9 +65,12 @@ class Upserts:
             insert = sqlite_insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})
         self._statement = Batched(engine, on_conflict(insert))
 
-    def run(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
+    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run it for all rows, no two of which are one row of the table."""
-        named = [dict(zip(self._names, row, strict=True)) for row in rows]
-        if not named:
+        if self._statement.order == self._names:
+            self._statement.run_in_order(connection, rows)
             return
-        self._statement.run(connection, [{_ROWS: orjson.dumps(named).decode()}] if self._at_once else named)
+        named = [dict(zip(self._names, row, strict=True)) for row in rows]
+        if self._at_once and named:
+            named = [{_ROWS: orjson.dumps(named).decode()}]
+        self._statement.run(connection, named)

@@ -4,6 +4,7 @@ On PostgreSQL the statement also reads the database's clock: every node judges
 idleness and expiry by the same one.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -49,6 +50,11 @@ def _now(dialect: str) -> ColumnElement[Any]:
     if dialect == "postgresql":
         return cast(func.floor(func.extract("epoch", func.clock_timestamp())), BigInteger).label("now")
     return literal(None, SqlInteger).label("now")
+
+
+@lru_cache(maxsize=1024)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 def _joined(dialect: str, column: Any) -> Any:
@@ -185,15 +191,15 @@ class SqlHotReads:
             credential_disabled=row[6] is not None,
             credential_deleted=row[7] is not None,
             credential_expires_at=row[8],
-            chosen=frozenset((row[9] or "").split()),
-            held=frozenset((row[10] or "").split()),
+            chosen=_names(row[9] or ""),
+            held=_names(row[10] or ""),
             max_lifetime=row[11] * 60,
             idle_timeout=row[12] * 60,
             epoch=row[13],
             audience=row[14],
             token_alg=row[15],
             active_kid=row[16],
-            secrets=tuple(LiveSecret(each[17], bytes(each[18]), each[19]) for each in rows if each[17] is not None),
+            secrets=tuple([LiveSecret(each[17], bytes(each[18]), each[19]) for each in rows if each[17] is not None]),
         )
         return facts if facts.client_id == client_id else None
 

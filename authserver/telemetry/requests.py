@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
@@ -41,21 +41,43 @@ class RequestLog:
         self._writing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._before: Callable[[], None] | None = None
 
-    def write(self, values: Mapping[str, object], level: str = "info") -> None:
-        """Hand over the values of one line; never waits for the sink."""
+    @staticmethod
+    def now() -> float:
+        """The instant for a line that is written later, in seconds since the epoch."""
+        return time.time()
+
+    def before_writing(self, then: Callable[[], None]) -> None:
+        """Have something called each time before lines are written; it may hand over more of them."""
+        self._before = then
+
+    def write(self, values: Mapping[str, object], level: str = "info", at: float | None = None) -> None:
+        """Hand over the values of one line; never waits for the sink.
+
+        Args:
+            values: by name.
+            level: one of ``LEVELS``.
+            at: when it happened, seconds since the epoch; now when not told.
+        """
         if level not in self._wanted:
             return
         if len(self._pending) >= _PENDING:
             self._dropped += 1
             return
-        self._pending.append((time.time(), level, values))
+        self._pending.append((self.now() if at is None else at, level, values))
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the thread run that writes."""
         if self._thread is None:
             self._start()
 
     def flush(self) -> None:
         """Write what is pending; what a broken sink does not take counts as dropped."""
         with self._writing:
+            if self._before is not None:
+                self._before()
             lines = []
             while self._pending:
                 lines.append(_render(*self._pending.popleft()))
