@@ -122,7 +122,7 @@ def main() -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        threads=settings.threads,
+        threads=settings.serving_threads,
         announce=announce,
     )
     return 0

@@ -47,7 +47,15 @@ class Settings(BaseModel):
     ] = ""
     bind: Annotated[str, Field(description="`host:port` to listen on; an IPv6 host in brackets")] = "127.0.0.1:8000"
     workers: Annotated[int, Field(ge=1, le=64, description="server processes")] = 1
-    threads: Annotated[int, Field(ge=1, le=64, description="threads per process")] = 4
+    threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="threads per process, each with a database connection of its own; "
+            "0: 4, and 8 with PostgreSQL, for which they wait longer",
+        ),
+    ] = 0
     master_key: Annotated[
         SecretStr,
         Field(
@@ -91,6 +99,11 @@ class Settings(BaseModel):
         SecretStr, Field(description="this server's secret at that provider; empty: a public client")
     ] = SecretStr("")
     oidc_label: Annotated[str, Field(max_length=40, description="what people call that provider")] = "single sign-on"
+
+    @property
+    def serving_threads(self) -> int:
+        """How many threads a process serves with."""
+        return self.threads or (8 if self.database_url.startswith("postgresql") else 4)
 
     @property
     def host(self) -> str:
@@ -259,7 +272,7 @@ def _fault(error: ErrorDetails) -> str:
     if error["type"].startswith("bool_"):
         text = "must be 1 or 0"
     elif where in {"workers", "threads"}:
-        text = "must be a whole number from 1 to 64"
+        text = f"must be a whole number from {int(where == 'workers')} to 64"
     return f"{PREFIX}{where.upper()}: {text}" if where else text
 
 

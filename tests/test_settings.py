@@ -64,6 +64,20 @@ def test_nothing_is_needed_for_a_first_start():
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
 
 
+@pytest.mark.parametrize(
+    ("told", "url", "threads"),
+    [
+        ({}, "", 4),
+        ({}, "sqlite:////srv/one.db", 4),
+        ({}, "postgresql+psycopg://user@host/name", 8),
+        ({"threads": "3"}, "postgresql+psycopg://user@host/name", 3),
+    ],
+)
+def test_a_process_has_the_threads_its_database_needs_unless_told(told, url, threads):
+    given = {**told, "master_key": GOOD["master_key"], **({"database_url": url} if url else {})}
+    assert load({name(each): value for each, value in given.items()}).serving_threads == threads
+
+
 @pytest.mark.parametrize("field", GOOD)
 def test_by_value_and_by_file_are_the_same(field, tmp_path):
     others = {name(each): value for each, value in GOOD.items() if each != field}
@@ -155,8 +169,8 @@ def test_files_that_cannot_be_read(tmp_path):
         ("workers", "65", "from 1 to 64"),
         ("workers", "two", "from 1 to 64"),
         ("workers", "", "from 1 to 64"),
-        ("threads", "-1", "from 1 to 64"),
-        ("threads", "1.5", "from 1 to 64"),
+        ("threads", "-1", "from 0 to 64"),
+        ("threads", "1.5", "from 0 to 64"),
         ("migrate", "maybe", "1 or 0"),
         ("demo", "", "1 or 0"),
         ("trusted_proxies", "proxy.example", "10.0.0.0/8"),

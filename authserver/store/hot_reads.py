@@ -16,12 +16,10 @@ from sqlalchemy import (
     case,
     cast,
     func,
-    literal,
     literal_column,
+    null,
     select,
-    true,
 )
-from sqlalchemy import Integer as SqlInteger
 
 from authserver.ports import Caller, Clock, IntrospectionFacts, IssueFacts, LiveSecret, Recorded, TokenKeys
 from authserver.rules.facts import Reason, Standing
@@ -49,7 +47,7 @@ _NO_AUDIENCE = "\N{REPLACEMENT CHARACTER}"
 def _now(dialect: str) -> ColumnElement[Any]:
     if dialect == "postgresql":
         return cast(func.floor(func.extract("epoch", func.clock_timestamp())), BigInteger).label("now")
-    return literal(None, SqlInteger).label("now")
+    return null().label("now")
 
 
 @lru_cache(maxsize=1024)
@@ -57,8 +55,14 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+_ONE: Any = literal_column("1")
+_BLANK: Any = literal_column("' '")
+_NOTHING: Any = literal_column("''")
+"""In the text of the statement: what never changes need not be sent each time."""
+
+
 def _joined(dialect: str, column: Any) -> Any:
-    return func.string_agg(column, " ") if dialect == "postgresql" else func.group_concat(column, " ")
+    return func.string_agg(column, _BLANK) if dialect == "postgresql" else func.group_concat(column, _BLANK)
 
 
 def issue_statement(dialect: str) -> Select[Any]:
@@ -83,9 +87,9 @@ def issue_statement(dialect: str) -> Select[Any]:
     )
     servers = select(resource_servers).where(resource_servers.c.disabled_at.is_(None)).subquery("rs")
     only = select(func.min(resource_servers.c.audience)).where(resource_servers.c.disabled_at.is_(None))
-    only_one = only.having(func.count() == 1).scalar_subquery()
+    only_one = only.having(func.count() == _ONE).scalar_subquery()
     asked = bindparam("resource", type_=users.c.username.type)
-    wanted = case((asked != "", asked), else_=func.coalesce(settings.c.default_audience, only_one))
+    wanted = case((asked != _NOTHING, asked), else_=func.coalesce(settings.c.default_audience, only_one))
     alg = func.coalesce(servers.c.token_alg, settings.c.token_alg)
     # In the text, not bound: the index on it is partial, and SQLite would plan the statement anew for each value.
     is_active = signing_keys.c.state == literal_column(f"'{State.ACTIVE.value}'")
@@ -115,7 +119,7 @@ def issue_statement(dialect: str) -> Select[Any]:
         )
         .select_from(
             credentials.join(users, users.c.id == credentials.c.owner_id)
-            .join(settings, settings.c.id == 1)
+            .join(settings, settings.c.id == _ONE)
             .outerjoin(servers, servers.c.audience == wanted)
             .outerjoin(secrets, secrets.c.client_id == credentials.c.client_id)
         )
@@ -161,7 +165,7 @@ def introspection_statement(dialect: str) -> Select[Any]:
             .outerjoin(signing_keys, signing_keys.c.kid == bindparam("kid"))
             .outerjoin(sessions, sessions.c.jti == bindparam("jti"))
         )
-        .where(true() & (settings.c.id == 1))
+        .where(settings.c.id == _ONE)
     )
 
 
