@@ -10,6 +10,7 @@ never changes, and everything that can change is asked of the database.
 """
 
 import base64
+import binascii
 import hashlib
 import json
 import math
@@ -46,6 +47,9 @@ _LARGEST_INTEGER: Final = 2**53 - 1
 
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, RecursionError, jwt.PyJWTError)
 """Whatever a hostile text makes the parsers raise."""
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+"""RFC 7515 §2: base64url without padding."""
 
 Claims = Mapping[str, Any]
 
@@ -204,7 +208,7 @@ class _Verifier:
 
 
 def _encode(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=")
 
 
 def _decode(part: str) -> bytes:

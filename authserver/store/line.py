@@ -44,12 +44,16 @@ class Line(ABC):
 
 
 class SqliteLine(Line):
-    """On SQLite; pysqlite3 keeps the prepared statements."""
+    """On SQLite; pysqlite3 keeps the prepared statements, and one cursor serves them all."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._cursor = connection.cursor()
 
     def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
         """One statement, durable on return."""
         with self._using:
-            cursor = self._connection.execute(sql, arguments)
+            cursor = self._cursor.execute(sql, arguments)
             return cursor.fetchall(), cursor.rowcount
 
     def broke(self, error: BaseException) -> bool:  # noqa: ARG002 - what the base names it
