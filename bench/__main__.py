@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench import big, cells, crowd, figures, machine, ours, pages, rounds
-from bench.cells import Cell
+from bench.cells import BARE, Cell
 from bench.figures import Figure, ratio
 from bench.load import BadLoad, Burst, generator
 from bench.peers import documented, same_job
@@ -37,6 +37,7 @@ _PEER_TOKENS = 200
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
 _RAW = "raw RS256 signature"
+_TWO = ", 2 workers"
 _PAGE_ROUNDS = {True: 3, False: 10}
 """How often each page of the console is asked for: quickly, and thoroughly."""
 
@@ -131,12 +132,13 @@ class Run:
         where = (self.server_core,) if workers == 1 else (self.server_core, self.load_core)
         self.keep(name, made.start(workers=workers, cores=where, log=self._log(name)))
 
-    def start_peer(self, name: str, module: str, url: str = "") -> None:
-        """Start a peer."""
+    def start_peer(self, name: str, module: str, url: str = "", workers: int = 1) -> None:
+        """Start a peer; several workers may use both cores."""
         port = free_port()
-        command = ["-m", "bench.peers", module, str(port), "1"]
+        where = (self.server_core,) if workers == 1 else (self.server_core, self.load_core)
+        command = ["-m", "bench.peers", module, str(port), str(workers)]
         env = {VARIABLE: url, "AUTHLIB_INSECURE_TRANSPORT": "1"}
-        self.keep(name, Running(name, command, port, log=self._log(name), cores=(self.server_core,), env=env))
+        self.keep(name, Running(name, command, port, log=self._log(name), cores=where, env=env))
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name.replace(' ', '-')}.log"
@@ -195,28 +197,32 @@ def compare(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
             )
         )
     if not chosen.no_workers:
+        if BARE in run.servers:
+            run.start_peer(f"{BARE}{_TWO}", BARE, workers=2)
+            found += two_workers(run, BARE, ("",), some, measured)
         for database, made in furnished.items():
-            found += two_workers(run, database, made, some, measured)
+            run.start_ours(f"ours {database}{_TWO}", made, workers=2)
+            found += two_workers(run, f"ours {database}", (" introspect", " token ES256"), some, measured)
     return measured, found
 
 
 def two_workers(
-    run: Run, database: str, made: ours.Ours, some: Sequence[Cell], measured: dict[str, rounds.Measured]
+    run: Run, one: str, asked: Sequence[str], some: Sequence[Cell], measured: dict[str, rounds.Measured]
 ) -> Iterator[Figure]:
-    """One worker and two in turn.
+    """One worker and two in turn; stops the two.
 
     The load shares a core with the second worker, so the wall clock shows less than two cores give; processor
-    time per answer shows whether a second worker makes the first one slower.
+    time per answer shows whether a second worker makes the first one slower. What the bare server loses, which
+    shares nothing between its workers, is the machine's.
     """
-    one, two = f"ours {database}", f"ours {database}, 2 workers"
-    run.start_ours(two, made, workers=2)
+    two = one + _TWO
     pairs = []
-    for what in ("introspect", "token ES256"):
-        cell = next(each for each in some if each.name == f"{one} {what}")
+    for what in asked:
+        cell = next(each for each in some if each.name == one + what)
         pairs.append(
             (
-                Cell(f"{one} again {what}", one, cell.kind, cell.requests),
-                Cell(f"{two} {what}", two, cell.kind, cell.requests),
+                Cell(f"{one} again{what}", one, cell.kind, cell.requests),
+                Cell(f"{two}{what}", two, cell.kind, cell.requests),
             )
         )
     again = run.wanted([cell for pair in pairs for cell in pair])
@@ -229,7 +235,8 @@ def two_workers(
             continue
         cost = median(a / b for a, b in zip(told[single.name].cpu, told[double.name].cpu, strict=True))
         yield Figure(f"{double.name} ÷ 1 worker, load on the same two cores", seen, 0, float("inf"))
-        yield Figure(f"{double.name} ÷ 1 worker, by processor time per answer", 2 * cost, 1.7, 1.9)
+        first, then = (0.0, float("inf")) if one == BARE else (1.7, 1.9)
+        yield Figure(f"{double.name} ÷ 1 worker, by processor time per answer", 2 * cost, first, then)
 
 
 def full(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:

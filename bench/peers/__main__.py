@@ -1,11 +1,11 @@
 """``python -m bench.peers NAME PORT WORKERS``; the database's URL is in ``BENCH_DATABASE_URL``."""
 
+import os
 import sys
 
 from authserver.serve import run
-
-_THREADS = 4
-"""As ``AUTHSERVER_THREADS`` has it when not set."""
+from authserver.settings import Settings
+from bench.peers.orm import VARIABLE
 
 if __name__ == "__main__":
     name, port, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -14,6 +14,7 @@ if __name__ == "__main__":
         host="127.0.0.1",
         port=port,
         workers=workers,
-        threads=_THREADS,
+        # As many as ours has over the same database.
+        threads=Settings.model_construct(database_url=os.environ.get(VARIABLE, "")).serving_threads,
         announce=lambda: None,
     )
