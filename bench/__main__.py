@@ -259,9 +259,11 @@ def full(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
     found = []
     for database in chosen.databases:
         for what in wanted:
-            slower = ratio(measured, f"ours {database} empty {what}", f"ours {database} full {what}")
+            empty, many = f"ours {database} empty {what}", f"ours {database} full {what}"
+            slower = ratio(measured, empty, many)
             if slower is not None:
-                found.append(Figure(f"{database}, {what}: empty ÷ full", slower, 1.3, 1.1, least=False))
+                cost = median(b / a for a, b in zip(measured[empty].cpu, measured[many].cpu, strict=True))
+                found.append(Figure(f"{database}, {what}: empty ÷ full", slower, 1.3, 1.1, least=False, by_time=cost))
     return measured, found
 
 

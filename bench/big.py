@@ -34,9 +34,11 @@ def fill(ours: Ours, sizes: Sizes) -> None:
     values = {"now": now, "end": now + 90 * 86400, "hash": keyed_hash(store.pepper, secret)}
     postgres = store.engine.dialect.name == "postgresql"
     with store.engine.connect().execution_options(write=True) as connection, connection.begin():
+        if postgres:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
         def run(statement: str, count: int, **more: Any) -> None:
-            _generated(connection, statement, count, {**values, **more}, postgres=postgres)
+            _generated(connection, statement, count, {**values, **more}, among=sizes.credentials, postgres=postgres)
 
         run(
             "INSERT INTO credentials (client_id, owner_id, name, expires_at, created_at, version) "
@@ -74,8 +76,13 @@ def fill(ours: Ours, sizes: Sizes) -> None:
     ours.clients = [(name, secret) for name in shown]
 
 
-def _generated(connection: Connection, statement: str, count: int, values: dict[str, Any], *, postgres: bool) -> None:
-    """Run an INSERT … SELECT over ``series(n)``, 1 to ``count``; ids are spread like random ones."""
+def _generated(
+    connection: Connection, statement: str, count: int, values: dict[str, Any], *, among: int, postgres: bool
+) -> None:
+    """Run an INSERT … SELECT over ``series(n)``, 1 to ``count``.
+
+    Ids of rows are spread like random ones; those of credentials and secrets are of the first ``among``, in turn.
+    """
     if count < 1:
         return
     # A number of ours and no text of anybody's: nothing can be injected.
@@ -85,7 +92,8 @@ def _generated(connection: Connection, statement: str, count: int, values: dict[
     else:
         series = f"WITH RECURSIVE series(n) AS ({counted}{count})"
     spread = "md5(n::text)" if postgres else "lower(hex(randomblob(16)))"
-    digits = "lpad(n::text, 12, '0')" if postgres else "printf('%012d', n)"
+    owner = f"(n - 1) % {among} + 1"
+    digits = f"lpad(({owner})::text, 12, '0')" if postgres else f"printf('%012d', {owner})"
     filled = statement.format(
         id=f"'00000000-0000-4000-8000-' || {digits}",
         secret=f"'s_' || {digits}",
@@ -96,4 +104,4 @@ def _generated(connection: Connection, statement: str, count: int, values: dict[
     head, _, select = filled.partition(" SELECT ")
     sql = f"{series} {head} SELECT {select}" if not postgres else f"{head} {series} SELECT {select}"
     used = {name: value for name, value in values.items() if f":{name}" in sql}
-    connection.execute(text(sql.replace("n::text", "CAST(n AS text)")), used)
+    connection.execute(text(sql.replace("::", r"\:\:")), used)
