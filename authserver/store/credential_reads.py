@@ -3,13 +3,36 @@
 The statuses that ``rules/credential_status`` judges are told here in SQL as well,
 because a page of a filtered list must be cut where the rows are.
 ``tests/test_console_reads.py`` holds the two to the same answer.
+
+Statements are built once and kept, for that costs more than to run most of them.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, case, exists, false, func, not_, or_, select
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    union_all,
+)
 
 from authserver.console_reads import (
     MAX_PAGE,
@@ -26,7 +49,7 @@ from authserver.ports import NotFound, SecretRecord
 from authserver.rules.credential_status import EXPIRING_WITHIN, Status, StatusFacts, rotation_end, statuses
 from authserver.rules.facts import Instant, over
 from authserver.rules.lifetime import DAY
-from authserver.store.account_rows import as_secret
+from authserver.store.account_rows import as_secret, secrets_of
 from authserver.store.activity import GRANTED
 from authserver.store.engine import reading, storable
 from authserver.store.live_tokens import live_tokens, terms
@@ -51,76 +74,153 @@ _FARTHEST = 10_000_000
 _OF_AN_ID = frozenset("0123456789abcdef-")
 """What client ids are made of (``rules/names.CLIENT_ID``): nothing else can be a part of one."""
 
+_OF_ITS_OWN_ROW = (Status.DISABLED, Status.EXPIRED, Status.EXPIRING)
 
-def status_conditions(now: Instant, owner_id: str | None = None) -> dict[Status, ColumnElement[bool]]:
-    """When each status holds, over ``credentials`` alone: whoever lists joins only what is shown.
 
-    ``owner_id`` says that no others are asked about, and changes nothing else.
+_NOW, _SOON = (bindparam(name, type_=BigInteger) for name in ("now", "soon"))
+_OWNER = bindparam("owner", type_=String)
+_IDS = bindparam("ids", type_=String, expanding=True)
+_CLIENT = bindparam("client_id", type_=String)
+
+
+def _moments(now: Instant, owner_id: str | None) -> dict[str, Any]:
+    """The values of the statements below; those without an owner have no use for one."""
+    owned = {} if owner_id is None else {"owner": owner_id}
+    return {"now": now, "soon": now + EXPIRING_WITHIN, **owned}
+
+
+@cache
+def status_conditions(*, owned: bool = False) -> dict[Status, ColumnElement[bool]]:
+    """When each status holds at ``now``, over ``credentials`` alone: whoever lists joins only what is shown.
+
+    ``owned`` says that none but the credentials of ``owner`` are asked about, and changes nothing else.
     """
-    mine = credentials.c
-    rotating = select(secrets.c.client_id).where(secrets.c.ends_at > now)
-    conditions = {
+    mine, marked = credentials.c, _marked(owned=owned)
+    return {
         Status.DISABLED: or_(mine.disabled_at.is_not(None), _owner_disabled()),
-        Status.EXPIRED: mine.expires_at <= now,
-        Status.EXPIRING: and_(mine.expires_at > now, mine.expires_at <= now + EXPIRING_WITHIN),
-        Status.ROTATING: mine.client_id.in_(rotating),
-        Status.REDUCED: mine.client_id.in_(_reduced(owner_id)),
+        Status.EXPIRED: mine.expires_at <= _NOW,
+        Status.EXPIRING: and_(mine.expires_at > _NOW, mine.expires_at <= _SOON),
+        Status.ROTATING: mine.client_id.in_(_rotating()),
+        Status.REDUCED: mine.client_id.in_(_reduced(owned=owned)),
+        Status.ACTIVE: and_(_looks_active(), mine.client_id.not_in(select(marked.c.client_id))),
     }
-    return {**conditions, Status.ACTIVE: not_(or_(*conditions.values()))}
 
 
-def _reduced(owner_id: str | None) -> Select[Any]:
+def _looks_active() -> ColumnElement[bool]:
+    """As far as its own row tells."""
+    return and_(credentials.c.disabled_at.is_(None), credentials.c.expires_at > _SOON)
+
+
+@cache
+def _marked(*, owned: bool) -> CTE:
+    """Whatever has a status for which more than its own row is asked; found once, however often it is looked at."""
+    others = credentials.alias("others")
+    of_disabled = select(others.c.client_id).where(others.c.deleted_at.is_(None))
+    of_disabled = of_disabled.where(others.c.owner_id.in_(_disabled_owners()))
+    if owned:
+        of_disabled = of_disabled.where(others.c.owner_id == _OWNER)
+    found = union_all(select(_lost(owned=owned).c.client_id), _rotating(), of_disabled)
+    return found.cte("marked").prefix_with("MATERIALIZED")
+
+
+@cache
+def _lost(*, owned: bool) -> CTE:
+    return _reduced(owned=owned).cte("lost").prefix_with("MATERIALIZED")
+
+
+def _rotating() -> Select[Any]:
+    return select(secrets.c.client_id).where(secrets.c.ends_at > _NOW)
+
+
+def _reduced(*, owned: bool) -> Select[Any]:
     """Which credentials have a chosen role that their owner lost: owner by owner, along an index."""
     all_of = credentials.alias("all_of")
     chosen = all_of.join(credential_roles, credential_roles.c.client_id == all_of.c.client_id)
     held = and_(user_roles.c.user_id == all_of.c.owner_id, user_roles.c.role_id == credential_roles.c.role_id)
     # No id is empty; SQLite takes the index for it.
-    whose = all_of.c.owner_id > "" if owner_id is None else all_of.c.owner_id == owner_id
+    whose = all_of.c.owner_id == _OWNER if owned else all_of.c.owner_id > ""
     lost = select(all_of.c.client_id).select_from(chosen.outerjoin(user_roles, held))
     return lost.where(whose, all_of.c.deleted_at.is_(None), user_roles.c.user_id.is_(None))
 
 
+def _disabled_owners() -> Select[Any]:
+    return select(users.c.id).where(users.c.disabled_at.is_not(None))
+
+
 def _owner_disabled() -> ColumnElement[bool]:
-    return credentials.c.owner_id.in_(select(users.c.id).where(users.c.disabled_at.is_not(None)))
+    return credentials.c.owner_id.in_(_disabled_owners())
 
 
-def _select() -> Select[Any]:
-    return select(
-        credentials,
-        users.c.username,
-        users.c.disabled_at.label("owner_disabled_at"),
-        *(credential_use.c[name] for name in ("last_used_at", "requested_at", "requested_peer", "requested_agent")),
-    ).select_from(
-        credentials.join(users, users.c.id == credentials.c.owner_id).outerjoin(
-            credential_use, credential_use.c.client_id == credentials.c.client_id
-        )
-    )
-
-
-def _kept(owner_id: str | None) -> list[ColumnElement[bool]]:
+def _kept(*, owned: bool) -> list[ColumnElement[bool]]:
     kept = credentials.c.deleted_at.is_(None)
-    return [kept] if owner_id is None else [kept, credentials.c.owner_id == owner_id]
+    return [kept, credentials.c.owner_id == _OWNER] if owned else [kept]
 
 
-def _filters(query: CredentialQuery, now: Instant, owner_id: str | None) -> list[ColumnElement[bool]]:
+# Always so, and the beginning of the one index that has all the columns of a filter: SQLite, which has no
+# statistics, would look up each row instead.
+_ALONG_THE_INDEX = credentials.c.created_at >= 0
+
+
+@cache
+def _counting(*, owned: bool) -> Select[Any]:
+    """One row: how many credentials each status holds for."""
+    conditions, marked = status_conditions(owned=owned), _marked(owned=owned)
+    kept = [*_kept(owned=owned), *([] if owned else [_ALONG_THE_INDEX])]
+    each: dict[Status, ColumnElement[int]]
+    each = {status: func.count().filter(conditions[status]) for status in _OF_ITS_OWN_ROW}
+    # Marked ones are few: to take them off costs less than to ask of each credential whether it is one.
+    within = [*_kept(owned=owned), _looks_active(), credentials.c.client_id.in_(select(marked.c.client_id))]
+    less = select(func.count()).select_from(credentials).where(*within).correlate(None).scalar_subquery()
+    each[Status.ACTIVE] = func.count().filter(_looks_active()) - less
+    rotating = select(func.count()).select_from(credentials)
+    rotating = rotating.where(*_kept(owned=owned), conditions[Status.ROTATING])
+    each[Status.ROTATING] = rotating.correlate(None).scalar_subquery()
+    reduced = select(func.count(func.distinct(_lost(owned=owned).c.client_id)))
+    each[Status.REDUCED] = reduced.scalar_subquery()
+    counts: list[Any] = [count.label(status.value) for status, count in each.items()]
+    return select(*counts).where(*kept)
+
+
+def _shape(query: CredentialQuery) -> CredentialQuery:
+    """What of a query makes its statement; the rest are values."""
+    some = (None if days is None else 0 for days in (query.older_than_days, query.unused_days))
+    older, unused = some
+    return replace(query, search="", older_than_days=older, unused_days=unused, page=1, size=1)
+
+
+def _values(query: CredentialQuery, now: Instant, owner_id: str | None) -> dict[str, Any]:
+    ages = (("older", query.older_than_days), ("unused", query.unused_days))
+    return _moments(now, owner_id) | {name: now - days * DAY for name, days in ages if days is not None}
+
+
+def _filters(shape: CredentialQuery, *, owned: bool) -> list[ColumnElement[bool]]:
     mine = credentials.c
     used = exists().where(credential_use.c.client_id == mine.client_id)
+    older, unused = (bindparam(name, type_=BigInteger) for name in ("older", "unused"))
     found: list[ColumnElement[bool]] = []
-    if query.search:
-        found.append(_search(query.search) if storable(query.search) else false())
-    if query.status is not None:
-        found.append(status_conditions(now, owner_id)[query.status])
-    if query.never_used:
+    if shape.status is not None:
+        found.append(status_conditions(owned=owned)[shape.status])
+    if shape.never_used:
         found.append(not_(used))
-    if query.older_than_days is not None:
-        found.append(mine.created_at <= now - query.older_than_days * DAY)
-    if query.unused_days is not None:
+    if shape.older_than_days is not None:
+        found.append(mine.created_at <= older)
+    if shape.unused_days is not None:
         # What was made since cannot be unused for so long, and what was used since is not.
-        since = now - query.unused_days * DAY
-        found += [mine.created_at <= since, not_(used.where(credential_use.c.last_used_at > since))]
-    if query.owner_disabled:
+        found += [mine.created_at <= unused, not_(used.where(credential_use.c.last_used_at > unused))]
+    if shape.owner_disabled:
         found.append(_owner_disabled())
     return found
+
+
+def _narrows(shape: CredentialQuery) -> bool:
+    some = (shape.status, shape.older_than_days, shape.unused_days)
+    return shape.never_used or shape.owner_disabled or any(each is not None for each in some)
+
+
+def _searched(part: str) -> list[ColumnElement[bool]]:
+    if not part:
+        return []
+    return [_search(part) if storable(part) else false()]
 
 
 def _search(part: str) -> ColumnElement[bool]:
@@ -135,20 +235,104 @@ def _search(part: str) -> ColumnElement[bool]:
     return or_(*found)
 
 
-def _ordered(ids: Select[Any], query: CredentialQuery, owner_id: str | None) -> Select[Any]:
+def _dear(shape: CredentialQuery, *, owned: bool, searched: bool) -> bool:
+    """Whether asking twice, for rows and total, costs more than to have the total with the rows."""
+    return owned or searched or _narrows(shape)
+
+
+@lru_cache(maxsize=256)
+def _wanted(shape: CredentialQuery, *, owned: bool, searched: bool) -> Select[Any]:
+    """The ids of one page, in the order that is asked for; with the total where that is ``_dear``."""
+    where = [*_kept(owned=owned), *_filters(shape, owned=owned)]
+    ids = _ordered(select(credentials.c.client_id).select_from(credentials).where(*where), shape, owned=owned)
+    ids = ids.limit(bindparam("size", type_=Integer)).offset(bindparam("offset", type_=BigInteger))
+    if not _dear(shape, owned=owned, searched=searched):
+        return ids
+    if shape.status is Status.ACTIVE and shape.order == "created_at" and not owned and not searched:
+        # Nearly all: the page is the beginning of an index, and only the total looks at everything.
+        return ids.add_columns(_total(shape, owned=owned).correlate(None).scalar_subquery().label("total"))
+    ids = ids.add_columns(func.count().over().label("total"))
+    return ids if owned else ids.where(_ALONG_THE_INDEX)
+
+
+@lru_cache(maxsize=256)
+def _total(shape: CredentialQuery, *, owned: bool) -> Select[Any]:
+    where = [*_kept(owned=owned), *_filters(shape, owned=owned), *([] if owned else [_ALONG_THE_INDEX])]
+    return select(func.count().label("total")).select_from(credentials).where(*where)
+
+
+def _ordered(ids: Select[Any], shape: CredentialQuery, *, owned: bool) -> Select[Any]:
     """``ids`` in the order that is asked for, with the table it needs."""
-    by: Any = credentials.c.expires_at if query.order == "expires_at" else credentials.c.created_at
-    if query.order == "name":
+    by: Any = credentials.c.expires_at if shape.order == "expires_at" else credentials.c.created_at
+    if shape.order == "name":
         by = func.lower(credentials.c.name)
-    elif query.order == "owner":
+    elif shape.order == "owner":
         ids, by = ids.join(users, users.c.id == credentials.c.owner_id), users.c.folded_username
-    elif query.order == "last_used_at":
+    elif shape.order == "last_used_at":
         ids = ids.outerjoin(credential_use, credential_use.c.client_id == credentials.c.client_id)
         by = func.coalesce(credential_use.c.last_used_at, 0)
-    elif owner_id is not None:
+    elif owned:
         # Hides the index that has this order, and everybody's credentials: an owner has a handful.
         by = func.coalesce(by, 0)
-    return ids.order_by(by.desc() if query.descending else by, credentials.c.client_id)
+    return ids.order_by(by.desc() if shape.descending else by, credentials.c.client_id)
+
+
+_ROWS = (
+    select(
+        credentials,
+        users.c.username,
+        users.c.disabled_at.label("owner_disabled_at"),
+        *(credential_use.c[name] for name in ("last_used_at", "requested_at", "requested_peer", "requested_agent")),
+    )
+    .select_from(
+        credentials.join(users, users.c.id == credentials.c.owner_id).outerjoin(
+            credential_use, credential_use.c.client_id == credentials.c.client_id
+        )
+    )
+    .where(credentials.c.client_id.in_(_IDS), credentials.c.deleted_at.is_(None))
+)
+_OWN_ROWS = _ROWS.where(credentials.c.owner_id == _OWNER)
+_ROLES = (
+    select(credential_roles.c.client_id, roles.c.name, user_roles.c.user_id.is_not(None).label("held"))
+    .select_from(
+        credential_roles.join(roles, roles.c.id == credential_roles.c.role_id)
+        .join(credentials, credentials.c.client_id == credential_roles.c.client_id)
+        .outerjoin(
+            user_roles,
+            and_(user_roles.c.user_id == credentials.c.owner_id, user_roles.c.role_id == credential_roles.c.role_id),
+        )
+    )
+    .where(credential_roles.c.client_id.in_(_IDS))
+    .order_by(roles.c.name)
+)
+_SECRETS = select(secrets).where(secrets.c.client_id.in_(_IDS)).order_by(secrets.c.created_at.desc(), secrets.c.id)
+_DAYS = (
+    select(
+        *(token_requests.c.client_id, token_requests.c.day),
+        func.sum(case((token_requests.c.outcome == GRANTED, token_requests.c.requests), else_=0)),
+        func.sum(token_requests.c.requests),
+    )
+    .where(
+        token_requests.c.client_id.in_(_IDS),
+        token_requests.c.day >= bindparam("first", type_=BigInteger),
+        token_requests.c.day <= bindparam("last", type_=BigInteger),
+    )
+    .group_by(token_requests.c.client_id, token_requests.c.day)
+)
+_SINCE = bindparam("since", type_=BigInteger)
+_REFUSALS = (
+    select(token_requests.c.outcome, func.sum(token_requests.c.requests))
+    .where(token_requests.c.client_id == _CLIENT, token_requests.c.day >= _SINCE)
+    .group_by(token_requests.c.outcome)
+    .order_by(token_requests.c.outcome)
+)
+_ROUTE = (usage.c.resource_server_id, resource_servers.c.name, usage.c.method, usage.c.route)
+_USAGE = (
+    select(*_ROUTE, func.sum(usage.c.uses).label("uses"), func.max(usage.c.last_used_at).label("last"))
+    .select_from(usage.outerjoin(resource_servers, resource_servers.c.id == usage.c.resource_server_id))
+    .where(usage.c.client_id == _CLIENT, usage.c.day >= _SINCE)
+    .group_by(*_ROUTE)
+)
 
 
 class SqlCredentialReads:
@@ -162,64 +346,51 @@ class SqlCredentialReads:
     ) -> Page[CredentialRow]:
         """One page of the list: first which, and then what is shown of these."""
         size, number = min(max(query.size, 1), MAX_PAGE), max(query.page, 1)
-        kept, filters = _kept(owner_id), _filters(query, now, owner_id)
-        ids = select(credentials.c.client_id).select_from(credentials).where(*kept, *filters)
-        dear = bool(filters) or owner_id is not None
-        if dear:
-            # Asking twice costs more: the total comes with the rows.
-            ids = ids.add_columns(func.count().over().label("total"))
-        offset = (number - 1) * size
+        offset, shape, owned = (number - 1) * size, _shape(query), owner_id is not None
+        searched, values = _searched(query.search), _values(query, now, owner_id)
+        dear = _dear(shape, owned=owned, searched=bool(searched))
+        wanted = _wanted(shape, owned=owned, searched=bool(searched))
+        wanted = wanted.where(*searched) if searched else wanted
         with reading(self._engine) as connection:
             # No database takes an offset without end.
-            wanted = _ordered(ids, query, owner_id).limit(size).offset(offset)
-            found = connection.execute(wanted).all() if offset < _FARTHEST else []
+            far = offset >= _FARTHEST
+            found = [] if far else connection.execute(wanted, {**values, "size": size, "offset": offset}).all()
             if dear and (found or not offset):
                 total = found[0].total if found else 0
             else:
-                counted = select(func.count()).select_from(credentials).where(*kept, *filters)
-                total = connection.execute(counted).scalar_one()
-            return Page(_shown(connection, [row.client_id for row in found], now, days=days), total, number, size)
+                total = connection.execute(_total(shape, owned=owned).where(*searched), values).scalar_one()
+            return Page(_listed(connection, [row.client_id for row in found], now, days=days), total, number, size)
 
     def counts(self, now: Instant, *, owner_id: str | None = None) -> Mapping[Status, int]:
         """How many credentials each status holds for."""
-        conditions = status_conditions(now, owner_id)
-        del conditions[Status.ACTIVE]  # what is left
-        flags = [case((holds, 1), else_=0).label(status.value) for status, holds in conditions.items()]
-        # The limit cuts nothing: it keeps each flag from being worked out anew wherever it is used.
-        each = select(*flags).where(*_kept(owner_id)).limit(_FARTHEST).subquery()
-        held: list[Any] = [each.c[status.value] for status in conditions]
-        sums = [func.coalesce(func.sum(flag), 0).label(flag.name) for flag in held]
-        left = func.count().filter(sum(held[1:], start=held[0]) == 0).label(Status.ACTIVE.value)
         with reading(self._engine) as connection:
-            row = connection.execute(select(*sums, left)).one()
+            row = connection.execute(_counting(owned=owner_id is not None), _moments(now, owner_id)).one()
         return {status: int(getattr(row, status.value)) for status in Status}
 
     def row(self, client_id: str, now: Instant, *, owner_id: str | None = None) -> CredentialRow:
         """One credential that is not deleted; ``NotFound`` else."""
-        where = [*_kept(owner_id), credentials.c.client_id == client_id]
+        query, owned = (_ROWS, {}) if owner_id is None else (_OWN_ROWS, {"owner": owner_id})
         with reading(self._engine) as connection:
-            known = select(credentials.c.client_id).where(*where)
-            found = connection.execute(known).scalars().all() if storable(client_id) else []
-            if not found:
+            rows = connection.execute(query, {"ids": [client_id], **owned}).all() if storable(client_id) else []
+            if not rows:
                 msg = f"there is no credential {client_id!r}; `flask credentials list` shows them"
                 raise NotFound(msg)
-            return _shown(connection, found, now, days=True)[0]
+            return _shown(connection, rows, now, days=True)[0]
 
     def secrets(self, client_id: str) -> Sequence[SecretRecord]:
         """All secrets of a credential, newest first."""
-        query = select(secrets).where(secrets.c.client_id == client_id)
         with reading(self._engine) as connection:
-            ordered = query.order_by(secrets.c.created_at.desc(), secrets.c.id)
-            return tuple(as_secret(row) for row in connection.execute(ordered))
+            return secrets_of(connection, client_id)
 
     def export(self, query: CredentialQuery, now: Instant) -> Iterator[CredentialRow]:
         """All rows a query finds, by client id, without ``days``."""
-        after, size = "", _EXPORTED_FIRST
-        wanted = select(credentials.c.client_id).where(*_kept(None), *_filters(query, now, None))
+        after, size, values = "", _EXPORTED_FIRST, _values(query, now, None)
+        where = [*_kept(owned=False), *_filters(_shape(query), owned=False), *_searched(query.search)]
+        wanted = select(credentials.c.client_id).where(*where)
         while True:
             part = wanted.where(credentials.c.client_id > after).order_by(credentials.c.client_id).limit(size)
             with reading(self._engine) as connection:
-                rows = _shown(connection, connection.execute(part).scalars().all(), now, days=False)
+                rows = _listed(connection, connection.execute(part, values).scalars().all(), now, days=False)
             # No transaction is open here: whoever reads slowly holds nothing.
             yield from rows
             if len(rows) < size:
@@ -228,27 +399,15 @@ class SqlCredentialReads:
 
     def refusals(self, client_id: str, since: Instant) -> Mapping[str, int]:
         """Token requests since a day by outcome."""
-        mine = token_requests.c
-        query = select(mine.outcome, func.sum(mine.requests)).where(mine.client_id == client_id, mine.day >= since)
         with reading(self._engine) as connection:
-            rows = connection.execute(query.group_by(mine.outcome).order_by(mine.outcome)).all()
+            rows = connection.execute(_REFUSALS, {"client_id": client_id, "since": since}).all()
         return {outcome: int(number) for outcome, number in rows}
 
     def usage(self, client_id: str, since: Instant, top: int = 10) -> Usage:
         """Uses of tokens since a day."""
-        mine = usage.c
-        query = (
-            select(
-                *(mine.resource_server_id, resource_servers.c.name, mine.method, mine.route),
-                func.sum(mine.uses).label("uses"),
-                func.max(mine.last_used_at).label("last"),
-            )
-            .select_from(usage.outerjoin(resource_servers, resource_servers.c.id == mine.resource_server_id))
-            .where(mine.client_id == client_id, mine.day >= since)
-            .group_by(mine.resource_server_id, resource_servers.c.name, mine.method, mine.route)
-        )
         with reading(self._engine) as connection:
-            found = [RouteUse(*row[:4], uses=int(row.uses), last_used_at=row.last) for row in connection.execute(query)]
+            rows = connection.execute(_USAGE, {"client_id": client_id, "since": since}).all()
+        found = [RouteUse(*row[:4], uses=int(row.uses), last_used_at=row.last) for row in rows]
         found.sort(key=lambda each: (-each.uses, each.server_id, each.method, each.route))
         by_server: dict[str, ServerUse] = {}
         for each in found:
@@ -270,35 +429,25 @@ class SqlCredentialReads:
 
 def roles_of(connection: Connection, client_ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
     """The chosen roles of some credentials by name, each with whether the owner still holds it."""
-    query = (
-        select(credential_roles.c.client_id, roles.c.name, user_roles.c.user_id.is_not(None).label("held"))
-        .select_from(
-            credential_roles.join(roles, roles.c.id == credential_roles.c.role_id)
-            .join(credentials, credentials.c.client_id == credential_roles.c.client_id)
-            .outerjoin(
-                user_roles,
-                and_(
-                    user_roles.c.user_id == credentials.c.owner_id, user_roles.c.role_id == credential_roles.c.role_id
-                ),
-            )
-        )
-        .where(credential_roles.c.client_id.in_(client_ids))
-        .order_by(roles.c.name)
-    )
     found: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-    for row in connection.execute(query):
-        found[row.client_id].append((row.name, bool(row.held)))
+    for client_id, name, held in connection.execute(_ROLES, {"ids": client_ids}).all():
+        found[client_id].append((name, bool(held)))
     return found
 
 
-def _shown(connection: Connection, ids: Sequence[str], now: Instant, *, days: bool) -> tuple[CredentialRow, ...]:
+def _listed(connection: Connection, ids: Sequence[str], now: Instant, *, days: bool) -> tuple[CredentialRow, ...]:
     """All that is shown of some credentials, in their order; four statements, however many."""
-    if not ids:
+    found = {row.client_id: row for row in connection.execute(_ROWS, {"ids": ids}).all()} if ids else {}
+    return _shown(connection, [found[each] for each in ids], now, days=days)
+
+
+def _shown(connection: Connection, rows: Sequence[Any], now: Instant, *, days: bool) -> tuple[CredentialRow, ...]:
+    if not rows:
         return ()
-    found = {row.client_id: row for row in connection.execute(_select().where(credentials.c.client_id.in_(ids)))}
+    ids = [row.client_id for row in rows]
     chosen, own = roles_of(connection, ids), _live_secrets(connection, ids, now)
     spark = _days(connection, ids, now) if days else {}
-    return tuple(_row(found[each], chosen[each], own[each], spark.get(each, ()), now) for each in ids)
+    return tuple(_row(row, chosen[id_], own[id_], spark.get(id_, ()), now) for id_, row in zip(ids, rows, strict=True))
 
 
 def _row(
@@ -340,26 +489,20 @@ def _row(
 
 
 def _live_secrets(connection: Connection, ids: Sequence[str], now: Instant) -> dict[str, list[SecretRecord]]:
-    query = select(secrets).where(secrets.c.client_id.in_(ids))
     own: dict[str, list[SecretRecord]] = defaultdict(list)
-    for row in connection.execute(query.order_by(secrets.c.created_at.desc(), secrets.c.id)):
+    for row in connection.execute(_SECRETS, {"ids": ids}).all():
         if row.ends_at is None or not over(now, row.ends_at):
             own[row.client_id].append(as_secret(row))
     return own
 
 
 def _days(connection: Connection, ids: Sequence[str], now: Instant) -> dict[str, tuple[DayCount, ...]]:
-    mine, last = token_requests.c, now - now % DAY
+    last = now - now % DAY
     first = last - (SPARK_DAYS - 1) * DAY
-    granted = func.sum(case((mine.outcome == GRANTED, mine.requests), else_=0)).label("granted")
-    query = (
-        select(mine.client_id, mine.day, granted, func.sum(mine.requests).label("requests"))
-        .where(mine.client_id.in_(ids), mine.day >= first, mine.day <= last)
-        .group_by(mine.client_id, mine.day)
-    )
     empty = [DayCount(day) for day in range(first, last + DAY, DAY)]
     days = {each: empty.copy() for each in ids}
-    for row in connection.execute(query):
-        counted = DayCount(row.day, int(row.granted), int(row.requests) - int(row.granted))
-        days[row.client_id][(row.day - first) // DAY] = counted
+    rows = connection.execute(_DAYS, {"ids": ids, "first": first, "last": last}).all()
+    for client_id, day, granted, requests in rows:
+        good = int(granted)
+        days[client_id][(day - first) // DAY] = DayCount(day, good, int(requests) - good)
     return {each: tuple(its) for each, its in days.items()}
