@@ -52,7 +52,7 @@ from authserver.rules.lifetime import DAY
 from authserver.store.account_rows import as_secret, secrets_of
 from authserver.store.activity import GRANTED
 from authserver.store.engine import reading, storable
-from authserver.store.live_tokens import live_tokens, terms
+from authserver.store.live_tokens import living, terms
 from authserver.store.search import contains
 from authserver.store.tables import (
     credential_roles,
@@ -61,6 +61,7 @@ from authserver.store.tables import (
     resource_servers,
     roles,
     secrets,
+    sessions,
     token_requests,
     usage,
     user_roles,
@@ -319,6 +320,7 @@ _DAYS = (
     )
     .group_by(token_requests.c.client_id, token_requests.c.day)
 )
+_LIVE = living(select(func.count()).select_from(sessions)).where(credentials.c.client_id == _CLIENT)
 _SINCE = bindparam("since", type_=BigInteger)
 _REFUSALS = (
     select(token_requests.c.outcome, func.sum(token_requests.c.requests))
@@ -422,9 +424,8 @@ class SqlCredentialReads:
     def live_tokens(self, client_id: str, now: Instant) -> int:
         """How many recorded tokens of a credential live at ``now``."""
         with reading(self._engine) as connection:
-            mine = credentials.c.client_id == client_id
-            row = connection.execute(live_tokens(terms(connection, now), mine)).first()
-        return 0 if row is None else int(row.live)
+            of = terms(connection, now)
+            return connection.execute(_LIVE, {**of.values, "client_id": client_id}).scalar_one()
 
 
 def roles_of(connection: Connection, client_ids: Sequence[str]) -> dict[str, list[tuple[str, bool]]]:
