@@ -588,6 +588,45 @@ def test_a_preview_names_who_loses_what_and_counts_the_tokens(store, furnished):
             unknown()
 
 
+def test_a_preview_of_a_roles_end_is_what_a_plain_look_at_everybody_finds(store):
+    dice = random.Random(5)
+    everybody = [store.accounts.user(name) for name in ("ada", "bob")]
+    for number in range(6):
+        held = ["reader", *(["writer"] if number % 2 else [])]
+        everybody.append(people.create_user(store.accounts, f"user{number}", held, **WHO))
+    for number in range(40):
+        owner = dice.choice(everybody)
+        roles_held = [name for name in owner.role_names if name != "builder"]
+        made = make(
+            store, owner.username, f"c{number}", roles=dice.sample(roles_held, dice.randint(1, len(roles_held)))
+        )
+        for _ in range(dice.choice([0, 1, 3])):
+            issue(store, made.client_id, role_version=owner.role_version)
+        if dice.random() < 0.15:
+            credentials.delete(store.accounts, made.client_id, **WHO)
+    store.activity.flush()
+    for name in ("user1", "user3", "ada"):
+        people.revoke(store.accounts, name, "reader", **WHO)
+    for role in ("reader", "writer", "builder"):
+        held_by = {user.username for user in store.accounts.users() if role in user.role_names}
+        rows = store.credential_reads.page(CredentialQuery(size=200), NOW).rows
+        theirs = {row.client_id: row for row in rows if row.owner in held_by}
+        live = {each: len(look(store, each)) for each in theirs}
+        touched = {each for each, row in theirs.items() if role in row.held or live[each]}
+        preview = store.people_reads.preview_delete_role(role, NOW)
+        assert (preview.users, preview.credentials) == (len(held_by), len(touched))
+        assert preview.live_tokens == sum(live.values())
+        told = {loss.client_id: (loss.live_tokens, set(loss.lost), set(loss.left)) for loss in preview.losses}
+        assert told == {
+            each: (live[each], {role} & set(theirs[each].held), set(theirs[each].held) - {role}) for each in touched
+        }
+        assert [loss.live_tokens for loss in preview.losses] == sorted(live[each] for each in touched)[::-1]
+    assert {row.role.name: store.people_reads.role_rows(row.role.id) for row in store.people_reads.role_rows()} == {
+        row.role.name: (row,) for row in store.people_reads.role_rows()
+    }
+    assert store.people_reads.role_rows("nothing") == store.people_reads.role_rows("\x00") == ()
+
+
 def test_a_preview_tells_what_then_happens(store, furnished):
     told = store.people_reads.preview_revoke("ada", "writer", NOW)
     before = sum(len(look(store, each.client_id)) for each in furnished)
