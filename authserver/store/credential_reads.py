@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Integer,
+    ScalarSelect,
     Select,
     String,
     and_,
@@ -165,14 +166,11 @@ _ALONG_THE_INDEX = credentials.c.created_at >= 0
 @cache
 def _counting(*, owned: bool) -> Select[Any]:
     """One row: how many credentials each status holds for."""
-    conditions, marked = status_conditions(owned=owned), _marked(owned=owned)
+    conditions = status_conditions(owned=owned)
     kept = [*_kept(owned=owned), *([] if owned else [_ALONG_THE_INDEX])]
     each: dict[Status, ColumnElement[int]]
     each = {status: func.count().filter(conditions[status]) for status in _OF_ITS_OWN_ROW}
-    # Marked ones are few: to take them off costs less than to ask of each credential whether it is one.
-    within = [*_kept(owned=owned), _looks_active(), credentials.c.client_id.in_(select(marked.c.client_id))]
-    less = select(func.count()).select_from(credentials).where(*within).correlate(None).scalar_subquery()
-    each[Status.ACTIVE] = func.count().filter(_looks_active()) - less
+    each[Status.ACTIVE] = func.count().filter(_looks_active()) - _only_look_active(owned=owned)
     rotating = select(func.count()).select_from(credentials)
     rotating = rotating.where(*_kept(owned=owned), conditions[Status.ROTATING])
     each[Status.ROTATING] = rotating.correlate(None).scalar_subquery()
@@ -180,6 +178,13 @@ def _counting(*, owned: bool) -> Select[Any]:
     each[Status.REDUCED] = reduced.scalar_subquery()
     counts: list[Any] = [count.label(status.value) for status, count in each.items()]
     return select(*counts).where(*kept)
+
+
+def _only_look_active(*others: ColumnElement[bool], owned: bool) -> ScalarSelect[int]:
+    """How many look active by their own row and are not; few, so to take them off costs less than to ask of each."""
+    marked = credentials.c.client_id.in_(select(_marked(owned=owned).c.client_id))
+    found = select(func.count()).select_from(credentials).where(*_kept(owned=owned), _looks_active(), marked, *others)
+    return found.correlate(None).scalar_subquery()
 
 
 def _shape(query: CredentialQuery) -> CredentialQuery:
@@ -251,15 +256,25 @@ def _wanted(shape: CredentialQuery, *, owned: bool, searched: bool) -> Select[An
         return ids
     if shape.status is Status.ACTIVE and shape.order == "created_at" and not owned and not searched:
         # Nearly all: the page is the beginning of an index, and only the total looks at everything.
-        return ids.add_columns(_total(shape, owned=owned).correlate(None).scalar_subquery().label("total"))
+        return ids.add_columns(_total(shape, (), owned=owned).correlate(None).scalar_subquery().label("total"))
     ids = ids.add_columns(func.count().over().label("total"))
     return ids if owned else ids.where(_ALONG_THE_INDEX)
 
 
+def _total(shape: CredentialQuery, searched: Sequence[ColumnElement[bool]], *, owned: bool) -> Select[Any]:
+    along = [] if owned else [_ALONG_THE_INDEX]
+    counted = select(func.count().label("total")).select_from(credentials)
+    counted = counted.where(*_kept(owned=owned), *along, *searched)
+    if shape.status is not Status.ACTIVE:
+        return counted.where(*_filters(shape, owned=owned))
+    others = [*_filters(replace(shape, status=None), owned=owned), *searched]
+    looking = counted.where(_looks_active(), *others).correlate(None).scalar_subquery()
+    return select((looking - _only_look_active(*others, owned=owned)).label("total"))
+
+
 @lru_cache(maxsize=256)
-def _total(shape: CredentialQuery, *, owned: bool) -> Select[Any]:
-    where = [*_kept(owned=owned), *_filters(shape, owned=owned), *([] if owned else [_ALONG_THE_INDEX])]
-    return select(func.count().label("total")).select_from(credentials).where(*where)
+def _known_total(shape: CredentialQuery, *, owned: bool) -> Select[Any]:
+    return _total(shape, (), owned=owned)
 
 
 def _ordered(ids: Select[Any], shape: CredentialQuery, *, owned: bool) -> Select[Any]:
@@ -360,7 +375,8 @@ class SqlCredentialReads:
             if dear and (found or not offset):
                 total = found[0].total if found else 0
             else:
-                total = connection.execute(_total(shape, owned=owned).where(*searched), values).scalar_one()
+                counted = _total(shape, searched, owned=owned) if searched else _known_total(shape, owned=owned)
+                total = connection.execute(counted, values).scalar_one()
             return Page(_listed(connection, [row.client_id for row in found], now, days=days), total, number, size)
 
     def counts(self, now: Instant, *, owner_id: str | None = None) -> Mapping[Status, int]:

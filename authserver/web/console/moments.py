@@ -12,6 +12,7 @@ from babel import Locale
 from babel.dates import format_date, format_timedelta
 from markupsafe import Markup, escape
 
+from authserver.ports import Visit
 from authserver.rules.facts import Instant, Span
 from authserver.web.console.here import here
 from authserver.web.console.words import gettext, language
@@ -46,7 +47,10 @@ def zone_fault(name: str) -> bool:
 
 def zone() -> ZoneInfo | None:
     """The zone the reader chose; None when the browser shall say."""
-    visit = here().visit
+    return _zone_of(here().visit)
+
+
+def _zone_of(visit: Visit | None) -> ZoneInfo | None:
     name = visit.preferences.zone if visit else ""
     return ZoneInfo(name) if name and not zone_fault(name) else None
 
@@ -125,8 +129,9 @@ def when(at: Instant | None, never: str = "") -> Markup:
     """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
     if at is None:
         return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
-    spoken, chosen, moment = language(), zone(), _moment(at)
-    short, whole = escape(relatively(at - here().now, spoken)), escape(_exactly(moment, chosen, spoken))
+    look, spoken, moment = here(), language(), _moment(at)
+    chosen = _zone_of(look.visit)
+    short, whole = escape(relatively(at - look.now, spoken)), escape(_exactly(moment, chosen, spoken))
     fixed = _fixed(chosen) if chosen else ""
     return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
         f'<time class="when" datetime="{_iso(moment)}" tabindex="0"{fixed}><span class="when-short">{short}</span>'
