@@ -65,6 +65,8 @@ def engine_options(url: str) -> dict[str, Any]:
         "timezone": "UTC",
         # To compile a statement takes longer than to run the longest of ours.
         "jit": "off",
+        # And to start a helper longer than to read what a page looks at; the load has the other cores.
+        "max_parallel_workers_per_gather": "0",
     }
     return {
         # An error's text may be logged; the values of its statement never (INV-20).

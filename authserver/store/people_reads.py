@@ -1,6 +1,6 @@
 """Users and roles as people look at them, and what a change of roles would end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -84,20 +84,20 @@ class SqlPeopleReads:
         with reading(self._engine) as connection:
             user, found = find_user(connection, username), find_role(connection, role)
             lost, asked = frozenset({found.name}), {"owner": user.id, "role_id": found.id}
-            return _preview(connection, _OF_ONE, _LOSING_A_ROLE, asked, now, lost=lost, holders=1)
+            return _preview(connection, _OF_ONE, _loses_the_role, asked, now, lost=lost, holders=1)
 
     def preview_grant(self, username: str, now: Instant) -> Preview:
         """What assigning any role to a user would do."""
         with reading(self._engine) as connection:
             user = find_user(connection, username)
-            return _preview(connection, _OF_ONE, _LOSING_NOTHING, {"owner": user.id}, now, holders=1)
+            return _preview(connection, _OF_ONE, _loses_nothing, {"owner": user.id}, now, holders=1)
 
     def preview_disable(self, username: str, now: Instant) -> Preview:
         """What disabling a user would do."""
         with reading(self._engine) as connection:
             user = find_user(connection, username)
             lost = frozenset(user.role_names)
-            return _preview(connection, _OF_ONE, _LOSING_ALL, {"owner": user.id}, now, lost=lost, holders=1)
+            return _preview(connection, _OF_ONE, _loses_all, {"owner": user.id}, now, lost=lost, holders=1)
 
     def preview_delete_role(self, role: str, now: Instant) -> Preview:
         """What deleting a role would do to all who hold it."""
@@ -108,7 +108,7 @@ class SqlPeopleReads:
             most = 2 * among.holders > among.everybody
             whose, count = (_OF_MOST, _LOSING_OF_MOST) if most else (_OF_HOLDERS, None)
             return _preview(
-                connection, whose, _LOSING_A_ROLE, asked, now, lost=lost, holders=among.holders, count=count
+                connection, whose, _loses_the_role, asked, now, lost=lost, holders=among.holders, count=count
             )
 
 
@@ -150,15 +150,24 @@ _OF_HOLDERS = _Whose(credentials.c.owner_id.in_(_HELD_BY))
 # Most tokens are of these, so one looks at some tokens and not at all owners. An expression hides the index
 # here as well: SQLite would begin with the holders.
 _OF_MOST = _Whose(func.coalesce(credentials.c.owner_id, "").in_(_HELD_BY), begin_with_sessions=True)
-_LOSING_A_ROLE = exists().where(
-    credential_roles.c.client_id == credentials.c.client_id, credential_roles.c.role_id == _ROLE_ID
-)
-_LOSING_ALL = exists().where(
-    credential_roles.c.client_id == credentials.c.client_id,
-    user_roles.c.role_id == credential_roles.c.role_id,
-    user_roles.c.user_id == credentials.c.owner_id,
-)
-_LOSING_NOTHING = false()
+_Loses = Callable[[Any, Any], ColumnElement[bool]]
+"""Says of a client id and its owner's id whether that credential loses a role."""
+
+
+def _loses_the_role(client_id: Any, _owner_id: Any) -> ColumnElement[bool]:
+    return exists().where(credential_roles.c.client_id == client_id, credential_roles.c.role_id == _ROLE_ID)
+
+
+def _loses_all(client_id: Any, owner_id: Any) -> ColumnElement[bool]:
+    return exists().where(
+        credential_roles.c.client_id == client_id,
+        user_roles.c.role_id == credential_roles.c.role_id,
+        user_roles.c.user_id == owner_id,
+    )
+
+
+def _loses_nothing(_client_id: Any, _owner_id: Any) -> ColumnElement[bool]:
+    return false()
 
 
 def _losing_of_most() -> Select[Any]:
@@ -167,7 +176,9 @@ def _losing_of_most() -> Select[Any]:
     others = except_(select(users.c.id), _HELD_BY).subquery()
     lost_it = select(func.count()).select_from(credentials)
     lost_it = lost_it.where(
-        credentials.c.deleted_at.is_(None), credentials.c.owner_id.in_(select(others.c.id)), _LOSING_A_ROLE
+        credentials.c.deleted_at.is_(None),
+        credentials.c.owner_id.in_(select(others.c.id)),
+        _loses_the_role(credentials.c.client_id, credentials.c.owner_id),
     )
     return select(chose - lost_it.scalar_subquery())
 
@@ -175,49 +186,44 @@ def _losing_of_most() -> Select[Any]:
 _LOSING_OF_MOST = _losing_of_most()
 
 
-_SHOWN = (credentials.c.client_id, credentials.c.name, users.c.username)
-_BY_NAME = (func.lower(credentials.c.name), credentials.c.client_id)
-
-
 @cache
-def _dying(whose: _Whose, loses: ColumnElement[bool]) -> Select[Any]:
+def _dying(whose: _Whose, loses: _Loses) -> Select[Any]:
     """The credentials with live tokens, the most first; the sums over all of them come with each row."""
-    asked: Any = living(select(sessions.c.client_id), begin_with_sessions=whose.begin_with_sessions)
+    seen = (sessions.c.client_id, credentials.c.name, users.c.username, credentials.c.owner_id)
+    asked: Any = living(select(*seen), begin_with_sessions=whose.begin_with_sessions)
     asked = asked.where(whose.condition)
     if whose.begin_with_sessions:
         # The young first: most of the older ones were left idle.
         asked = union_all(asked.where(YOUNG), asked.where(not_(YOUNG)))
     tokens = asked.limit(bindparam("most", type_=Integer)).subquery()
-    counted = select(tokens.c.client_id, func.count().label("live")).group_by(tokens.c.client_id).subquery()
-    live: Any = counted.c.live
+    mine: Any = select(*tokens.c, func.count().label("live")).group_by(*tokens.c).subquery().c
     return (
         select(
-            *(*_SHOWN, live),
+            *(mine.client_id, mine.name, mine.username, mine.live),
             func.count().over().label("number"),
-            func.sum(live).over().label("tokens"),
-            func.sum(case((loses, 1), else_=0)).over().label("losing"),
+            func.sum(mine.live).over().label("tokens"),
+            func.sum(case((loses(mine.client_id, mine.owner_id), 1), else_=0)).over().label("losing"),
         )
-        .select_from(counted.join(credentials, credentials.c.client_id == counted.c.client_id))
-        .join(users, users.c.id == credentials.c.owner_id)
-        .order_by(live.desc(), *_BY_NAME)
+        .order_by(mine.live.desc(), func.lower(mine.name), mine.client_id)
         .limit(_LISTED)
     )
 
 
 @cache
-def _losing(whose: _Whose, loses: ColumnElement[bool]) -> tuple[Select[Any], Select[Any]]:
+def _losing(whose: _Whose, loses: _Loses) -> tuple[Select[Any], Select[Any]]:
     """How many credentials lose a role, and those of them whose tokens were not counted."""
-    kept = (credentials.c.deleted_at.is_(None), whose.condition, loses)
+    mine = credentials.c
+    kept = (mine.deleted_at.is_(None), whose.condition, loses(mine.client_id, mine.owner_id))
     number = select(func.count()).select_from(credentials).where(*kept)
-    others = select(*_SHOWN).join(users, users.c.id == credentials.c.owner_id).where(*kept)
-    others = others.where(credentials.c.client_id.not_in(bindparam("dying", type_=String, expanding=True)))
-    return number, others.order_by(*_BY_NAME).limit(bindparam("room", type_=Integer))
+    others = select(mine.client_id, mine.name, users.c.username).join(users, users.c.id == mine.owner_id).where(*kept)
+    others = others.where(mine.client_id.not_in(bindparam("dying", type_=String, expanding=True)))
+    return number, others.order_by(func.lower(mine.name), mine.client_id).limit(bindparam("room", type_=Integer))
 
 
 def _preview(
     connection: Connection,
     whose: _Whose,
-    loses: ColumnElement[bool],
+    loses: _Loses,
     asked: Mapping[str, str],
     now: Instant,
     *,
