@@ -26,7 +26,7 @@ from sqlalchemy import (
 from authserver.console_reads import MANY, MAX_PAGE, Loss, Page, Preview, RoleRow, UserQuery, UserRow
 from authserver.rules.facts import Instant
 from authserver.store.account_rows import as_role, as_users, find_role, find_user
-from authserver.store.credential_reads import roles_of
+from authserver.store.credential_rows import roles_of
 from authserver.store.engine import reading, storable
 from authserver.store.live_tokens import YOUNG, living, terms
 from authserver.store.search import contains
