@@ -252,8 +252,8 @@ class PeopleReads(Protocol):
         """One page of users by name."""
         ...
 
-    def role_rows(self) -> Sequence[RoleRow]:
-        """All live roles by name."""
+    def role_rows(self, role_id: str | None = None) -> Sequence[RoleRow]:
+        """All live roles by name, or only the one with this id."""
         ...
 
     def preview_revoke(self, username: str, role: str, now: Instant) -> Preview:

@@ -273,10 +273,12 @@ def console(run: Run) -> dict[str, list[pages.Timed]]:
     measured = {}
     for database in chosen.databases:
         began = time.monotonic()
-        made = crowd.furnish(run.fresh_url(database), crowd.Sizes(chosen.credentials, chosen.sessions, chosen.audit))
-        made.close()
-        _tell(f"{database}: furnished in {time.monotonic() - began:.0f} s")
-        measured[database] = pages.measure(made, _PAGE_ROUNDS[chosen.quick])
+        sizes = crowd.Sizes(chosen.credentials, chosen.sessions, chosen.audit)
+        with pages.logging_into(run.folder / f"console-{database}.log"):
+            made = crowd.furnish(run.fresh_url(database), sizes)
+            made.close()
+            _tell(f"{database}: furnished in {time.monotonic() - began:.0f} s")
+            measured[database] = pages.measure(made, _PAGE_ROUNDS[chosen.quick])
     return measured
 
 

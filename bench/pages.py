@@ -6,9 +6,12 @@ it costs: processor time of the serving thread, which other programs disturb
 less, and what it waits for statements of PostgreSQL.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +25,7 @@ from authserver.rules.credential_status import Status
 from authserver.settings import Settings
 from authserver.store import tables
 from authserver.store.tables import db
+from authserver.telemetry.logs import configure
 from bench import ours
 from bench.crowd import ADMINISTRATOR, BUILDER
 
@@ -162,6 +166,21 @@ class Desk:
     def close(self) -> None:
         """Let go of the database."""
         self._house.close()
+
+
+@contextmanager
+def logging_into(path: Path) -> Iterator[None]:
+    """Log as a served console does, JSON lines into a file, and leave the terminal to the report."""
+    root = logging.getLogger()
+    before, level = root.handlers, root.level
+    with path.open("a", encoding="utf-8") as file:
+        with redirect_stderr(file):
+            configure("info")
+        try:
+            yield
+        finally:
+            root.handlers = before
+            root.setLevel(level)
 
 
 def measure(made: ours.Ours, rounds: int) -> list[Timed]:

@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from flask import url_for
 
 from authserver.actions import administer, credentials, people
 from authserver.rules import permission
@@ -575,6 +576,19 @@ def test_an_export_holds_what_is_shown_and_no_cell_is_a_formula(house):
         assert browser.get(f"/console/security/credentials?{odd}").status == 200, odd
     link = html.unescape(re.search(r'href="(/console/security/credentials\.csv[^"]*)"', listed.text)[1])
     assert link.endswith("q=owner")
+
+
+def test_the_inventory_leads_to_the_owner_whatever_the_name(world, root):
+    owner = "O.w_n+er@x-1"
+    people.create_user(world.accounts, owner, ["reader"], actor="test", now=world.clock.at)
+    credentials.create(
+        world.accounts, owner, "its", world.clock.at + 86400, ["reader"], pepper=b"p", actor="test", now=world.clock.at
+    )
+    listed = root.get("/console/security/credentials?q=its")
+    with world.app.test_request_context():
+        href = url_for("console.user", username=owner)
+    assert f'<a href="{href}">{owner}</a>' in listed.text
+    assert owner in root.get(href).words
 
 
 def test_the_audit_trail_filters_pages_verifies_and_exports(world, root):

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app import create_app
 from authserver.actions import administer, credentials, people, watch_sessions
 from authserver.audit import Event
 from authserver.console_reads import SPARK_DAYS, AuditPlace, AuditQuery, CredentialQuery, UserQuery
-from authserver.ports import AlreadyDone, Conflict, Invalid, NotFound
+from authserver.ports import AlreadyDone, Conflict, Invalid, NotFound, Unavailable
 from authserver.rules.credential_status import EXPIRING_WITHIN, Status, StatusFacts, rotation_end, statuses
 from authserver.rules.facts import Reason
 from authserver.settings import Settings
@@ -155,8 +155,36 @@ def test_the_statuses_told_in_sql_are_those_of_the_rule(store):
         for status in Status:
             found = store.credential_reads.page(CredentialQuery(status=status, size=200), NOW)
             assert {row.client_id for row in found.rows} == {r.client_id for r in rows if status in r.statuses}
+        for owner in ("ada", "bob"):
+            mine = {"owner_id": store.accounts.user(owner).id}
+            told = Counter(status for row in rows if row.owner == owner for status in row.statuses)
+            assert dict(store.credential_reads.counts(NOW, **mine)) == {status: told[status] for status in Status}
+            for status in Status:
+                found = store.credential_reads.page(CredentialQuery(status=status), NOW, **mine)
+                assert found.total == len(found.rows) == told[status]
         if store.accounts.user("bob").disabled_at is None:
             people.disable(store.accounts, "bob", **WHO)
+
+
+@pytest.mark.parametrize("status", [None, Status.ACTIVE, Status.DISABLED])
+@pytest.mark.parametrize("descending", [True, False])
+def test_pages_of_a_list_are_parts_of_the_whole_and_know_its_length(store, status, descending):
+    made = [make(store, name=f"c{number}", now=NOW - 2 * DAY + number // 2) for number in range(9)]
+    for each in made[2:6]:
+        credentials.disable(store.accounts, each.client_id, **WHO)
+    off = {each.client_id for each in made[2:6]}
+    fits = {None: lambda _: True, Status.ACTIVE: lambda each: each not in off, Status.DISABLED: off.__contains__}[
+        status
+    ]
+    way = -1 if descending else 1
+    whole = sorted((way * each.created_at, each.client_id) for each in made if fits(each.client_id))
+    walked = []
+    for number in range(1, 6):
+        query = CredentialQuery(status=status, descending=descending, size=2, page=number)
+        page = store.credential_reads.page(query, NOW)
+        assert page.total == len(whole)
+        walked += [row.client_id for row in page.rows]
+    assert walked == [client_id for _, client_id in whole]
 
 
 def test_a_list_is_searched_sorted_and_paged(store):
@@ -195,6 +223,41 @@ def test_a_list_costs_the_same_statements_however_long(store):
         store.credential_reads.page(CredentialQuery(), NOW)
         counts.append(len([each for each in statements.texts if each.startswith("SELECT")]))
     assert counts == [6, 6]
+
+
+# --- one page, one instant ---------------------------------------------------------------------------
+
+
+def test_a_page_sees_one_instant_until_it_writes(database, store):
+    other = database.open()
+    with store.one_instant():
+        assert names(store.credential_reads.page(CredentialQuery(), NOW)) == []
+        make(other, name="meanwhile")
+        assert names(store.credential_reads.page(CredentialQuery(), NOW)) == []
+        assert store.credential_reads.counts(NOW)[Status.ACTIVE] == 0
+        make(store, name="own")
+        assert sorted(names(store.credential_reads.page(CredentialQuery(), NOW))) == ["meanwhile", "own"]
+    assert store.credential_reads.counts(NOW)[Status.ACTIVE] == 2
+
+
+def test_a_page_holds_one_connection_however_much_it_reads_and_writes(store):
+    pool, begun = store.engine.pool, []
+    event.listen(store.engine, "checkout", lambda *_: begun.append(pool.checkedout()))
+    with store.one_instant():
+        store.accounts.general()
+        store.accounts.users()
+        make(store)
+    assert max(begun) == 1
+    assert len(begun) == 2
+    assert pool.checkedout() == 0
+
+
+def test_a_statement_that_fails_costs_a_page_no_more_than_its_answer(store):
+    with store.one_instant():
+        with pytest.raises((Invalid, Unavailable)):
+            store.credential_reads.refusals("c" * 64, 2**70)
+        assert store.accounts.user("ada").username == "ada"
+    assert store.engine.pool.checkedout() == 0
 
 
 # --- use ---------------------------------------------------------------------------------------------
@@ -523,6 +586,45 @@ def test_a_preview_names_who_loses_what_and_counts_the_tokens(store, furnished):
     ):
         with pytest.raises(NotFound):
             unknown()
+
+
+def test_a_preview_of_a_roles_end_is_what_a_plain_look_at_everybody_finds(store):
+    dice = random.Random(5)
+    everybody = [store.accounts.user(name) for name in ("ada", "bob")]
+    for number in range(6):
+        held = ["reader", *(["writer"] if number % 2 else [])]
+        everybody.append(people.create_user(store.accounts, f"user{number}", held, **WHO))
+    for number in range(40):
+        owner = dice.choice(everybody)
+        roles_held = [name for name in owner.role_names if name != "builder"]
+        made = make(
+            store, owner.username, f"c{number}", roles=dice.sample(roles_held, dice.randint(1, len(roles_held)))
+        )
+        for _ in range(dice.choice([0, 1, 3])):
+            issue(store, made.client_id, role_version=owner.role_version)
+        if dice.random() < 0.15:
+            credentials.delete(store.accounts, made.client_id, **WHO)
+    store.activity.flush()
+    for name in ("user1", "user3", "ada"):
+        people.revoke(store.accounts, name, "reader", **WHO)
+    for role in ("reader", "writer", "builder"):
+        held_by = {user.username for user in store.accounts.users() if role in user.role_names}
+        rows = store.credential_reads.page(CredentialQuery(size=200), NOW).rows
+        theirs = {row.client_id: row for row in rows if row.owner in held_by}
+        live = {each: len(look(store, each)) for each in theirs}
+        touched = {each for each, row in theirs.items() if role in row.held or live[each]}
+        preview = store.people_reads.preview_delete_role(role, NOW)
+        assert (preview.users, preview.credentials) == (len(held_by), len(touched))
+        assert preview.live_tokens == sum(live.values())
+        told = {loss.client_id: (loss.live_tokens, set(loss.lost), set(loss.left)) for loss in preview.losses}
+        assert told == {
+            each: (live[each], {role} & set(theirs[each].held), set(theirs[each].held) - {role}) for each in touched
+        }
+        assert [loss.live_tokens for loss in preview.losses] == sorted(live[each] for each in touched)[::-1]
+    assert {row.role.name: store.people_reads.role_rows(row.role.id) for row in store.people_reads.role_rows()} == {
+        row.role.name: (row,) for row in store.people_reads.role_rows()
+    }
+    assert store.people_reads.role_rows("nothing") == store.people_reads.role_rows("\x00") == ()
 
 
 def test_a_preview_tells_what_then_happens(store, furnished):

@@ -49,6 +49,13 @@ def look(
         NotFound: no such credential, or not the owner's.
     """
     accounts.credential(client_id, owner_id)
+    return look_at_known(sessions, hot, client_id, limit=limit, now=now)
+
+
+def look_at_known(
+    sessions: Sessions, hot: HotReads, client_id: str, *, limit: int | None = None, now: Instant = 0
+) -> tuple[Watched, ...]:
+    """The same, for whoever has read the credential in this very request, and seen whose it is."""
     standings: dict[tuple[str, str], tuple[Instant, Standing | None]] = {}
     watched = []
     found = sessions.of_credential(client_id) if limit is None else sessions.recent_of_credential(client_id, now, limit)

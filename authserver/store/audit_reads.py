@@ -10,13 +10,28 @@ import hmac
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, false, func, or_, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Engine,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from authserver.audit import Record, seal, seal_head
 from authserver.console_reads import MAX_PAGE, AuditPage, AuditPlace, AuditQuery, ChainStatus, SettingRow
-from authserver.store.account_rows import find_credential, find_general
+from authserver.store.account_rows import chosen_by, credential_row, find_general
 from authserver.store.accounts import as_record
 from authserver.store.engine import reading, storable
 from authserver.store.search import contains
@@ -29,6 +44,18 @@ _EXPORTED_AT_ONCE = 500
 _ROLE_EVENTS = ("user.role_granted", "user.role_revoked", "user.disabled", "user.enabled")
 _CHANGED = "settings.changed"
 _NEWEST = (audit.c.at.desc(), audit.c.seq.desc())
+_HEAD = select(audit_head)
+_LAST = select(audit).order_by(audit.c.seq.desc()).limit(1)
+
+
+def _names() -> Select[Any]:
+    first = select(func.min(audit.c.event).label("event")).cte("names", recursive=True)
+    following = select(func.min(audit.c.event)).where(audit.c.event > first.c.event).scalar_subquery()
+    names = first.union_all(select(following).where(first.c.event.is_not(None)))
+    return select(names.c.event)
+
+
+_EVENTS = _names()
 
 
 class SqlAuditReads:
@@ -85,11 +112,8 @@ class SqlAuditReads:
 
     def audit_events(self) -> Sequence[str]:
         """The names of all events on record, sorted; one index probe a name."""
-        first = select(func.min(audit.c.event).label("event")).cte("names", recursive=True)
-        following = select(func.min(audit.c.event)).where(audit.c.event > first.c.event).scalar_subquery()
-        names = first.union_all(select(following).where(first.c.event.is_not(None)))
         with reading(self._engine) as connection:
-            return tuple(sorted(name for name in connection.execute(select(names.c.event)).scalars() if name))
+            return tuple(sorted(name for name in connection.execute(_EVENTS).scalars() if name))
 
     def timeline(
         self, client_id: str, limit: int = 50, after: AuditPlace | None = None, *, owner_id: str | None = None
@@ -97,25 +121,23 @@ class SqlAuditReads:
         """What happened to a credential since it was made."""
         limit = min(max(limit, 1), MAX_PAGE)
         with reading(self._engine) as connection:
-            credential = find_credential(connection, client_id, owner_id)
-        # In the text, not bound: the index on it is partial.
-        by_hand = select(sessions.c.jti).where(sessions.c.client_id == client_id, ENDED_BY_HAND)
-        since = audit.c.at >= credential.created_at
-        # Hidden from the planner, who might walk all events of a name where a target has a handful.
-        event = func.coalesce(audit.c.event, "")
-        alternatives: list[list[Any]] = [
-            [audit.c.target == client_id],
-            [audit.c.target.in_(by_hand), event == "session.ended"],
-            [audit.c.target == credential.owner, event.in_(_ROLE_EVENTS), since],
-            [audit.c.target.in_(credential.roles), event == "role.deleted", since],
-        ]
-        return self._page([[*each, *_behind(after)] for each in alternatives], limit)
+            credential = credential_row(connection, client_id, owner_id)
+            asked = {
+                "client_id": client_id,
+                "owner": credential.username,
+                "roles": chosen_by(connection, client_id),
+                "since": credential.created_at,
+                "most": limit + 1,
+                **({} if after is None else {"at": after.at, "seq": after.seq}),
+            }
+            found = connection.execute(_timeline(older=after is not None), asked).all()
+        return _cut([as_record(row) for row in found], limit)
 
     def chain_status(self) -> ChainStatus:
         """The head of the chain and its newest record."""
         with reading(self._engine) as connection:
-            head = connection.execute(select(audit_head)).one()
-            row = connection.execute(select(audit).order_by(audit.c.seq.desc()).limit(1)).first()
+            head = connection.execute(_HEAD).one()
+            row = connection.execute(_LAST).first()
         record = None if row is None else as_record(row)
         fault = self._head_fault(head, record)
         return ChainStatus(head.seq, None if record is None else record.at, fault)
@@ -156,8 +178,28 @@ class SqlAuditReads:
         return tuple(_setting(as_record(row)) for row in found)
 
 
+@cache
+def _timeline(*, older: bool) -> Select[Any]:
+    """The statement of ``timeline``, built once; ``older`` begins behind a place."""
+    at, seq = (bindparam(name, type_=BigInteger) for name in ("at", "seq"))
+    behind = _beyond(at, seq) if older else []
+    client_id = bindparam("client_id", type_=String)
+    # In the text, not bound: the index on it is partial.
+    by_hand = select(sessions.c.jti).where(sessions.c.client_id == client_id, ENDED_BY_HAND)
+    since = audit.c.at >= bindparam("since", type_=BigInteger)
+    # Hidden from the planner, who might walk all events of a name where a target has a handful.
+    event = func.coalesce(audit.c.event, "")
+    alternatives: list[list[ColumnElement[bool]]] = [
+        [audit.c.target == client_id],
+        [audit.c.target.in_(by_hand), event == "session.ended"],
+        [audit.c.target == bindparam("owner", type_=String), event.in_(_ROLE_EVENTS), since],
+        [audit.c.target.in_(bindparam("roles", type_=String, expanding=True)), event == "role.deleted", since],
+    ]
+    return _newest_of([[*each, *behind] for each in alternatives], bindparam("most", type_=Integer))
+
+
 def _newest_of(
-    alternatives: Sequence[Sequence[ColumnElement[bool]]], limit: int, columns: Sequence[Any] = (audit,)
+    alternatives: Sequence[Sequence[ColumnElement[bool]]], limit: Any, columns: Sequence[Any] = (audit,)
 ) -> Select[Any]:
     """The newest records of which any alternative holds; each is read along its own index, the same record once."""
     parts = [select(*columns).where(*each).order_by(*_NEWEST).limit(limit) for each in alternatives]
@@ -188,10 +230,12 @@ def _conditions(query: AuditQuery) -> list[ColumnElement[bool]]:
 
 
 def _behind(place: AuditPlace | None) -> list[ColumnElement[bool]]:
-    if place is None:
-        return []
+    return [] if place is None else _beyond(place.at, place.seq)
+
+
+def _beyond(at: Any, seq: Any) -> list[ColumnElement[bool]]:
     # The first part alone says where in the index to begin.
-    return [audit.c.at <= place.at, or_(audit.c.at < place.at, and_(audit.c.at == place.at, audit.c.seq < place.seq))]
+    return [audit.c.at <= at, or_(audit.c.at < at, and_(audit.c.at == at, audit.c.seq < seq))]
 
 
 def _cut(records: Sequence[Record], limit: int) -> AuditPage:

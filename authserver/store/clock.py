@@ -5,6 +5,8 @@ from sqlalchemy import BigInteger, Engine, cast, func, select
 from authserver.rules.facts import Instant
 from authserver.store.engine import reading
 
+_NOW = select(cast(func.floor(func.extract("epoch", func.clock_timestamp())), BigInteger))
+
 
 def database_time(engine: Engine) -> Instant | None:
     """Seconds of UTC by PostgreSQL's clock; None on SQLite, where there is only this machine's.
@@ -15,8 +17,4 @@ def database_time(engine: Engine) -> Instant | None:
     if engine.dialect.name != "postgresql":
         return None
     with reading(engine) as connection:
-        return int(
-            connection.execute(
-                select(cast(func.floor(func.extract("epoch", func.clock_timestamp())), BigInteger))
-            ).scalar_one()
-        )
+        return int(connection.execute(_NOW).scalar_one())

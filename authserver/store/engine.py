@@ -9,7 +9,9 @@ and a text no database can hold as ``Invalid`` (INV-28).
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from pysqlite3 import dbapi2 as sqlite
@@ -63,6 +65,8 @@ def engine_options(url: str) -> dict[str, Any]:
         "timezone": "UTC",
         # To compile a statement takes longer than to run the longest of ours.
         "jit": "off",
+        # And to start a helper longer than to read what a page looks at; the load has the other cores.
+        "max_parallel_workers_per_gather": "0",
     }
     return {
         # An error's text may be logged; the values of its statement never (INV-20).
@@ -149,16 +153,74 @@ def honest_errors() -> Iterator[None]:
         raise Unavailable(UNREACHED) from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The transaction all reads of a context are in; ``over`` ends it."""
+
+    engine: Engine
+    connection: Connection
+    over: ExitStack
+
+
+_SHARED: ContextVar[_Shared | None] = ContextVar("shared_reading", default=None)
+
+
+@contextmanager
+def one_instant(engine: Engine) -> Iterator[None]:
+    """Read everything in one transaction that only reads, so that a page pays for one and sees one instant.
+
+    It is over with the first statement that fails, and before anything is written:
+    nobody holds two connections, and who has written reads what was written.
+    """
+    before = _SHARED.get()
+    with ExitStack() as over:
+        _SHARED.set(_Shared(engine, over.enter_context(_snapshot(engine)), over))
+        try:
+            yield
+        finally:
+            _SHARED.set(before)
+
+
+def _shared(engine: Engine) -> _Shared | None:
+    shared = _SHARED.get()
+    return shared if shared is not None and shared.engine is engine else None
+
+
+def _give_up(shared: _Shared) -> None:
+    _SHARED.set(None)
+    shared.over.close()
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Open one durable transaction that holds the write lock from its first statement."""
-    with honest_errors(), engine.connect().execution_options(write=True) as connection, connection.begin():
-        yield connection
+    with honest_errors():
+        shared = _shared(engine)
+        if shared is not None:
+            _give_up(shared)
+        with engine.connect().execution_options(write=True) as connection, connection.begin():
+            yield connection
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Open one transaction that only reads, and whose statements all see the same instant."""
+    """Open one transaction that only reads, and whose statements all see the same instant; or be in ``one_instant``."""
+    shared = _shared(engine)
+    if shared is None:
+        with _snapshot(engine) as connection:
+            yield connection
+        return
+    with honest_errors():
+        try:
+            yield shared.connection
+        except DBAPIError:
+            # PostgreSQL answers nothing more in a transaction of which a statement failed.
+            _give_up(shared)
+            raise
+
+
+@contextmanager
+def _snapshot(engine: Engine) -> Iterator[Connection]:
     with honest_errors(), engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

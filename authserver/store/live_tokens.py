@@ -8,22 +8,10 @@ into the statement: with it both databases see how many sessions are left, and
 begin at the right end.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Select,
-    bindparam,
-    case,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import BigInteger, BindParameter, Connection, Select, String, bindparam, case, func, or_, select, true
 
 from authserver.rules.facts import Instant
 from authserver.rules.liveness import CLOCK_SLACK
@@ -45,14 +33,39 @@ class Terms:
     used_since: Instant
     young: Instant
     epoch: int
-    kids: Sequence[str]
+    kids: tuple[str, ...]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of ``living`` and ``YOUNG``."""
+        return {
+            "now": self.now,
+            "written_now": self.now,
+            "issued_from": self.issued[0],
+            "issued_to": self.issued[1],
+            "used_since": self.used_since,
+            "young": self.young,
+            "epoch": self.epoch,
+            "kids": self.kids,
+        }
+
+
+_usable = signing_keys.c.state.in_([state.value for state in USABLE])
+_TERMS = (
+    select(
+        *(settings.c[name] for name in ("max_token_lifetime_minutes", "idle_timeout_minutes")),
+        *(settings.c[name] for name in ("issued_since", "used_since", "epoch")),
+        signing_keys.c.kid,
+    )
+    .select_from(settings.outerjoin(signing_keys, true() & _usable))
+    .order_by(signing_keys.c.kid)
+)
 
 
 def terms(connection: Connection, now: Instant) -> Terms:
     """Read them; ask what they are for in the same transaction."""
-    general = connection.execute(select(settings)).one()
-    usable = signing_keys.c.state.in_([state.value for state in USABLE])
-    kids = connection.execute(select(signing_keys.c.kid).where(usable).order_by(signing_keys.c.kid)).scalars().all()
+    rows = connection.execute(_TERMS).all()
+    general = rows[0]
     # Half-open: what was issued or used so many seconds ago is over.
     oldest = now - general.max_token_lifetime_minutes * 60 + 1
     idle = now - general.idle_timeout_minutes * 60 + 1
@@ -62,28 +75,26 @@ def terms(connection: Connection, now: Instant) -> Terms:
         used_since=max(general.used_since, idle),
         young=now + max(0, idle - oldest),
         epoch=general.epoch,
-        kids=kids,
+        kids=tuple(row.kid for row in rows if row.kid is not None),
     )
 
 
-def written(at: Instant) -> BindParameter[Instant]:
+def _written(name: str) -> BindParameter[Instant]:
     """An instant in the text of a statement: a plan of PostgreSQL's for any instant takes all sessions for few."""
-    return bindparam("at", at, BigInteger, unique=True, literal_execute=True)
+    return bindparam(name, type_=BigInteger, literal_execute=True)
 
 
-def live_tokens(of: Terms, *only: ColumnElement[bool]) -> Select[Any]:
-    """``client_id`` and ``live``, a row for each credential that has any; ``only`` narrows the credentials."""
-    counted = select(sessions.c.client_id, func.count().label("live"))
-    return living(of, counted).where(*only).group_by(sessions.c.client_id)
+YOUNG = sessions.c.expires_at > _written("young")
 
 
-def living(of: Terms, asked: AnySelect, *, begin_with_sessions: bool = False) -> AnySelect:
-    """What is asked of ``sessions``, of those whose tokens live.
+def living(asked: AnySelect, *, begin_with_sessions: bool = False) -> AnySelect:
+    """What is asked of ``sessions``, of those whose tokens live under the ``values`` of ``Terms``.
 
     ``begin_with_sessions`` is for whoever narrows the sessions and not the credentials: SQLite would rather walk all
     credentials.
     """
     session, credential = sessions.c, credentials.c
+    now = bindparam("now", type_=BigInteger)
     # An expression hides the column's index, and so leaves one way round.
     whose = func.coalesce(session.client_id, "") if begin_with_sessions else session.client_id
     return asked.select_from(
@@ -94,16 +105,16 @@ def living(of: Terms, asked: AnySelect, *, begin_with_sessions: bool = False) ->
         # Always so. As a plain equation it would make PostgreSQL expect one row where thousands come.
         case((secrets.c.client_id == credential.client_id, 1), else_=0) > 0,
         session.ended_at.is_(None),
-        session.expires_at > written(of.now),
-        session.kid.in_(of.kids),
-        session.epoch == of.epoch,
-        session.issued_at.between(written(of.issued[0]), written(of.issued[1])),
-        session.last_used_at >= written(of.used_since),
+        session.expires_at > _written("written_now"),
+        session.kid.in_(bindparam("kids", type_=String, expanding=True)),
+        session.epoch == bindparam("epoch", type_=BigInteger),
+        session.issued_at.between(_written("issued_from"), _written("issued_to")),
+        session.last_used_at >= _written("used_since"),
         users.c.disabled_at.is_(None),
         credential.deleted_at.is_(None),
         credential.disabled_at.is_(None),
-        credential.expires_at > of.now,
+        credential.expires_at > now,
         session.credential_version == credential.version,
         session.role_version == users.c.role_version,
-        or_(secrets.c.ends_at.is_(None), secrets.c.ends_at > of.now),
+        or_(secrets.c.ends_at.is_(None), secrets.c.ends_at > now),
     )

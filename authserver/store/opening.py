@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -13,7 +13,7 @@ from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.activity import SqlActivity
 from authserver.store.audit_reads import SqlAuditReads
 from authserver.store.credential_reads import SqlCredentialReads
-from authserver.store.engine import reading, writing
+from authserver.store.engine import one_instant, reading, writing
 from authserver.store.hot_reads import SqlHotReads
 from authserver.store.people_reads import SqlPeopleReads
 from authserver.store.prepared import HeldConnections
@@ -65,6 +65,10 @@ class Store:
     pepper: bytes
     held: HeldConnections
     engine: Engine
+
+    def one_instant(self) -> AbstractContextManager[None]:
+        """Let the reads meanwhile share one transaction, until something is written."""
+        return one_instant(self.engine)
 
     def close(self) -> None:
         """Write what is noted and close every connection, also when that cannot be written.

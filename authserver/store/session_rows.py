@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Engine,
+    Integer,
     Select,
     Table,
     and_,
@@ -109,6 +110,24 @@ _USAGE_DAYS = 400
 _DAY = 24 * 3600
 
 
+def _recent() -> Select[Any]:
+    most = bindparam("most", type_=Integer)
+    mine = select(sessions.c.jti, sessions.c.issued_at).where(sessions.c.client_id == bindparam("client_id"))
+    newest = mine.order_by(sessions.c.issued_at.desc()).limit(most).subquery()
+    living = (
+        mine.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > bindparam("now"))
+        .order_by(sessions.c.expires_at.desc())
+        .limit(most)
+        .subquery()
+    )
+    wanted = union(select(newest.c.jti), select(living.c.jti)).subquery()
+    query = select(sessions).join(wanted, wanted.c.jti == sessions.c.jti)
+    return query.order_by(sessions.c.issued_at.desc(), sessions.c.jti)
+
+
+_RECENT = _recent()
+
+
 class SqlSessions:
     """``ports.Sessions``."""
 
@@ -149,19 +168,9 @@ class SqlSessions:
 
     def recent_of_credential(self, client_id: str, now: Instant, limit: int) -> Sequence[Session]:
         """The sessions that may live, and the newest of the others; ``limit`` of each kind at most, newest first."""
-        mine = select(sessions.c.jti, sessions.c.issued_at).where(sessions.c.client_id == client_id)
-        newest = mine.order_by(sessions.c.issued_at.desc()).limit(limit).subquery()
-        living = (
-            mine.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > now)
-            .order_by(sessions.c.expires_at.desc())
-            .limit(limit)
-            .subquery()
-        )
-        wanted = union(select(newest.c.jti), select(living.c.jti)).subquery()
-        query = select(sessions).join(wanted, wanted.c.jti == sessions.c.jti)
         with reading(self._engine) as connection:
-            rows = connection.execute(query.order_by(sessions.c.issued_at.desc(), sessions.c.jti)).all()
-            return tuple(_as_session(row) for row in rows)
+            rows = connection.execute(_RECENT, {"client_id": client_id, "now": now, "most": limit}).all()
+        return tuple(_as_session(row) for row in rows)
 
     def sweep(self, now: Instant, keep: int) -> int:
         """Delete sessions that ended by ``exp`` more than ``keep`` seconds ago, and old usage and kills; how many rows.

@@ -3,13 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, bindparam, delete, insert, select, update
 
 from authserver.ports import ConsoleSession, Identity, Preferences, User, Visit
 from authserver.rules.facts import Instant
-from authserver.store.account_rows import user_by_id
+from authserver.store.account_rows import as_user, user_by_id
 from authserver.store.engine import reading, storable, writing
 from authserver.store.tables import console_preferences, console_sessions, identities, login_links, users
+
+_VISIT = (
+    select(
+        *(each for each in console_sessions.c if each.name != "created_at"),
+        console_sessions.c.created_at.label("began_at"),
+        *(users.c[name] for name in ("id", "username", "role_version", "disabled_at", "created_at")),
+        *(console_preferences.c[name] for name in ("language", "zone", "theme", "shortcuts")),
+    )
+    .join(users, users.c.id == console_sessions.c.user_id)
+    .outerjoin(console_preferences, console_preferences.c.user_id == console_sessions.c.user_id)
+    .where(console_sessions.c.id_hash == bindparam("id_hash"))
+)
 
 
 class SqlSignIns:
@@ -29,25 +41,13 @@ class SqlSignIns:
 
     def visit(self, id_hash: str) -> Visit | None:
         """The sign-in with this id, with its user as things stand now."""
-        mine = console_sessions.c.user_id == console_preferences.c.user_id
-        query = (
-            select(
-                console_sessions,
-                console_preferences.c.language,
-                console_preferences.c.zone,
-                console_preferences.c.theme,
-                console_preferences.c.shortcuts,
-            )
-            .outerjoin(console_preferences, mine)
-            .where(console_sessions.c.id_hash == id_hash)
-        )
         with reading(self._engine) as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_VISIT, {"id_hash": id_hash}).first()
             if row is None:
                 return None
-            user = user_by_id(connection, row.user_id)
+            user = as_user(connection, row)
         likes = Preferences() if row.language is None else _as_preferences(row)
-        return Visit(_as_session(row), user, likes, row.pending)
+        return Visit(_as_session(row, row.began_at), user, likes, row.pending)
 
     def seen(self, id_hash: str, at: Instant) -> None:
         """Note that something was asked for."""
@@ -73,7 +73,7 @@ class SqlSignIns:
         mine = select(console_sessions).where(console_sessions.c.user_id == user_id)
         newest = (console_sessions.c.last_seen_at.desc(), console_sessions.c.handle)
         with reading(self._engine) as connection:
-            return tuple(_as_session(row) for row in connection.execute(mine.order_by(*newest)))
+            return tuple(_as_session(row, row.created_at) for row in connection.execute(mine.order_by(*newest)))
 
     def prefer(self, user_id: str, preferences: Preferences) -> None:
         """Keep how a user likes the console."""
@@ -121,12 +121,12 @@ class SqlSignIns:
             return int(connection.execute(statement).rowcount)
 
 
-def _as_session(row: Any) -> ConsoleSession:
+def _as_session(row: Any, began_at: Instant) -> ConsoleSession:
     return ConsoleSession(
         handle=row.handle,
         user_id=row.user_id,
         method=row.method,
-        created_at=row.created_at,
+        created_at=began_at,
         last_seen_at=row.last_seen_at,
         proof_at=row.proof_at,
         ends_at=row.ends_at,

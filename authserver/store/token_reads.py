@@ -1,16 +1,31 @@
 """Live tokens as people count them: by key, by audience, and those that other settings would end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import product
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from authserver.console_reads import MANY
 from authserver.rules.facts import Instant
 from authserver.store.engine import reading
-from authserver.store.live_tokens import Terms, living, terms, written
-from authserver.store.tables import resource_servers, sessions
+from authserver.store.live_tokens import YOUNG, Terms, living, terms
+from authserver.store.tables import resource_servers, sessions, signing_keys
 
 
 class SqlTokenReads:
@@ -22,56 +37,87 @@ class SqlTokenReads:
     def all(self, now: Instant) -> int:
         """How many live tokens there are."""
         with reading(self._engine) as connection:
-            return _counted(connection, terms(connection, now))
+            return _counted(connection, _EVERY, terms(connection, now))
 
     def by_key(self, now: Instant, kid: str | None = None) -> Mapping[str, int]:
         """How many live tokens each signing key has signed."""
         with reading(self._engine) as connection:
-            of, audiences = terms(connection, now), _audiences(connection)
-            kids = [each for each in of.kids if kid in (None, each)]
-            return {each: _pairs(connection, of, [each], audiences) for each in kids}
+            of = terms(connection, now)
+            audiences: dict[str, list[str]] = {each: [] for each in of.kids if kid in (None, each)}
+            for audience, signed_by in connection.execute(_PAIRS, {"now": now}).all():
+                if signed_by in audiences:
+                    audiences[signed_by].append(audience)
+            return {
+                each: _counted(connection, _MEANT_FOR, replace(of, kids=(each,)), audiences=some) if some else 0
+                for each, some in audiences.items()
+            }
 
     def by_audience(self, now: Instant, audience: str | None = None) -> Mapping[str, int]:
         """How many live tokens there are for each resource server's audience."""
         with reading(self._engine) as connection:
             of = terms(connection, now)
-            audiences = _audiences(connection) if audience is None else [audience]
-            return {each: _pairs(connection, of, of.kids, [each]) for each in audiences}
+            if audience is not None:
+                return {audience: _counted(connection, _MEANT_FOR, of, audiences=[audience])}
+            counts = dict.fromkeys(connection.execute(_AUDIENCES).scalars().all(), 0)
+            for each in {pair.audience for pair in connection.execute(_PAIRS, {"now": now}).all()}:
+                counts[each] = _counted(connection, _MEANT_FOR, of, audiences=[each])
+            return counts
 
     def ended_by(
         self, now: Instant, *, idle_timeout_minutes: int | None = None, max_token_lifetime_minutes: int | None = None
     ) -> int:
         """How many tokens live now and would not under these settings."""
-        dead = []
-        if idle_timeout_minutes is not None:
-            dead.append(sessions.c.last_used_at <= now - idle_timeout_minutes * 60)
-        if max_token_lifetime_minutes is not None:
-            dead.append(sessions.c.issued_at <= now - max_token_lifetime_minutes * 60)
-        if not dead:
+        ends = {"used_by": idle_timeout_minutes, "issued_by": max_token_lifetime_minutes}
+        given = {name: now - minutes * 60 for name, minutes in ends.items() if minutes is not None}
+        if not given:
             return 0
         with reading(self._engine) as connection:
-            return _counted(connection, terms(connection, now), or_(*dead))
+            return _counted(connection, _ending(*given), terms(connection, now), **given)
 
 
-def _audiences(connection: Connection) -> Sequence[str]:
-    return connection.execute(select(resource_servers.c.audience)).scalars().all()
+_Parts = tuple[Select[Any], Select[Any]]
 
 
-def _pairs(connection: Connection, of: Terms, kids: Sequence[str], audiences: Sequence[str]) -> int:
-    """Each pair has a place in an index, so that one with no token costs nothing."""
+def _counting(*only: ColumnElement[bool]) -> _Parts:
+    """Counts up to ``most``; the young first: most of the older ones were left idle, and are looked at for nothing."""
+    asked = living(select(sessions.c.jti), begin_with_sessions=True).where(*only)
+    some = [asked.where(part).limit(bindparam("most", type_=Integer)).subquery() for part in (YOUNG, not_(YOUNG))]
+    young, old = (select(func.count()).select_from(each) for each in some)
+    return young, old
+
+
+@cache
+def _ending(*ends: str) -> _Parts:
+    dead = {
+        "used_by": sessions.c.last_used_at <= bindparam("used_by", type_=BigInteger),
+        "issued_by": sessions.c.issued_at <= bindparam("issued_by", type_=BigInteger),
+    }
+    return _counting(or_(*(dead[name] for name in ends)))
+
+
+_EVERY = _counting()
+_MEANT_FOR = _counting(sessions.c.audience.in_(bindparam("audiences", type_=String, expanding=True)))
+_AUDIENCES = select(resource_servers.c.audience)
+_asked = (resource_servers.c.audience, signing_keys.c.kid)
+# One step into an index for each pair. The first end and not "any": for that PostgreSQL would walk the table, sure
+# to meet one of so many soon.
+_first_end = select(func.min(sessions.c.expires_at)).where(
+    sessions.c.audience == resource_servers.c.audience,
+    sessions.c.kid == signing_keys.c.kid,
+    sessions.c.ended_at.is_(None),
+    sessions.c.expires_at > bindparam("now", type_=BigInteger),
+)
+_PAIRS = (
+    select(*_asked)
+    .select_from(resource_servers.join(signing_keys, true()))
+    .where(_first_end.correlate(resource_servers, signing_keys).scalar_subquery().is_not(None))
+    .order_by(*_asked)
+)
+
+
+def _counted(connection: Connection, parts: _Parts, of: Terms, **more: Any) -> int:
     found = 0
-    for kid, audience in product(kids, audiences):
+    for part in parts:
         if found < MANY:
-            found += _counted(connection, replace(of, kids=[kid]), sessions.c.audience == audience)
-    return min(found, MANY)
-
-
-def _counted(connection: Connection, of: Terms, *only: ColumnElement[bool]) -> int:
-    # The young first: most of the older ones were left idle, and would be looked at for nothing.
-    young, found = sessions.c.expires_at > written(of.young), 0
-    for part in (young, not_(young)):
-        if found < MANY:
-            asked = living(of, select(sessions.c.jti), begin_with_sessions=True).where(part, *only)
-            some = asked.limit(MANY - found).subquery()
-            found += connection.execute(select(func.count()).select_from(some)).scalar_one()
+            found += connection.execute(part, {**of.values, **more, "most": MANY - found}).scalar_one()
     return found

@@ -5,6 +5,7 @@ recent proof. The decorators below say what a page needs; the rest holds for all
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
 from typing import Final, ParamSpec
 
@@ -17,7 +18,7 @@ from authserver.rules.facts import Span
 from authserver.rules.signed_in import JUST_NOW, RECENT, proof_too_old
 from authserver.web.console import cookies
 from authserver.web.console.blueprint import console
-from authserver.web.console.here import here
+from authserver.web.console.here import House, Store, here
 
 P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue]
@@ -90,16 +91,35 @@ def admit() -> ResponseReturnValue | None:
     """Let in who may come in; with the token of the form where something changes."""
     if request.endpoint == "console.static_file":
         return None
+    reads = g.console_reads = ExitStack()
+    reads.enter_context(_store().one_instant())
     at = here()
     if not at.private:
         abort(400)
     arrival = arrive(at.store.sign_ins, cookies.browser_id(), at.now)
     at.visit = arrival.visit
-    if at.visit is None and current_app.view_functions.get(request.endpoint or "") not in _PUBLIC:
+    is_public = current_app.view_functions.get(request.endpoint or "") in _PUBLIC
+    if is_public or request.method not in _SAFE:
+        # Who changes something, or asks somebody elsewhere, holds no transaction meanwhile.
+        reads.close()
+    if at.visit is None and not is_public:
         return _ask_who(arrival.expired)
     if request.method not in _SAFE and not _own_form():
         abort(403, "csrf")
     return None
+
+
+def _store() -> Store:
+    house: House = current_app.extensions["house"]
+    return house.store()
+
+
+@console.teardown_request
+def _read_no_more(_error: BaseException | None) -> None:
+    """End the transaction the page was read in, however it ended."""
+    reads: ExitStack | None = g.pop("console_reads", None)
+    if reads is not None:
+        reads.close()
 
 
 def _ask_who(expired: Visit | None) -> ResponseReturnValue:
@@ -146,6 +166,8 @@ def dress(response: Response) -> Response:
         return response
     response.headers["Cache-Control"] = "no-store"
     response.vary.add("Cookie")
+    # What is sent in parts holds nothing meanwhile.
+    _read_no_more(None)
     if "console_here" in g:
         from authserver.web.console.notices import keep  # noqa: PLC0415 - it stands on this room
 

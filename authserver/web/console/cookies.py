@@ -73,8 +73,12 @@ def csrf_token() -> str:
 
 def token_for(subject: str) -> str:
     """The token of one sign-in or browser."""
-    mac = hmac.digest(_key(), f"csrf:{subject}".encode(), hashlib.sha256)
-    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
+    # Once a request: every form of a page carries it, and a list has a form a row.
+    known: dict[str, str] = g.setdefault("console_tokens", {})
+    if subject not in known:
+        mac = hmac.digest(_key(), f"csrf:{subject}".encode(), hashlib.sha256)
+        known[subject] = base64.urlsafe_b64encode(mac).decode().rstrip("=")
+    return known[subject]
 
 
 def sent_token() -> str:

@@ -104,9 +104,7 @@ def credential(client_id: str) -> ResponseReturnValue:
     at, row = here(), own(client_id)
     since = at.now - at.now % DAY - (_DAYS - 1) * DAY
     reads = at.store.credential_reads
-    seen = watch_sessions.look(
-        at.accounts, at.store.sessions, at.store.hot, client_id, owner_id=row.owner_id, limit=_SESSIONS, now=at.now
-    )
+    seen = watch_sessions.look_at_known(at.store.sessions, at.store.hot, client_id, limit=_SESSIONS, now=at.now)
     after = _place(request.args.get("before", ""))
     line = at.store.audit_reads.timeline(client_id, _EVENTS, after, owner_id=row.owner_id)
     return page(

@@ -1,6 +1,7 @@
 """Where a page stands: the house it acts in, the time, and who is looking."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -78,6 +79,10 @@ class Store(Protocol):
     @property
     def pepper(self) -> bytes:
         """The key secrets are hashed with."""
+        ...
+
+    def one_instant(self) -> AbstractContextManager[None]:
+        """Let the reads meanwhile share one transaction, until something is written."""
         ...
 
 

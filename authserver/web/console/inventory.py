@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from flask import Response, url_for
@@ -13,6 +13,7 @@ from authserver.console_reads import CredentialOrder, CredentialQuery, Credentia
 from authserver.rules import permission
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant
+from authserver.rules.names import USERNAME
 from authserver.web.console import asked
 from authserver.web.console.admission import requires
 from authserver.web.console.blueprint import console
@@ -30,6 +31,7 @@ ORDERS: Final[dict[str, CredentialOrder]] = {
 }
 OLD_DAYS: Final = 180
 UNUSED_DAYS: Final = 45
+_SOMEBODY: Final = "somebody"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _COLUMNS: Final = (
     "client_id",
@@ -62,7 +64,19 @@ def inventory() -> ResponseReturnValue:
         json_href=asked.with_query(url_for("console.inventory_json"), page=None),
         old_days=OLD_DAYS,
         unused_days=UNUSED_DAYS,
+        of_user=_addresses(),
     )
+
+
+def _addresses() -> Callable[[str], str]:
+    """Tells the address of a user's page; what is before the name is built once, because a list has fifty."""
+    before = url_for("console.user", username=_SOMEBODY).removesuffix(_SOMEBODY)
+
+    def of_user(name: str) -> str:
+        # Such a name stands in an address as it is.
+        return before + name if USERNAME.fullmatch(name) else url_for("console.user", username=name)
+
+    return of_user
 
 
 @console.get("/security/credentials.csv")

@@ -48,9 +48,9 @@ def leaves_at(key: KeyInfo) -> Instant:
     return published_until(key)
 
 
-def outlooks(at: Here) -> tuple[Outlook, ...]:
-    """What comes next, for every algorithm that has a key."""
-    found, ring = room(at), at.store.keys.ring()
+def outlooks(at: Here, known: Room | None = None) -> tuple[Outlook, ...]:
+    """What comes next, for every algorithm that has a key; ``known`` is the room where it has been read."""
+    found, ring = known or room(at), at.store.keys.ring()
     planned = _planned(found, {key.kid: key.alg for key in ring}, at.now)
     made = []
     for alg in sorted({key.alg for key in ring if key.state in {State.ACTIVE, State.STAGED}}):

@@ -62,7 +62,7 @@ class Line:
 def keys() -> ResponseReturnValue:
     """Show all keys on one time line, newest first, and what comes next."""
     at = here()
-    ring = at.store.keys.ring()
+    ring, room = at.store.keys.ring(), key_moves.room(at)
     began = min((key.created_at for key in ring), default=at.now)
     ends = max((_end(key, at.now) for key in ring), default=at.now)
     live = at.store.token_reads.by_key(at.now)
@@ -74,8 +74,8 @@ def keys() -> ResponseReturnValue:
         began=began,
         ends=ends,
         now_x=now_x,
-        outlooks=key_moves.outlooks(at),
-        fetchers=key_moves.room(at).fetchers,
+        outlooks=key_moves.outlooks(at, room),
+        fetchers=room.fetchers,
         max_age=key_moves.MAX_AGE,
         State=State,
     )

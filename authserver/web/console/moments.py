@@ -12,6 +12,7 @@ from babel import Locale
 from babel.dates import format_date, format_timedelta
 from markupsafe import Markup, escape
 
+from authserver.ports import Visit
 from authserver.rules.facts import Instant, Span
 from authserver.web.console.here import here
 from authserver.web.console.words import gettext, language
@@ -46,7 +47,10 @@ def zone_fault(name: str) -> bool:
 
 def zone() -> ZoneInfo | None:
     """The zone the reader chose; None when the browser shall say."""
-    visit = here().visit
+    return _zone_of(here().visit)
+
+
+def _zone_of(visit: Visit | None) -> ZoneInfo | None:
     name = visit.preferences.zone if visit else ""
     return ZoneInfo(name) if name and not zone_fault(name) else None
 
@@ -59,11 +63,17 @@ def exact(at: Instant, where: ZoneInfo | None = None) -> str:
 
 def exactly(at: Instant, chosen: ZoneInfo | None, spoken: str) -> str:
     """The instant in a zone, UTC where there is none, in a language."""
+    return _exactly(_moment(at), chosen, spoken)
+
+
+def _exactly(moment: datetime, chosen: ZoneInfo | None, spoken: str) -> str:
     # Babel reads the pattern anew each time, and a page has hundreds of instants.
-    moment = _moment(at).astimezone(chosen or UTC)
+    if chosen is not None:
+        moment = moment.astimezone(chosen)
     month = _months(spoken)[moment.month]
     dot = "." if spoken == "de" else ""
-    return f"{moment.day}{dot} {month} {moment.year}, {moment:%H:%M} {chosen.key if chosen else 'UTC'}"
+    where = chosen.key if chosen else "UTC"
+    return f"{moment.day}{dot} {month} {moment.year}, {moment.hour:02}:{moment.minute:02} {where}"
 
 
 @functools.cache
@@ -74,18 +84,24 @@ def _months(spoken: str) -> Mapping[int, str]:
 
 def day(at: Instant) -> Markup:
     """A ``<time>`` that says the day in the reader's zone."""
-    said = format_date(_moment(at).astimezone(zone() or UTC), "medium", locale=_LOCALES[language()])
+    said = date_said(_moment(at).astimezone(zone() or UTC).date())
     return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(said))
 
 
 def utc_day(at: Instant) -> str:
     """The day of UTC that counters are kept for, whatever the reader's zone."""
-    return format_date(_moment(at), "medium", locale=_LOCALES[language()])
+    return date_said(_moment(at).date())
 
 
 def date_said(at: date) -> str:
     """A day of the calendar."""
-    return format_date(at, "medium", locale=_LOCALES[language()])
+    return _date_said(at, language())
+
+
+@functools.lru_cache(maxsize=2048)
+def _date_said(at: date, spoken: str) -> str:
+    """What Babel says; a page has the same thirty days three times, and so has the next."""
+    return format_date(at, "medium", locale=_LOCALES[spoken])
 
 
 def relative(at: Instant) -> str:
@@ -113,10 +129,12 @@ def when(at: Instant | None, never: str = "") -> Markup:
     """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
     if at is None:
         return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
-    spoken, chosen = language(), zone()
-    short, whole = escape(relatively(at - here().now, spoken)), escape(exactly(at, chosen, spoken))
+    look, spoken, moment = here(), language(), _moment(at)
+    chosen = _zone_of(look.visit)
+    short, whole = escape(relatively(at - look.now, spoken)), escape(_exactly(moment, chosen, spoken))
+    fixed = _fixed(chosen) if chosen else ""
     return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
-        f'<time class="when" datetime="{iso(at)}" tabindex="0"{_fixed(chosen)}><span class="when-short">{short}</span>'
+        f'<time class="when" datetime="{_iso(moment)}" tabindex="0"{fixed}><span class="when-short">{short}</span>'
         f'<span class="when-exact">{whole}</span></time>'
     )
 
@@ -137,4 +155,8 @@ def _moment(at: Instant) -> datetime:
 
 def iso(at: Instant) -> str:
     """The instant in UTC as machines read it (RFC 3339)."""
-    return _moment(at).isoformat().replace("+00:00", "Z")
+    return _iso(_moment(at))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -16,7 +16,7 @@ from authserver.web.console import cookies, notices
 from authserver.web.console.admission import HEADERS, asked_path, may
 from authserver.web.console.here import here
 from authserver.web.console.moments import day, exact, on, relative, utc_day, when
-from authserver.web.console.words import LANGUAGES, N_, gettext, language, ngettext
+from authserver.web.console.words import LANGUAGES, N_, gettext, language, marked, marked_number, ngettext
 
 THEMES: Final = ("system", "light", "dark")
 THEME_COOKIE: Final = "console-theme"
@@ -172,6 +172,8 @@ def furnish(app: Flask) -> None:
     app.jinja_env.add_extension("jinja2.ext.i18n")
     words: Any = app.jinja_env  # the extension adds to it
     words.install_gettext_callables(gettext, ngettext, newstyle=True)
+    # The same, remembered.
+    app.jinja_env.globals.update({"_": marked, "gettext": marked, "ngettext": marked_number})
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
         asked_path=asked_path,

@@ -90,7 +90,6 @@ def delete_role(role_id: str) -> ResponseReturnValue:
 
 
 def _row(role_id: str) -> RoleRow:
-    for row in here().store.people_reads.role_rows():
-        if row.role.id == role_id:
-            return row
+    for row in here().store.people_reads.role_rows(role_id):
+        return row
     raise NotFound(role_id)

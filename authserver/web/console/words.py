@@ -15,6 +15,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from flask import g, request
+from markupsafe import Markup
 
 from authserver.ports import Refusal
 from authserver.web.console.here import here
@@ -73,6 +74,36 @@ def gettext(text: str) -> str:
 def ngettext(one: str, many: str, number: int) -> str:
     """A text that depends on a number."""
     return translations(language()).ngettext(one, many, number)
+
+
+def marked(text: str, /, **values: Any) -> Markup:
+    """``_`` for templates: markup, with its values escaped; a page says a few hundred, the same ones each time."""
+    spoken = language()
+    return _said(spoken, text) % values if values else _said_alone(spoken, text)
+
+
+def marked_number(one: str, many: str, number: int, /, **values: Any) -> Markup:
+    """``ngettext`` for templates; the number is called ``num``."""
+    spoken = language()
+    if not values:
+        return _said_number(spoken, one, many, number)
+    return Markup(translations(spoken).ngettext(one, many, number)) % {"num": number, **values}  # noqa: S704 - ours
+
+
+@functools.lru_cache(maxsize=4096)
+def _said(spoken: str, text: str) -> Markup:
+    return Markup(translations(spoken).gettext(text))  # noqa: S704 - a text of ours
+
+
+@functools.lru_cache(maxsize=4096)
+def _said_alone(spoken: str, text: str) -> Markup:
+    # Always a format, as Jinja's own gettext has it: %% is a percent sign whether or not values follow.
+    return _said(spoken, text) % {}
+
+
+@functools.lru_cache(maxsize=4096)
+def _said_number(spoken: str, one: str, many: str, number: int) -> Markup:
+    return Markup(translations(spoken).ngettext(one, many, number)) % {"num": number}  # noqa: S704 - a text of ours
 
 
 def _(text: str, **values: Any) -> str:
