@@ -602,7 +602,11 @@ def test_the_audit_trail_filters_pages_verifies_and_exports(world, root):
     lines = [json.loads(line) for line in exported.text.splitlines()]
     assert len(lines) == 62
     assert lines == sorted(lines, key=lambda line: line["seq"])
+    root.get("/console/security/keys/new").send(alg="RS256")
+    assert "console:root from 127.0.0.1" in root.get("/console/security/audit?event=key.generated").words
     whole = [json.loads(line) for line in root.get("/console/security/audit.jsonl").text.splitlines()]
+    assert whole[-1]["event"] == "key.generated"
+    assert whole[-1]["detail"] == {"alg": "RS256", "peer": "127.0.0.1"}
     assert [line["hash"] for line in whole] == [record.hash for record in records(world)]
     assert "records hold" in root.get("/console/security/audit").send("/console/security/audit/verify").words
 

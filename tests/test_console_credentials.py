@@ -7,11 +7,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from html import unescape
+from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from authserver.actions import administer, credentials, people, watch_sessions
+from authserver.oauth.transport import Transport
 from authserver.ports import Preferences
 from authserver.rules.facts import Reason
 from authserver.web.console import credentials_snippets
@@ -595,6 +597,30 @@ def test_the_page_tells_why_tokens_ended_and_what_happened(browser):
     assert "Created" in browser.get(older).words.split("What happened")[1]
     assert browser.get(of(client_id, "?before=x")).status == 200
     assert browser.get(of(client_id, f"?before={'9' * 15}-{'9' * 15}")).status == 200
+
+
+def test_each_change_says_from_where_it_was_asked_for(browser):
+    world = browser.world
+    world.house._transport = Transport([ip_network("127.0.0.1/32")])
+    browser._peer |= {"HTTP_X_FORWARDED_FOR": "203.0.113.9, 192.0.2.7", "HTTP_X_FORWARDED_PROTO": "https"}
+    _, client_id, _ = created(browser)
+    credentials.edit(world.accounts, client_id, name="by hand", actor="cli:root", now=world.clock.at)
+    people.create_role(world.accounts, "more", "operational", (), **world.who)
+    people.grant(world.accounts, "ada", "more", actor="system", now=world.clock.at)
+    happened = browser.get(of(client_id)).words.partition("What happened")[2]
+    assert "· by ada · from 192.0.2.7" in happened
+    assert "· by root · on the command line" in happened
+    assert "· by the server itself more" in happened
+    assert "203.0.113.9" not in happened
+    # Whoever is no proxy of ours may say what they like.
+    world.house._transport = Transport()
+    browser.get(of(client_id)).send(of(client_id, "/disable"))
+    happened = browser.get(of(client_id)).words.partition("What happened")[2]
+    assert "· by ada · from 127.0.0.1" in happened
+    # Records without an address, as an older version wrote them, hold beside those with one.
+    peers = [json.loads(record.detail).get("peer") for record in world.accounts.audit_records()]
+    assert {None, "192.0.2.7", "127.0.0.1"} == set(peers)
+    assert world.accounts.audit_verify().fault == ""
 
 
 def test_of_two_ends_the_first_is_the_reason(world):

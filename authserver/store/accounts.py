@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
-from authserver.audit import GENESIS, Event, Record, Verdict, seal_head, verify
+from authserver.audit import GENESIS, PEER, Event, Record, Verdict, seal_head, verify
 from authserver.ports import Credential, GeneralSettings, ResourceServer, Role, User
 from authserver.rules.facts import Instant
 from authserver.store.account_rows import (
@@ -32,15 +32,22 @@ _BEFORE_ALL = -(2**62)
 class SqlAccounts:
     """``ports.Accounts``."""
 
-    def __init__(self, engine: Engine, audit_key: bytes) -> None:
+    def __init__(self, engine: Engine, audit_key: bytes, peer: str = "") -> None:
         self._engine = engine
         self._audit_key = audit_key
+        self._peer = peer
+
+    def asked_from(self, peer: str) -> "SqlAccounts":
+        """The same; what is changed through it is on record as asked for from the address ``peer``."""
+        return SqlAccounts(self._engine, self._audit_key, peer)
 
     @contextmanager
     def change(self, event: Event, at: Instant) -> Iterator[SqlTransaction]:
         """Open the only kind of transaction that writes; commits the audit record with it."""
         with writing(self._engine) as connection:
             transaction = SqlTransaction(connection, event, at, self._audit_key)
+            if self._peer:
+                transaction.detail(**{PEER: self._peer})
             yield transaction
             transaction.write_record()
 

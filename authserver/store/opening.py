@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakSet
 
 from sqlalchemy import Engine, insert, select
@@ -65,6 +65,11 @@ class Store:
     pepper: bytes
     held: HeldConnections
     engine: Engine
+
+    def asked_from(self, peer: str) -> "Store":
+        """The same store; what is changed through it is on record as asked for from the address ``peer``."""
+        accounts = self.accounts.asked_from(peer)
+        return replace(self, accounts=accounts, keys=self.keys.asked_from(accounts))
 
     def close(self) -> None:
         """Write what is noted and close every connection, also when that cannot be written.

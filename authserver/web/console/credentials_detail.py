@@ -23,6 +23,7 @@ from authserver.web.console.credentials_snippets import token_url
 from authserver.web.console.here import here
 from authserver.web.console.moments import on
 from authserver.web.console.notices import tell
+from authserver.web.console.origins import whence, who
 from authserver.web.console.pages import page
 from authserver.web.console.words import N_, _, gettext, ngettext
 
@@ -90,11 +91,12 @@ _HAPPENED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One line of the time line: what, by whom, and what changed."""
+    """One line of the time line: what, when, by whom, from where, and what changed."""
 
     at: int
     title: str
-    actor: str
+    who: str
+    whence: str
     details: tuple[Markup, ...]
 
 
@@ -171,9 +173,7 @@ def _lost(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int 
 
 def _told(record: Record) -> Happened:
     title = gettext(_HAPPENED[record.event]) if record.event in _HAPPENED else record.event
-    return Happened(
-        record.at, title, record.actor.removeprefix("console:").removeprefix("peer:"), tuple(_details(record))
-    )
+    return Happened(record.at, title, who(record), whence(record), tuple(_details(record)))
 
 
 def _details(record: Record) -> list[Markup]:

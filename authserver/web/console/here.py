@@ -80,6 +80,10 @@ class Store(Protocol):
         """The key secrets are hashed with."""
         ...
 
+    def asked_from(self, peer: str) -> "Store":
+        """The same; what is changed through it is on record as asked for from the address ``peer``."""
+        ...
+
 
 class House(Protocol):
     """What ``app.extensions["house"]`` gives."""
@@ -170,6 +174,6 @@ def here() -> Here:
     if found is None:
         house: House = current_app.extensions["house"]
         peer, private = house.way(request.environ)
-        found = Here(house.store(), house, house.clock.now(), peer, private)
+        found = Here(house.store().asked_from(peer), house, house.clock.now(), peer, private)
         g.console_here = found
     return found
