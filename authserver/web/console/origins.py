@@ -15,6 +15,13 @@ def who(record: Record) -> str:
     return "" if record.actor.startswith(_PEER) else record.actor.removeprefix(_CONSOLE).removeprefix(_SHELL)
 
 
+def called(actor: str) -> str:
+    """Who it was, where only the name on record is at hand."""
+    if actor.startswith(_SHELL):
+        return f"{actor.removeprefix(_SHELL)}, {_('on the command line')}"
+    return actor.removeprefix(_CONSOLE)
+
+
 def whence(record: Record) -> str:
     """From where it was asked for; empty where that is not on record, as in those of an older version."""
     if record.actor.startswith(_SHELL):
