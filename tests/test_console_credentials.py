@@ -100,6 +100,42 @@ def test_the_list_shows_what_it_is_whether_it_lives_and_whether_it_is_used(brows
     assert "style=" not in page.text
 
 
+def test_an_owner_is_told_before_it_breaks(browser):
+    world, (kept, secret) = browser.world, browser.world.client
+    make(world, name="Later", days=31)
+    make(world, "ada", EVIL, days=20)
+    off, _ = make(world, name="Off", days=5)
+    credentials.disable(world.accounts, off, **world.who)
+    people.create_user(world.accounts, "carl", ["reader"], **world.who)
+    make(world, owner="carl", name="Not hers", days=3)
+    rotated = credentials.regenerate(world.accounts, kept, 7 * DAY, pepper=world.store.pepper, **world.who)
+    page = browser.get(LIST)
+    told = page.words.partition("Ends soon")[2].partition("Search by name")[0]
+    # The old secret is in nobody's use yet, so it may end as it was meant to.
+    assert told.count("expires") == 1
+    assert f"{EVIL} expires in 20 days" in told
+    assert "<script>alert" not in page.text
+    world.clock.at += 60
+    world.access_token((kept, rotated.secret))
+    world.store.activity.flush()
+    assert "and was still used" not in browser.get(LIST).words
+    world.access_token((kept, secret))
+    world.store.activity.flush()
+    world.clock.at += 1200
+    told = browser.get(LIST).words.partition("Ends soon")[2].partition("Search by name")[0]
+    assert f"The old secret {secret[:8]}… of bot ends in 6 days" in told
+    assert "and was still used 20 minutes ago" in told
+    for narrowed in ("?q=bot", "?status=active"):
+        assert "Ends soon" not in browser.get(LIST + narrowed).words
+    for _ in range(6):
+        make(world, name="Many", days=10)
+    page = browser.get(LIST)
+    assert page.words.partition("Search by name")[0].count("Many expires") == 4
+    assert "3 more end soon" in page.words
+    world.store.sign_ins.prefer(world.accounts.user("ada").id, Preferences(language="de", zone="Europe/Berlin"))
+    assert "Many läuft in 10 Tagen" in browser.get(LIST).words
+
+
 def names(page):
     return re.findall(r'<a class="name"[^>]*>([^<]*)</a>', page.text)
 

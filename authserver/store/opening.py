@@ -13,6 +13,7 @@ from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.activity import SqlActivity
 from authserver.store.audit_reads import SqlAuditReads
 from authserver.store.credential_reads import SqlCredentialReads
+from authserver.store.ending_reads import SqlEndingReads
 from authserver.store.engine import reading, writing
 from authserver.store.hot_reads import SqlHotReads
 from authserver.store.people_reads import SqlPeopleReads
@@ -62,6 +63,7 @@ class Store:
     audit_reads: SqlAuditReads
     verifiers: SqlVerifiers
     token_reads: SqlTokenReads
+    ending_reads: SqlEndingReads
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -136,6 +138,7 @@ def open_store(
         people_reads=SqlPeopleReads(engine),
         audit_reads=SqlAuditReads(engine, audit_key),
         token_reads=SqlTokenReads(engine),
+        ending_reads=SqlEndingReads(engine),
         pepper=pepper,
         held=held,
         engine=engine,

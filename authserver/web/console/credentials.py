@@ -18,6 +18,7 @@ from authserver.web.console.words import N_, _, gettext
 
 ROWS: Final = 25
 _FEW: Final = 5
+_TOLD: Final = 5
 _SOME_ID: Final = "00000000-0000-4000-8000-000000000000"
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -163,8 +164,12 @@ def credentials() -> ResponseReturnValue:
     at, wanted = here(), Wanted.asked()
     reads, me = at.store.credential_reads, at.signed_in.user.id
     found = reads.page(wanted.query, at.now, owner_id=me)
+    plain = not wanted.narrowed and wanted.number == 1
+    ending = at.store.ending_reads.soon(me, at.now) if plain and found.total else ()
     return page(
         "credentials/list.html",
+        ending=ending[:_TOLD],
+        untold=len(ending) - _TOLD,
         wanted=wanted,
         found=found,
         counts=reads.counts(at.now, owner_id=me),

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import current_app, g, request
 
 from authserver.actions.signing_keys import Holder
-from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
+from authserver.console_reads import AuditReads, CredentialReads, EndingReads, PeopleReads, TokenReads
 from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, SignInTries, Verifiers, Visit
 from authserver.rules.facts import Instant
 from keys.master import MasterKey
@@ -73,6 +73,11 @@ class Store(Protocol):
     @property
     def token_reads(self) -> TokenReads:
         """Live tokens as people count them."""
+        ...
+
+    @property
+    def ending_reads(self) -> EndingReads:
+        """What an owner is told before it breaks."""
         ...
 
     @property
