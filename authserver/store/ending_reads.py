@@ -40,7 +40,7 @@ class SqlEndingReads:
             .join(secrets, each.client_id == mine.client_id)
             .where(*works, each.ends_at > now, each.ends_at < mine.expires_at, each.last_used_at >= moved)
         )
-        found = union_all(whole, old).subquery().c
+        found = union_all(whole, old).subquery()
         with reading(self._engine) as connection:
-            rows = connection.execute(select(found).order_by(found.ends_at, found.client_id))
+            rows = connection.execute(select(found).order_by(found.c.ends_at, found.c.client_id))
             return [Ending(row.client_id, row.name, row.ends_at, row.hint, row.used or None) for row in rows]
