@@ -290,6 +290,10 @@ class PeopleReads(Protocol):
         """What disabling a user would do."""
         ...
 
+    def preview_disable_credentials(self, client_ids: Sequence[str], now: Instant) -> Preview:
+        """What switching credentials off would do; those that are off already, deleted or unknown are left out."""
+        ...
+
     def preview_delete_role(self, role: str, now: Instant) -> Preview:
         """What deleting a role would do to all who hold it."""
         ...

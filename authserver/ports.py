@@ -391,6 +391,10 @@ class Transaction(Protocol):
         """Name the target of the audit record as it is called on disk, whatever spelling was asked for."""
         ...
 
+    def also(self, event: Event) -> None:
+        """Close the record of what was done until here and begin another: both commit, or neither."""
+        ...
+
     def once(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
         """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before (INV-23)."""
         ...

@@ -72,9 +72,23 @@ class Change:
     """``ports.Transaction`` on a copy."""
 
     def __init__(self, tables):
-        self.t, self.more, self.target = tables, {}, None
+        self.t = tables
         self.user, self.role, self.credential = tables.user, tables.role, tables.credential
         self.general, self.resource_server = tables.general, tables.resource_server
+
+    def begin(self, event, at):
+        self.event, self.at, self.more, self.target = event, at, {}, None
+
+    def also(self, event):
+        self.write_record()
+        self.begin(event, self.at)
+
+    def write_record(self):
+        previous = self.t.audit[-1].hash if self.t.audit else GENESIS
+        event, target = self.event, self.target or self.event.target
+        body = {"at": self.at, "actor": event.actor, "event": event.name, "target": target}
+        body |= {"seq": len(self.t.audit) + 1, "detail": canonical({**event.detail, **self.more})}
+        self.t.audit.append(Record(**body, previous_hash=previous, hash=seal(KEY, **body, previous=previous)))
 
     def detail(self, **more):
         self.more |= more
@@ -252,11 +266,9 @@ class ModelStore:
     @contextmanager
     def change(self, event, at):
         tx = Change(self.t.copy())
+        tx.begin(event, at)
         yield tx
-        previous = tx.t.audit[-1].hash if tx.t.audit else GENESIS
-        body = {"at": at, "actor": event.actor, "event": event.name, "target": tx.target or event.target}
-        body |= {"seq": len(tx.t.audit) + 1, "detail": canonical({**event.detail, **tx.more})}
-        tx.t.audit.append(Record(**body, previous_hash=previous, hash=seal(KEY, **body, previous=previous)))
+        tx.write_record()
         self.t = tx.t
 
     def __getattr__(self, name):

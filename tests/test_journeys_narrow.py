@@ -108,3 +108,29 @@ def test_two_parts_need_no_menu(visits, lived_in):
     parts = page.get_by_role("navigation", name="Hauptnavigation")
     expect(parts.get_by_role("link")).to_have_text(["Zugangsdaten", "Einstellungen"])
     fits(visit)
+
+
+def test_several_are_disabled_with_a_thumb_and_without_javascript(visits, lived_in):
+    """Ticks in the list, a page that says what dies, and back to the list as it was filtered."""
+    olga = lived_in.person("olga", "invoices.read", "builder")
+    made = [lived_in.credential("olga", name, "invoices.read") for name in ("Olga's first", "Olga's second", "Kept")]
+    dying, living = lived_in.use(made[0]), lived_in.use(made[2])
+    visit = visits(lived_in.url, width=320, javascript=False)
+    page = sign_in(visit)
+    visit.go("/console/security/credentials?q=olga&sort=name")
+    for name in ("Olga's first", "Olga's second"):
+        page.get_by_label(f"Choose {name}, olga").check()
+    axe(visit)
+    fits(visit)
+    page.get_by_role("button", name="Disable those chosen").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Disable 2 credentials?")
+    expect(page.get_by_role("main")).to_contain_text("1 live token dies at once")
+    axe(visit)
+    fits(visit)
+    page.get_by_role("button", name="Disable", exact=True).click()
+    expect(page.get_by_role("status").first).to_contain_text("2 credentials are disabled.")
+    assert page.url.endswith("/console/security/credentials?q=olga&sort=name")
+    expect(page.get_by_role("checkbox", name="Choose")).to_have_count(1)
+    assert (lived_in.lives(dying), lived_in.lives(living)) == (False, True)
+    off = {each.name for each in lived_in.accounts.credentials(olga.id) if each.disabled_at is not None}
+    assert off == {"Olga's first", "Olga's second"}

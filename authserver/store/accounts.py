@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
-from authserver.audit import GENESIS, PEER, Event, Record, Verdict, seal_head, verify
+from authserver.audit import GENESIS, Event, Record, Verdict, seal_head, verify
 from authserver.ports import Credential, GeneralSettings, ResourceServer, Role, User
 from authserver.rules.facts import Instant
 from authserver.store.account_rows import (
@@ -45,9 +45,7 @@ class SqlAccounts:
     def change(self, event: Event, at: Instant) -> Iterator[SqlTransaction]:
         """Open the only kind of transaction that writes; commits the audit record with it."""
         with writing(self._engine) as connection:
-            transaction = SqlTransaction(connection, event, at, self._audit_key)
-            if self._peer:
-                transaction.detail(**{PEER: self._peer})
+            transaction = SqlTransaction(connection, event, at, self._audit_key, self._peer)
             yield transaction
             transaction.write_record()
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, case, exists, false, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, exists, false, func, select, true
 
 from authserver.console_reads import MANY, MAX_PAGE, Loss, Page, Preview, RoleRow, UserQuery, UserRow
 from authserver.rules.facts import Instant
@@ -102,6 +102,12 @@ class SqlPeopleReads:
             )
             lost = frozenset(user.role_names)
             return _preview(connection, credentials.c.owner_id == user.id, has_one, lost, now, holders=1)
+
+    def preview_disable_credentials(self, client_ids: Sequence[str], now: Instant) -> Preview:
+        """What switching credentials off would do; those that are off already or deleted are left out."""
+        on = and_(credentials.c.client_id.in_(client_ids), credentials.c.disabled_at.is_(None))
+        with reading(self._engine) as connection:
+            return _preview(connection, on, true(), frozenset(), now, holders=0)
 
     def preview_delete_role(self, role: str, now: Instant) -> Preview:
         """What deleting a role would do to all who hold it."""

@@ -25,6 +25,7 @@ from authserver.web.console import (  # noqa: F401 - each hangs its own pages on
     credentials_guide,
     guide,
     inventory,
+    inventory_disable,
     journal,
     keys,
     people,

@@ -14,7 +14,7 @@ from authserver.rules import permission
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant
 from authserver.web.console import asked
-from authserver.web.console.admission import requires
+from authserver.web.console.admission import may, requires
 from authserver.web.console.blueprint import console
 from authserver.web.console.credentials import STATES
 from authserver.web.console.here import here
@@ -51,9 +51,10 @@ _COLUMNS: Final = (
 def inventory() -> ResponseReturnValue:
     """List the credentials that a query finds."""
     at, query = here(), _query()
+    found = at.store.credential_reads.page(query, at.now, days=False)
     return page(
         "inventory/list.html",
-        found=at.store.credential_reads.page(query, at.now, days=False),
+        found=found,
         query=query,
         sort=asked.one_of("sort", _SORTS, "-created"),
         again=asked.again,
@@ -62,6 +63,7 @@ def inventory() -> ResponseReturnValue:
         json_href=asked.with_query(url_for("console.inventory_json"), page=None),
         old_days=OLD_DAYS,
         unused_days=UNUSED_DAYS,
+        choosing=may(permission.USERS) and any(row.disabled_at is None for row in found.rows),
     )
 
 
