@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -19,7 +20,9 @@ from authserver.rules.facts import Reason
 from authserver.web.console import credentials_snippets
 from authserver.web.console.assets import STATIC
 from authserver.web.console.credentials_detail import OUTCOMES, REASONS
+from tests import clients_js_plugin, powershell
 from tests.console import PASSWORD, builder, signed_in
+from tests.forks import ROOT
 
 DAY = 86400
 LIST, NEW = "/console/credentials", "/console/credentials/new"
@@ -720,9 +723,12 @@ def shown_snippets(site, resource=""):
 
 
 @pytest.mark.parametrize("resource", ["", "https://rs256.example.com"])
-@pytest.mark.parametrize("key", ["curl", "python", "node", "env", "postman"])
+@pytest.mark.parametrize("key", ["curl", "python", "node", "powershell", "env", "postman"])
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)  # what they send is the same; the doors have tests on both
 def test_snippets_run_as_they_are_shown(site, tmp_path, key, resource):
+    pwsh = shutil.which("pwsh")
+    if key == "powershell" and not pwsh:
+        clients_js_plugin.need("The snippet for PowerShell was", powershell.missing())
     snippet = shown_snippets(site, resource)[key]
     file = tmp_path / snippet.file
     file.write_text(snippet.text, encoding="utf-8")
@@ -732,14 +738,23 @@ def test_snippets_run_as_they_are_shown(site, tmp_path, key, resource):
         "curl": lambda: ["sh", str(file)],
         "python": lambda: [sys.executable, str(file)],
         "node": lambda: ["node", str(file)],
+        "powershell": lambda: [*([pwsh, "-File"] if pwsh else [sys.executable, "-m", "tests.powershell"]), str(file)],
         "env": lambda: ["sh", "-c", f". {file}{asked}"],
         "postman": lambda: ["sh", "-c", _as_curl(snippet.text)],
     }[key]()
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     told = run.stdout.strip()
     token = json.loads(told)["access_token"] if told.startswith("{") else told
     assert json.loads(credentials_claims(token))["aud"] == (resource or "https://es256.example.com")
+
+
+def test_powershell_itself_is_not_forgotten():
+    """The grammar has no opinion of its own about what a command does: where there is a ``pwsh``, it runs."""
+    if not shutil.which("pwsh"):
+        pytest.skip(
+            f"PowerShell itself was{clients_js_plugin.LEFT_OUT}pwsh is not installed; a grammar read its snippet"
+        )
 
 
 def _as_curl(collection):
@@ -769,6 +784,21 @@ def test_hostile_values_stay_values_in_every_snippet(tmp_path):
         ["sh", "-c", f'curl() {{ printf "%s\\n" "$@"; }}; {shown["curl"]}'], capture_output=True, text=True, check=True
     )
     assert argv.stdout.splitlines()[-1] == evil
+
+
+@pytest.mark.parametrize("quote", powershell.QUOTES)
+def test_a_quote_of_any_kind_ends_no_string_of_powershell(quote):
+    clients_js_plugin.need("The snippet for PowerShell was", powershell.missing())
+    evil = f"https://x.example/{quote}; Remove-Item / #{quote}{quote} $(id)"
+    access = credentials_snippets.Access(evil, UNKNOWN, "acs_" + "0" * 40 + "4HXhrH", EVIL, evil)
+    (text,) = [each.text for each in credentials_snippets.snippets(access) if each.key == "powershell"]
+    session, asked = powershell.Session(), []
+    session._command = lambda node: asked.append(node) or {"access_token": "t"}
+    assert session.run(text) == ["t"]
+    assert session.variables["$body"]["resource"] == evil
+    assert len(asked) == 1
+    with pytest.raises(SyntaxError):
+        powershell.Session().run(f"'{quote}{evil}'")
 
 
 def test_an_api_is_named_only_where_the_server_would_not_know(browser):
