@@ -511,6 +511,10 @@ class Transaction(Protocol):
         """End every live secret at ``ends_at``; one already in overlap ends at once, so two live at most."""
         ...
 
+    def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
+        """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
+        ...
+
     def kill(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:
         """Note that something ended, in the one order a change feed will read."""
         ...

@@ -194,6 +194,16 @@ class Change:
         self.update_credential(client_id, secrets=tuple(map(ended, self.t.credentials[client_id].secrets)))
         self.kill("secret", client_id, at, ends_at)
 
+    def move_old_secret(self, client_id, ends_at, at):
+        kept = self.t.credentials[client_id].secrets
+        old = {each.id: each.ends_at for each in kept if each.ends_at is not None and each.ends_at > at}
+        if not old:
+            return None
+        moved = (replace(each, ends_at=ends_at) if each.id in old else each for each in kept)
+        self.update_credential(client_id, secrets=tuple(moved))
+        self.kill("secret", client_id, at, ends_at)
+        return max(old.values())
+
     def algorithms_in_use(self):
         chosen = {s.token_alg for s, _ in self.t.servers.values() if s.token_alg and s.disabled_at is None}
         return frozenset({self.t.settings.token_alg} | chosen)

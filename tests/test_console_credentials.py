@@ -15,7 +15,7 @@ import pytest
 
 from authserver.actions import administer, credentials, people, watch_sessions
 from authserver.oauth.transport import Transport
-from authserver.ports import Preferences
+from authserver.ports import Conflict, Invalid, Preferences
 from authserver.rules.facts import Reason
 from authserver.web.console import credentials_snippets
 from authserver.web.console.assets import STATIC
@@ -367,10 +367,11 @@ def test_worse_acts_ask_sooner(browser):
 
 # --- whose it is --------------------------------------------------------------------------------------------
 
-GETS = ["", "/edit", "/regenerate", "/delete"]
+GETS = ["", "/edit", "/regenerate", "/old-secret", "/delete"]
 POSTS = {
     "/edit": {"name": "taken", "expires": "7"},
     "/regenerate": {"overlap": "0", "form_key": "k"},
+    "/old-secret": {"overlap": "0"},
     "/disable": {},
     "/enable": {},
     "/delete": {"name": "bot"},
@@ -534,6 +535,36 @@ def test_a_new_secret_leaves_the_old_one_as_long_as_was_chosen(browser):
 
 
 # --- off, on, gone ------------------------------------------------------------------------------------------
+
+
+def test_the_old_secret_is_ended_or_given_longer_but_never_brought_back(browser):
+    world, (client_id, old) = browser.world, browser.world.client
+    path = of(client_id, "/old-secret")
+    assert "No old secret works any more." in browser.get(path).words
+    new = credentials.regenerate(world.accounts, client_id, 3600, pepper=world.store.pepper, **world.who).secret
+    token, kept = world.access_token((client_id, old)), world.access_token((client_id, new))
+    page = browser.get(of(client_id))
+    assert f'href="{path}"' in page.text
+    page = browser.get(path)
+    assert "It works until 15 Jan 2027, 09:00 UTC" in page.words
+    assert browser.get(path).send(path, overlap="5").status == 400
+    assert "The old secret ends when you chose." in page.send(path, overlap="86400").words
+    world.clock.at += 290
+    world.access_token((client_id, old))
+    changed = browser.get(of(client_id)).words.partition("What happened")[2]
+    assert "End of the old secret changed" in changed
+    assert "15 Jan 2027, 09:00 UTC → 16 Jan 2027, 08:00 UTC" in changed
+    assert world.active(token)
+    assert "The old secret has ended." in browser.get(path).send(path, overlap="0").words
+    assert (world.active(token), world.active(kept)) == (False, True)
+    assert world.token((client_id, old)).status_code == 401
+    assert "No old secret works any more." in browser.post(path, {"_csrf": browser.csrf(), "overlap": "3600"}).words
+    with pytest.raises(Conflict):
+        credentials.move_old_secret(world.accounts, client_id, 3600, **world.who)
+    with pytest.raises(Invalid):
+        credentials.move_old_secret(world.accounts, client_id, 5, **world.who)
+    assert len(list(world.accounts.audit_records(event="credential.old_secret_moved"))) == 2
+    assert world.token((client_id, old)).status_code == 401
 
 
 def test_disabling_is_one_click_and_one_to_take_it_back(browser):

@@ -31,6 +31,7 @@ PAGES = [
     "/console/security/audit",
     "/console/credentials/{payroll}/edit",
     "/console/credentials/{payroll}/regenerate",
+    "/console/credentials/{payroll}/old-secret",
     "/console/credentials/{payroll}/delete",
     "/console/users/new",
     "/console/users/roles",

@@ -1297,6 +1297,7 @@ class TestAgreesWithTheModel:
                 "enable": lambda s: people.enable(s.accounts, name, **who),
                 "make credential": make_credential,
                 "regenerate": regenerate,
+                "move old secret": lambda s: credentials.move_old_secret(s.accounts, client, overlap, **who),
                 "credential off": lambda s: credentials.disable(s.accounts, client, **who),
                 "credential on": lambda s: credentials.enable(s.accounts, client, **who),
                 "issued": lambda s: s.activity.issued(session),

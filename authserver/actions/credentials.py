@@ -185,6 +185,28 @@ def regenerate(
     return Revealed(credential, secret)
 
 
+def move_old_secret(
+    accounts: Accounts, client_id: str, overlap: Span, *, actor: str, now: Instant, owner_id: str | None = None
+) -> None:
+    """Let the old secret, which still works beside its successor, end now or ``overlap`` seconds from now.
+
+    Raises:
+        Conflict: no old secret works any more: what ended stays so (INV-05).
+        Invalid: an overlap that is not offered.
+        NotFound: unknown, or not the owner's.
+    """
+    if overlap not in OVERLAPS:
+        msg = "an overlap is 0, 1h, 24h or 7d"
+        raise Invalid(msg)
+    with accounts.change(Event("credential.old_secret_moved", actor, client_id), now) as tx:
+        tx.credential(client_id, owner_id)
+        before = tx.move_old_secret(client_id, now + overlap, now)
+        if before is None:
+            msg = "no old secret of the credential works any more"
+            raise Conflict(msg)
+        tx.detail(before=before, after=now + overlap)
+
+
 def disable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
     """Switch a credential off; its tokens die for good.
 

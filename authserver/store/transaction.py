@@ -349,6 +349,17 @@ class SqlTransaction:
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
         self.kill("secret", client_id, at, ends_at)
 
+    def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
+        """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
+        old = (secrets.c.client_id == client_id, secrets.c.ends_at > at)
+        query = select(secrets.c.ends_at).where(*old).order_by(secrets.c.id).with_for_update()
+        before: list[Instant] = list(self.connection.execute(query).scalars())
+        if not before:
+            return None
+        self.connection.execute(update(secrets).where(*old).values(ends_at=ends_at))
+        self.kill("secret", client_id, at, ends_at)
+        return max(before)
+
     def algorithms_in_use(self) -> frozenset[str]:
         """The algorithms that tokens are signed by, as the settings and the resource servers choose."""
         chosen = select(resource_servers.c.token_alg).where(

@@ -75,6 +75,7 @@ _HAPPENED: Final[Mapping[str, str]] = {
     "credential.created": N_("Created"),
     "credential.edited": N_("Edited"),
     "credential.regenerated": N_("New secret generated"),
+    "credential.old_secret_moved": N_("End of the old secret changed"),
     "credential.disabled": N_("Disabled"),
     "credential.enabled": N_("Enabled"),
     "credential.sessions_ended": N_("All sessions ended"),
@@ -193,10 +194,10 @@ def _details(record: Record) -> list[Markup]:
             return [ends, roles]
         case "credential.regenerated":
             return _if_known(_SPANS.get(detail.get("overlap_seconds", -1)))
-        case "user.role_granted" | "user.role_revoked":
-            return [escape(detail.get("role", ""))]
-        case "role.deleted":
-            return [escape(record.target)]
+        case "credential.old_secret_moved":
+            return [Markup("{} → {}").format(on(detail["before"]), on(detail["after"]))]
+        case "user.role_granted" | "user.role_revoked" | "role.deleted":
+            return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
         case _:
             words = OUTCOMES if record.event == "token.refused" else REASONS
             return _if_known(words.get(detail.get("reason", "")))
