@@ -12,11 +12,14 @@ from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
 from authserver.actions import administer, credentials, people, watch_sessions
 from authserver.oauth.transport import Transport
 from authserver.ports import Conflict, Invalid, Preferences
 from authserver.rules.facts import Reason
+from authserver.store.tables import credential_use
+from authserver.store.tables import credentials as rows
 from authserver.web.console import credentials_snippets
 from authserver.web.console.assets import STATIC
 from authserver.web.console.credentials_detail import OUTCOMES, REASONS
@@ -137,6 +140,22 @@ def test_an_owner_is_told_before_it_breaks(browser):
     assert "3 more end soon" in page.words
     world.store.sign_ins.prefer(world.accounts.user("ada").id, Preferences(language="de", zone="Europe/Berlin"))
     assert "Many läuft in 10 Tagen" in browser.get(LIST).words
+
+
+def test_whatever_nobody_used_for_long_is_shown_as_such(browser):
+    world = browser.world
+    used, new = (make(world, name=name) for name in ("Used", "New"))
+    world.access_token(used)
+    world.store.activity.flush()
+    with world.store.engine.connect().execution_options(write=True) as connection:
+        for column in (rows.c.created_at, credential_use.c.last_used_at):
+            connection.execute(update(column.table).values({column: column - 50 * DAY}))
+        connection.execute(update(rows).where(rows.c.client_id == new[0]).values(created_at=world.clock.at))
+        connection.commit()
+    page = browser.get(LIST + "?sort=name")
+    shown = re.findall(r'<tr role="row">\s*<th role="rowheader".*?</tr>', page.text, re.DOTALL)
+    assert ["Unused for 50 days" in row for row in shown] == [True, False, True]
+    assert new[0] in shown[1]
 
 
 def names(page):

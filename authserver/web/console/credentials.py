@@ -10,7 +10,8 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup, escape
 
 from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow, DayCount
-from authserver.rules.credential_status import Status
+from authserver.rules.credential_status import UNUSED_FOR, Status
+from authserver.rules.lifetime import DAY
 from authserver.web.console.blueprint import console
 from authserver.web.console.here import here
 from authserver.web.console.pages import page
@@ -107,6 +108,12 @@ def badges(row: CredentialRow) -> list[tuple[str, str]]:
     return said
 
 
+def unused(row: CredentialRow) -> int | None:
+    """For how many days nobody used it, where that is long enough to be told; since it was made, if ever so."""
+    idle = here().now - (row.last_used_at or row.created_at)
+    return idle // DAY if idle >= UNUSED_FOR else None
+
+
 def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
     """Granted and refused requests of each day as parts of ``height``; what is not nothing is seen.
 
@@ -176,5 +183,6 @@ def credentials() -> ResponseReturnValue:
         filters=[(status, gettext(text)) for status, (_look, text) in STATES.items()],
         badges=badges,
         spark=spark,
+        unused=unused,
         to=addresses(),
     )

@@ -11,8 +11,9 @@ from flask.typing import ResponseReturnValue
 
 from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow
 from authserver.rules import permission
-from authserver.rules.credential_status import Status
+from authserver.rules.credential_status import UNUSED_FOR, Status
 from authserver.rules.facts import Instant
+from authserver.rules.lifetime import DAY
 from authserver.web.console import asked
 from authserver.web.console.admission import may, requires
 from authserver.web.console.blueprint import console
@@ -29,7 +30,7 @@ ORDERS: Final[dict[str, CredentialOrder]] = {
     "used": "last_used_at",
 }
 OLD_DAYS: Final = 180
-UNUSED_DAYS: Final = 45
+UNUSED_DAYS: Final = UNUSED_FOR // DAY
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _COLUMNS: Final = (
     "client_id",
