@@ -9,7 +9,7 @@ from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup, escape
 
-from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow, DayCount
+from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow, DayCount, Ending
 from authserver.rules.credential_status import UNUSED_FOR, Status
 from authserver.rules.lifetime import DAY
 from authserver.web.console.blueprint import console
@@ -146,11 +146,11 @@ def spark(days: Sequence[DayCount]) -> Markup:
     return Markup("".join([*drawn, "</svg>"]))  # noqa: S704 - of numbers, and a label that was escaped
 
 
-def addresses() -> Callable[[str, CredentialRow], str]:
+def addresses() -> Callable[[str, CredentialRow | Ending], str]:
     """Tells the address of a page about a row; each is built once, because a list has hundreds."""
     built: dict[str, str] = {}
 
-    def to(name: str, row: CredentialRow) -> str:
+    def to(name: str, row: CredentialRow | Ending) -> str:
         if name not in built:
             built[name] = url_for(f"console.{name}", client_id=_SOME_ID)
         return built[name].replace(_SOME_ID, row.client_id)
