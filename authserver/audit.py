@@ -17,6 +17,9 @@ from authserver.rules.facts import Instant
 
 GENESIS = "0" * 64
 
+PEER = "peer"
+"""The detail that says from which address a change was asked for; inside the chain like every other detail."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -218,6 +218,28 @@ class CredentialReads(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """Something that ends soon: a credential, or with a ``hint`` one of its secrets, used last at ``used_at``."""
+
+    client_id: str
+    name: str
+    ends_at: Instant
+    hint: str = ""
+    used_at: Instant | None = None
+
+
+class EndingReads(Protocol):
+    """What an owner is told before it breaks."""
+
+    def soon(self, owner_id: str, now: Instant) -> Sequence[Ending]:
+        """What ends within ``credential_status.TOLD_WITHIN`` of what works now, soonest first.
+
+        Credentials that expire, and secrets that end and were used since a newer one was made.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class UserRow:
     """A user with the number of credentials that are not deleted."""
 
@@ -266,6 +288,10 @@ class PeopleReads(Protocol):
 
     def preview_disable(self, username: str, now: Instant) -> Preview:
         """What disabling a user would do."""
+        ...
+
+    def preview_disable_credentials(self, client_ids: Sequence[str], now: Instant) -> Preview:
+        """What switching credentials off would do; those that are off already, deleted or unknown are left out."""
         ...
 
     def preview_delete_role(self, role: str, now: Instant) -> Preview:

@@ -391,6 +391,10 @@ class Transaction(Protocol):
         """Name the target of the audit record as it is called on disk, whatever spelling was asked for."""
         ...
 
+    def also(self, event: Event) -> None:
+        """Close the record of what was done until here and begin another: both commit, or neither."""
+        ...
+
     def once(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
         """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before (INV-23)."""
         ...
@@ -505,6 +509,10 @@ class Transaction(Protocol):
 
     def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
         """End every live secret at ``ends_at``; one already in overlap ends at once, so two live at most."""
+        ...
+
+    def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
+        """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
         ...
 
     def kill(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:

@@ -191,6 +191,20 @@ def fits(visit):
     assert wide <= visit.width, f"{visit.page.url} is {wide} px wide in a window of {visit.width} px"
 
 
+def focused(page):
+    """What has the focus: its id, its beginning, and whether anybody can see it (WCAG 2.4.7, 2.4.11)."""
+    return page.evaluate(
+        """() => {
+          const it = document.activeElement, box = it.getBoundingClientRect();
+          const points = [[.5, .5], [.1, .5], [.9, .5], [.5, .2], [.5, .8]].map(([x, y]) =>
+            document.elementFromPoint(box.left + box.width * x, box.top + box.height * y));
+          const own = (at) => it.contains(at) || at.contains(it) || it.labels?.[0]?.contains(at);
+          const seen = points.some((at) => at && own(at));
+          return {id: it.id, what: it.outerHTML.slice(0, 120), seen, nowhere: it === document.body};
+        }"""
+    )
+
+
 @pytest.fixture
 def visits(chromium):
     """Open visits that are closed, and judged, when the test is over."""

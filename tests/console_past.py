@@ -19,12 +19,13 @@ def months(site):
     """Let ada's credentials have been in use for long, with everything that happens to tokens, and keys rotated."""
     now = site.house.clock.now()
     _rotate(site, now)
-    people.grant(site.accounts, "ada", "reports.read", actor="console:grace", now=now - 62 * DAY)
+    hers, theirs = (site.accounts.asked_from(f"10.1.2.{each}") for each in (3, 40))
+    people.grant(theirs, "ada", "reports.read", actor="console:grace", now=now - 62 * DAY)
     who = {"pepper": site.store.pepper, "form_key": None, "actor": "console:ada"}
 
     def made(name, ago, life, *roles):
         begun = now - ago * DAY
-        found = credentials.create(site.accounts, "ada", name, begun + life * DAY, list(roles), now=begun, **who)
+        found = credentials.create(hers, "ada", name, begun + life * DAY, list(roles), now=begun, **who)
         return found.credential.client_id, found.secret
 
     payroll = made("Payroll bot", 61, 150, "payroll.read", "invoices.read")
@@ -32,13 +33,13 @@ def months(site):
     old = made("Postman on my laptop", 44, 180, "invoices.read", "invoices.write")
     mail = made("Report mailer", 30, 365, "reports.read", "invoices.read")
     made("Trial of the new billing system", 12, 30, "invoices.write")
-    credentials.disable(site.accounts, old[0], actor="console:ada", now=now - 9 * DAY)
+    credentials.disable(hers, old[0], actor="console:ada", now=now - 9 * DAY)
 
     _counted(site, now, {payroll[0]: 9, export[0]: 1, mail[0]: 3, old[0]: 2})
     # Some were not used, one ended with its roles; what comes later is ended by hand, or lives.
     for ago in (2 * DAY, 20 * HOUR, HOUR // 4):
         site.old_token(payroll, ago)
-    people.revoke(site.accounts, "ada", "reports.read", actor="console:grace", now=now - HOUR // 6)
+    people.revoke(theirs, "ada", "reports.read", actor="console:grace", now=now - HOUR // 6)
     for end in ("client", "owner"):
         token = site.use(payroll, route="/payslips")
         if end == "client":
@@ -47,14 +48,14 @@ def months(site):
         else:
             jti = jwt.decode(token, options={"verify_signature": False})["jti"]
             _wait(lambda jti=jti: jti in {each.jti for each in site.store.sessions.of_credential(payroll[0])})
-            watch_sessions.end(site.accounts, jti, Reason.ENDED_BY_OWNER, actor="console:ada", now=now + 1)
-    credentials.regenerate(site.accounts, payroll[0], DAY, now=now - 20 * HOUR, **who)
+            watch_sessions.end(hers, jti, Reason.ENDED_BY_OWNER, actor="console:ada", now=now + 1)
+    credentials.regenerate(hers, payroll[0], DAY, now=now - 20 * HOUR, **who)
     for route in ("/payslips", "/payslips/{id}"):
         site.use(payroll, route=route)
     site.use(payroll, route="/invoices")
     site.use(export, "POST", "/exports")
     site.use(mail, route="/reports")
-    administer.set_general(site.accounts, "max_credential_days", "730", actor="console:grace", now=now - 40 * DAY)
+    administer.set_general(theirs, "max_credential_days", "730", actor="console:grace", now=now - 40 * DAY)
     site.payroll = payroll[0]
     return site
 

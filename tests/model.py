@@ -72,9 +72,23 @@ class Change:
     """``ports.Transaction`` on a copy."""
 
     def __init__(self, tables):
-        self.t, self.more, self.target = tables, {}, None
+        self.t = tables
         self.user, self.role, self.credential = tables.user, tables.role, tables.credential
         self.general, self.resource_server = tables.general, tables.resource_server
+
+    def begin(self, event, at):
+        self.event, self.at, self.more, self.target = event, at, {}, None
+
+    def also(self, event):
+        self.write_record()
+        self.begin(event, self.at)
+
+    def write_record(self):
+        previous = self.t.audit[-1].hash if self.t.audit else GENESIS
+        event, target = self.event, self.target or self.event.target
+        body = {"at": self.at, "actor": event.actor, "event": event.name, "target": target}
+        body |= {"seq": len(self.t.audit) + 1, "detail": canonical({**event.detail, **self.more})}
+        self.t.audit.append(Record(**body, previous_hash=previous, hash=seal(KEY, **body, previous=previous)))
 
     def detail(self, **more):
         self.more |= more
@@ -180,6 +194,16 @@ class Change:
         self.update_credential(client_id, secrets=tuple(map(ended, self.t.credentials[client_id].secrets)))
         self.kill("secret", client_id, at, ends_at)
 
+    def move_old_secret(self, client_id, ends_at, at):
+        kept = self.t.credentials[client_id].secrets
+        old = {each.id: each.ends_at for each in kept if each.ends_at is not None and each.ends_at > at}
+        if not old:
+            return None
+        moved = (replace(each, ends_at=ends_at) if each.id in old else each for each in kept)
+        self.update_credential(client_id, secrets=tuple(moved))
+        self.kill("secret", client_id, at, ends_at)
+        return max(old.values())
+
     def algorithms_in_use(self):
         chosen = {s.token_alg for s, _ in self.t.servers.values() if s.token_alg and s.disabled_at is None}
         return frozenset({self.t.settings.token_alg} | chosen)
@@ -252,11 +276,9 @@ class ModelStore:
     @contextmanager
     def change(self, event, at):
         tx = Change(self.t.copy())
+        tx.begin(event, at)
         yield tx
-        previous = tx.t.audit[-1].hash if tx.t.audit else GENESIS
-        body = {"at": at, "actor": event.actor, "event": event.name, "target": tx.target or event.target}
-        body |= {"seq": len(tx.t.audit) + 1, "detail": canonical({**event.detail, **tx.more})}
-        tx.t.audit.append(Record(**body, previous_hash=previous, hash=seal(KEY, **body, previous=previous)))
+        tx.write_record()
         self.t = tx.t
 
     def __getattr__(self, name):

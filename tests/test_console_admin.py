@@ -10,6 +10,7 @@ import pytest
 from flask import url_for
 
 from authserver.actions import administer, credentials, people
+from authserver.ports import Invalid
 from authserver.rules import permission
 from authserver.rules.permission import PERMISSIONS, USERS
 from keys.material import make
@@ -17,6 +18,7 @@ from tests.console import Browser, builder, signed_in
 from tests.doors import BACKENDS, opened
 
 API = "https://api.example.com"
+INVENTORY, DISABLE = "/console/security/credentials", "/console/security/credentials/disable"
 NEEDS = {
     permission.USERS: "/console/users",
     permission.RESOURCE_SERVERS: "/console/resource-servers",
@@ -91,6 +93,8 @@ def needed(path):
     found = {each for each, root in NEEDS.items() if path == root or path.startswith((f"{root}/", f"{root}."))}
     if re.fullmatch(r"/console/security/keys/.+", path):
         found.add(permission.KEYS)
+    if path == DISABLE:
+        found.add(permission.USERS)
     if re.fullmatch(r"/console/settings/.+/change", path):
         found.add(permission.SETTINGS)
     return found
@@ -375,8 +379,7 @@ def test_a_setting_that_ends_tokens_says_so_first_and_then_holds_at_once(world, 
     assert "Idle timeout is 5 min now" in saved.words
     assert book.events() == ["settings.changed"]
     assert (world.active(token), world.active(other)) == (False, True)
-    assert "console:root" in saved.words
-    assert "30 min" in saved.words
+    assert "root 30 min" in saved.words
     longer = root.get("/console/settings/idle_timeout_minutes/change").send(value="60")
     assert "Idle timeout is 60 min now" in longer.words
     assert not world.active(token)
@@ -418,7 +421,7 @@ def test_settings_refuse_what_cannot_be_and_show_everything_to_every_builder(wor
     looks = signed_in(world, "looks")
     listed = looks.get("/console/settings")
     assert "You may look" in listed.words
-    assert "console:root" in listed.words
+    assert "console:root" not in listed.words
     assert "used_since" not in listed.text
     assert looks.get("/console/settings/default_audience").status == 200
     assert looks.get("/console/settings/nothing").status == 404
@@ -591,6 +594,62 @@ def test_the_inventory_leads_to_the_owner_whatever_the_name(world, root):
     assert owner in root.get(href).words
 
 
+def test_several_are_disabled_together_after_a_look_at_what_dies(world, root):
+    people.create_user(world.accounts, "dan", ["reader", "writer"], **world.who)
+    off, left, hers = (world.credential("dan", ("reader",)) for _ in range(3))
+    mine = world.client
+    credentials.disable(world.accounts, off[0], **world.who)
+    tokens = {each[0]: world.access_token(each, resource=API) for each in (mine, hers, left)}
+    world.store.activity.flush()
+    listed = root.get(f"{INVENTORY}?q=dan")
+    boxes = re.findall(r'name="chosen" value="([^"]+)" form="disable"', listed.text)
+    assert sorted(boxes) == sorted([left[0], hers[0]])
+    book = Book(world)
+    for nothing in ("", "?chosen=", "?chosen=x&chosen=%00", f"?chosen={HOSTILE}"):
+        assert "Choose at least one credential first." in root.get(DISABLE + nothing).words
+    asked = f"{DISABLE}?" + "&".join(f"chosen={each[0]}" for each in (mine, hers, off, mine))
+    page = root.get(f"{asked}&back=/console/security/credentials%3Fq%3Ddan")
+    for said in ("Disable 2 credentials?", "2 live tokens die at once", "2 credentials are affected", "1 of those you"):
+        assert said in page.words
+    assert all(map(world.active, tokens.values()))
+    # Whatever happened since to one of them, none is touched.
+    credentials.disable(world.accounts, hers[0], **world.who)
+    book.events()
+    again = page.send()
+    assert again.status == 409
+    assert "Nothing was changed" in again.words
+    assert "Disable 1 credential?" in again.words
+    assert book.events() == []
+    credentials.enable(world.accounts, hers[0], **world.who)
+    tokens[hers[0]] = world.access_token(hers, resource=API)
+    book.events()
+    world.clock.at += 301
+    confirmed = page.send().send("/console/confirm", password="correct horse battery 9")
+    assert confirmed.path == DISABLE
+    done = confirmed.send()
+    assert "2 credentials are disabled." in done.words
+    assert done.path == f"{INVENTORY}?q=dan"
+    told = records(world)[-2:]
+    assert book.events() == ["credential.disabled"] * 2
+    assert {each.target for each in told} == {mine[0], hers[0]}
+    assert [(each.actor, json.loads(each.detail)) for each in told] == [("console:root", {"peer": "127.0.0.1"})] * 2
+    assert {each: world.active(token) for each, token in tokens.items()} == {
+        mine[0]: False,
+        hers[0]: False,
+        left[0]: True,
+    }
+    assert world.accounts.audit_verify().fault == ""
+    assert "All of them are disabled or deleted already." in root.get(asked).words
+    looks = administrator(world, "looks", (permission.SECURITY,))
+    assert 'name="chosen"' not in looks.get(INVENTORY).text
+
+
+def test_no_more_are_disabled_at_once_than_are_shown(world):
+    for wrong in ([], [world.client[0]] * 2, [f"{number:036}" for number in range(credentials.MOST_AT_ONCE + 1)]):
+        with pytest.raises(Invalid):
+            credentials.disable_many(world.accounts, wrong, **world.who)
+
+
 def test_the_audit_trail_filters_pages_verifies_and_exports(world, root):
     for number in range(60):
         people.create_user(world.accounts, f"u{number}", ["reader"], actor=f"cli:{HOSTILE}", now=world.clock.at)
@@ -616,7 +675,11 @@ def test_the_audit_trail_filters_pages_verifies_and_exports(world, root):
     lines = [json.loads(line) for line in exported.text.splitlines()]
     assert len(lines) == 62
     assert lines == sorted(lines, key=lambda line: line["seq"])
+    root.get("/console/security/keys/new").send(alg="RS256")
+    assert "console:root from 127.0.0.1" in root.get("/console/security/audit?event=key.generated").words
     whole = [json.loads(line) for line in root.get("/console/security/audit.jsonl").text.splitlines()]
+    assert whole[-1]["event"] == "key.generated"
+    assert whole[-1]["detail"] == {"alg": "RS256", "peer": "127.0.0.1"}
     assert [line["hash"] for line in whole] == [record.hash for record in records(world)]
     assert "records hold" in root.get("/console/security/audit").send("/console/security/audit/verify").words
 

@@ -3,21 +3,29 @@
 import gzip
 import json
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from html import unescape
+from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
 from authserver.actions import administer, credentials, people, watch_sessions
-from authserver.ports import Preferences
+from authserver.oauth.transport import Transport
+from authserver.ports import Conflict, Invalid, Preferences
 from authserver.rules.facts import Reason
+from authserver.store.tables import credential_use
+from authserver.store.tables import credentials as rows
 from authserver.web.console import credentials_snippets
 from authserver.web.console.assets import STATIC
 from authserver.web.console.credentials_detail import OUTCOMES, REASONS
+from tests import clients_js_plugin, powershell
 from tests.console import PASSWORD, builder, signed_in
+from tests.forks import ROOT
 
 DAY = 86400
 LIST, NEW = "/console/credentials", "/console/credentials/new"
@@ -96,6 +104,58 @@ def test_the_list_shows_what_it_is_whether_it_lives_and_whether_it_is_used(brows
     assert "Token requests in 30 days: 1 granted" in page.text
     assert f'href="{of(soon)}"' in page.text
     assert "style=" not in page.text
+
+
+def test_an_owner_is_told_before_it_breaks(browser):
+    world, (kept, secret) = browser.world, browser.world.client
+    make(world, name="Later", days=31)
+    make(world, "ada", EVIL, days=20)
+    off, _ = make(world, name="Off", days=5)
+    credentials.disable(world.accounts, off, **world.who)
+    people.create_user(world.accounts, "carl", ["reader"], **world.who)
+    make(world, owner="carl", name="Not hers", days=3)
+    rotated = credentials.regenerate(world.accounts, kept, 7 * DAY, pepper=world.store.pepper, **world.who)
+    page = browser.get(LIST)
+    told = page.words.partition("Ends soon")[2].partition("Search by name")[0]
+    # The old secret is in nobody's use yet, so it may end as it was meant to.
+    assert told.count("expires") == 1
+    assert f"{EVIL} expires in 20 days" in told
+    assert "<script>alert" not in page.text
+    world.clock.at += 60
+    world.access_token((kept, rotated.secret))
+    world.store.activity.flush()
+    assert "and was still used" not in browser.get(LIST).words
+    world.access_token((kept, secret))
+    world.store.activity.flush()
+    world.clock.at += 1200
+    told = browser.get(LIST).words.partition("Ends soon")[2].partition("Search by name")[0]
+    assert f"The old secret {secret[:8]}… of bot ends in 6 days" in told
+    assert "and was still used 20 minutes ago" in told
+    for narrowed in ("?q=bot", "?status=active"):
+        assert "Ends soon" not in browser.get(LIST + narrowed).words
+    for _ in range(6):
+        make(world, name="Many", days=10)
+    page = browser.get(LIST)
+    assert page.words.partition("Search by name")[0].count("Many expires") == 4
+    assert "3 more end soon" in page.words
+    world.store.sign_ins.prefer(world.accounts.user("ada").id, Preferences(language="de", zone="Europe/Berlin"))
+    assert "Many läuft in 10 Tagen" in browser.get(LIST).words
+
+
+def test_whatever_nobody_used_for_long_is_shown_as_such(browser):
+    world = browser.world
+    used, new = (make(world, name=name) for name in ("Used", "New"))
+    world.access_token(used)
+    world.store.activity.flush()
+    with world.store.engine.connect().execution_options(write=True) as connection:
+        for column in (rows.c.created_at, credential_use.c.last_used_at):
+            connection.execute(update(column.table).values({column: column - 50 * DAY}))
+        connection.execute(update(rows).where(rows.c.client_id == new[0]).values(created_at=world.clock.at))
+        connection.commit()
+    page = browser.get(LIST + "?sort=name")
+    shown = re.findall(r'<tr role="row">\s*<th role="rowheader".*?</tr>', page.text, re.DOTALL)
+    assert ["Unused for 50 days" in row for row in shown] == [True, False, True]
+    assert new[0] in shown[1]
 
 
 def names(page):
@@ -326,10 +386,11 @@ def test_worse_acts_ask_sooner(browser):
 
 # --- whose it is --------------------------------------------------------------------------------------------
 
-GETS = ["", "/edit", "/regenerate", "/delete"]
+GETS = ["", "/edit", "/regenerate", "/old-secret", "/delete"]
 POSTS = {
     "/edit": {"name": "taken", "expires": "7"},
     "/regenerate": {"overlap": "0", "form_key": "k"},
+    "/old-secret": {"overlap": "0"},
     "/disable": {},
     "/enable": {},
     "/delete": {"name": "bot"},
@@ -495,6 +556,36 @@ def test_a_new_secret_leaves_the_old_one_as_long_as_was_chosen(browser):
 # --- off, on, gone ------------------------------------------------------------------------------------------
 
 
+def test_the_old_secret_is_ended_or_given_longer_but_never_brought_back(browser):
+    world, (client_id, old) = browser.world, browser.world.client
+    path = of(client_id, "/old-secret")
+    assert "No old secret works any more." in browser.get(path).words
+    new = credentials.regenerate(world.accounts, client_id, 3600, pepper=world.store.pepper, **world.who).secret
+    token, kept = world.access_token((client_id, old)), world.access_token((client_id, new))
+    page = browser.get(of(client_id))
+    assert f'href="{path}"' in page.text
+    page = browser.get(path)
+    assert "It works until 15 Jan 2027, 09:00 UTC" in page.words
+    assert browser.get(path).send(path, overlap="5").status == 400
+    assert "The old secret ends when you chose." in page.send(path, overlap="86400").words
+    world.clock.at += 290
+    world.access_token((client_id, old))
+    changed = browser.get(of(client_id)).words.partition("What happened")[2]
+    assert "End of the old secret changed" in changed
+    assert "15 Jan 2027, 09:00 UTC → 16 Jan 2027, 08:00 UTC" in changed
+    assert world.active(token)
+    assert "The old secret has ended." in browser.get(path).send(path, overlap="0").words
+    assert (world.active(token), world.active(kept)) == (False, True)
+    assert world.token((client_id, old)).status_code == 401
+    assert "No old secret works any more." in browser.post(path, {"_csrf": browser.csrf(), "overlap": "3600"}).words
+    with pytest.raises(Conflict):
+        credentials.move_old_secret(world.accounts, client_id, 3600, **world.who)
+    with pytest.raises(Invalid):
+        credentials.move_old_secret(world.accounts, client_id, 5, **world.who)
+    assert len(list(world.accounts.audit_records(event="credential.old_secret_moved"))) == 2
+    assert world.token((client_id, old)).status_code == 401
+
+
 def test_disabling_is_one_click_and_one_to_take_it_back(browser):
     world, client_id = browser.world, browser.world.client[0]
     token = world.access_token()
@@ -597,6 +688,30 @@ def test_the_page_tells_why_tokens_ended_and_what_happened(browser):
     assert browser.get(of(client_id, f"?before={'9' * 15}-{'9' * 15}")).status == 200
 
 
+def test_each_change_says_from_where_it_was_asked_for(browser):
+    world = browser.world
+    world.house._transport = Transport([ip_network("127.0.0.1/32")])
+    browser._peer |= {"HTTP_X_FORWARDED_FOR": "203.0.113.9, 192.0.2.7", "HTTP_X_FORWARDED_PROTO": "https"}
+    _, client_id, _ = created(browser)
+    credentials.edit(world.accounts, client_id, name="by hand", actor="cli:root", now=world.clock.at)
+    people.create_role(world.accounts, "more", "operational", (), **world.who)
+    people.grant(world.accounts, "ada", "more", actor="system", now=world.clock.at)
+    happened = browser.get(of(client_id)).words.partition("What happened")[2]
+    assert "· by ada · from 192.0.2.7" in happened
+    assert "· by root · on the command line" in happened
+    assert "· by the server itself more" in happened
+    assert "203.0.113.9" not in happened
+    # Whoever is no proxy of ours may say what they like.
+    world.house._transport = Transport()
+    browser.get(of(client_id)).send(of(client_id, "/disable"))
+    happened = browser.get(of(client_id)).words.partition("What happened")[2]
+    assert "· by ada · from 127.0.0.1" in happened
+    # Records without an address, as an older version wrote them, hold beside those with one.
+    peers = [json.loads(record.detail).get("peer") for record in world.accounts.audit_records()]
+    assert {None, "192.0.2.7", "127.0.0.1"} == set(peers)
+    assert world.accounts.audit_verify().fault == ""
+
+
 def test_of_two_ends_the_first_is_the_reason(world):
     issued = world.clock.at
     world.access_token()
@@ -658,9 +773,12 @@ def shown_snippets(site, resource=""):
 
 
 @pytest.mark.parametrize("resource", ["", "https://rs256.example.com"])
-@pytest.mark.parametrize("key", ["curl", "python", "node", "env", "postman"])
+@pytest.mark.parametrize("key", ["curl", "python", "node", "powershell", "env", "postman"])
 @pytest.mark.parametrize("site", ["sqlite"], indirect=True)  # what they send is the same; the doors have tests on both
 def test_snippets_run_as_they_are_shown(site, tmp_path, key, resource):
+    pwsh = shutil.which("pwsh")
+    if key == "powershell" and not pwsh:
+        clients_js_plugin.need("The snippet for PowerShell was", powershell.missing())
     snippet = shown_snippets(site, resource)[key]
     file = tmp_path / snippet.file
     file.write_text(snippet.text, encoding="utf-8")
@@ -670,14 +788,23 @@ def test_snippets_run_as_they_are_shown(site, tmp_path, key, resource):
         "curl": lambda: ["sh", str(file)],
         "python": lambda: [sys.executable, str(file)],
         "node": lambda: ["node", str(file)],
+        "powershell": lambda: [*([pwsh, "-File"] if pwsh else [sys.executable, "-m", "tests.powershell"]), str(file)],
         "env": lambda: ["sh", "-c", f". {file}{asked}"],
         "postman": lambda: ["sh", "-c", _as_curl(snippet.text)],
     }[key]()
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     told = run.stdout.strip()
     token = json.loads(told)["access_token"] if told.startswith("{") else told
     assert json.loads(credentials_claims(token))["aud"] == (resource or "https://es256.example.com")
+
+
+def test_powershell_itself_is_not_forgotten():
+    """The grammar has no opinion of its own about what a command does: where there is a ``pwsh``, it runs."""
+    if not shutil.which("pwsh"):
+        pytest.skip(
+            f"PowerShell itself was{clients_js_plugin.LEFT_OUT}pwsh is not installed; a grammar read its snippet"
+        )
 
 
 def _as_curl(collection):
@@ -707,6 +834,21 @@ def test_hostile_values_stay_values_in_every_snippet(tmp_path):
         ["sh", "-c", f'curl() {{ printf "%s\\n" "$@"; }}; {shown["curl"]}'], capture_output=True, text=True, check=True
     )
     assert argv.stdout.splitlines()[-1] == evil
+
+
+@pytest.mark.parametrize("quote", powershell.QUOTES)
+def test_a_quote_of_any_kind_ends_no_string_of_powershell(quote):
+    clients_js_plugin.need("The snippet for PowerShell was", powershell.missing())
+    evil = f"https://x.example/{quote}; Remove-Item / #{quote}{quote} $(id)"
+    access = credentials_snippets.Access(evil, UNKNOWN, "acs_" + "0" * 40 + "4HXhrH", EVIL, evil)
+    (text,) = [each.text for each in credentials_snippets.snippets(access) if each.key == "powershell"]
+    session, asked = powershell.Session(), []
+    session._command = lambda node: asked.append(node) or {"access_token": "t"}
+    assert session.run(text) == ["t"]
+    assert session.variables["$body"]["resource"] == evil
+    assert len(asked) == 1
+    with pytest.raises(SyntaxError):
+        powershell.Session().run(f"'{quote}{evil}'")
 
 
 def test_an_api_is_named_only_where_the_server_would_not_know(browser):

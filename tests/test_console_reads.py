@@ -700,13 +700,17 @@ def test_a_session_is_ended_by_its_owner_alone(store, furnished):
         watch_sessions.end_all(store.accounts, hers.client_id, Reason.ENDED_BY_OWNER, owner_id=both.owner_id, **WHO)
 
 
-@pytest.mark.parametrize("verb", ["edit", "regenerate", "disable", "enable", "delete", "end_all", "look", "timeline"])
+@pytest.mark.parametrize(
+    "verb",
+    ["edit", "regenerate", "move_old_secret", "disable", "enable", "delete", "end_all", "look", "timeline"],
+)
 def test_every_verb_takes_a_foreign_credential_for_an_unknown_one(store, verb):
     hers, me = make(store, "bob", roles=["reader"]), store.accounts.user("ada").id
     known, records = hers.client_id, store.audit_reads.chain_status().records
     verbs = {
         "edit": lambda id_: credentials.edit(store.accounts, id_, name="x", owner_id=me, **WHO),
         "regenerate": lambda id_: credentials.regenerate(store.accounts, id_, 0, pepper=PEPPER, owner_id=me, **WHO),
+        "move_old_secret": lambda id_: credentials.move_old_secret(store.accounts, id_, 0, owner_id=me, **WHO),
         "disable": lambda id_: credentials.disable(store.accounts, id_, owner_id=me, **WHO),
         "enable": lambda id_: credentials.enable(store.accounts, id_, owner_id=me, **WHO),
         "delete": lambda id_: credentials.delete(store.accounts, id_, owner_id=me, **WHO),

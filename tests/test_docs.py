@@ -134,8 +134,9 @@ def test_links_lead_somewhere(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_page_holds_a_secret_or_a_token(path):
-    text = path.read_text(encoding="utf-8")
-    assert not re.search(r"\bac[sv]_[0-9A-Za-z]{46}\b", text)
+    # But the one that every rule for scanners lets pass (``test_scanners``).
+    text = path.read_text(encoding="utf-8").replace("acs_EXAMPLEEXAMPLEEXAMPLEEXAMPLEEXAMPLEDoNot3TkjB7", "")
+    assert not re.search(r"\bac[suv]_[0-9A-Za-z]{46}\b", text)
     assert not re.search(r"\beyJ[\w-]{20,}\.[\w-]{20,}\.", text)
 
 

@@ -36,7 +36,7 @@ def test_a_setting_holds_at_once(visits, lived_in):
     expect(page.get_by_role("alert")).to_contain_text("1 live token dies at once")
     page.get_by_role("button", name="Save and end these tokens").click()
     expect(page.get_by_text("Idle timeout is 5 min now.")).to_be_visible()
-    history = page.get_by_role("row", name="console:vera")
+    history = page.get_by_role("row", name="vera")
     expect(history).to_contain_text("30 min")
     expect(history).to_contain_text("5 min")
     expect(history).to_contain_text("Europe/Berlin")

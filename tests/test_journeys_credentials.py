@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from authserver.store.tables import console_sessions
-from tests.browser import axe, fits
+from tests.browser import axe, fits, focused
 from tests.console_site import PASSWORD, sign_in
 
 SECRET = re.compile(r"acs_[0-9A-Za-z]{46}")
@@ -228,16 +228,7 @@ def tab_to(page, wanted, most=80):
     """Press Tab until the element with an id has the focus; on the way none is hidden (WCAG 2.4.11)."""
     for _ in range(most):
         page.keyboard.press("Tab")
-        found = page.evaluate(
-            """() => {
-              const it = document.activeElement, box = it.getBoundingClientRect();
-              const points = [[.5, .5], [.1, .5], [.9, .5], [.5, .2], [.5, .8]].map(([x, y]) =>
-                document.elementFromPoint(box.left + box.width * x, box.top + box.height * y));
-              const own = (at) => it.contains(at) || at.contains(it) || it.labels?.[0]?.contains(at);
-              const seen = points.some((at) => at && own(at));
-              return {id: it.id, what: it.outerHTML.slice(0, 120), seen};
-            }"""
-        )
+        found = focused(page)
         assert found["seen"], f"hidden while it has the focus: {found['what']}"
         if found["id"] == wanted:
             return

@@ -4,6 +4,7 @@
 connections or write behind the server's back, which dictionaries cannot suffer.
 """
 
+import json
 import random
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from sqlalchemy import event, make_url
 
 from authserver.actions import administer, credentials, people
-from authserver.audit import Event
+from authserver.audit import Event, Verdict
 from authserver.ports import (
     Conflict,
     Credential,
@@ -144,6 +145,28 @@ class TestChange:
         assert not store.accounts.roles()
         assert not list(store.accounts.audit_records())
         assert not kills(store)
+
+    def test_several_changes_commit_together_with_a_record_each_or_not_at_all(self, store):
+        def both(last):
+            with change(store, "role.created", "rol_1", name="reader") as tx:
+                tx.insert_role(Role("rol_1", "reader", "operational"), NOW)
+                tx.detail(more=1)
+                tx.kill("first", "rol_1", NOW)
+                tx.also(Event("role.created", "test", "rol_2", {"name": last}))
+                tx.insert_role(Role("rol_2", last, "operational"), NOW)
+                tx.kill("second", "rol_2", NOW)
+
+        with pytest.raises(Conflict):
+            both("reader")
+        assert not list(store.accounts.audit_records())
+        both("writer")
+        records = list(store.accounts.audit_records())
+        assert [(each.seq, each.target, json.loads(each.detail)) for each in records] == [
+            (1, "rol_1", {"more": 1, "name": "reader"}),
+            (2, "rol_2", {"name": "writer"}),
+        ]
+        assert store.accounts.audit_verify() == Verdict(2)
+        assert [each[:2] for each in kills(store)] == [("first", "rol_1"), ("second", "rol_2")]
 
     def test_T_179_INV_18_without_its_record_there_is_no_change(self, own_database):
         """T-179, INV-18: the book does not take the line, so the deed is undone."""
@@ -1274,6 +1297,7 @@ class TestAgreesWithTheModel:
                 "enable": lambda s: people.enable(s.accounts, name, **who),
                 "make credential": make_credential,
                 "regenerate": regenerate,
+                "move old secret": lambda s: credentials.move_old_secret(s.accounts, client, overlap, **who),
                 "credential off": lambda s: credentials.disable(s.accounts, client, **who),
                 "credential on": lambda s: credentials.enable(s.accounts, client, **who),
                 "issued": lambda s: s.activity.issued(session),

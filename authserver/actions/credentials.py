@@ -18,6 +18,7 @@ from authserver.rules.names import display_name_fault
 from authserver.rules.secret_format import CREDENTIAL_PREFIX, OVERLAPS, hint, keyed_hash, mint
 
 MAX_FORM_KEY = 255
+MOST_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -184,6 +185,28 @@ def regenerate(
     return Revealed(credential, secret)
 
 
+def move_old_secret(
+    accounts: Accounts, client_id: str, overlap: Span, *, actor: str, now: Instant, owner_id: str | None = None
+) -> None:
+    """Let the old secret, which still works beside its successor, end now or ``overlap`` seconds from now.
+
+    Raises:
+        Conflict: no old secret works any more: what ended stays so (INV-05).
+        Invalid: an overlap that is not offered.
+        NotFound: unknown, or not the owner's.
+    """
+    if overlap not in OVERLAPS:
+        msg = "an overlap is 0, 1h, 24h or 7d"
+        raise Invalid(msg)
+    with accounts.change(Event("credential.old_secret_moved", actor, client_id), now) as tx:
+        tx.credential(client_id, owner_id)
+        before = tx.move_old_secret(client_id, now + overlap, now)
+        if before is None:
+            msg = "no old secret of the credential works any more"
+            raise Conflict(msg)
+        tx.detail(before=before, after=now + overlap)
+
+
 def disable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
     """Switch a credential off; its tokens die for good.
 
@@ -192,12 +215,26 @@ def disable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, own
         NotFound: unknown, or not the owner's.
     """
     with accounts.change(Event("credential.disabled", actor, client_id), now) as tx:
-        credential = tx.credential(client_id, owner_id)
-        if credential.disabled_at is not None:
-            msg = "the credential is disabled already"
-            raise Conflict(msg)
-        tx.update_credential(client_id, disabled_at=now, version=credential.version + 1)
-        tx.kill("credential", client_id, now, credential.version + 1)
+        _switch_off(tx, client_id, now, owner_id)
+
+
+def disable_many(accounts: Accounts, client_ids: Sequence[str], *, actor: str, now: Instant) -> None:
+    """Switch credentials of whomever off, all or none, with a record each.
+
+    Raises:
+        Conflict: one is off already; nothing is changed.
+        Invalid: none, the same twice, or too many at once.
+        NotFound: one is unknown or deleted; nothing is changed.
+    """
+    if not 0 < len(client_ids) <= MOST_AT_ONCE or len(set(client_ids)) < len(client_ids):
+        msg = f"choose 1 to {MOST_AT_ONCE} different credentials"
+        raise Invalid(msg)
+    first, *others = (Event("credential.disabled", actor, each) for each in client_ids)
+    with accounts.change(first, now) as tx:
+        _switch_off(tx, first.target, now)
+        for event in others:
+            tx.also(event)
+            _switch_off(tx, event.target, now)
 
 
 def enable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
@@ -226,6 +263,15 @@ def delete(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owne
         tx.update_credential(client_id, deleted_at=now, version=credential.version + 1)
         tx.end_secrets(client_id, now, now)
         tx.kill("credential", client_id, now, credential.version + 1)
+
+
+def _switch_off(tx: Transaction, client_id: str, now: Instant, owner_id: str | None = None) -> None:
+    credential = tx.credential(client_id, owner_id)
+    if credential.disabled_at is not None:
+        msg = "the credential is disabled already"
+        raise Conflict(msg)
+    tx.update_credential(client_id, disabled_at=now, version=credential.version + 1)
+    tx.kill("credential", client_id, now, credential.version + 1)
 
 
 def _new_secret(tx: Transaction, client_id: str, pepper: bytes, now: Instant) -> str:

@@ -15,6 +15,12 @@ from authserver.rules.lifetime import DAY
 EXPIRING_WITHIN: Span = 14 * DAY
 """How long before its expiry a credential is called expiring."""
 
+TOLD_WITHIN: Span = 30 * DAY
+"""How long before something ends its owner is told, wherever they look first."""
+
+UNUSED_FOR: Span = 45 * DAY
+"""What nobody used for so long is shown as such: perhaps it is not needed any more."""
+
 
 class Status(StrEnum):
     """One word of six, most urgent first."""

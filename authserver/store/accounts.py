@@ -32,15 +32,20 @@ _BEFORE_ALL = -(2**62)
 class SqlAccounts:
     """``ports.Accounts``."""
 
-    def __init__(self, engine: Engine, audit_key: bytes) -> None:
+    def __init__(self, engine: Engine, audit_key: bytes, peer: str = "") -> None:
         self._engine = engine
         self._audit_key = audit_key
+        self._peer = peer
+
+    def asked_from(self, peer: str) -> "SqlAccounts":
+        """The same; what is changed through it is on record as asked for from the address ``peer``."""
+        return SqlAccounts(self._engine, self._audit_key, peer)
 
     @contextmanager
     def change(self, event: Event, at: Instant) -> Iterator[SqlTransaction]:
         """Open the only kind of transaction that writes; commits the audit record with it."""
         with writing(self._engine) as connection:
-            transaction = SqlTransaction(connection, event, at, self._audit_key)
+            transaction = SqlTransaction(connection, event, at, self._audit_key, self._peer)
             yield transaction
             transaction.write_record()
 

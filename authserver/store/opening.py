@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakSet
 
 from sqlalchemy import Engine, insert, select
@@ -13,6 +13,7 @@ from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.activity import SqlActivity
 from authserver.store.audit_reads import SqlAuditReads
 from authserver.store.credential_reads import SqlCredentialReads
+from authserver.store.ending_reads import SqlEndingReads
 from authserver.store.engine import one_instant, reading, writing
 from authserver.store.hot_reads import SqlHotReads
 from authserver.store.people_reads import SqlPeopleReads
@@ -62,6 +63,7 @@ class Store:
     audit_reads: SqlAuditReads
     verifiers: SqlVerifiers
     token_reads: SqlTokenReads
+    ending_reads: SqlEndingReads
     pepper: bytes
     held: HeldConnections
     engine: Engine
@@ -69,6 +71,11 @@ class Store:
     def one_instant(self) -> AbstractContextManager[None]:
         """Let the reads meanwhile share one transaction, until something is written."""
         return one_instant(self.engine)
+
+    def asked_from(self, peer: str) -> "Store":
+        """The same store; what is changed through it is on record as asked for from the address ``peer``."""
+        accounts = self.accounts.asked_from(peer)
+        return replace(self, accounts=accounts, keys=self.keys.asked_from(accounts))
 
     def close(self) -> None:
         """Write what is noted and close every connection, also when that cannot be written.
@@ -135,6 +142,7 @@ def open_store(
         people_reads=SqlPeopleReads(engine),
         audit_reads=SqlAuditReads(engine, audit_key),
         token_reads=SqlTokenReads(engine),
+        ending_reads=SqlEndingReads(engine),
         pepper=pepper,
         held=held,
         engine=engine,

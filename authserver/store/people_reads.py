@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     Select,
     String,
+    and_,
     bindparam,
     case,
     except_,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     func,
     not_,
     select,
+    true,
     union_all,
 )
 
@@ -99,6 +101,11 @@ class SqlPeopleReads:
             lost = frozenset(user.role_names)
             return _preview(connection, _OF_ONE, _loses_all, {"owner": user.id}, now, lost=lost, holders=1)
 
+    def preview_disable_credentials(self, client_ids: Sequence[str], now: Instant) -> Preview:
+        """What switching credentials off would do; those that are off already or deleted are left out."""
+        with reading(self._engine) as connection:
+            return _preview(connection, _OF_CHOSEN, _loses_itself, {"chosen": client_ids}, now, holders=0)
+
     def preview_delete_role(self, role: str, now: Instant) -> Preview:
         """What deleting a role would do to all who hold it."""
         with reading(self._engine) as connection:
@@ -150,6 +157,12 @@ _OF_HOLDERS = _Whose(credentials.c.owner_id.in_(_HELD_BY))
 # Most tokens are of these, so one looks at some tokens and not at all owners. An expression hides the index
 # here as well: SQLite would begin with the holders.
 _OF_MOST = _Whose(func.coalesce(credentials.c.owner_id, "").in_(_HELD_BY), begin_with_sessions=True)
+_OF_CHOSEN = _Whose(
+    and_(
+        credentials.c.client_id.in_(bindparam("chosen", type_=String, expanding=True)),
+        credentials.c.disabled_at.is_(None),
+    )
+)
 _Loses = Callable[[Any, Any], ColumnElement[bool]]
 """Says of a client id and its owner's id whether that credential loses a role."""
 
@@ -168,6 +181,10 @@ def _loses_all(client_id: Any, owner_id: Any) -> ColumnElement[bool]:
 
 def _loses_nothing(_client_id: Any, _owner_id: Any) -> ColumnElement[bool]:
     return false()
+
+
+def _loses_itself(_client_id: Any, _owner_id: Any) -> ColumnElement[bool]:
+    return true()
 
 
 def _losing_of_most() -> Select[Any]:
@@ -224,7 +241,7 @@ def _preview(
     connection: Connection,
     whose: _Whose,
     loses: _Loses,
-    asked: Mapping[str, str],
+    asked: Mapping[str, Any],
     now: Instant,
     *,
     lost: frozenset[str] = frozenset(),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from typing import Any
 
 from sqlalchemy import Engine, and_, func, insert, literal_column, select, update
@@ -45,6 +46,12 @@ class SqlSigningKeys:
     ) -> None:
         self._engine, self._accounts, self._master, self._holders = engine, accounts, master, holders
         self._all = Prepared(held, select(*_COLUMNS).order_by(signing_keys.c.created_at, signing_keys.c.kid))
+
+    def asked_from(self, accounts: SqlAccounts) -> "SqlSigningKeys":
+        """The same; its changes are written by ``accounts``, which know the address they were asked for from."""
+        mine = copy(self)
+        mine._accounts = accounts  # noqa: SLF001 - a copy of our own
+        return mine
 
     def ring(self) -> tuple[KeyInfo, ...]:
         """All keys, oldest first, in one statement."""

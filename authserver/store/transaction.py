@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from authserver.audit import Event, canonical, seal, seal_head
+from authserver.audit import PEER, Event, canonical, seal, seal_head
 from authserver.ports import (
     AlreadyDone,
     Conflict,
@@ -55,14 +55,23 @@ _WIDTHS = {"actor": 200, "target": 255}
 class SqlTransaction:
     """``ports.Transaction``: reads and writes inside one change."""
 
-    def __init__(self, connection: Connection, event: Event, at: Instant, audit_key: bytes) -> None:
+    def __init__(self, connection: Connection, event: Event, at: Instant, audit_key: bytes, peer: str = "") -> None:
         self.connection = connection
-        self._event, self._at, self._key = event, at, audit_key
-        self._target = event.target
-        self._detail: dict[str, object] = dict(event.detail)
-        self._kills: list[Kill] = []
+        self._at, self._key, self._peer = at, audit_key, peer
+        self._begin(event)
         # The head's row lock makes changes, audit numbers and kill numbers one queue. It is always taken first.
-        self._head = lock_head(connection)
+        head = lock_head(connection)
+        self._seq, self._hash, self._last_kill = head.seq, head.hash, head.kill_seq
+
+    def _begin(self, event: Event) -> None:
+        self._event, self._target = event, event.target
+        self._detail: dict[str, object] = {**event.detail, **({PEER: self._peer} if self._peer else {})}
+        self._kills: list[Kill] = []
+
+    def also(self, event: Event) -> None:
+        """Close the record of what was done until here and begin another: both commit, or neither."""
+        self.write_record()
+        self._begin(event)
 
     def detail(self, **more: object) -> None:
         """Add to the audit record what only the transaction could read."""
@@ -83,28 +92,29 @@ class SqlTransaction:
 
     def write_record(self) -> None:
         """Append the audit record and the kills; the last act before the commit."""
-        head, detail = self._head, canonical(self._detail)
+        detail = canonical(self._detail)
         for column, text in ((audit.c.actor, self._event.actor), (audit.c.target, self._target)):
             if not storable(text) or len(text) > _WIDTHS[column.name]:
                 msg = f"the {column.name} of a change is a line of {_WIDTHS[column.name]} characters at most"
                 raise Invalid(msg)
         values = {
-            "seq": head.seq + 1,
+            "seq": self._seq + 1,
             "at": self._at,
             "actor": self._event.actor,
             "event": self._event.name,
             "target": self._target,
             "detail": detail,
         }
-        sealed = seal(self._key, **values, previous=head.hash)
-        self.connection.execute(insert(audit).values(**values, previous_hash=head.hash, hash=sealed))
-        last_kill = append_kills(self.connection, head.kill_seq, self._kills)
+        sealed = seal(self._key, **values, previous=self._hash)
+        self.connection.execute(insert(audit).values(**values, previous_hash=self._hash, hash=sealed))
+        self._last_kill = append_kills(self.connection, self._last_kill, self._kills)
+        self._seq, self._hash = self._seq + 1, sealed
         self.connection.execute(
             update(audit_head).values(
-                seq=values["seq"],
+                seq=self._seq,
                 hash=sealed,
-                seal=seal_head(self._key, head.seq + 1, sealed),
-                kill_seq=last_kill,
+                seal=seal_head(self._key, self._seq, sealed),
+                kill_seq=self._last_kill,
             )
         )
 
@@ -338,6 +348,17 @@ class SqlTransaction:
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at))
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
         self.kill("secret", client_id, at, ends_at)
+
+    def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
+        """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
+        old = (secrets.c.client_id == client_id, secrets.c.ends_at > at)
+        query = select(secrets.c.ends_at).where(*old).order_by(secrets.c.id).with_for_update()
+        before: list[Instant] = list(self.connection.execute(query).scalars())
+        if not before:
+            return None
+        self.connection.execute(update(secrets).where(*old).values(ends_at=ends_at))
+        self.kill("secret", client_id, at, ends_at)
+        return max(before)
 
     def algorithms_in_use(self) -> frozenset[str]:
         """The algorithms that tokens are signed by, as the settings and the resource servers choose."""

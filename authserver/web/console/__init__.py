@@ -14,7 +14,7 @@ One file a part of the console; ``here`` says what a page stands on, ``pages`` m
 
 from flask import Flask
 
-from authserver.web.console import (
+from authserver.web.console import (  # noqa: F401 - each hangs its own pages on the blueprint
     appearance,
     assets,
     audit,
@@ -25,6 +25,7 @@ from authserver.web.console import (
     credentials_guide,
     guide,
     inventory,
+    inventory_disable,
     journal,
     keys,
     people,
@@ -39,28 +40,6 @@ from authserver.web.console import (
 from authserver.web.console.blueprint import console
 from authserver.web.console.pages import furnish, is_ours, refused
 
-PAGES = (
-    appearance,
-    assets,
-    audit,
-    credentials,
-    credentials_change,
-    credentials_create,
-    credentials_detail,
-    credentials_guide,
-    guide,
-    inventory,
-    keys,
-    people,
-    profile,
-    resource_servers,
-    roles,
-    settings,
-    signing_in,
-    single_sign_on,
-)
-"""Each hangs its own pages on the blueprint."""
-
 
 def install(app: Flask) -> None:
     """Hang the console on ``app``."""
@@ -72,4 +51,4 @@ def install(app: Flask) -> None:
     app.register_blueprint(console)
 
 
-__all__ = ["PAGES", "install", "is_ours", "refused"]
+__all__ = ["install", "is_ours", "refused"]

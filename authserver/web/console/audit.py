@@ -19,6 +19,7 @@ from authserver.web.console.blueprint import console
 from authserver.web.console.here import Here, here
 from authserver.web.console.moments import iso
 from authserver.web.console.notices import tell
+from authserver.web.console.origins import whence
 from authserver.web.console.pages import page
 from authserver.web.console.words import _, ngettext
 from keys.keyring import State
@@ -56,6 +57,7 @@ def audit() -> ResponseReturnValue:
         again=asked.again,
         export_href=asked.with_query(url_for("console.audit_export"), after=None),
         details=_details,
+        whence=whence,
         titled=_titled,
         filtered=query != AuditQuery(),
     )

@@ -9,8 +9,9 @@ from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup, escape
 
-from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow, DayCount
-from authserver.rules.credential_status import Status
+from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow, DayCount, Ending
+from authserver.rules.credential_status import UNUSED_FOR, Status
+from authserver.rules.lifetime import DAY
 from authserver.web.console.blueprint import console
 from authserver.web.console.here import here
 from authserver.web.console.pages import page
@@ -18,6 +19,7 @@ from authserver.web.console.words import N_, _, gettext
 
 ROWS: Final = 25
 _FEW: Final = 5
+_TOLD: Final = 5
 _SOME_ID: Final = "00000000-0000-4000-8000-000000000000"
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -106,6 +108,12 @@ def badges(row: CredentialRow) -> list[tuple[str, str]]:
     return said
 
 
+def unused(row: CredentialRow) -> int | None:
+    """For how many days nobody used it, where that is long enough to be told; since it was made, if ever so."""
+    idle = here().now - (row.last_used_at or row.created_at)
+    return idle // DAY if idle >= UNUSED_FOR else None
+
+
 def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
     """Granted and refused requests of each day as parts of ``height``; what is not nothing is seen.
 
@@ -138,11 +146,11 @@ def spark(days: Sequence[DayCount]) -> Markup:
     return Markup("".join([*drawn, "</svg>"]))  # noqa: S704 - of numbers, and a label that was escaped
 
 
-def addresses() -> Callable[[str, CredentialRow], str]:
+def addresses() -> Callable[[str, CredentialRow | Ending], str]:
     """Tells the address of a page about a row; each is built once, because a list has hundreds."""
     built: dict[str, str] = {}
 
-    def to(name: str, row: CredentialRow) -> str:
+    def to(name: str, row: CredentialRow | Ending) -> str:
         if name not in built:
             built[name] = url_for(f"console.{name}", client_id=_SOME_ID)
         return built[name].replace(_SOME_ID, row.client_id)
@@ -163,13 +171,18 @@ def credentials() -> ResponseReturnValue:
     at, wanted = here(), Wanted.asked()
     reads, me = at.store.credential_reads, at.signed_in.user.id
     found = reads.page(wanted.query, at.now, owner_id=me)
+    plain = not wanted.narrowed and wanted.number == 1
+    ending = at.store.ending_reads.soon(me, at.now) if plain and found.total else ()
     return page(
         "credentials/list.html",
+        ending=ending[:_TOLD],
+        untold=len(ending) - _TOLD,
         wanted=wanted,
         found=found,
         counts=reads.counts(at.now, owner_id=me),
         filters=[(status, gettext(text)) for status, (_look, text) in STATES.items()],
         badges=badges,
         spark=spark,
+        unused=unused,
         to=addresses(),
     )

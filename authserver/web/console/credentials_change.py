@@ -116,6 +116,28 @@ def do_regenerate(client_id: str) -> ResponseReturnValue:
     return reveal(made, "regenerate", old_ends_at=at.now + overlap if overlap else None)
 
 
+@console.route("/credentials/<client_id>/old-secret", methods=["GET", "POST"])
+@step_up(JUST_NOW)
+def old_secret(client_id: str) -> ResponseReturnValue:
+    """Ask when the old secret shall end instead, and let it."""
+    at, row = here(), own(client_id)
+    form = Form.sent() if Form.is_sent() else Form.blank({"overlap": "0"})
+    if row.rotation_ends_at is None:
+        tell(_("No old secret works any more."))
+        return redirect(url_for("console.credential", client_id=client_id), 303)
+    if Form.is_sent() and form["overlap"] in {str(each) for each in OVERLAPS}:
+        try:
+            verbs.move_old_secret(at.accounts, client_id, int(form["overlap"]), owner_id=row.owner_id, **at.who)
+            tell(_("The old secret ends when you chose.") if int(form["overlap"]) else _("The old secret has ended."))
+        except Conflict:
+            tell(_("No old secret works any more."))
+        return redirect(url_for("console.credential", client_id=client_id), 303)
+    if Form.is_sent():
+        form.fault("overlap", _("Choose when the old secret ends."))
+    status = HTTPStatus.OK if form.good else HTTPStatus.BAD_REQUEST
+    return page("credentials/old_secret.html", status, row=row, form=form, overlaps=_overlaps())
+
+
 @console.post("/credentials/<client_id>/disable")
 def disable_credential(client_id: str) -> ResponseReturnValue:
     """Switch it off; one click takes it back."""
@@ -216,9 +238,11 @@ def _conflict(
 
 
 def _regenerate_page(row: CredentialRow, form: Form, status: int = 200) -> ResponseReturnValue:
-    at = here()
-    overlaps = [(each, at.now + each) for each in OVERLAPS]
-    return page("credentials/regenerate.html", status, row=row, form=form, overlaps=overlaps)
+    return page("credentials/regenerate.html", status, row=row, form=form, overlaps=_overlaps())
+
+
+def _overlaps() -> list[tuple[Span, Instant]]:
+    return [(each, here().now + each) for each in OVERLAPS]
 
 
 def _delete_page(row: CredentialRow, form: Form, status: int = 200) -> ResponseReturnValue:

@@ -23,6 +23,7 @@ from authserver.web.console.credentials_snippets import token_url
 from authserver.web.console.here import here
 from authserver.web.console.moments import on
 from authserver.web.console.notices import tell
+from authserver.web.console.origins import whence, who
 from authserver.web.console.pages import page
 from authserver.web.console.words import N_, _, gettext, ngettext
 
@@ -74,6 +75,7 @@ _HAPPENED: Final[Mapping[str, str]] = {
     "credential.created": N_("Created"),
     "credential.edited": N_("Edited"),
     "credential.regenerated": N_("New secret generated"),
+    "credential.old_secret_moved": N_("End of the old secret changed"),
     "credential.disabled": N_("Disabled"),
     "credential.enabled": N_("Enabled"),
     "credential.sessions_ended": N_("All sessions ended"),
@@ -90,11 +92,12 @@ _HAPPENED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One line of the time line: what, by whom, and what changed."""
+    """One line of the time line: what, when, by whom, from where, and what changed."""
 
     at: int
     title: str
-    actor: str
+    who: str
+    whence: str
     details: tuple[Markup, ...]
 
 
@@ -169,9 +172,7 @@ def _lost(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int 
 
 def _told(record: Record) -> Happened:
     title = gettext(_HAPPENED[record.event]) if record.event in _HAPPENED else record.event
-    return Happened(
-        record.at, title, record.actor.removeprefix("console:").removeprefix("peer:"), tuple(_details(record))
-    )
+    return Happened(record.at, title, who(record), whence(record), tuple(_details(record)))
 
 
 def _details(record: Record) -> list[Markup]:
@@ -191,10 +192,10 @@ def _details(record: Record) -> list[Markup]:
             return [ends, roles]
         case "credential.regenerated":
             return _if_known(_SPANS.get(detail.get("overlap_seconds", -1)))
-        case "user.role_granted" | "user.role_revoked":
-            return [escape(detail.get("role", ""))]
-        case "role.deleted":
-            return [escape(record.target)]
+        case "credential.old_secret_moved":
+            return [Markup("{} → {}").format(on(detail["before"]), on(detail["after"]))]
+        case "user.role_granted" | "user.role_revoked" | "role.deleted":
+            return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
         case _:
             words = OUTCOMES if record.event == "token.refused" else REASONS
             return _if_known(words.get(detail.get("reason", "")))

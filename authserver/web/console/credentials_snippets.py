@@ -4,6 +4,7 @@ Nothing here is kept: a snippet is made for the one page that shows the secret.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -167,10 +168,11 @@ def _literal(text: str) -> str:
 
 
 def _single(text: str) -> str:
-    """A string of PowerShell that nothing is put into."""
-    return "'" + text.replace("'", "''") + "'"
+    """A string of PowerShell that nothing is put into; it takes the quotes of printers for quotes as well."""
+    return "'" + _SINGLE_QUOTES.sub(r"\g<0>\g<0>", text) + "'"
 
 
+_SINGLE_QUOTES: Final = re.compile("['\N{LEFT SINGLE QUOTATION MARK}-\N{SINGLE HIGH-REVERSED-9 QUOTATION MARK}]")
 _FORM_SAFE: Final = "/:"
 """RFC 3986 unreserved characters and these need no encoding in a form."""
 

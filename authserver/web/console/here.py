@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flask import current_app, g, request
 
 from authserver.actions.signing_keys import Holder
-from authserver.console_reads import AuditReads, CredentialReads, PeopleReads, TokenReads
+from authserver.console_reads import AuditReads, CredentialReads, EndingReads, PeopleReads, TokenReads
 from authserver.ports import Accounts, Clock, HotReads, Sessions, SigningKeys, SignIns, SignInTries, Verifiers, Visit
 from authserver.rules.facts import Instant
 from keys.master import MasterKey
@@ -77,12 +77,21 @@ class Store(Protocol):
         ...
 
     @property
+    def ending_reads(self) -> EndingReads:
+        """What an owner is told before it breaks."""
+        ...
+
+    @property
     def pepper(self) -> bytes:
         """The key secrets are hashed with."""
         ...
 
     def one_instant(self) -> AbstractContextManager[None]:
         """Let the reads meanwhile share one transaction, until something is written."""
+        ...
+
+    def asked_from(self, peer: str) -> "Store":
+        """The same; what is changed through it is on record as asked for from the address ``peer``."""
         ...
 
 
@@ -175,6 +184,6 @@ def here() -> Here:
     if found is None:
         house: House = current_app.extensions["house"]
         peer, private = house.way(request.environ)
-        found = Here(house.store(), house, house.clock.now(), peer, private)
+        found = Here(house.store().asked_from(peer), house, house.clock.now(), peer, private)
         g.console_here = found
     return found

@@ -11,11 +11,12 @@ from flask.typing import ResponseReturnValue
 
 from authserver.console_reads import CredentialOrder, CredentialQuery, CredentialRow
 from authserver.rules import permission
-from authserver.rules.credential_status import Status
+from authserver.rules.credential_status import UNUSED_FOR, Status
 from authserver.rules.facts import Instant
+from authserver.rules.lifetime import DAY
 from authserver.rules.names import USERNAME
 from authserver.web.console import asked
-from authserver.web.console.admission import requires
+from authserver.web.console.admission import may, requires
 from authserver.web.console.blueprint import console
 from authserver.web.console.credentials import STATES
 from authserver.web.console.here import here
@@ -30,7 +31,7 @@ ORDERS: Final[dict[str, CredentialOrder]] = {
     "used": "last_used_at",
 }
 OLD_DAYS: Final = 180
-UNUSED_DAYS: Final = 45
+UNUSED_DAYS: Final = UNUSED_FOR // DAY
 _SOMEBODY: Final = "somebody"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _COLUMNS: Final = (
@@ -53,9 +54,10 @@ _COLUMNS: Final = (
 def inventory() -> ResponseReturnValue:
     """List the credentials that a query finds."""
     at, query = here(), _query()
+    found = at.store.credential_reads.page(query, at.now, days=False)
     return page(
         "inventory/list.html",
-        found=at.store.credential_reads.page(query, at.now, days=False),
+        found=found,
         query=query,
         sort=asked.one_of("sort", _SORTS, "-created"),
         again=asked.again,
@@ -65,6 +67,7 @@ def inventory() -> ResponseReturnValue:
         old_days=OLD_DAYS,
         unused_days=UNUSED_DAYS,
         of_user=_addresses(),
+        choosing=may(permission.USERS) and any(row.disabled_at is None for row in found.rows),
     )
 
 

@@ -17,6 +17,7 @@ from authserver.web.console.blueprint import console
 from authserver.web.console.forms import Form
 from authserver.web.console.here import here
 from authserver.web.console.notices import tell
+from authserver.web.console.origins import called
 from authserver.web.console.pages import page
 from authserver.web.console.words import N_, _, gettext, told
 from keys.keyring import State
@@ -89,7 +90,7 @@ _ENDING: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
 def settings() -> ResponseReturnValue:
     """Show every setting with its meaning, and who changed it when."""
     rows = here().store.audit_reads.setting_rows()
-    return page("settings/list.html", rows=rows, said=said, shown=shown, bounds=administer.BOUNDS)
+    return page("settings/list.html", rows=rows, called=called, said=said, shown=shown, bounds=administer.BOUNDS)
 
 
 @console.get("/settings/<name>")
@@ -98,7 +99,15 @@ def setting(name: str) -> ResponseReturnValue:
     reads = here().store.audit_reads
     row = _row(name)
     history = reads.setting_history(name)
-    return page("settings/one.html", row=row, history=history, said=said, shown=shown, bounds=administer.BOUNDS)
+    return page(
+        "settings/one.html",
+        row=row,
+        history=history,
+        called=called,
+        said=said,
+        shown=shown,
+        bounds=administer.BOUNDS,
+    )
 
 
 @console.route("/settings/<name>/change", methods=["GET", "POST"])
