@@ -462,6 +462,8 @@ def test_the_inventory_finds_the_old_the_unused_and_those_whose_owner_left(store
     assert found(unused_days=45) == ["old", "stale"]
     assert found(owner_disabled=True) == ["left"]
     assert found(never_used=True, status=Status.ACTIVE) == ["new", "old"]
+    newest = store.credential_reads.page(CredentialQuery(never_used=True, status=Status.ACTIVE, size=1), NOW)
+    assert (names(newest), newest.total) == (["new"], 2)
 
 
 def test_an_export_is_read_in_parts_and_holds_no_transaction(store, monkeypatch):
