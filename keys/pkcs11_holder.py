@@ -79,7 +79,13 @@ class Pkcs11Holder:
         """Find a key in the token; what it signs is checked against ``kid`` once."""
         p11 = _library()
         with self._at_work(f"find key {kid}") as session:
-            public = _public(session.get_key(object_class=p11.ObjectClass.PUBLIC_KEY, id=reference))
+            wanted = {"object_class": p11.ObjectClass.PUBLIC_KEY, "id": reference}
+            try:
+                found = session.get_key(**wanted)
+            except p11.NoSuchKey:
+                # A library may know an older state of its token: SoftHSM was seen to miss a key right behind a fork.
+                found = self._opened(p11, anew=True).get_key(**wanted)
+            public = _public(found)
         if describe(alg, public)[0] != kid:
             msg = f"the key in the token is not {kid}"
             raise UnusableKey(msg)
@@ -125,12 +131,12 @@ class Pkcs11Holder:
                 msg = f"the token did not {what}: {type(error).__name__}"
                 raise UnusableKey(msg) from error
 
-    def _opened(self, p11: Any) -> Any:
-        if self._session is not None and self._pid == os.getpid():
+    def _opened(self, p11: Any, *, anew: bool = False) -> Any:
+        if self._session is not None and self._pid == os.getpid() and not anew:
             return self._session
         try:
             library = p11.lib(self._module)
-            if self._pid not in {0, os.getpid()}:
+            if anew or self._pid not in {0, os.getpid()}:
                 library.reinitialize()
                 self._private = {}
             token = library.get_token(token_label=self._token)

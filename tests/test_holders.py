@@ -172,6 +172,21 @@ def test_a_key_made_before_a_fork_signs_behind_it(token):
     assert len(holder.signer(new.kid, "ES256", new.sealed_private)(b"data")) == 64
 
 
+def test_a_key_another_process_made_is_found(token):
+    mine = Pkcs11Holder(token, "test", "1234")
+    mine.make("ES256")
+    program = (
+        f"from keys.pkcs11_holder import Pkcs11Holder; made = Pkcs11Holder({token!r}, 'test', '1234').make('ES256');"
+        "print(made.kid, made.sealed_private.hex())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    kid, reference = done.stdout.split()
+    assert len(mine.signer(kid, "ES256", bytes.fromhex(reference))(b"data")) == 64
+    with pytest.raises(UnusableKey, match="NoSuchKey"):
+        mine.signer(kid, "ES256", bytes(16))
+    assert len(mine.signer(kid, "ES256", bytes.fromhex(reference))(b"data")) == 64
+
+
 def test_several_threads_sign_with_one_token(token):
     from concurrent.futures import ThreadPoolExecutor
 
