@@ -29,7 +29,7 @@ from keys.keyring import POST_QUANTUM
 from keys.material import P256_HALF_ORDER, Signer, UnusableKey, public_of, verifier
 
 MAX_TOKEN_CHARS: Final = 8 * 1024
-_REMEMBERED: Final = 5_000
+_REMEMBERED: Final = 2_500
 """Tokens of 2 kB each: what is remembered in all places together must leave a worker small."""
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER: Final = {"typ", "alg", "kid"}

@@ -16,7 +16,7 @@ Claims = Mapping[str, Any]
 Read = Callable[[str], tuple[str, Claims] | None]
 """Token text -> its ``kid`` and verified claims, the same objects for the same text; None when it is not ours."""
 
-REMEMBERED = 5_000
+REMEMBERED = 2_500
 """How many tokens a worker keeps in mind, by text, by meaning and by question; ``keys.signing`` keeps as many."""
 _REPEATED = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
 
