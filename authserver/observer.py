@@ -36,7 +36,7 @@ class Seen(NamedTuple):
 
     at: float
     seconds: float
-    path: str
+    kind: str
     method: str
     peer: str
     given: str
@@ -67,17 +67,17 @@ class Observer:
     def saw(self, ask: Ask, reply: Reply, began: float) -> Reply:
         """Note one answer; the reply, with the caller's request id where it sent a good one."""
         given, note = ask.headers.get("x-request-id", ""), reply.note
+        kind = _KINDS.get(ask.path.lower(), "metadata")
         known = bool(given) and len(given) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARS.issuperset(given)
         seconds = time.perf_counter() - began
         self._seen.append(
-            Seen(self._log.now(), seconds, ask.path, ask.method, ask.peer, given if known else "", reply.status, note)
+            Seen(self._log.now(), seconds, kind, ask.method, ask.peer, given if known else "", reply.status, note)
         )
         if len(self._seen) > _MOST_SEEN:
             self.settle()  # the thread that does it is held up by its sink; nothing goes uncounted
         self._log.wake()
         outcome = note.get("outcome", "")
         if outcome in _REFUSED:
-            kind = _KINDS.get(ask.path.lower(), "metadata")
             self._book.note(
                 kind,
                 note.get("reason", ""),
@@ -97,13 +97,13 @@ class Observer:
                 self._tell(self._seen.popleft())
 
     def _tell(self, seen: Seen) -> None:
-        kind, note = _KINDS.get(seen.path.lower(), "metadata"), seen.note
+        note = seen.note
         outcome = note.get("outcome", "")
-        self.metrics.observe(kind, seen.status, outcome, note.get("reason", ""), seen.seconds)
+        self.metrics.observe(seen.kind, seen.status, outcome, note.get("reason", ""), seen.seconds)
         line = {
             "event": "request",
             "request_id": seen.given or secrets.token_hex(8),
-            "door": kind,
+            "door": seen.kind,
             "method": seen.method[:16],
             "status": seen.status,
             "ms": round(seen.seconds * 1000, 2),

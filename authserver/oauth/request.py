@@ -7,6 +7,7 @@ absent one (RFC 6749 §3.2, Appendix B). A door is a function from ``Ask`` to
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -36,12 +37,12 @@ class Headers(Mapping[str, str]):
         self._environ = environ
 
     def __getitem__(self, name: str) -> str:
-        value: str = self._environ[_WSGI_NAMES[name]]
+        value: str = self._environ[_wsgi_name(name)]
         return value
 
     def get(self, name: str, default: Any = "") -> Any:
         """One header; the empty string when it is absent."""
-        return self._environ.get(_WSGI_NAMES[name], default)
+        return self._environ.get(_wsgi_name(name), default)
 
     def __iter__(self) -> Iterator[str]:
         return (key[5:].replace("_", "-").lower() for key in self._environ if key.startswith("HTTP_"))
@@ -50,16 +51,10 @@ class Headers(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-class _WsgiNames(dict[str, str]):
-    """What WSGI calls a header; remembered, as they are few."""
-
-    def __missing__(self, name: str) -> str:
-        upper = name.upper().replace("-", "_")
-        self[name] = made = upper if upper in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{upper}"
-        return made
-
-
-_WSGI_NAMES = _WsgiNames()
+@cache
+def _wsgi_name(name: str) -> str:
+    upper = name.upper().replace("-", "_")
+    return upper if upper in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{upper}"
 
 
 class Ask(NamedTuple):

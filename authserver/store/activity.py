@@ -110,13 +110,10 @@ class SqlActivity:
             engine,
             usage,
             usage.c.keys(),
-            lambda added: added.on_conflict_do_update(
-                index_elements=list(usage.primary_key),
-                set_={
-                    "uses": usage.c.uses + added.excluded.uses,
-                    "last_used_at": larger(usage.c.last_used_at, added.excluded.last_used_at),
-                },
-            ),
+            lambda fresh: {
+                "uses": usage.c.uses + fresh.uses,
+                "last_used_at": larger(usage.c.last_used_at, fresh.last_used_at),
+            },
         )
         self._secret = Batched(engine, _newest_request(secrets.c.id))
         self._asker = Batched(
@@ -133,10 +130,7 @@ class SqlActivity:
             engine,
             token_requests,
             token_requests.c.keys(),
-            lambda counted: counted.on_conflict_do_update(
-                index_elements=list(token_requests.primary_key),
-                set_={"requests": token_requests.c.requests + counted.excluded.requests},
-            ),
+            lambda fresh: {"requests": token_requests.c.requests + fresh.requests},
         )
         claim = insert_for(dialect)(usage_writers).values(
             {column.name: bindparam(column.name) for column in usage_writers.c}
@@ -316,32 +310,26 @@ def _newest_request(key: Any) -> Any:
     )
 
 
-def _newest_use(larger: Any, insert: Any) -> Any:
+def _newest_use(larger: Any, fresh: Any) -> dict[str, Any]:
     """Move forward the last use of a credential and its last token request, each for itself."""
-    mine, fresh = credential_use.c, insert.excluded
+    mine = credential_use.c
     newer = func.coalesce(fresh.requested_at, 0) > func.coalesce(mine.requested_at, 0)
-    return insert.on_conflict_do_update(
-        index_elements=["client_id"],
-        set_={
-            "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
-            **{
-                name: case((newer, fresh[name]), else_=mine[name])
-                for name in ("requested_at", "requested_peer", "requested_agent")
-            },
+    return {
+        "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
+        **{
+            name: case((newer, fresh[name]), else_=mine[name])
+            for name in ("requested_at", "requested_peer", "requested_agent")
         },
-    )
+    }
 
 
 def _credential_rows(notes: _Notes) -> list[tuple[Any, ...]]:
     """Client id, last use, and of the newest token request: when, where from, what asked."""
     used: dict[str, Instant] = {}
-    newest: dict[str, _Note] = {}
     for note in notes.values():
         client_id = note.start.client_id
         used[client_id] = max(note.at, used.get(client_id, 0))
-        known = newest.get(client_id)
-        if note.issued and (known is None or known.start.issued_at <= note.start.issued_at):
-            newest[client_id] = note
+    newest = _newest_issued(notes, "client_id")
     return [(client_id, used[client_id], *_request(newest.get(client_id))) for client_id in sorted(used)]
 
 
@@ -352,16 +340,20 @@ def _request(note: _Note | None) -> tuple[Instant | None, str | None, str | None
 
 
 def _request_rows(notes: _Notes) -> list[dict[str, Any]]:
+    names = ("b_id", "b_at", "b_peer", "b_agent")
+    newest = sorted(_newest_issued(notes, "secret_id").items())
+    return [dict(zip(names, (secret_id, *_request(note)), strict=True)) for secret_id, note in newest]
+
+
+def _newest_issued(notes: _Notes, of: str) -> dict[str, _Note]:
+    """The newest token request of each client or secret, by the field of its start that names it."""
     newest: dict[str, _Note] = {}
     for note in notes.values():
-        known = newest.get(note.start.secret_id)
+        key = getattr(note.start, of)
+        known = newest.get(key)
         if note.issued and (known is None or known.start.issued_at <= note.start.issued_at):
-            newest[note.start.secret_id] = note
-    names = ("b_at", "b_peer", "b_agent")
-    return [
-        {"b_id": secret_id, **dict(zip(names, _request(note), strict=True))}
-        for secret_id, note in sorted(newest.items())
-    ]
+            newest[key] = note
+    return newest
 
 
 def _request_counts(batch: _Batch) -> list[tuple[str, Instant, str, int]]:

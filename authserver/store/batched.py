@@ -43,14 +43,22 @@ class Upserts:
     costs both sides a fraction of a statement for each row. With SQLite nothing is on the way that could be saved.
     """
 
-    def __init__(self, engine: Engine, table: Table, names: Sequence[str], on_conflict: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        table: Table,
+        names: Sequence[str],
+        merged: Callable[[Any], Mapping[str, Any]],
+        only_if: Callable[[Any], Any] | None = None,
+    ) -> None:
         """Prepare the statement.
 
         Args:
             engine: tells the dialect.
             table: where the rows go.
             names: the columns each row has a value for, in its order.
-            on_conflict: given the insert, adds what happens to a row that is there.
+            merged: given the columns of the row that comes, the new values of the one that is there.
+            only_if: given the same, whether the one that is there changes at all; always when not told.
         """
         self._names = tuple(map(str, names))  # SQLAlchemy has a kind of its own, which is no key of JSON
         self._at_once = engine.dialect.name == "postgresql"
@@ -63,7 +71,13 @@ class Upserts:
             )
         else:
             insert = sqlite_insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})
-        self._statement = Batched(engine, on_conflict(insert))
+        fresh = insert.excluded
+        upsert = insert.on_conflict_do_update(
+            index_elements=list(table.primary_key),
+            set_=merged(fresh),
+            where=None if only_if is None else only_if(fresh),
+        )
+        self._statement = Batched(engine, upsert)
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run it for all rows, no two of which are one row of the table."""

@@ -67,31 +67,35 @@ def _values(extra: Sequence[str]) -> dict[str, Any]:
     return {name: bindparam(name, type_=sessions.c[name].type) for name in columns}
 
 
-def _use_on_conflict(dialect: str, insert: Any) -> Any:
-    newer = sessions.c.last_used_at < insert.excluded.last_used_at
-    # The node that issued the token may come after one that saw it used.
-    unknown_peer = and_(sessions.c.issued_peer.is_(None), insert.excluded.issued_peer.is_not(None))
-    return insert.on_conflict_do_update(
-        index_elements=["jti"],
-        set_={
-            "last_used_at": greatest(dialect)(sessions.c.last_used_at, insert.excluded.last_used_at),
-            "issued_peer": func.coalesce(sessions.c.issued_peer, insert.excluded.issued_peer),
-            "last_used_peer": case(
-                (newer, func.coalesce(insert.excluded.last_used_peer, sessions.c.last_used_peer)),
-                else_=func.coalesce(sessions.c.last_used_peer, insert.excluded.last_used_peer),
-            ),
-        },
-        where=and_(sessions.c.ended_at.is_(None), or_(newer, unknown_peer)),
-    )
-
-
 def uses(engine: Engine) -> Upserts:
     """Insert or move forward; never backwards, never after the end.
 
     A row is a ``SessionStart``, the last use, and the peers of issue and use.
     """
     names = (*SessionStart._fields, "last_used_at", "issued_peer", "last_used_peer")
-    return Upserts(engine, sessions, names, partial(_use_on_conflict, engine.dialect.name))
+    return Upserts(engine, sessions, names, partial(_moved, greatest(engine.dialect.name)), _moves)
+
+
+def _newer(fresh: Any) -> Any:
+    return sessions.c.last_used_at < fresh.last_used_at
+
+
+def _moved(larger: Any, fresh: Any) -> dict[str, Any]:
+    mine = sessions.c
+    return {
+        "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
+        "issued_peer": func.coalesce(mine.issued_peer, fresh.issued_peer),
+        "last_used_peer": case(
+            (_newer(fresh), func.coalesce(fresh.last_used_peer, mine.last_used_peer)),
+            else_=func.coalesce(mine.last_used_peer, fresh.last_used_peer),
+        ),
+    }
+
+
+def _moves(fresh: Any) -> Any:
+    # The node that issued the token may come after one that saw it used.
+    unknown_peer = and_(sessions.c.issued_peer.is_(None), fresh.issued_peer.is_not(None))
+    return and_(sessions.c.ended_at.is_(None), or_(_newer(fresh), unknown_peer))
 
 
 def end_statement(dialect: str) -> Any:
