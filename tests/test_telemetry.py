@@ -286,6 +286,21 @@ def test_a_blocked_sink_blocks_nobody_and_what_was_dropped_is_counted(lines):
     assert sum(event["event"] == "request" for event in events) + dropped == lines
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_of_a_fault_is_replaced():
+    sink, faults = io.StringIO(), [OSError("no space left for numbers")]
+    log = RequestLog(sink)
+    log.before_writing(lambda: faults and (_ for _ in ()).throw(faults.pop()))
+    log.write({"event": "request", "number": 1})
+    assert log._thread is not None
+    log._thread.join(10)
+    assert not faults
+    assert not sink.getvalue()
+    log.write({"event": "request", "number": 2})
+    log.close()
+    assert [json.loads(line)["number"] for line in sink.getvalue().splitlines()] == [1, 2]
+
+
 @pytest.mark.parametrize("most", [10_000, 2])
 def test_a_blocked_sink_keeps_no_number_back(world, monkeypatch, most):
     monkeypatch.setattr("authserver.observer._MOST_SEEN", most)

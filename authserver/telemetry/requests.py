@@ -69,8 +69,8 @@ class RequestLog:
         self.wake()
 
     def wake(self) -> None:
-        """Have the thread run that writes."""
-        if self._thread is None:
+        """Have the thread run that writes; also replaces one that died."""
+        if self._thread is None or not self._thread.is_alive():
             self._start()
 
     def flush(self) -> None:
@@ -101,7 +101,8 @@ class RequestLog:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._stop.is_set():
+            alive = self._thread is not None and self._thread.is_alive()
+            if not alive and not self._stop.is_set():
                 self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
                 self._thread.start()
 
