@@ -64,19 +64,14 @@ def _filters(shape: CredentialQuery, *, owned: bool) -> list[ColumnElement[bool]
     return found
 
 
-def _narrows(shape: CredentialQuery) -> bool:
-    some = (shape.status, shape.older_than_days, shape.unused_days)
-    return shape.never_used or shape.owner_disabled or any(each is not None for each in some)
-
-
 def page_of(query: CredentialQuery, *, owned: bool) -> tuple[Select[Any], bool]:
     """The ids of one page of what a query finds, in its order; and whether the ``total`` comes with each.
 
     Takes the values of ``values_of``, ``size`` and ``offset``.
     """
-    shape, searched = _shape(query), _searched(query.search)
-    ids = _wanted(shape, owned=owned, searched=bool(searched))
-    return ids.where(*searched) if searched else ids, _dear(shape, owned=owned, searched=bool(searched))
+    searched = _searched(query.search)
+    ids, told = _wanted(_shape(query), owned=owned, searched=bool(searched))
+    return ids.where(*searched) if searched else ids, told
 
 
 def total_of(query: CredentialQuery, *, owned: bool) -> Select[Any]:
@@ -109,24 +104,20 @@ def _search(part: str) -> ColumnElement[bool]:
     return or_(*found)
 
 
-def _dear(shape: CredentialQuery, *, owned: bool, searched: bool) -> bool:
-    """Whether asking twice, for rows and total, costs more than to have the total with the rows."""
-    return owned or searched or _narrows(shape)
-
-
 @lru_cache(maxsize=256)
-def _wanted(shape: CredentialQuery, *, owned: bool, searched: bool) -> Select[Any]:
-    """The ids of one page, in the order that is asked for; with the total where that is ``_dear``."""
-    where = [*kept(owned=owned), *_filters(shape, owned=owned)]
-    ids = _ordered(select(credentials.c.client_id).select_from(credentials).where(*where), shape, owned=owned)
+def _wanted(shape: CredentialQuery, *, owned: bool, searched: bool) -> tuple[Select[Any], bool]:
+    """See ``page_of``. The total comes with the rows where asking twice costs more."""
+    filters = _filters(shape, owned=owned)
+    ids = select(credentials.c.client_id).select_from(credentials).where(*kept(owned=owned), *filters)
+    ids = _ordered(ids, shape, owned=owned)
     ids = ids.limit(bindparam("size", type_=Integer)).offset(bindparam("offset", type_=BigInteger))
-    if not _dear(shape, owned=owned, searched=searched):
-        return ids
+    if not (owned or searched or filters):
+        return ids, False
     if shape.status is Status.ACTIVE and shape.order == "created_at" and not owned and not searched:
         # Nearly all: the page is the beginning of an index, and only the total looks at everything.
-        return ids.add_columns(_total(shape, (), owned=owned).correlate(None).scalar_subquery().label("total"))
+        return ids.add_columns(_total(shape, (), owned=owned).correlate(None).scalar_subquery().label("total")), True
     ids = ids.add_columns(func.count().over().label("total"))
-    return ids if owned else ids.where(ALONG_THE_INDEX)
+    return ids if owned else ids.where(ALONG_THE_INDEX), True
 
 
 def _total(shape: CredentialQuery, searched: Sequence[ColumnElement[bool]], *, owned: bool) -> Select[Any]:
