@@ -36,19 +36,19 @@ fix: $(DEV) ## Repair what ruff can repair
 
 docs: $(DEV) ## Write the command reference and the table of conformance anew
 	$(BIN)/python -m authserver.cli.reference
-	$(BIN)/python -m tests.conformance
+	$(BIN)/python -m tests.support.conformance
 
 clients: $(JS_CLIENTS) ## Install the JavaScript clients and tools for the tests (needs npm)
 	@:
 
 screenshots: $(DEV) $(JS_CLIENTS) ## Make the pictures in docs/screenshots anew (needs Chromium)
-	$(BIN)/python -m pytest tests/test_journeys.py --screenshots docs/screenshots $(ARGS)
+	$(BIN)/python -m pytest tests/console/test_journeys.py --screenshots docs/screenshots $(ARGS)
 
 crash: $(DEV) ## Kill the server a thousand times and look for lost promises
-	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/test_crash.py $(ARGS)
+	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/faults/test_crash.py $(ARGS)
 
 rotations: $(DEV) ## Rotate a hundred times under load on eight processes
-	ROTATIONS=$${ROTATIONS:-100} $(BIN)/python -m pytest tests/test_rotations.py -n 0 $(ARGS)
+	ROTATIONS=$${ROTATIONS:-100} $(BIN)/python -m pytest tests/keys/test_rotations_under_load.py -n 0 $(ARGS)
 
 bench: $(DEV) ## Measure the server
 	$(BIN)/python -m bench $(ARGS)

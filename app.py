@@ -12,133 +12,135 @@ from pathlib import Path
 
 from flask import Flask
 
-from authserver import cli, demo
-from authserver.house import House, Plan, SystemClock
-from authserver.oauth.mount import Doors
-from authserver.ports import Clock, Refusal, Unavailable
-from authserver.serve import CannotServe, check_port, run
-from authserver.settings import PREFIX, BadSettings, Settings, load, networks
-from authserver.store.engine import engine_options, prepare
-from authserver.store.schema import MIGRATIONS
+from authserver import cli, console, demo
+from authserver.config import PREFIX, Config, InvalidConfig, load, networks
+from authserver.console.openid.identity import ProviderSettings
+from authserver.oauth.dispatcher import Dispatcher
+from authserver.ports.clock import Clock
+from authserver.ports.errors import Refusal, Unavailable
+from authserver.server import CannotServe, check_port, run
+from authserver.services import Services, ServicesConfig, SystemClock
+from authserver.store.engine.connections import engine_options, prepare
+from authserver.store.engine.maintenance import Maintenance
+from authserver.store.engine.schema import MIGRATIONS
 from authserver.store.tables import db
-from authserver.store.upkeep import Upkeep
 from authserver.telemetry.logs import configure, logger
-from authserver.web.console.elsewhere import ProviderSettings
+from authserver.web import error_pages
 from authserver.web.health import health
-from authserver.web.pages import install
 from keys.master import WrongMasterKey
 
 HERE = Path(__file__).resolve().parent
 
 
-@cli.one_sentence(BadSettings, Unavailable)
-def create_app(settings: Settings | None = None, *, clock: Clock | None = None, background: bool = True) -> Flask:
+@cli.one_sentence(InvalidConfig, Unavailable)
+def create_app(config: Config | None = None, *, clock: Clock | None = None, background: bool = True) -> Flask:
     """Build the application; the database is opened by the first request or command that needs it.
 
     Args:
-        settings: read from the environment when not given.
+        config: read from the environment when not given.
         clock: seconds of UTC; the database's or this machine's when not given.
         background: whether uses are written by a thread of their own.
 
     Raises:
-        BadSettings: the environment cannot be used.
+        InvalidConfig: the environment cannot be used.
     """
-    settings = settings or load()
+    config = config or load()
     instance = HERE / "instance"
-    if settings.embedded:
+    if config.embedded:
         instance.mkdir(mode=0o700, exist_ok=True)
-    url = settings.database_url or f"sqlite:///{instance / 'authserver.db'}"
+    url = config.database_url or f"sqlite:///{instance / 'authserver.db'}"
     app = Flask(__name__, instance_path=str(instance), static_folder=None)
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(url)
     db.init_app(app)
-    plan = Plan(
-        issuer=settings.issuer or f"http://{settings.bind}",
-        master_key=settings.master_key.get_secret_value(),
+    services_config = ServicesConfig(
+        issuer=config.issuer or f"http://{config.bind}",
+        master_key=config.master_key.get_secret_value(),
         instance=instance,
-        embedded=settings.embedded,
-        trusted_proxies=networks(settings.trusted_proxies),
-        metrics_peers=networks(settings.metrics_peers),
-        other_master_key=settings.other_master_key.get_secret_value(),
-        state=Path(settings.state_directory) if settings.state_directory else instance,
-        key_store=settings.key_store,
-        pkcs11=(settings.pkcs11_module, settings.pkcs11_token, settings.pkcs11_pin.get_secret_value()),
+        embedded=config.embedded,
+        trusted_proxies=networks(config.trusted_proxies),
+        metrics_peers=networks(config.metrics_peers),
+        other_master_key=config.other_master_key.get_secret_value(),
+        state=Path(config.state_directory) if config.state_directory else instance,
+        key_store=config.key_store,
+        pkcs11=(config.pkcs11_module, config.pkcs11_token, config.pkcs11_pin.get_secret_value()),
         provider=ProviderSettings(
-            issuer=settings.oidc_issuer,
-            client_id=settings.oidc_client_id,
-            client_secret=settings.oidc_client_secret.get_secret_value(),
-            label=settings.oidc_label,
+            issuer=config.oidc_issuer,
+            client_id=config.oidc_client_id,
+            client_secret=config.oidc_client_secret.get_secret_value(),
+            label=config.oidc_label,
         )
-        if settings.oidc_issuer
+        if config.oidc_issuer
         else None,
-        log_level=settings.log_level,
+        log_level=config.log_level,
     )
     with app.app_context():
         prepare(db.engine)
-        cli.register(app, Upkeep(db.engine, MIGRATIONS))
-    app.extensions["house"] = House(plan, app, clock or SystemClock(), background=background)
-    install(app)
+        cli.register(app, Maintenance(db.engine, MIGRATIONS))
+    app.extensions["services"] = Services(services_config, app, clock or SystemClock(), background=background)
+    console.install(app)
+    error_pages.install(app, has_pages=console.is_ours, error_page=console.error_response)
     app.register_blueprint(health)
     return app
 
 
-def wsgi() -> Doors:
+def wsgi() -> Dispatcher:
     """Make the WSGI callable of one serving process."""
-    settings = load()
-    configure(settings.log_level)
-    house: House = create_app(settings).extensions["house"]
-    doors = house.wsgi()
+    config = load()
+    configure(config.log_level)
+    services: Services = create_app(config).extensions["services"]
+    doors = services.wsgi()
     # What is noted in memory is written when the process ends in peace; the second hook is
     # for children of multiprocessing, which never run the first.
-    atexit.register(house.close)
-    multiprocessing.util.Finalize(house, house.close, exitpriority=1)
+    atexit.register(services.close)
+    multiprocessing.util.Finalize(services, services.close, exitpriority=1)
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         # The master key has no business in a request's environment, where WSGI servers copy it.
         del os.environ[name]
-    logger().info("serving", issuer=house.issuer, pid=os.getpid())
+    logger().info("serving", issuer=services.issuer, pid=os.getpid())
     return doors
 
 
 def main() -> int:
     """Prepare the database, then serve until told to stop; the exit code."""
     try:
-        settings = load()
-        configure(settings.log_level)
-        check_port(settings.host, settings.port)
-        shown = _prepare(settings)
-    except (BadSettings, CannotServe, WrongMasterKey, Unavailable, Refusal) as error:
+        config = load()
+        configure(config.log_level)
+        check_port(config.host, config.port)
+        shown = _prepare(config)
+    except (InvalidConfig, CannotServe, WrongMasterKey, Unavailable, Refusal) as error:
         sys.stderr.write(f"Cannot start: {error}\n")
         return 1
 
     def announce() -> None:
-        url = f"http://{settings.bind}"
-        sys.stdout.write(f"Listening on {url}, issuer {settings.issuer or url}. Stop with Ctrl+C.\n")
+        url = f"http://{config.bind}"
+        sys.stdout.write(f"Listening on {url}, issuer {config.issuer or url}. Stop with Ctrl+C.\n")
         if shown is not None:
-            sys.stdout.write("\n" + demo.lines(shown, url, settings.database_url))
+            sys.stdout.write("\n" + demo.lines(shown, url, config.database_url))
         sys.stdout.flush()
 
     run(
         "app:wsgi",
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        threads=settings.serving_threads,
+        host=config.host,
+        port=config.port,
+        workers=config.workers,
+        threads=config.serving_threads,
         announce=announce,
     )
     return 0
 
 
-def _prepare(settings: Settings) -> demo.Shown | None:
-    house: House = create_app(settings, background=False).extensions["house"]
+def _prepare(config: Config) -> demo.DemoSecrets | None:
+    services: Services = create_app(config, background=False).extensions["services"]
     try:
-        if settings.migrate:
-            house.migrate()
-        store = house.store()
-        if settings.demo and settings.embedded and settings.on_loopback:
-            return demo.furnish(store.accounts, store.pepper, house.clock.now())
+        if config.migrate:
+            services.migrate()
+        store = services.store()
+        if config.demo and config.embedded and config.on_loopback:
+            return demo.seed(store.accounts, store.pepper, services.clock.now())
         return None
     finally:
-        house.close()
+        services.close()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The authorization server for application credentials.
 
-The house stands on a hill; looking down is allowed, looking up is not::
+The services stands on a hill; looking down is allowed, looking up is not::
 
     oauth/   cli   store/      doors: to machines, the shell, the disk
         telemetry              log lines, metrics

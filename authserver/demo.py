@@ -3,11 +3,12 @@
 import shlex
 from dataclasses import dataclass
 
-from authserver.actions.administer import register_resource_server
 from authserver.actions.credentials import create
-from authserver.actions.people import create_role, create_user
-from authserver.actions.signin import link_url, make_link
-from authserver.ports import Accounts
+from authserver.actions.resource_servers import register_resource_server
+from authserver.actions.roles import create_role
+from authserver.actions.sign_in import link_url, make_link
+from authserver.actions.users import create_user
+from authserver.ports.accounts import Accounts
 from authserver.rules.facts import Instant
 from authserver.rules.lifetime import DAY
 
@@ -28,7 +29,7 @@ ROLES = (
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Shown:
+class DemoSecrets:
     """What is told once. Has no repr."""
 
     client_id: str
@@ -38,7 +39,7 @@ class Shown:
     link_code: str
 
 
-def furnish(accounts: Accounts, pepper: bytes, now: Instant) -> Shown | None:
+def seed(accounts: Accounts, pepper: bytes, now: Instant) -> DemoSecrets | None:
     """Make a first administrator, sample roles, a sample resource server and a sample credential.
 
     Returns:
@@ -61,10 +62,10 @@ def furnish(accounts: Accounts, pepper: bytes, now: Instant) -> Shown | None:
         now=now,
     )
     link = make_link(accounts, ADMINISTRATOR, actor=_ACTOR, now=now)
-    return Shown(made.credential.client_id, made.secret, api.server.client_id, api.secret, link.code)
+    return DemoSecrets(made.credential.client_id, made.secret, api.server.client_id, api.secret, link.code)
 
 
-def lines(shown: Shown, url: str, database_url: str = "") -> str:
+def lines(shown: DemoSecrets, url: str, database_url: str = "") -> str:
     """Ready-to-paste commands for a token, its introspection and its death, in any shell.
 
     Each is one physical line, so nothing is lost between two halves of it; the

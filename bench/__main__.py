@@ -18,19 +18,19 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from bench import big, cells, crowd, figures, machine, ours, pages, rounds
-from bench.cells import BARE, Cell
+from bench import authserver_under_test, cases, console_pages, dataset, figures, machine, runner, scale
+from bench.cases import BARE, Cell
 from bench.figures import Figure, ratio
-from bench.load import BadLoad, Burst, generator
+from bench.load_generator import BadLoad, Burst, generator
 from bench.peers import documented, same_job
 from bench.peers.orm import VARIABLE
-from bench.running import Running, free_port
+from bench.server_process import Running, free_port
 from keys.material import generate
-from tests import databases
+from tests.support import databases
 
 DATABASES = ("sqlite", "postgresql")
 PEERS = ("bare", "echo", "documented", "same-job")
-_FURNISHED: Mapping[str, Any] = {"documented": documented, "same-job": same_job}
+_SEEDED: Mapping[str, Any] = {"documented": documented, "same-job": same_job}
 _CLIENTS = 64
 _HOT = 256
 _PEER_TOKENS = 200
@@ -70,7 +70,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(argv)
     chosen.rounds = chosen.rounds or (1 if chosen.quick else 5)
     chosen.seconds = chosen.seconds or (1 if chosen.quick else 2)
-    usual = crowd.Sizes() if chosen.pages else big.Sizes(100_000, 1_000_000, 1_000_000)
+    usual = dataset.Sizes() if chosen.pages else scale.Sizes(100_000, 1_000_000, 1_000_000)
     for name in ("credentials", "sessions", "audit"):
         if getattr(chosen, name) is None:
             setattr(chosen, name, getattr(usual, name))
@@ -103,7 +103,7 @@ class Run:
     def __init__(self, chosen: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self.chosen, self.folder, self._stack = chosen, folder, stack
         self.server_core, self.load_core = machine.cores()
-        self.course = rounds.Course(generator(chosen.load or ""), chosen.rounds, chosen.seconds, chosen.connections)
+        self.course = runner.Course(generator(chosen.load or ""), chosen.rounds, chosen.seconds, chosen.connections)
         self.servers: dict[str, Running] = {}
 
     def fresh_url(self, database: str) -> str:
@@ -116,9 +116,11 @@ class Run:
         self._stack.callback(databases.drop, url)
         return url
 
-    def furnished(self, database: str, fill: Callable[[ours.Ours], None] | None = None) -> ours.Ours:
+    def seeded(
+        self, database: str, fill: Callable[[authserver_under_test.Ours], None] | None = None
+    ) -> authserver_under_test.Ours:
         """A database of ours."""
-        made = ours.furnish(self.fresh_url(database), _CLIENTS, fill)
+        made = authserver_under_test.seed(self.fresh_url(database), _CLIENTS, fill)
         self._stack.callback(made.close)
         return made
 
@@ -127,7 +129,7 @@ class Run:
         self._stack.callback(server.stop)
         self.servers[name] = server
 
-    def start_ours(self, name: str, made: ours.Ours, workers: int = 1) -> None:
+    def start_ours(self, name: str, made: authserver_under_test.Ours, workers: int = 1) -> None:
         """Start the real server; several workers may use both cores."""
         where = (self.server_core,) if workers == 1 else (self.server_core, self.load_core)
         self.keep(name, made.start(workers=workers, cores=where, log=self._log(name)))
@@ -154,34 +156,34 @@ class Run:
         return [cell for cell in known if cell.name in names]
 
 
-def compare(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
+def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     """The main course: ours beside the peers."""
     chosen = run.chosen
-    furnished = {database: run.furnished(database) for database in chosen.databases}
+    seeded = {database: run.seeded(database) for database in chosen.databases}
     some: list[Cell] = []
-    for database, made in furnished.items():
+    for database, made in seeded.items():
         name = f"ours {database}"
         run.start_ours(name, made)
-        hot = made.tokens(_HOT)
+        hot_path = made.tokens(_HOT)
         fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1), recorded=False)
-        some += cells.of_ours(name, made, hot, fresh, chosen.rounds)
+        some += cases.of_ours(name, made, hot_path, fresh, chosen.rounds)
         for peer in ("documented", "same-job"):
             if peer in chosen.peers:
                 url = run.fresh_url(database)
-                some += cells.of_peer(f"{peer} {database}", _FURNISHED[peer].furnish(url, _CLIENTS, _PEER_TOKENS))
+                some += cases.of_peer(f"{peer} {database}", _SEEDED[peer].seed(url, _CLIENTS, _PEER_TOKENS))
                 run.start_peer(f"{peer} {database}", peer.replace("-", "_"), url)
     sample = next(cell.requests(0)[0] for cell in some if cell.name.endswith(" introspect"))
-    for limit in cells.limits(sample):
+    for limit in cases.limits(sample):
         if limit.server in chosen.peers:
             run.start_peer(limit.server, limit.server)
             some.insert(0, limit)
-    before = {database: made.batches() for database, made in furnished.items()}
+    before = {database: made.batches() for database, made in seeded.items()}
     began = time.monotonic()
-    measured = rounds.run(run.wanted(some), run.servers, run.course)
+    measured = runner.run(run.wanted(some), run.servers, run.course)
     took = time.monotonic() - began
     measured[_RAW] = _raw_signatures(run)
     found = list(figures.figures(measured))
-    for database, made in furnished.items():
+    for database, made in seeded.items():
         server = run.servers[f"ours {database}"]
         each = max(machine.resident_mb(pid) for pid in server.workers())
         found.append(Figure(f"ours {database}, resident memory of the worker", each, 120, 90, least=False, unit="MB"))
@@ -200,14 +202,14 @@ def compare(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
         if BARE in run.servers:
             run.start_peer(f"{BARE}{_TWO}", BARE, workers=2)
             found += two_workers(run, BARE, ("",), some, measured)
-        for database, made in furnished.items():
+        for database, made in seeded.items():
             run.start_ours(f"ours {database}{_TWO}", made, workers=2)
             found += two_workers(run, f"ours {database}", (" introspect", " token ES256"), some, measured)
     return measured, found
 
 
 def two_workers(
-    run: Run, one: str, asked: Sequence[str], some: Sequence[Cell], measured: dict[str, rounds.Measured]
+    run: Run, one: str, asked: Sequence[str], some: Sequence[Cell], measured: dict[str, runner.Measured]
 ) -> Iterator[Figure]:
     """One worker and two in turn; stops the two.
 
@@ -226,7 +228,7 @@ def two_workers(
             )
         )
     again = run.wanted([cell for pair in pairs for cell in pair])
-    told = rounds.run(again, run.servers, run.course)
+    told = runner.run(again, run.servers, run.course)
     measured |= told
     run.servers.pop(two).stop()
     for single, double in pairs:
@@ -239,23 +241,26 @@ def two_workers(
         yield Figure(f"{double.name} ÷ 1 worker, by processor time per answer", 2 * cost, first, then)
 
 
-def full(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
+def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     """The same server over an empty database and over a full one."""
     chosen = run.chosen
-    sizes = big.Sizes(chosen.credentials, chosen.sessions, chosen.audit)
+    sizes = scale.Sizes(chosen.credentials, chosen.sessions, chosen.audit)
     some: list[Cell] = []
     for database in chosen.databases:
-        for name, fill in (("empty", None), ("full", partial(big.fill, sizes=sizes))):
+        for name, fill in (("empty", None), ("full", partial(scale.fill, sizes=sizes))):
             began = time.monotonic()
-            made = run.furnished(database, fill)
+            made = run.seeded(database, fill)
             server = f"ours {database} {name}"
             run.start_ours(server, made)
-            _tell(f"{server}: furnished in {time.monotonic() - began:.0f} s")
-            hot, fresh = made.tokens(_HOT), made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1), recorded=False)
-            some += cells.of_ours(server, made, hot, fresh, chosen.rounds)
+            _tell(f"{server}: seeded in {time.monotonic() - began:.0f} s")
+            hot_path, fresh = (
+                made.tokens(_HOT),
+                made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1), recorded=False),
+            )
+            some += cases.of_ours(server, made, hot_path, fresh, chosen.rounds)
     wanted = ("token ES256", "introspect", "introspect, never seen", "JWKS")
     in_turn = [cell for what in wanted for cell in some if cell.name.endswith(f" {what}")]
-    measured = rounds.run(run.wanted(in_turn), run.servers, run.course)
+    measured = runner.run(run.wanted(in_turn), run.servers, run.course)
     found = []
     for database in chosen.databases:
         for what in wanted:
@@ -267,27 +272,27 @@ def full(run: Run) -> tuple[dict[str, rounds.Measured], list[Figure]]:
     return measured, found
 
 
-def console(run: Run) -> dict[str, list[pages.Timed]]:
-    """Every page of the console over a year of a large house."""
+def console(run: Run) -> dict[str, list[console_pages.Timed]]:
+    """Every page of the console over a year of a large services."""
     chosen = run.chosen
     measured = {}
     for database in chosen.databases:
         began = time.monotonic()
-        sizes = crowd.Sizes(chosen.credentials, chosen.sessions, chosen.audit)
-        with pages.logging_into(run.folder / f"console-{database}.log"):
-            made = crowd.furnish(run.fresh_url(database), sizes)
+        sizes = dataset.Sizes(chosen.credentials, chosen.sessions, chosen.audit)
+        with console_pages.logging_into(run.folder / f"console-{database}.log"):
+            made = dataset.seed(run.fresh_url(database), sizes)
             made.close()
-            _tell(f"{database}: furnished in {time.monotonic() - began:.0f} s")
-            measured[database] = pages.measure(made, _PAGE_ROUNDS[chosen.quick])
+            _tell(f"{database}: seeded in {time.monotonic() - began:.0f} s")
+            measured[database] = console_pages.measure(made, _PAGE_ROUNDS[chosen.quick])
     return measured
 
 
-def _raw_signatures(run: Run) -> rounds.Measured:
+def _raw_signatures(run: Run) -> runner.Measured:
     """How often this machine signs with the kind of RSA key we make, on the servers' core and with nothing around."""
     key = generate("RS256")
     if not isinstance(key, rsa.RSAPrivateKey):  # pragma: no cover - the type of what generate() makes
         raise TypeError
-    measured = rounds.Measured(_RAW)
+    measured = runner.Measured(_RAW)
     with machine.only_on(run.server_core):
         for _ in range(run.course.rounds):
             count, began, used = 0, time.perf_counter(), time.process_time()
@@ -312,7 +317,7 @@ def _loaded_on(core: int) -> Iterator[None]:
 
 
 def _tell_pages(
-    measured: Mapping[str, Sequence[pages.Timed]], chosen: argparse.Namespace, busy: float, began: float
+    measured: Mapping[str, Sequence[console_pages.Timed]], chosen: argparse.Namespace, busy: float, began: float
 ) -> int:
     about = {
         **machine.described(),
@@ -324,7 +329,7 @@ def _tell_pages(
     if chosen.json == "-":
         print(json.dumps(told, indent=1))
         return 0
-    print(pages.table(measured) + "\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
+    print(console_pages.table(measured) + "\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
     if chosen.json:
         Path(chosen.json).write_text(json.dumps(told, indent=1), encoding="utf-8")
     return 0
@@ -354,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stack.enter_context(_loaded_on(run.load_core))
             measured, found = (full if chosen.big else compare)(run)
             load = run.course.generator.name
-    except (BadLoad, pages.BadPage) as error:
+    except (BadLoad, console_pages.BadPage) as error:
         _tell(f"Cannot measure: {error}")
         return 1
     about = {

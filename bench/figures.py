@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.rounds import Measured
+from bench.runner import Measured
 
 
 @dataclass(frozen=True, slots=True)

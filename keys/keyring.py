@@ -30,6 +30,7 @@ PUBLISHED = frozenset({State.STAGED, State.ACTIVE, State.RETIRED})
 PUBLIC_MEMBERS = frozenset({"kty", "crv", "x", "y", "n", "e", "pub", "kid", "alg", "use"})
 """All that a JWK shows; whatever else the storage may hold stays inside (INV-17)."""
 
+ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
 POST_QUANTUM = ("ML-DSA-44", "ML-DSA-65")
 """RFC 9964. Published apart from the others until opted in: some verifiers refuse a whole set for one key they do
 not know."""
@@ -59,7 +60,7 @@ class KeyInfo:
     ended_at: int | None = None
     token_life: int = 0
     """The longest life in seconds of any token it may have signed."""
-    holder: str = "database"
+    key_store: str = "database"
     """Where its private part is, or was."""
     apart: bool = False
     """Published in the set of post-quantum keys only."""

@@ -22,8 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from keys import keyring
 from keys.master import MasterKey
 
-ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
-POST_QUANTUM = keyring.POST_QUANTUM
+ALGORITHMS, POST_QUANTUM = keyring.ALGORITHMS, keyring.POST_QUANTUM
 RSA_BITS = 3072
 _PSS = padding.PSS(mgf=padding.MGF1(SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
 _P256_BYTES = 32
@@ -54,13 +53,13 @@ class UnusableKey(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key on its way into the ring. ``sealed_private`` is what its holder needs to find or open the private part."""
+    """A key before it enters the ring; ``sealed_private`` is what its key store needs to open the private part."""
 
     kid: str
     alg: str
     public_jwk: str
     sealed_private: bytes
-    holder: str = "database"
+    key_store: str = "database"
 
 
 def generate(alg: str) -> PrivateKey:

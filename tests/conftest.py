@@ -1,4 +1,4 @@
-"""Shared by all tests: both databases, a clock that stands still, and the house."""
+"""Shared by all tests: both databases, a clock that stands still, and the services."""
 
 import base64
 
@@ -6,20 +6,32 @@ import pytest
 from werkzeug.test import Client
 
 from app import create_app
-from authserver.actions import administer, credentials, people
-from authserver.settings import Settings
+from authserver.actions import credentials
+from authserver.actions import resource_servers as resource_server_actions
+from authserver.actions import roles as role_actions
+from authserver.actions import users as user_actions
+from authserver.config import Config
 
 pytest_plugins = [
-    "tests.databases",
-    "tests.client_site",
-    "tests.clients_js_plugin",
-    "tests.console",
-    "tests.browser",
-    "tests.console_site",
+    "tests.support.databases",
+    "tests.support.client_server",
+    "tests.support.clients_js_plugin",
+    "tests.support.console_browser",
+    "tests.support.chromium",
+    "tests.support.console_server",
 ]
 
 
-LONGEST = ("crash", "cli_process", "journeys", "history", "docs", "life", "journeys_credentials", "rotations")
+LONGEST = (
+    "crash",
+    "cli_process",
+    "journeys",
+    "history",
+    "docs",
+    "state_machine",
+    "journeys_credentials",
+    "rotations_under_load",
+)
 """Begun first, so that in the end no process is left alone with a long one."""
 
 
@@ -44,16 +56,16 @@ class World:
     def __init__(self, url):
         self.clock = StillClock()
         self.url = url
-        settings = Settings(database_url=url, master_key="A" * 43, issuer="http://127.0.0.1:8000")
+        settings = Config(database_url=url, master_key="A" * 43, issuer="http://127.0.0.1:8000")
         self.app = create_app(settings, clock=self.clock, background=False)
-        self.house = self.app.extensions["house"]
-        self.house.migrate()
-        self.store = self.house.store()
-        self.http = Client(self.house.wsgi())
+        self.services = self.app.extensions["services"]
+        self.services.migrate()
+        self.store = self.services.store()
+        self.http = Client(self.services.wsgi())
         for name, kind in (("reader", "operational"), ("writer", "operational"), ("builder", "builder")):
-            people.create_role(self.accounts, name, kind, (), **self.who)
-        people.create_user(self.accounts, "ada", ["reader", "writer", "builder"], **self.who)
-        api = administer.register_resource_server(
+            role_actions.create_role(self.accounts, name, kind, (), **self.who)
+        user_actions.create_user(self.accounts, "ada", ["reader", "writer", "builder"], **self.who)
+        api = resource_server_actions.register_resource_server(
             self.accounts, "api", "https://api.example.com", pepper=self.store.pepper, **self.who
         )
         self.api = (api.server.client_id, api.secret)
@@ -97,7 +109,7 @@ class World:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
-    from tests import databases
+    from tests.support import databases
 
     return databases.fresh_sqlite_url(tmp_path) if request.param == "sqlite" else databases.fresh_postgres_url()
 
@@ -106,4 +118,4 @@ def database_url(request, tmp_path):
 def world(database_url):
     world = World(database_url)
     yield world
-    world.house.close()
+    world.services.close()

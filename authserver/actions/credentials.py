@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authserver.audit import Event
-from authserver.ports import Accounts, Conflict, Credential, Invalid, SecretRecord, Transaction
+from authserver.ports.accounts import Accounts
+from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.errors import Conflict, Invalid
+from authserver.ports.transaction import Transaction
 from authserver.rules.facts import Instant, Span, over
 from authserver.rules.lifetime import DAY
 from authserver.rules.names import display_name_fault
@@ -75,7 +78,7 @@ def create(
     with accounts.change(event, now) as tx:
         user = tx.user(owner)
         if form_key is not None:
-            tx.once(user.id, form_key, client_id, now)
+            tx.claim_form_key(user.id, form_key, client_id, now)
         if user.disabled_at is not None:
             msg = f"{owner} is disabled; `flask users enable {owner}` first"
             raise Invalid(msg)
@@ -149,7 +152,7 @@ def edit(
             _check_room(tx, before.owner_id, before.owner, now)
         tx.update_credential(client_id, **changed)
         if expires_at is not None and expires_at < before.expires_at:
-            tx.kill("credential_expiry", client_id, now, expires_at)
+            tx.append_revocation("credential_expiry", client_id, now, expires_at)
         tx.detail(before={key: getattr(before, key) for key in changed}, after=changed)
         return tx.credential(client_id, owner_id)
 
@@ -179,7 +182,7 @@ def regenerate(
     with accounts.change(Event("credential.regenerated", actor, client_id, {"overlap_seconds": overlap}), now) as tx:
         credential = tx.credential(client_id, owner_id)
         if form_key is not None:
-            tx.once(credential.owner_id, form_key, client_id, now)
+            tx.claim_form_key(credential.owner_id, form_key, client_id, now)
         tx.end_secrets(client_id, now + overlap, now)
         secret = _new_secret(tx, client_id, pepper, now)
     return Revealed(credential, secret)
@@ -233,7 +236,7 @@ def disable_many(accounts: Accounts, client_ids: Sequence[str], *, actor: str, n
     with accounts.change(first, now) as tx:
         _switch_off(tx, first.target, now)
         for event in others:
-            tx.also(event)
+            tx.next_event(event)
             _switch_off(tx, event.target, now)
 
 
@@ -262,7 +265,7 @@ def delete(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owne
         tx.detail(name=credential.name, owner=credential.owner_id)
         tx.update_credential(client_id, deleted_at=now, version=credential.version + 1)
         tx.end_secrets(client_id, now, now)
-        tx.kill("credential", client_id, now, credential.version + 1)
+        tx.append_revocation("credential", client_id, now, credential.version + 1)
 
 
 def _switch_off(tx: Transaction, client_id: str, now: Instant, owner_id: str | None = None) -> None:
@@ -271,7 +274,7 @@ def _switch_off(tx: Transaction, client_id: str, now: Instant, owner_id: str | N
         msg = "the credential is disabled already"
         raise Conflict(msg)
     tx.update_credential(client_id, disabled_at=now, version=credential.version + 1)
-    tx.kill("credential", client_id, now, credential.version + 1)
+    tx.append_revocation("credential", client_id, now, credential.version + 1)
 
 
 def _new_secret(tx: Transaction, client_id: str, pepper: bytes, now: Instant) -> str:

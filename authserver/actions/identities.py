@@ -4,7 +4,9 @@ Nothing else joins them: neither a name nor an e-mail address that looks alike (
 """
 
 from authserver.audit import Event
-from authserver.ports import Accounts, Invalid, User
+from authserver.ports.accounts import Accounts
+from authserver.ports.errors import Invalid
+from authserver.ports.users import User
 from authserver.rules.facts import Instant
 from authserver.rules.names import identity_fault
 

@@ -8,13 +8,16 @@ import hashlib
 import hmac
 from typing import NamedTuple
 
-from authserver.ports import ActivityClock, HotReads, InvalidClient, Sessions, TokenKeys
-from authserver.rules.claimant import Claimant
+from authserver.ports.errors import InvalidClient
+from authserver.ports.hot_path import HotPathReads, TokenKeys
+from authserver.ports.sessions import Sessions
+from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason, Token
 from authserver.rules.idle import idle_end_of_use
 from authserver.rules.lifetime import LONGEST_LIFE
 from authserver.rules.liveness import decide
+from authserver.rules.presented_secret import PresentedSecret
 
 UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, no secret
 FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
@@ -37,12 +40,12 @@ class Answer(NamedTuple):
 
 
 def introspect(
-    who: Claimant,
+    who: PresentedSecret,
     start: SessionStart | None,
     *,
-    hot: HotReads,
+    hot_path: HotPathReads,
     sessions: Sessions,
-    activity: ActivityClock,
+    usage: UsageRecorder,
     method: str = "",
     route: str = "",
     peer: str = "",
@@ -52,9 +55,9 @@ def introspect(
     Args:
         who: the resource server, unproven.
         start: what a verified token was issued as, or None for a text that is no token of ours.
-        hot: the one statement that reads everything.
+        hot_path: the one statement that reads everything.
         sessions: where a death is written before it is told.
-        activity: where a use is noted.
+        usage: where a use is noted.
         method: the HTTP method of the API that was called, if reported.
         route: the route of the API that was called, if reported.
         peer: the address the resource server asks from.
@@ -64,7 +67,7 @@ def introspect(
         Unavailable: the truth cannot be read, or the death not written.
     """
     keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
-    facts = hot.introspection_facts(who.client_id, keys)
+    facts = hot_path.introspection_facts(who.client_id, keys)
     caller = facts.caller
     right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, who.secret_hash)
     if caller is None or not right or caller.disabled:
@@ -72,7 +75,7 @@ def introspect(
     now = facts.now
 
     def dead(reason: str) -> Answer:
-        activity.asked(caller.id, now)
+        usage.seen_inactive(caller.id, now)
         return Answer(caller.audience, caller.alg, now, None, reason)
 
     if start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
@@ -81,7 +84,7 @@ def introspect(
         return dead(FOREIGN_TOKEN)
     if facts.standing is None:
         return dead(Reason.CREDENTIAL_DELETED)
-    noted = activity.last_used(start.jti) or 0
+    noted = usage.last_used(start.jti) or 0
     known = facts.recorded
     record = Token(
         jti=start.jti,
@@ -99,5 +102,5 @@ def introspect(
         if record.ended is None:
             sessions.end(start, decision.reason, now)
         return dead(decision.reason)
-    activity.used(start, now, by=caller.id, method=method, route=route, peer=peer)
+    usage.used(start, now, by=caller.id, method=method, route=route, peer=peer)
     return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing))

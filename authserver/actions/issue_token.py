@@ -11,21 +11,14 @@ import os
 from functools import lru_cache
 from typing import NamedTuple
 
-from authserver.ports import (
-    ActivityClock,
-    HotReads,
-    InvalidClient,
-    InvalidScope,
-    InvalidTarget,
-    IssueFacts,
-    LiveSecret,
-    Unavailable,
-)
-from authserver.rules.claimant import Claimant
+from authserver.ports.errors import InvalidClient, InvalidScope, InvalidTarget, Unavailable
+from authserver.ports.hot_path import HotPathReads, IssueFacts, LiveSecret
+from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart, claims_of
 from authserver.rules.facts import over
 from authserver.rules.lifetime import token_end
 from authserver.rules.names import audience_fault
+from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.role_subset import BadScope, granted, parse_scope
 
 MAX_ROLES_BYTES = 4096
@@ -56,32 +49,32 @@ class Issued(NamedTuple):
 
 
 def authenticate(
-    who: Claimant,
+    who: PresentedSecret,
     resource: str | None,
     *,
-    hot: HotReads,
-    activity: ActivityClock | None = None,
+    hot_path: HotPathReads,
+    usage: UsageRecorder | None = None,
 ) -> Authenticated:
     """Prove that the caller holds a live secret of a live credential.
 
     Args:
         who: who says to be calling.
         resource: the audience asked for, or None.
-        hot: the one statement that reads everything.
-        activity: where a refused token request is counted for its credential; None counts nothing.
+        hot_path: the one statement that reads everything.
+        usage: where a refused token request is counted for its credential; None counts nothing.
 
     Raises:
         InvalidClient: any reason, all alike to the caller.
         Unavailable: the truth cannot be read.
     """
-    facts = hot.issue_facts(who.client_id, resource)
+    facts = hot_path.issue_facts(who.client_id, resource)
     known = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
     matching = [each for each in known if hmac.compare_digest(each.hash, who.secret_hash)]
     fault = _fault(facts, matching)
     if facts is None or fault:
-        if activity is not None:
+        if usage is not None:
             # Also for nobody, who is not counted: it takes the same time.
-            activity.refused(facts.client_id if facts else "", fault, facts.now if facts else 0)
+            usage.refused(facts.client_id if facts else "", fault, facts.now if facts else 0)
         raise InvalidClient(fault)
     return Authenticated(facts, matching[0])
 
@@ -111,7 +104,7 @@ def issue(
     resource: str = "",
     *,
     issuer: str,
-    activity: ActivityClock,
+    usage: UsageRecorder,
     peer: str = "",
     agent: str = "",
 ) -> Issued:
@@ -122,7 +115,7 @@ def issue(
         scope: the roles asked for, empty for all that can be had.
         resource: the audience asked for, empty for the default one.
         issuer: our issuer identifier.
-        activity: where the new session is noted, or that the request was refused.
+        usage: where the new session is noted, or that the request was refused.
         peer: the address it was asked for from.
         agent: what the asking program calls itself.
 
@@ -136,7 +129,7 @@ def issue(
         roles = _roles(_asked(scope), facts.chosen, facts.held, facts.token_alg)
         audience = _audience(resource, facts)
     except (InvalidScope, InvalidTarget) as error:
-        activity.refused(facts.client_id, error.code, facts.now)
+        usage.refused(facts.client_id, error.code, facts.now)
         raise
     if facts.active_kid is None:
         msg = f"no signing key is active for {facts.token_alg}"
@@ -158,7 +151,7 @@ def issue(
         expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, who.secret.ends_at),
     )
     claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
-    activity.issued(start, peer=peer, agent=agent)
+    usage.issued(start, peer=peer, agent=agent)
     return Issued(claims, start.kid, start, start.expires_at - now, text)
 
 

@@ -11,20 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from authserver.ports import (
-    Accounts,
-    Conflict,
-    GeneralSettings,
-    Invalid,
-    ResourceServer,
-    SigningKeys,
-    Unavailable,
-    Verifier,
-    Verifiers,
-    always,
-)
+from authserver.ports.accounts import Accounts
+from authserver.ports.errors import Conflict, Invalid, Unavailable
+from authserver.ports.general_settings import GeneralSettings
+from authserver.ports.jwks_fetchers import JwksFetcher, JwksFetchers
+from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.signing_keys import SigningKeys, always
 from authserver.rules.facts import Instant
-from authserver.rules.readiness import Fetcher, laggards
+from authserver.rules.key_readiness import Fetcher, fetchers_behind
 from keys.keyring import KeyInfo, State
 from keys.material import NewKey, PrivateKey, UnusableKey
 from keys.rotation import DAY, Generate, Policy, Promote, Step, Withdraw, forecast, may_sign_from, plan
@@ -35,14 +29,14 @@ _MOST_ROUNDS = 4
 """A tick is over when nothing is due any more; each algorithm needs two rounds at most."""
 
 
-class Holder(Protocol):
-    """Where new keys are kept (``keys.holders.KeyHolder``)."""
+class KeyStore(Protocol):
+    """Where new keys are kept (``keys.key_stores.KeyHolder``)."""
 
     def make(self, alg: str) -> NewKey:
         """Make a key."""
         ...
 
-    def adopt(self, private: PrivateKey, alg: str) -> NewKey:
+    def import_key(self, private: PrivateKey, alg: str) -> NewKey:
         """Take in a key made elsewhere."""
         ...
 
@@ -52,31 +46,35 @@ class Holder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class KeyContext:
     """The keys, where new ones are kept, how they rotate, and who fetches them."""
 
     keys: SigningKeys
-    holder: Holder
+    key_store: KeyStore
     policy: Policy
     fetchers: tuple[Fetcher, ...]
-    emergency: Holder | None = None
+    emergency: KeyStore | None = None
     """Where a key is made when the other place is away and cannot be waited for."""
 
     def waits_for(self, key: KeyInfo, now: Instant) -> tuple[str, ...]:
         """The resource servers that have not been given a key yet."""
-        return tuple(each.name for each in laggards(key.kid, self.fetchers, now))
+        return tuple(each.name for each in fetchers_behind(key.kid, self.fetchers, now))
 
-    def ripe(self, key: KeyInfo, now: Instant) -> bool:
+    def may_sign(self, key: KeyInfo, now: Instant) -> bool:
         """Whether a key has been published for its announcement."""
         return now >= may_sign_from(key, self.policy)
 
 
-def room(
-    accounts: Accounts, keys: SigningKeys, holder: Holder, verifiers: Verifiers, emergency: Holder | None = None
-) -> Room:
+def key_context(
+    accounts: Accounts,
+    keys: SigningKeys,
+    key_store: KeyStore,
+    verifiers: JwksFetchers,
+    emergency: KeyStore | None = None,
+) -> KeyContext:
     """Read how keys rotate from the settings, and who fetches them from the record."""
     general, servers = accounts.general(), accounts.resource_servers()
-    return Room(keys, holder, policy_of(general, servers), fetchers_of(servers, verifiers.all()), emergency)
+    return KeyContext(keys, key_store, policy_of(general, servers), fetchers_of(servers, verifiers.all()), emergency)
 
 
 def policy_of(general: GeneralSettings, servers: Sequence[ResourceServer]) -> Policy:
@@ -90,7 +88,7 @@ def policy_of(general: GeneralSettings, servers: Sequence[ResourceServer]) -> Po
     )
 
 
-def fetchers_of(servers: Sequence[ResourceServer], known: Sequence[Verifier]) -> tuple[Fetcher, ...]:
+def fetchers_of(servers: Sequence[ResourceServer], known: Sequence[JwksFetcher]) -> tuple[Fetcher, ...]:
     """The enabled resource servers that made themselves known, by name."""
     by_id = {each.name: each for each in known if each.kind == "resource_server"}
     return tuple(
@@ -100,54 +98,54 @@ def fetchers_of(servers: Sequence[ResourceServer], known: Sequence[Verifier]) ->
     )
 
 
-def generate(room: Room, alg: str, *, actor: str, now: Instant) -> KeyInfo:
+def generate(key_context: KeyContext, alg: str, *, actor: str, now: Instant) -> KeyInfo:
     """Make a key and publish it.
 
     Raises:
-        Invalid: the holder has no keys for ``alg``.
-        Unavailable: the holder cannot be reached.
+        Invalid: the key_store has no keys for ``alg``.
+        Unavailable: the key_store cannot be reached.
     """
-    return _taken(room, _made(room, alg), actor, now)
+    return _stored(key_context, _made(key_context, alg), actor, now)
 
 
-def adopt(room: Room, private: PrivateKey, alg: str, *, actor: str, now: Instant) -> KeyInfo:
+def import_key(key_context: KeyContext, private: PrivateKey, alg: str, *, actor: str, now: Instant) -> KeyInfo:
     """Take in a key made elsewhere and publish it.
 
     Raises:
-        Invalid: the holder takes no such key.
+        Invalid: the key_store takes no such key.
         Conflict: the ring has it already.
     """
     try:
-        new = room.holder.adopt(private, alg)
+        new = key_context.key_store.import_key(private, alg)
     except UnusableKey as error:
         raise Invalid(str(error)) from error
-    if any(key.kid == new.kid for key in room.keys.ring()):
+    if any(key.kid == new.kid for key in key_context.keys.ring()):
         # Not destroyed: where keys are files, the file is the one the ring has.
         msg = f"key {new.kid} is in the ring already, or was once; a key is never taken twice"
         raise Conflict(msg)
-    return _taken(room, new, actor, now)
+    return _stored(key_context, new, actor, now)
 
 
-def _taken(room: Room, new: NewKey, actor: str, now: Instant) -> KeyInfo:
+def _stored(key_context: KeyContext, new: NewKey, actor: str, now: Instant) -> KeyInfo:
     try:
-        return room.keys.add(new, actor, now)
+        return key_context.keys.add(new, actor, now)
     except Conflict:
-        room.holder.destroy(new.sealed_private)
+        key_context.key_store.destroy(new.sealed_private)
         raise
 
 
-def first(room: Room, alg: str, *, actor: str, now: Instant) -> bool:
+def first(key_context: KeyContext, alg: str, *, actor: str, now: Instant) -> bool:
     """Let a new key sign where none does; False when there is one, also when it came a moment ago."""
-    if any(key.alg == alg and key.state is State.ACTIVE for key in room.keys.ring()):
+    if any(key.alg == alg and key.state is State.ACTIVE for key in key_context.keys.ring()):
         return False
-    new = _made(room, alg)
-    taken = room.keys.ensure_active(new, actor, now)
+    new = _made(key_context, alg)
+    taken = key_context.keys.ensure_active(new, actor, now)
     if not taken:
-        room.holder.destroy(new.sealed_private)
+        key_context.key_store.destroy(new.sealed_private)
     return taken
 
 
-def rotate(room: Room, alg: str, *, actor: str, now: Instant, reason: str = "") -> KeyInfo:
+def rotate(key_context: KeyContext, alg: str, *, actor: str, now: Instant, reason: str = "") -> KeyInfo:
     """Change the key that signs, as soon as that is safe; or, for a reason, now.
 
     Where none is staged one is made and returned, staged: it may sign after its
@@ -155,121 +153,131 @@ def rotate(room: Room, alg: str, *, actor: str, now: Instant, reason: str = "") 
 
     Raises:
         Conflict: the staged key is too young, or a resource server has not fetched it yet.
-        Invalid: the reason is no sentence, or the holder has no keys for ``alg``.
+        Invalid: the reason is no sentence, or the key_store has no keys for ``alg``.
     """
     _check(reason)
-    active, staged = _of(room.keys.ring(), alg)
+    active, staged = _of(key_context.keys.ring(), alg)
     if staged is None and active is not None and not reason:
-        new = _made(room, alg)
-        if not room.keys.ensure_staged(new, actor, now):
-            room.holder.destroy(new.sealed_private)
-        return next(key for key in room.keys.ring() if key.alg == alg and key.state is State.STAGED)
+        new = _made(key_context, alg)
+        if not key_context.keys.ensure_staged(new, actor, now):
+            key_context.key_store.destroy(new.sealed_private)
+        return next(key for key in key_context.keys.ring() if key.alg == alg and key.state is State.STAGED)
     if active is None or reason:
-        spare = None if staged else _made(room, alg)
-        return room.keys.get(room.keys.rotate(alg, spare, actor, now, reason=reason))
+        spare = None if staged else _made(key_context, alg)
+        return key_context.keys.get(key_context.keys.rotate(alg, spare, actor, now, reason=reason))
     if staged is not None:
-        _check_ready(room, staged, now)
-    return room.keys.get(room.keys.rotate(alg, None, actor, now, ripe=lambda key: room.ripe(key, now), reason=reason))
+        _check_ready(key_context, staged, now)
+    return key_context.keys.get(
+        key_context.keys.rotate(
+            alg, None, actor, now, may_sign=lambda key: key_context.may_sign(key, now), reason=reason
+        )
+    )
 
 
-def activate(room: Room, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
+def activate(key_context: KeyContext, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
     """Let one staged key sign.
 
     Raises:
         Conflict: it is not staged, too young, or a resource server has not fetched it yet.
     """
     _check(reason)
-    key = room.keys.get(kid)
-    active, _ = _of(room.keys.ring(), key.alg)
+    key = key_context.keys.get(kid)
+    active, _ = _of(key_context.keys.ring(), key.alg)
     careful = key.state is State.STAGED and active is not None and not reason
     if careful:
-        _check_ready(room, key, now)
-    room.keys.activate(
-        key.kid, actor, now, ripe=(lambda each: room.ripe(each, now)) if careful else always, reason=reason
+        _check_ready(key_context, key, now)
+    key_context.keys.activate(
+        key.kid,
+        actor,
+        now,
+        may_sign=(lambda each: key_context.may_sign(each, now)) if careful else always,
+        reason=reason,
     )
 
 
-def retire(room: Room, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
+def retire(key_context: KeyContext, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
     """Take the active key out of signing; the oldest staged one takes over.
 
     Raises:
         Conflict: it is not active, or no staged key may follow it yet.
     """
     _check(reason)
-    key = room.keys.get(kid)
-    _, staged = _of(room.keys.ring(), key.alg)
-    if key.state is State.ACTIVE and staged is not None and not reason and key.alg in room.policy.algorithms:
-        _check_ready(room, staged, now)
-    room.keys.retire(key.kid, actor, now, ripe=always if reason else lambda each: room.ripe(each, now), reason=reason)
+    key = key_context.keys.get(kid)
+    _, staged = _of(key_context.keys.ring(), key.alg)
+    if key.state is State.ACTIVE and staged is not None and not reason and key.alg in key_context.policy.algorithms:
+        _check_ready(key_context, staged, now)
+    key_context.keys.retire(
+        key.kid, actor, now, may_sign=always if reason else lambda each: key_context.may_sign(each, now), reason=reason
+    )
 
 
-def compromise(room: Room, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
+def compromise(key_context: KeyContext, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
     """Kill a key and every token it signed; a staged key takes over at once, else a fresh one.
 
     Raises:
         Conflict: it is compromised already.
     """
     _check(reason)
-    key = room.keys.get(kid)
-    _, staged = _of(room.keys.ring(), key.alg, but=key.kid)
-    spare = _spare(room, key.alg) if key.state is State.ACTIVE and staged is None else None
+    key = key_context.keys.get(kid)
+    _, staged = _of(key_context.keys.ring(), key.alg, but=key.kid)
+    spare = _spare(key_context, key.alg) if key.state is State.ACTIVE and staged is None else None
     try:
-        room.keys.compromise(key.kid, actor, now, spare, reason=reason)
+        key_context.keys.compromise(key.kid, actor, now, spare, reason=reason)
     finally:
-        if spare is not None and not any(each.kid == spare.kid for each in room.keys.ring()):
-            room.holder.destroy(spare.sealed_private)
+        if spare is not None and not any(each.kid == spare.kid for each in key_context.keys.ring()):
+            key_context.key_store.destroy(spare.sealed_private)
 
 
-def _spare(room: Room, alg: str) -> NewKey:
+def _spare(key_context: KeyContext, alg: str) -> NewKey:
     """Make a key whatever it takes: a key in wrong hands must be killed also while the HSM is away."""
     try:
-        return _made(room, alg)
+        return _made(key_context, alg)
     except (Unavailable, Invalid):
-        if room.emergency is None:
+        if key_context.emergency is None:
             raise
-        return room.emergency.make(alg)
+        return key_context.emergency.make(alg)
 
 
-def tick(room: Room, *, actor: str, now: Instant) -> tuple[Step, ...]:
+def tick(key_context: KeyContext, *, actor: str, now: Instant) -> tuple[Step, ...]:
     """Do what is due; what was done here. Whoever comes second, on any node, finds nothing to do."""
     done: list[Step] = []
     for _ in range(_MOST_ROUNDS):
-        steps = plan(room.keys.ring(), now, room.policy, lambda key: not room.waits_for(key, now))
-        taken = [step for step in steps if _done(room, step, actor, now)]
+        steps = plan(key_context.keys.ring(), now, key_context.policy, lambda key: not key_context.waits_for(key, now))
+        taken = [step for step in steps if _done(key_context, step, actor, now)]
         done.extend(taken)
         if not taken:
             break
     return tuple(done)
 
 
-def months_ahead(room: Room, now: Instant, days: int) -> tuple[tuple[Instant, Step], ...]:
+def months_ahead(key_context: KeyContext, now: Instant, days: int) -> tuple[tuple[Instant, Step], ...]:
     """What will be due in so many days, if nobody intervenes and verifiers keep fetching."""
-    return forecast(room.keys.ring(), now, room.policy, now + days * DAY)
+    return forecast(key_context.keys.ring(), now, key_context.policy, now + days * DAY)
 
 
-def _done(room: Room, step: Step, actor: str, now: Instant) -> bool:
+def _done(key_context: KeyContext, step: Step, actor: str, now: Instant) -> bool:
     try:
         if isinstance(step, Generate):
-            new = _made(room, step.alg)
-            taken = room.keys.ensure_staged(new, actor, now)
+            new = _made(key_context, step.alg)
+            taken = key_context.keys.ensure_staged(new, actor, now)
             if not taken:
-                room.holder.destroy(new.sealed_private)
+                key_context.key_store.destroy(new.sealed_private)
             return taken
         if isinstance(step, Promote):
-            active, _ = _of(room.keys.ring(), room.keys.get(step.kid).alg)
-            ripe = always if active is None else lambda key: room.ripe(key, now)
-            room.keys.activate(step.kid, actor, now, ripe=ripe)
+            active, _ = _of(key_context.keys.ring(), key_context.keys.get(step.kid).alg)
+            may_sign = always if active is None else lambda key: key_context.may_sign(key, now)
+            key_context.keys.activate(step.kid, actor, now, may_sign=may_sign)
         if isinstance(step, Withdraw):
-            room.keys.remove(step.kid, actor, now)
+            key_context.keys.remove(step.kid, actor, now)
     except Conflict:
         # Another node did it, or something that makes it wrong by now.
         return False
     return True
 
 
-def _made(room: Room, alg: str) -> NewKey:
+def _made(key_context: KeyContext, alg: str) -> NewKey:
     try:
-        return room.holder.make(alg)
+        return key_context.key_store.make(alg)
     except UnusableKey as error:
         msg = f"no key can be made: {error}"
         raise Unavailable(msg) from error
@@ -284,19 +292,19 @@ def _of(ring: Sequence[KeyInfo], alg: str, but: str = "") -> tuple[KeyInfo | Non
     return active, next((key for key in mine if key.state is State.STAGED), None)
 
 
-def _check_ready(room: Room, key: KeyInfo, now: Instant) -> None:
+def _check_ready(key_context: KeyContext, key: KeyInfo, now: Instant) -> None:
     """Refuse to let a key sign that a verifier may not know.
 
     Raises:
         Conflict: with the instant from which it may.
     """
-    ripe = may_sign_from(key, room.policy)
+    may_sign = may_sign_from(key, key_context.policy)
     force = "if it cannot wait, say why: --force --reason TEXT"
-    if now < ripe:
-        msg = f"key {key.kid} is announced until {_told(ripe)} and may sign from then on; {force}"
+    if now < may_sign:
+        msg = f"key {key.kid} is announced until {_told(may_sign)} and may sign from then on; {force}"
         raise Conflict(msg)
-    late = room.waits_for(key, now)
-    deadline = ripe + room.policy.patience
+    late = key_context.waits_for(key, now)
+    deadline = may_sign + key_context.policy.patience
     if late and now < deadline:
         msg = f"{', '.join(late)} has not fetched key {key.kid} yet; it is waited for until {_told(deadline)}; {force}"
         raise Conflict(msg)

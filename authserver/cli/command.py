@@ -18,9 +18,9 @@ from click.exceptions import Exit, NoSuchCommand
 from flask import current_app, has_app_context
 from flask.cli import AppGroup, ScriptInfo
 
-from authserver.cli.names import suggestion
-from authserver.cli.show import Human, document_text, plain, show
-from authserver.ports import Conflict, Invalid, NotFound, Refusal, Unavailable
+from authserver.cli.arguments import suggestion
+from authserver.cli.output import HumanText, document_text, plain, show
+from authserver.ports.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
 from keys.keyring import IllegalMove
 from keys.master import WrongMasterKey
 
@@ -52,7 +52,7 @@ class Answer:
     """
 
     document: object
-    human: Human = ()
+    human: HumanText = ()
     hint: str = ""
     fault: str = ""
 

@@ -1,6 +1,6 @@
 """Writes the command reference of ``docs/cli.md`` from the commands themselves: ``make docs``.
 
-``tests/test_house.py`` compares the page with the code, so neither can drift.
+``tests/project/test_project_rules.py`` compares the page with the code, so neither can drift.
 """
 
 import sys

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from authserver.ports import Invalid
+from authserver.ports.errors import Invalid
 
 _MOST = 4096
 

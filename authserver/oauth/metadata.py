@@ -7,7 +7,7 @@ and no algorithm is advertised that nothing signs with.
 import hashlib
 from collections.abc import Callable, Sequence
 
-from authserver.oauth.request import Ask, Reply, dump
+from authserver.oauth.http import Request, Response, dump
 from keys.keyring import KeyInfo, State, jwks, post_quantum_jwks
 from keys.rotation import JWKS_MAX_AGE
 
@@ -15,7 +15,7 @@ MAX_AGE = JWKS_MAX_AGE
 _SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
 
 Ring = Callable[[], Sequence[KeyInfo]]
-Saw = Callable[[Ask, Sequence[KeyInfo]], None]
+OnFetch = Callable[[Request, Sequence[KeyInfo]], None]
 
 
 def document(issuer: str, algorithms: Sequence[str], *, openid: bool = False) -> dict[str, object]:
@@ -40,7 +40,7 @@ def document(issuer: str, algorithms: Sequence[str], *, openid: bool = False) ->
     return told
 
 
-def metadata_door(issuer: str, ring: Ring, *, openid: bool) -> Callable[[Ask], Reply]:
+def metadata_endpoint(issuer: str, ring: Ring, *, openid: bool) -> Callable[[Request], Response]:
     """Make the door of one of the two well-known places."""
 
     def made(keys: Sequence[KeyInfo]) -> bytes:
@@ -50,27 +50,27 @@ def metadata_door(issuer: str, ring: Ring, *, openid: bool) -> Callable[[Ask], R
     return _kept(ring, made, "application/json")
 
 
-def jwks_door(ring: Ring, saw: Saw | None = None) -> Callable[[Ask], Reply]:
+def jwks_endpoint(ring: Ring, saw: OnFetch | None = None) -> Callable[[Request], Response]:
     """Make the door of the JWKS; ``saw`` is told who was given which keys."""
     return _kept(ring, jwks, "application/jwk-set+json", saw)
 
 
-def post_quantum_door(ring: Ring) -> Callable[[Ask], Reply]:
+def post_quantum_endpoint(ring: Ring) -> Callable[[Request], Response]:
     """Make the door of the set of post-quantum keys (RFC 9964)."""
     return _kept(ring, post_quantum_jwks, "application/jwk-set+json")
 
 
 def _kept(
-    ring: Ring, made: Callable[[Sequence[KeyInfo]], bytes], media: str, saw: Saw | None = None
-) -> Callable[[Ask], Reply]:
+    ring: Ring, made: Callable[[Sequence[KeyInfo]], bytes], media: str, saw: OnFetch | None = None
+) -> Callable[[Request], Response]:
     """Read the ring each time; make the answer anew only when it has changed."""
-    last: tuple[Sequence[KeyInfo], str, Reply, Reply] | None = None
+    last: tuple[Sequence[KeyInfo], str, Response, Response] | None = None
 
-    def door(ask: Ask) -> Reply:
+    def door(request: Request) -> Response:
         nonlocal last
         keys, known = ring(), last
         if saw is not None:
-            saw(ask, keys)
+            saw(request, keys)
         if known is None or known[0] != keys:
             body = made(keys)
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -79,9 +79,9 @@ def _kept(
                 ("ETag", tag),
                 ("Access-Control-Allow-Origin", "*"),
             )
-            known = last = (keys, tag, Reply(200, body, media, headers), Reply(304, b"", media, headers))
+            known = last = (keys, tag, Response(200, body, media, headers), Response(304, b"", media, headers))
         _, tag, whole, unchanged = known
-        asked = ask.headers.get("if-none-match", "")
+        asked = request.headers.get("if-none-match", "")
         return unchanged if asked and _matches(asked, tag) else whole
 
     return door

@@ -28,13 +28,13 @@ PER_RESOURCE_SERVER = 1000
 """Failures in a minute that are answered as what they are."""
 
 _WINDOW = 60.0
-_REMEMBERED = 20_000
+_CACHE_SIZE = 20_000
 _MAX_ID = 256
 _IPV6_SITE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class FailedAttempt:
     """A refusal that counts: a failed ``client`` authentication, or a bad ``token`` from a resource server.
 
     ``subject`` is the claimed client id, empty when none was legible.
@@ -45,7 +45,7 @@ class Strike:
 
 
 @dataclass(frozen=True, slots=True)
-class Limited:
+class Throttled:
     """The limit was passed: by which rule, and how many seconds to wait."""
 
     rule: Literal["client_failures", "peer_failures", "bad_tokens"]
@@ -53,7 +53,7 @@ class Limited:
 
 
 class Throttle:
-    """Counts strikes; safe to share between threads and doors."""
+    """Counts failed attempts; safe to share between threads and doors."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Throttle:
         per_client: int = PER_CLIENT,
         per_peer: int = PER_PEER,
         per_resource_server: int = PER_RESOURCE_SERVER,
-        remembered: int = _REMEMBERED,
+        remembered: int = _CACHE_SIZE,
     ) -> None:
         self._clock = clock
         self._clients = _Buckets(per_client, remembered)
@@ -70,21 +70,21 @@ class Throttle:
         self._callers = _Buckets(per_resource_server, remembered)
         self._lock = threading.Lock()
 
-    def judge(self, strike: Strike, peer: str) -> Limited | None:
-        """Count a strike; tell whether it is one too many.
+    def judge(self, failed_attempt: FailedAttempt, peer: str) -> Throttled | None:
+        """Count a failed attempt; tell whether it is one too many.
 
         A peer past its limit makes no new buckets: it cannot push others out of memory.
         """
         with self._lock:
             now = self._clock()
-            if strike.kind == "token":
-                wait = self._callers.take(subject_key(strike.subject), now)
-                return Limited("bad_tokens", math.ceil(wait)) if wait else None
+            if failed_attempt.kind == "token":
+                wait = self._callers.take(subject_key(failed_attempt.subject), now)
+                return Throttled("bad_tokens", math.ceil(wait)) if wait else None
             wait = self._peers.take(_peer_key(peer), now)
             if wait:
-                return Limited("peer_failures", math.ceil(wait))
-            wait = self._clients.take(subject_key(strike.subject), now) if strike.subject else 0.0
-            return Limited("client_failures", math.ceil(wait)) if wait else None
+                return Throttled("peer_failures", math.ceil(wait))
+            wait = self._clients.take(subject_key(failed_attempt.subject), now) if failed_attempt.subject else 0.0
+            return Throttled("client_failures", math.ceil(wait)) if wait else None
 
 
 class _Buckets:

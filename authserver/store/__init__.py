@@ -1,7 +1,9 @@
-"""Disk: the only room that knows SQL. It answers, it never asks.
+"""The database: the only package that knows SQL. It calls no actions and no endpoints.
 
-- ``tables``: every column, once. ``engine``: how connections are opened, and held.
-- ``hot_reads``: the one statement of each hot path. ``activity``: uses, in batches.
-- ``session_rows``: the record of each token. ``accounts``: ``change(event)``, the only way to write.
-- ``signing_key_rows``: the key ring. ``opening``: migrate, seal, and put it all together.
+- ``tables``: every table and column, once. ``engine``: connections, prepared statements, migrations, maintenance.
+- ``rows``: rows to values. ``transaction``: the writes of one audited change. ``accounts``: opens such a change.
+- ``user_reads``: the console's lists of users and roles, with previews of what a change ends.
+- ``credentials``, ``audit``: what the console lists of each. ``sign_in``: console sessions and login attempts.
+- ``tokens``: the statements of the hot paths, the buffer of uses, session rows, revocations.
+- ``signing_keys``: the key ring and who fetched it. ``factory``: migrates, opens and seals a store.
 """

@@ -7,9 +7,13 @@ from typing import Any
 from sqlalchemy import Engine, Select, func, select
 
 from authserver.audit import GENESIS, Event, Record, Verdict, seal_head, verify
-from authserver.ports import Credential, GeneralSettings, ResourceServer, Role, User
+from authserver.ports.credentials import Credential
+from authserver.ports.general_settings import GeneralSettings
+from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.users import Role, User
 from authserver.rules.facts import Instant
-from authserver.store.account_rows import (
+from authserver.store.engine.connections import reading, writing
+from authserver.store.rows.accounts import (
     as_credentials,
     as_resource_server,
     as_role,
@@ -20,7 +24,6 @@ from authserver.store.account_rows import (
     find_user,
     of_owner,
 )
-from authserver.store.engine import reading, writing
 from authserver.store.tables import audit, audit_head, credentials, resource_servers, roles, settings, users
 from authserver.store.transaction import SqlTransaction
 
@@ -37,7 +40,7 @@ class SqlAccounts:
         self._audit_key = audit_key
         self._peer = peer
 
-    def asked_from(self, peer: str) -> "SqlAccounts":
+    def requested_from(self, peer: str) -> "SqlAccounts":
         """The same; what is changed through it is on record as asked for from the address ``peer``."""
         return SqlAccounts(self._engine, self._audit_key, peer)
 

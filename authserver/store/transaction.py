@@ -6,22 +6,16 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from authserver.audit import PEER, Event, canonical, seal, seal_head
-from authserver.ports import (
-    AlreadyDone,
-    Conflict,
-    ConsoleSession,
-    Credential,
-    GeneralSettings,
-    Invalid,
-    NotFound,
-    ResourceServer,
-    Role,
-    SecretRecord,
-    User,
-)
+from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
+from authserver.ports.general_settings import GeneralSettings
+from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.sign_in import ConsoleSession
+from authserver.ports.users import Role, User
 from authserver.rules.facts import Instant, Reason
-from authserver.store import identity_rows, sign_in_rows
-from authserver.store.account_rows import (
+from authserver.store.engine.connections import storable
+from authserver.store.rows import identities as identity_rows
+from authserver.store.rows.accounts import (
     as_resource_server,
     find_credential,
     find_general,
@@ -29,9 +23,7 @@ from authserver.store.account_rows import (
     find_user,
     user_by_id,
 )
-from authserver.store.engine import storable
-from authserver.store.kill_rows import Kill, append_kills, lock_head
-from authserver.store.session_rows import end_row
+from authserver.store.sign_in import rows
 from authserver.store.tables import (
     audit,
     audit_head,
@@ -47,6 +39,8 @@ from authserver.store.tables import (
     user_roles,
     users,
 )
+from authserver.store.tokens.revocations import Revocation, append_revocations, lock_head
+from authserver.store.tokens.sessions import end_row
 from keys.keyring import State
 
 _WIDTHS = {"actor": 200, "target": 255}
@@ -66,9 +60,9 @@ class SqlTransaction:
     def _begin(self, event: Event) -> None:
         self._event, self._target = event, event.target
         self._detail: dict[str, object] = {**event.detail, **({PEER: self._peer} if self._peer else {})}
-        self._kills: list[Kill] = []
+        self._kills: list[Revocation] = []
 
-    def also(self, event: Event) -> None:
+    def next_event(self, event: Event) -> None:
         """Close the record of what was done until here and begin another: both commit, or neither."""
         self.write_record()
         self._begin(event)
@@ -77,11 +71,11 @@ class SqlTransaction:
         """Add to the audit record what only the transaction could read."""
         self._detail.update(more)
 
-    def about(self, target: str) -> None:
+    def set_target(self, target: str) -> None:
         """Name the target of the audit record as it is called on disk."""
         self._target = target
 
-    def once(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
+    def claim_form_key(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
         """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before."""
         key_hash = hashlib.sha256(form_key.encode("utf-8", "surrogatepass")).hexdigest()
         known = select(form_keys.c.subject).where(form_keys.c.scope == scope, form_keys.c.key_hash == key_hash)
@@ -107,7 +101,7 @@ class SqlTransaction:
         }
         sealed = seal(self._key, **values, previous=self._hash)
         self.connection.execute(insert(audit).values(**values, previous_hash=self._hash, hash=sealed))
-        self._last_kill = append_kills(self.connection, self._last_kill, self._kills)
+        self._last_kill = append_revocations(self.connection, self._last_kill, self._kills)
         self._seq, self._hash = self._seq + 1, sealed
         self.connection.execute(
             update(audit_head).values(
@@ -118,7 +112,7 @@ class SqlTransaction:
             )
         )
 
-    def kill(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:
+    def append_revocation(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:
         """Note that something ended, in the order a change feed will read."""
         self._kills.append((kind, subject, at, value))
 
@@ -158,7 +152,7 @@ class SqlTransaction:
         self.connection.execute(delete(user_roles).where(user_roles.c.role_id == role.id))
         self.connection.execute(update(roles).where(roles.c.id == role.id).values(deleted_at=at))
         for user_id, version in sorted(map(tuple, raised)):
-            self.kill("role_version", user_id, at, version)
+            self.append_revocation("role_version", user_id, at, version)
         return len(raised)
 
     def only_operational(self, role: Role) -> tuple[str, ...]:
@@ -219,10 +213,10 @@ class SqlTransaction:
     def _raise_role_version(self, user_id: str, at: Instant) -> int:
         raised = update(users).where(users.c.id == user_id).values(role_version=users.c.role_version + 1)
         version: int = self.connection.execute(raised.returning(users.c.role_version)).scalar_one()
-        self.kill("role_version", user_id, at, version)
+        self.append_revocation("role_version", user_id, at, version)
         return version
 
-    def able(self, permission: str) -> frozenset[str]:
+    def users_with_permission(self, permission: str) -> frozenset[str]:
         """The ids of all who may enter the console and have a permission there."""
         held = select(user_roles.c.user_id, roles.c.kind, roles.c.permissions).join(
             roles, roles.c.id == user_roles.c.role_id
@@ -246,15 +240,15 @@ class SqlTransaction:
 
     def open_console_session(self, session: ConsoleSession, id_hash: str, pending: str = "") -> None:
         """Begin a sign-in."""
-        sign_in_rows.insert_session(self.connection, session, id_hash, pending)
+        rows.insert_session(self.connection, session, id_hash, pending)
 
     def end_console_session(self, user_id: str, handle: str) -> bool:
         """End one sign-in of a user; False when there is none."""
-        return sign_in_rows.delete_session(self.connection, user_id, handle)
+        return rows.delete_session(self.connection, user_id, handle)
 
     def end_console_sessions(self, user_id: str, but: str = "") -> int:
         """End all sign-ins of a user, except the one with the handle ``but``; how many."""
-        return sign_in_rows.delete_sessions(self.connection, user_id, but)
+        return rows.delete_sessions(self.connection, user_id, but)
 
     def link_identity(self, user: User, issuer: str, subject: str, at: Instant) -> None:
         """Join an identity to a user; ``Conflict`` when it is somebody's already."""
@@ -266,11 +260,11 @@ class SqlTransaction:
 
     def insert_login_link(self, user: User, link_hash: str, at: Instant, expires_at: Instant) -> None:
         """Keep a one-time link."""
-        sign_in_rows.insert_link(self.connection, user.id, link_hash, at, expires_at)
+        rows.insert_link(self.connection, user.id, link_hash, at, expires_at)
 
-    def spend_login_link(self, link_hash: str, at: Instant) -> User:
+    def consume_login_link(self, link_hash: str, at: Instant) -> User:
         """Use up a link; ``NotFound`` when it is unknown, over, or was used."""
-        return user_by_id(self.connection, sign_in_rows.spend_link(self.connection, link_hash, at))
+        return user_by_id(self.connection, rows.spend_link(self.connection, link_hash, at))
 
     def resource_server(self, name: str) -> ResourceServer:
         """Find a resource server by name, client id or audience."""
@@ -347,7 +341,7 @@ class SqlTransaction:
         self.connection.execute(select(secrets.c.id).where(*mine).order_by(secrets.c.id).with_for_update()).all()
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at))
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
-        self.kill("secret", client_id, at, ends_at)
+        self.append_revocation("secret", client_id, at, ends_at)
 
     def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
         """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
@@ -357,7 +351,7 @@ class SqlTransaction:
         if not before:
             return None
         self.connection.execute(update(secrets).where(*old).values(ends_at=ends_at))
-        self.kill("secret", client_id, at, ends_at)
+        self.append_revocation("secret", client_id, at, ends_at)
         return max(before)
 
     def algorithms_in_use(self) -> frozenset[str]:
@@ -394,7 +388,7 @@ class SqlTransaction:
                 return False
         ended = end_row(self.connection, jti, reason, at)
         if ended:
-            self.kill("session", jti, at)
+            self.append_revocation("session", jti, at)
         return ended
 
     def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:

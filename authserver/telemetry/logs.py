@@ -52,7 +52,7 @@ def configure(level: str) -> None:
 
 
 def logger() -> Any:
-    """The logger of the house; events are named ``noun_verb`` and carry plain values."""
+    """The logger of the services; events are named ``noun_verb`` and carry plain values."""
     return structlog.stdlib.get_logger("authserver")
 
 

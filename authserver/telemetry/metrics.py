@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
-Census = Mapping[str, Mapping[tuple[str, ...], float]]
+GaugeSource = Mapping[str, Mapping[tuple[str, ...], float]]
 """Gauge name -> label values -> number."""
 
 GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -36,7 +36,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 class _Gauges(Collector):
-    def __init__(self, census: Callable[[], Census]) -> None:
+    def __init__(self, census: Callable[[], GaugeSource]) -> None:
         self._census = census
 
     def collect(self) -> Iterable[Metric]:
@@ -51,7 +51,7 @@ class _Gauges(Collector):
 class Metrics:
     """Counts what the doors answer; ``census`` is asked when the metrics are read."""
 
-    def __init__(self, census: Callable[[], Census]) -> None:
+    def __init__(self, census: Callable[[], GaugeSource]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._tokens = Counter(

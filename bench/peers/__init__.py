@@ -1,4 +1,4 @@
-"""What the server is compared with; each on the same granian, with the same settings, as ``authserver.serve`` runs it.
+"""What the server is compared with; each on the same granian, with the same settings, as ``authserver.server`` runs it.
 
 - ``bare``: reads the body and answers a constant. The limit of the server underneath.
 - ``echo``: a Flask route that reads a form and answers JSON.

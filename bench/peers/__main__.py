@@ -3,8 +3,8 @@
 import os
 import sys
 
-from authserver.serve import run
-from authserver.settings import Settings
+from authserver.config import Config
+from authserver.server import run
 from bench.peers.orm import VARIABLE
 
 if __name__ == "__main__":
@@ -15,6 +15,6 @@ if __name__ == "__main__":
         port=port,
         workers=workers,
         # As many as ours has over the same database.
-        threads=Settings.model_construct(database_url=os.environ.get(VARIABLE, "")).serving_threads,
+        threads=Config.model_construct(database_url=os.environ.get(VARIABLE, "")).serving_threads,
         announce=lambda: None,
     )

@@ -20,7 +20,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Column, Integer
 
-from bench.peers.made import API, SECRET, Made, asked
+from bench.peers.fixtures import API, SECRET, Made, asked
 from bench.peers.orm import app_over
 
 db = SQLAlchemy()
@@ -86,7 +86,7 @@ def wsgi(url: str = "") -> Flask:
     return app
 
 
-def furnish(url: str, clients: int, tokens: int) -> Made:
+def seed(url: str, clients: int, tokens: int) -> Made:
     """Make clients, and tokens over the application's own door."""
     app = wsgi(url)
     names = [f"client-{number}" for number in range(clients)]

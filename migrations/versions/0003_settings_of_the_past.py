@@ -1,6 +1,6 @@
 """Settings of the past: whom an earlier idle timeout or maximum lifetime killed stays dead (INV-05).
 
-Both columns have a default, so that the program before can still furnish a new database.
+Both columns have a default, so that the program before can still seed a new database.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-// What the server under test told us to use: one JSON document on standard input, from tests/test_clients_js.py.
+// What the server under test told us to use: one JSON document on standard input, from tests/clients/test_clients_js.py.
 //
 // {issuer, client: {id, secret}, roles: [...], apis: [{audience, id, secret, alg}, ...]}: each API wants its tokens
 // and its signed introspection answers in another algorithm.

@@ -1,4 +1,4 @@
-// jose with a real cache, fed by tests/test_rotations.py: one line a token in, one line an outcome out.
+// jose with a real cache, fed by tests/keys/test_rotations_under_load.py: one line a token in, one line an outcome out.
 //
 // The first line is {issuer, jwks: [url, ...], maxAge}. A set is kept for maxAge milliseconds and never
 // fetched early for a kid that is not in it: that is the verifier an announcement is made for.

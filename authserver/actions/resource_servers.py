@@ -1,0 +1,149 @@
+"""Resource servers: register, edit, regenerate the secret, disable and enable."""
+
+import secrets as dice
+import uuid
+from dataclasses import dataclass, replace
+
+from authserver.actions.token_algorithms import require_usable_algorithm
+from authserver.audit import Event
+from authserver.ports.accounts import Accounts
+from authserver.ports.errors import Conflict, Invalid
+from authserver.ports.resource_servers import ResourceServer
+from authserver.rules.facts import Instant
+from authserver.rules.names import audience_fault, display_name_fault
+from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
+
+_FORMS = "resource_servers"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RegisteredServer:
+    """A resource server with its secret, for the one moment it may be seen. Has no repr."""
+
+    server: ResourceServer
+    secret: str
+
+
+def register_resource_server(
+    accounts: Accounts,
+    name: str,
+    audience: str,
+    *,
+    pepper: bytes,
+    actor: str,
+    now: Instant,
+    token_alg: str | None = None,
+    form_key: str | None = None,
+) -> RegisteredServer:
+    """Register an API; its secret is shown once. A form sent twice, by its ``form_key``, makes one (INV-23).
+
+    Raises:
+        AlreadyDone: the form was sent before; ``subject`` is the id of what it made.
+        Invalid: name, audience or algorithm cannot be.
+        Conflict: name or audience is taken, or no key is active for the algorithm.
+    """
+    fault = display_name_fault(name) or audience_fault(audience)
+    if fault:
+        raise Invalid(fault)
+    server = ResourceServer(f"rs_{uuid.uuid4().hex}", str(uuid.uuid4()), name, audience, token_alg, now, None)
+    secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
+    event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
+    with accounts.change(event, now) as tx:
+        if form_key is not None:
+            tx.claim_form_key(_FORMS, form_key, server.id, now)
+        if token_alg is not None:
+            require_usable_algorithm(tx, token_alg)
+        tx.insert_resource_server(server, keyed_hash(pepper, secret), hint(secret))
+    return RegisteredServer(server, secret)
+
+
+def regenerate_resource_server(
+    accounts: Accounts, name: str, *, pepper: bytes, actor: str, now: Instant, form_key: str | None = None
+) -> RegisteredServer:
+    """Make a new secret for a resource server; the old one ends now.
+
+    Raises:
+        AlreadyDone: with a ``form_key`` that was used before; nothing is changed again (INV-23).
+        NotFound: no such resource server.
+    """
+    secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
+    with accounts.change(Event("resource_server.regenerated", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if form_key is not None:
+            tx.claim_form_key(_FORMS, form_key, server.id, now)
+        tx.detail(resource_server=server.id)
+        tx.update_resource_server(server.id, secret_hash=keyed_hash(pepper, secret), secret_hint=hint(secret))
+    return RegisteredServer(server, secret)
+
+
+def edit_resource_server(
+    accounts: Accounts, name: str, token_alg: str | None, *, actor: str, now: Instant
+) -> ResourceServer:
+    """Choose what tokens for a resource server are signed with; None for the general setting.
+
+    Raises:
+        NotFound: no such resource server.
+        Invalid: no such algorithm.
+        Conflict: it is so already, or no key is active for the algorithm.
+    """
+    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if server.token_alg == token_alg:
+            msg = f"{server.name} has {token_alg or 'the general algorithm'} already"
+            raise Conflict(msg)
+        if token_alg is not None:
+            require_usable_algorithm(tx, token_alg)
+        tx.detail(resource_server=server.id, before=server.token_alg, after=token_alg)
+        tx.update_resource_server(server.id, token_alg=token_alg)
+    return replace(server, token_alg=token_alg)
+
+
+def name_jwks_client(accounts: Accounts, name: str, *, actor: str, now: Instant) -> str:
+    """Give a resource server a new name for its fetches of the JWKS, to be sent as ``jwks_client``; the old one ends.
+
+    It proves nothing and opens nothing: it only tells whose cache was filled.
+
+    Raises:
+        NotFound: no such resource server.
+    """
+    token = dice.token_urlsafe(16)
+    with accounts.change(Event("resource_server.jwks_client_named", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        tx.detail(resource_server=server.id)
+        tx.update_resource_server(server.id, jwks_client=token)
+    return token
+
+
+def disable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
+    """Switch a resource server off: it may not introspect, and no token is issued for its audience.
+
+    Raises:
+        NotFound: no such resource server.
+        Conflict: it is off already.
+    """
+    return _switch(accounts, name, "resource_server.disabled", now, actor=actor, now=now)
+
+
+def enable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
+    """Switch a resource server on again.
+
+    Raises:
+        NotFound: no such resource server.
+        Conflict: it is on already, or no key is active for its algorithm any more.
+    """
+    return _switch(accounts, name, "resource_server.enabled", None, actor=actor, now=now)
+
+
+def _switch(
+    accounts: Accounts, name: str, event: str, disabled_at: Instant | None, *, actor: str, now: Instant
+) -> ResourceServer:
+    with accounts.change(Event(event, actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if (server.disabled_at is None) == (disabled_at is None):
+            msg = f"{server.name} is {'enabled' if disabled_at is None else 'disabled'} already"
+            raise Conflict(msg)
+        if disabled_at is None and server.token_alg is not None:
+            require_usable_algorithm(tx, server.token_alg)
+        tx.detail(resource_server=server.id)
+        tx.update_resource_server(server.id, disabled_at=disabled_at)
+    return replace(server, disabled_at=disabled_at)

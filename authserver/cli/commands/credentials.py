@@ -1,0 +1,187 @@
+"""``flask credentials``: client ids and secrets that act on behalf of their owner."""
+
+import click
+
+from authserver.actions import credentials as verbs
+from authserver.cli.arguments import CLIENT, ROLE, USERNAME
+from authserver.cli.command import Answer, Noun
+from authserver.cli.commands.resource_servers import ONCE
+from authserver.cli.context import command_context
+from authserver.cli.durations import INSTANT, OVERLAP, SPAN, expiry
+from authserver.cli.output import fields, iso, iso_or_none, line, table
+from authserver.cli.terminal import confirm
+from authserver.ports.credentials import Credential, SecretRecord
+from authserver.rules.facts import Instant, Span, over
+
+credentials = Noun("credentials", help="Application credentials: what third-party systems get their tokens with.")
+
+_IN = click.option("--expires-in", "span", type=SPAN, metavar="SPAN", help="Lifetime, such as 90d, 12h, 2w or 1y.")
+_AT = click.option(
+    "--expires-at",
+    "instant",
+    type=INSTANT,
+    metavar="INSTANT",
+    help="A date (its last second in UTC) or an ISO 8601 instant with its zone.",
+)
+
+
+def _state(credential: Credential, now: Instant) -> str:
+    if credential.disabled_at is not None:
+        return "disabled"
+    return "expired" if over(now, credential.expires_at) else "live"
+
+
+def _document(credential: Credential, now: Instant) -> dict[str, object]:
+    return {
+        "client_id": credential.client_id,
+        "name": credential.name,
+        "owner": credential.owner,
+        "roles": list(credential.roles),
+        "state": _state(credential, now),
+        "expires_at": iso(credential.expires_at),
+        "created_at": iso(credential.created_at),
+        "disabled_at": iso_or_none(credential.disabled_at),
+        "secrets": [_secret(secret, now) for secret in credential.secrets],
+    }
+
+
+def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
+    return {
+        "hint": secret.hint,
+        "live": secret.ends_at is None or not over(now, secret.ends_at),
+        "created_at": iso(secret.created_at),
+        "ends_at": iso_or_none(secret.ends_at),
+        "last_used_at": iso_or_none(secret.last_used_at),
+    }
+
+
+@credentials.command(
+    "create",
+    examples=(
+        "flask credentials create --owner ada --name 'Nightly export' --expires-in 90d --role reports.read",
+        "flask credentials create --owner ada --name Robot --expires-at 2027-06-30 --role reports.read --json",
+    ),
+)
+@click.option("--owner", type=USERNAME, required=True, metavar="USERNAME", help="On whose behalf it acts.")
+@click.option("--name", required=True, help="What it is for, in the owner's words.")
+@_IN
+@_AT
+@click.option("--role", "roles", type=ROLE, multiple=True, required=True, help="A role of the owner; repeat for more.")
+def create(owner: str, name: str, span: Span | None, instant: Instant | None, roles: tuple[str, ...]) -> Answer:
+    """Make a credential. Its roles stay as chosen now; its secret is shown once."""
+    if span is None and instant is None:
+        msg = "Missing option '--expires-in' or '--expires-at': a credential always ends."
+        raise click.UsageError(msg)
+    at = command_context()
+    ends = expiry(at.now, span, instant)
+    made = verbs.create(at.accounts, owner, name, ends or 0, roles, pepper=at.store.pepper, **at.who)
+    document = {
+        "client_id": made.credential.client_id,
+        "client_secret": made.secret,
+        "expires_at": iso(made.credential.expires_at),
+        "roles": list(made.credential.roles),
+    }
+    return Answer(document, fields(document), hint=ONCE)
+
+
+@credentials.command(
+    "list", examples=("flask credentials list", "flask credentials list --owner ada --state live --json")
+)
+@click.option("--owner", type=USERNAME, metavar="USERNAME", help="Only those of this owner.")
+@click.option("--state", type=click.Choice(("live", "disabled", "expired")), help="Only those in this state.")
+def list_(owner: str | None, state: str | None) -> Answer:
+    """List credentials, newest first; deleted ones are gone."""
+    at = command_context()
+    owner_id = None if owner is None else at.accounts.user(owner).id
+    documents = [
+        _document(each, at.now)
+        for each in at.accounts.credentials(owner_id)
+        if state is None or _state(each, at.now) == state
+    ]
+    empty = "There are none; `flask credentials create` makes one."
+    columns = ("client_id", "name", "owner", "roles", "state", "expires_at")
+    return Answer(documents, table(columns, documents, empty=empty))
+
+
+@credentials.command("show", examples=("flask credentials show 3b241101-e2bb-4255-8caf-4136c566a962",))
+@click.argument("client_id", type=CLIENT)
+def show(client_id: str) -> Answer:
+    """Show one credential and its secrets, without the secrets themselves."""
+    at = command_context()
+    credential = at.accounts.credential(client_id)
+    document = _document(credential, at.now)
+    secrets = [_secret(secret, at.now) for secret in credential.secrets]
+    columns = ("hint", "live", "created_at", "ends_at", "last_used_at")
+    parts = {name: value for name, value in document.items() if name != "secrets"}
+    return Answer(document, [*fields(parts), *line(""), *table(columns, secrets, empty="It has no secret.")])
+
+
+@credentials.command(
+    "edit",
+    examples=(
+        "flask credentials edit 3b241101-e2bb-4255-8caf-4136c566a962 --name 'Weekly export'",
+        "flask credentials edit 3b241101-e2bb-4255-8caf-4136c566a962 --expires-in 30d",
+    ),
+)
+@click.argument("client_id", type=CLIENT)
+@click.option("--name", help="A new name.")
+@_IN
+@_AT
+def edit(client_id: str, name: str | None, span: Span | None, instant: Instant | None) -> Answer:
+    """Change name or expiry; the chosen roles are fixed."""
+    if name is None and span is None and instant is None:
+        msg = "Nothing to change: give --name, --expires-in or --expires-at."
+        raise click.UsageError(msg)
+    at = command_context()
+    ends = expiry(at.now, span, instant)
+    credential = verbs.edit(at.accounts, client_id, name=name, expires_at=ends, **at.who)
+    document = _document(credential, at.now)
+    return Answer(document, line(f"{credential.name} ends {iso(credential.expires_at)}."))
+
+
+@credentials.command(
+    "regenerate",
+    examples=(
+        "flask credentials regenerate 3b241101-e2bb-4255-8caf-4136c566a962 --json",
+        "flask credentials regenerate 3b241101-e2bb-4255-8caf-4136c566a962 --overlap 24h",
+    ),
+)
+@click.argument("client_id", type=CLIENT)
+@click.option("--overlap", type=OVERLAP, default="0", show_default=True, help="How long the old secret lives on.")
+def regenerate(client_id: str, overlap: Span) -> Answer:
+    """Make a new secret; the old one ends now or after the overlap, and its tokens with it."""
+    at = command_context()
+    made = verbs.regenerate(at.accounts, client_id, overlap, pepper=at.store.pepper, **at.who)
+    document = {"client_id": made.credential.client_id, "client_secret": made.secret}
+    return Answer(document, fields(document), hint=ONCE)
+
+
+@credentials.command("disable", examples=("flask credentials disable 3b241101-e2bb-4255-8caf-4136c566a962",))
+@click.argument("client_id", type=CLIENT)
+def disable(client_id: str) -> Answer:
+    """Switch it off; its tokens die for good."""
+    at = command_context()
+    verbs.disable(at.accounts, client_id, **at.who)
+    document = _document(at.accounts.credential(client_id), at.now)
+    return Answer(document, line("It is disabled, and its tokens are dead."))
+
+
+@credentials.command("enable", examples=("flask credentials enable 3b241101-e2bb-4255-8caf-4136c566a962",))
+@click.argument("client_id", type=CLIENT)
+def enable(client_id: str) -> Answer:
+    """Switch it on again; tokens from before stay dead."""
+    at = command_context()
+    verbs.enable(at.accounts, client_id, **at.who)
+    document = _document(at.accounts.credential(client_id), at.now)
+    return Answer(document, line("It is enabled; tokens from before stay dead."))
+
+
+@credentials.command("delete", examples=("flask credentials delete 3b241101-e2bb-4255-8caf-4136c566a962 --yes",))
+@click.argument("client_id", type=CLIENT)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(client_id: str, *, yes: bool) -> Answer:
+    """Delete it for good; its tokens die and its id is never used again."""
+    confirm(f"Delete the credential {client_id} for good?", yes=yes)
+    at = command_context()
+    verbs.delete(at.accounts, client_id, **at.who)
+    return Answer({"client_id": client_id, "deleted_at": iso(at.now)}, line("It is deleted, and its tokens are dead."))

@@ -1,0 +1,250 @@
+"""``flask doctor``: looks at everything a healthy server needs; each finding names its fix."""
+
+import ipaddress
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+from flask import current_app
+from rich.text import Text
+
+from authserver.cli.command import Answer, Command, fault_of
+from authserver.cli.context import Schema, Store, maintenance, services
+from authserver.cli.output import HumanText, plain
+from authserver.rules.facts import over
+from keys.keyring import State
+from keys.rotation import published_until
+from keys.signing import TokenReader, TokenSigner
+
+GOOD, WARNING, BAD = "ok", "warning", "failed"
+_MARKS = {GOOD: ("✓", "green"), WARNING: ("!", "yellow"), BAD: ("✗", "red")}
+
+SKEW_WARNING = 2
+SKEW_FAILURE = 30
+"""Seconds; a node further away than this stops serving."""
+
+TYPE = "at+jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    status: str
+    message: str
+    fix: str = ""
+
+
+def _judged(check: str, good: object, message: str, fix: str, otherwise: str = BAD) -> Finding:
+    return Finding(check, GOOD, message) if good else Finding(check, otherwise, message, fix)
+
+
+def database() -> Iterator[Finding]:
+    """Whether it answers, what it promises, and its schema."""
+    found = maintenance()
+    schema = found.schema()
+    yield Finding("database", GOOD, f"{found.place} answers" if schema.revision else f"{found.place}")
+    fault = _schema_fault(schema)
+    yield _judged("schema", fault is None, f"{schema.state}, {schema.revision}", fault or "")
+    if schema.revision is not None:
+        for fact in found.facts():
+            yield _judged(fact.name, fact.good, fact.value, fact.fix)
+
+
+def _schema_fault(schema: Schema) -> str | None:
+    """Say what is wrong with the schema and how to mend it, or None."""
+    return {
+        "missing": "the database is not set up yet; `flask db upgrade` or `make run` sets it up",
+        "older": f"the database has the older schema {schema.revision}; `flask db upgrade` brings it to {schema.head}",
+        "newer": f"the database has the schema {schema.revision} of a newer program; this one knows {schema.head} at"
+        " most, so install the newer program",
+    }.get(schema.state)
+
+
+def clock() -> Iterator[Finding]:
+    """Whether this machine and the database agree about the time."""
+    theirs = maintenance().time()
+    if theirs is None:
+        year = time.gmtime().tm_year
+        yield _judged("clock", year >= _BUILT, f"this machine's clock, the year {year}", "set the clock right (NTP)")
+        return
+    skew = abs(int(time.time()) - theirs)
+    status = GOOD if skew <= SKEW_WARNING else WARNING if skew <= SKEW_FAILURE else BAD
+    yield Finding("clock", status, f"{skew} s away from the database's", "" if status == GOOD else "run NTP on both")
+
+
+_BUILT = 2026
+
+
+def master_key() -> Iterator[Finding]:
+    """Whether the master key opens the vault."""
+    services().store()
+    yield Finding("master key", GOOD, "opens the vault")
+
+
+def signing_keys() -> Iterator[Finding]:
+    """Whether every algorithm in use has a key that signs what can be verified."""
+    store = services().store()
+    used = {store.accounts.general().token_alg}
+    used |= {each.token_alg for each in store.accounts.resource_servers() if each.token_alg and not each.disabled_at}
+    active = {key.alg: key.kid for key in store.keys.ring() if key.state is State.ACTIVE}
+    for alg in sorted(used):
+        check = f"signing key {alg}"
+        if alg not in active:
+            yield Finding(check, BAD, "no key is active", f"flask keys rotate --alg {alg}")
+            continue
+        kid = active[alg]
+        told = f"{kid} signs and verifies, kept in {store.keys.get(kid).key_store}"
+        yield _judged(check, _signs(store, kid), told, f"flask keys rotate --alg {alg}")
+    yield from _spent_keys(store)
+
+
+def _signs(store: Store, kid: str) -> bool:
+    alg, sign = store.keys.signer(kid)
+    text = TokenSigner(kid, alg, sign).sign({"doctor": True}, TYPE)
+    return TokenReader(store.keys.public(kid)).read(text, TYPE) is not None
+
+
+def _spent_keys(store: Store) -> Iterator[Finding]:
+    """Retired keys whose last token has ended."""
+    now = services().clock.now()
+    for key in store.keys.ring():
+        if key.state is State.RETIRED and over(now, published_until(key)):
+            yield Finding("retired key", WARNING, f"{key.kid} has no live tokens left", f"flask keys remove {key.kid}")
+
+
+def audit_chain() -> Iterator[Finding]:
+    """Whether the book of changes is whole."""
+    verdict = services().store().accounts.audit_verify()
+    said = f"record {verdict.first_bad}: {verdict.fault}" if verdict.fault else f"{verdict.records} records hold"
+    yield _judged("audit", not verdict.fault, said, "keep a copy of the database as evidence; find out who wrote to it")
+
+
+def settings() -> Iterator[Finding]:
+    """Whether tokens can be issued as the settings stand."""
+    accounts = services().store().accounts
+    general = accounts.general()
+    live = [each.audience for each in accounts.resource_servers() if each.disabled_at is None]
+    chosen = general.default_audience
+    if chosen is not None:
+        fix = "flask settings set default_audience URI, or enable that resource server"
+        yield _judged("default audience", chosen in live, chosen, fix)
+    elif len(live) == 1:
+        yield Finding("default audience", GOOD, f"{live[0]}, the only one")
+    else:
+        fix = "flask settings set default_audience URI" if live else "flask resource-servers create NAME --audience URI"
+        said = f"none is set and {len(live)} resource servers are enabled"
+        yield Finding("default audience", WARNING, said, fix)
+    idle, longest = general.idle_timeout_minutes, general.max_token_lifetime_minutes
+    yield _judged(
+        "idle timeout",
+        idle < longest,
+        f"{idle} min of {longest} min at most",
+        "tokens end before they could idle; flask settings set idle_timeout_minutes N",
+        WARNING,
+    )
+
+
+def issuer() -> Iterator[Finding]:
+    """Whether clients reach us by https."""
+    parts = urlsplit(services().issuer)
+    loopback = _is_loopback(parts.hostname or "")
+    fix = "set AUTHSERVER_ISSUER to the https URL that clients use"
+    yield _judged("issuer", parts.scheme == "https" or loopback, services().issuer, fix)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def files() -> Iterator[Finding]:
+    """Whether others on this machine are kept away from keys and data."""
+    folder, found = Path(current_app.instance_path), maintenance().file
+    kept = [folder, folder / "master.key"]
+    if found is not None:
+        kept += [found, found.with_name(f"{found.name}-wal")]
+    for path in kept:
+        if not path.exists():
+            continue
+        mode = stat.S_IMODE(path.stat().st_mode)
+        # A folder closed to others protects the files in it.
+        closed = not mode & 0o077 or (path.parent == folder and not stat.S_IMODE(folder.stat().st_mode) & 0o077)
+        status = BAD if path.name == "master.key" else WARNING
+        fix = f"chmod {'700' if path.is_dir() else '600'} {path}"
+        yield _judged("permissions", closed, f"{path} has mode {mode:o}", fix, status)
+
+
+CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+    ("database", database),
+    ("master key", master_key),
+    ("signing key", signing_keys),
+    ("clock", clock),
+    ("issuer", issuer),
+    ("settings", settings),
+    ("audit", audit_chain),
+    ("permissions", files),
+)
+"""In the order of dependence: what fails first explains what fails after it."""
+
+_NEEDS_STORE = {"master key", "signing key", "settings", "audit"}
+
+
+def examine() -> Iterator[Finding]:
+    """Run every check; one that cannot be made is a finding too."""
+    context = click.get_current_context()
+    usable = False
+    for name, check in CHECKS:
+        if name in _NEEDS_STORE and not usable:
+            continue
+        try:
+            findings = list(check())
+        except Exception as error:  # noqa: BLE001 - a doctor reports what goes wrong
+            fault = fault_of(error, context)
+            message = fault.text if fault else type(error).__name__
+            findings = [Finding(name, BAD, message, _REMEDIES.get(name, ""))]
+        yield from findings
+        if name in {"database", "master key"}:
+            usable = all(each.status != BAD for each in findings)
+
+
+_REMEDIES = {
+    "database": "start the database, or correct AUTHSERVER_DATABASE_URL",
+    "master key": "give the master key this database was made with",
+}
+
+
+def _drawn(findings: list[Finding]) -> HumanText:
+    lines: list[Text] = []
+    for finding in findings:
+        mark, style = _MARKS[finding.status]
+        lines.append(Text.assemble((f"{mark} ", style), (f"{finding.check}: ", "bold"), plain(finding.message)))
+        if finding.fix:
+            lines.append(Text(f"  fix: {plain(finding.fix)}"))
+    return lines
+
+
+@click.command("doctor", cls=Command, examples=("flask doctor", "flask doctor --json"))
+def doctor() -> Answer:
+    """Look at database, schema, keys, clock, settings, audit and files; name the fix for all that is not right.
+
+    The exit code is 1 when something failed; warnings leave it 0.
+    """
+    findings = list(examine())
+    failed = sum(finding.status == BAD for finding in findings)
+    document = {
+        "ok": not failed,
+        "checks": [
+            {"check": each.check, "status": each.status, "message": each.message, "fix": each.fix or None}
+            for each in findings
+        ],
+    }
+    fault = f"{failed} of {len(findings)} checks failed" if failed else ""
+    return Answer(document, _drawn(findings), fault=fault)

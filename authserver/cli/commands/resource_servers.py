@@ -1,0 +1,141 @@
+"""``flask resource-servers``: the APIs that receive tokens and ask about them."""
+
+import click
+
+from authserver.actions import resource_servers as resource_server_actions
+from authserver.cli.arguments import RESOURCE_SERVER
+from authserver.cli.command import Answer, Noun
+from authserver.cli.context import command_context
+from authserver.cli.output import fields, iso, iso_or_none, line, table
+from authserver.ports.errors import NotFound
+from authserver.ports.resource_servers import ResourceServer
+from keys.material import ALGORITHMS, POST_QUANTUM
+
+resource_servers = Noun("resource-servers", help="The APIs that receive tokens, each with its audience.")
+
+ONCE = "The secret is shown this once; only a keyed hash of it is kept."
+
+
+def _document(server: ResourceServer) -> dict[str, object]:
+    return {
+        "id": server.id,
+        "client_id": server.client_id,
+        "name": server.name,
+        "audience": server.audience,
+        "token_alg": server.token_alg,
+        "disabled": server.disabled_at is not None,
+        "disabled_at": iso_or_none(server.disabled_at),
+        "created_at": iso(server.created_at),
+        "last_asked_at": iso_or_none(server.last_asked_at),
+    }
+
+
+@resource_servers.command(
+    "create",
+    examples=(
+        "flask resource-servers create Reports --audience https://reports.example.com",
+        "flask resource-servers create Ledger --audience https://ledger.example.com --token-alg ES256 --json",
+    ),
+)
+@click.argument("name")
+@click.option("--audience", required=True, metavar="URI", help="What tokens for it name in `aud`.")
+@click.option(
+    "--alg",
+    "--token-alg",
+    "token_alg",
+    type=click.Choice((*ALGORITHMS, *POST_QUANTUM)),
+    help="Its own signature algorithm; else the general one.",
+)
+def create(name: str, audience: str, token_alg: str | None) -> Answer:
+    """Register an API; its id and secret are for introspection."""
+    at = command_context()
+    made = resource_server_actions.register_resource_server(
+        at.accounts, name, audience, pepper=at.store.pepper, token_alg=token_alg, **at.who
+    )
+    document = {
+        "id": made.server.id,
+        "client_id": made.server.client_id,
+        "client_secret": made.secret,
+        "audience": made.server.audience,
+    }
+    return Answer(document, fields(document), hint=ONCE)
+
+
+@resource_servers.command("list", examples=("flask resource-servers list", "flask resource-servers list --json"))
+def list_() -> Answer:
+    """List all resource servers."""
+    documents = [_document(server) for server in command_context().accounts.resource_servers()]
+    empty = "There are none; `flask resource-servers create` registers one."
+    return Answer(documents, table(("name", "audience", "client_id", "token_alg", "disabled"), documents, empty=empty))
+
+
+@resource_servers.command("show", examples=("flask resource-servers show Reports",))
+@click.argument("name", type=RESOURCE_SERVER)
+def show(name: str) -> Answer:
+    """Show one resource server, by its name, client id or audience."""
+    for server in command_context().accounts.resource_servers():
+        if name in {server.name, server.client_id, server.audience}:
+            return Answer(_document(server), fields(_document(server)))
+    msg = f"there is no resource server {name!r}; `flask resource-servers list` shows them"
+    raise NotFound(msg)
+
+
+@resource_servers.command("regenerate", examples=("flask resource-servers regenerate Reports --json",))
+@click.argument("name", type=RESOURCE_SERVER)
+def regenerate(name: str) -> Answer:
+    """Make a new secret; the old one ends now."""
+    at = command_context()
+    made = resource_server_actions.regenerate_resource_server(at.accounts, name, pepper=at.store.pepper, **at.who)
+    document = {"client_id": made.server.client_id, "client_secret": made.secret}
+    return Answer(document, fields(document), hint=ONCE)
+
+
+@resource_servers.command(
+    "edit",
+    examples=("flask resource-servers edit Reports --alg RS256", "flask resource-servers edit Reports --alg general"),
+)
+@click.argument("name", type=RESOURCE_SERVER)
+@click.option(
+    "--alg",
+    required=True,
+    type=click.Choice((*ALGORITHMS, *POST_QUANTUM, "general")),
+    help="What its tokens are signed with; `general`: as the general setting says.",
+)
+def edit(name: str, alg: str) -> Answer:
+    """Choose the algorithm its tokens are signed with. Tokens that it got before stay good."""
+    at = command_context()
+    server = resource_server_actions.edit_resource_server(
+        at.accounts, name, None if alg == "general" else alg, **at.who
+    )
+    return Answer(_document(server), line(f"{server.name} gets tokens signed with {alg}."))
+
+
+@resource_servers.command("jwks-client", examples=("flask resource-servers jwks-client Reports --json",))
+@click.argument("name", type=RESOURCE_SERVER)
+def jwks_client(name: str) -> Answer:
+    """Make the address it fetches the JWKS at, so that `flask keys readiness` knows which keys it has seen.
+
+    For verifiers that cannot send their own id and secret there. The name in the address is no secret.
+    """
+    at = command_context()
+    token = resource_server_actions.name_jwks_client(at.accounts, name, **at.who)
+    document = {"jwks_client": token, "jwks_uri": f"{at.services.issuer}/.well-known/jwks.json?jwks_client={token}"}
+    return Answer(document, fields(document), hint="An earlier address of it is served on, as an anonymous one.")
+
+
+@resource_servers.command("disable", examples=("flask resource-servers disable Reports",))
+@click.argument("name", type=RESOURCE_SERVER)
+def disable(name: str) -> Answer:
+    """Switch it off: it may not introspect, and no token is issued for it."""
+    at = command_context()
+    server = resource_server_actions.disable_resource_server(at.accounts, name, **at.who)
+    return Answer(_document(server), line(f"{server.name} is disabled."))
+
+
+@resource_servers.command("enable", examples=("flask resource-servers enable Reports",))
+@click.argument("name", type=RESOURCE_SERVER)
+def enable(name: str) -> Answer:
+    """Switch it on again."""
+    at = command_context()
+    server = resource_server_actions.enable_resource_server(at.accounts, name, **at.who)
+    return Answer(_document(server), line(f"{server.name} is enabled."))

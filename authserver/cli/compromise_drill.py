@@ -1,0 +1,170 @@
+"""A key in wrong hands: the rehearsal on a copy of the state, and the stopwatch for the real thing."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from authserver.cli.context import CommandContext, Store
+from authserver.cli.output import iso
+from authserver.ports.errors import Unavailable
+from authserver.ports.hot_path import TokenKeys
+from authserver.ports.sessions import Session
+from authserver.ports.signing_keys import TokensOfKey
+from authserver.rules.facts import Token
+from authserver.rules.liveness import decide
+from keys.keyring import USABLE, KeyInfo, State
+from keys.watch import fetch
+
+MOST_PROBED = 20
+"""So many live tokens of the key are judged again and again until none is alive."""
+
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What would happen."""
+
+    tokens: int
+    hit: Sequence[TokensOfKey]
+    judged: int
+    survivors: int
+    successor: KeyInfo | None
+    successor_is_young: bool
+
+    @property
+    def told_successor(self) -> str:
+        """Who would sign then, as a sentence."""
+        if self.successor is None:
+            return "a key made in that moment would sign, which no verifier has seen"
+        return f"the staged key {self.successor.kid} would sign" + (
+            ", before its time" if self.successor_is_young else ""
+        )
+
+    def document(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "drill": True,
+            "live_tokens": self.tokens,
+            "judged": self.judged,
+            "survivors": self.survivors,
+            "successor": self.successor.kid if self.successor else None,
+            "successor_before_its_time": self.successor_is_young,
+        }
+
+
+def rehearse(at: CommandContext, key: KeyInfo) -> Rehearsal:
+    """Copy what is on record, compromise ``key`` in the copy, and judge its live tokens there."""
+    ring, hit = at.store.keys.ring(), at.store.keys.signed_for(key.kid, at.now)
+    copy = {each.kid: State.COMPROMISED if each.kid == key.kid else each.state for each in ring}
+    judged = survivors = 0
+    for session in _live(at.store, hit, key.kid, at.now):
+        facts = at.store.hot_path.introspection_facts("", _keys_of(session))
+        if facts.standing is None:
+            continue
+        judged += 1
+        standing = facts.standing._replace(key_usable=copy[session.kid] in USABLE)
+        survivors += decide(_token(session), at.now, standing).alive
+    staged = [each for each in ring if each.alg == key.alg and each.state is State.STAGED and each.kid != key.kid]
+    successor = staged[0] if staged and key.state is State.ACTIVE else None
+    hours = at.accounts.general().key_announcement_hours
+    young = successor is not None and at.now < successor.created_at + hours * 3600
+    return Rehearsal(sum(each.tokens for each in hit), hit, judged, survivors, successor, young)
+
+
+@dataclass(slots=True)
+class Measured:
+    """How long it took, in milliseconds from the command."""
+
+    acknowledged_ms: int
+    dead_after_ms: int | None
+    probed: int
+    dead_at: int
+    nodes: dict[str, int | None] = field(default_factory=dict)
+
+    def document(self) -> dict[str, object]:
+        """As JSON; null means: not within the time waited."""
+        return {
+            "acknowledged_after_ms": self.acknowledged_ms,
+            "dead_after_ms": self.dead_after_ms,
+            "dead_at": iso(self.dead_at),
+            "tokens_probed": self.probed,
+            "jwks_without_it_after_ms": self.nodes,
+        }
+
+
+class Stopwatch:
+    """Started by the command."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def _elapsed(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
+
+    def measure(self, at: CommandContext, kid: str, hit: Sequence[TokensOfKey], nodes: Sequence[str]) -> Measured:
+        """Find the first instant at which nobody accepts a token of ``kid``.
+
+        Every node judges by one statement on the one database; here the same statement is
+        asked, on a connection of its own, for live tokens of the key. What a node shows in
+        its JWKS is asked of the node.
+        """
+        acknowledged, store = self._elapsed(), at.store
+        probes = [_keys_of(session) for session in _live(store, hit, kid, 0)] or [TokenKeys("", "", "", kid)]
+        end = time.monotonic() + PATIENCE_SECONDS
+        dead_after = None
+        while dead_after is None and time.monotonic() < end:
+            if all(_dead(store, probe) for probe in probes):
+                dead_after = self._elapsed()
+        measured = Measured(acknowledged, dead_after, len(probes), at.services.clock.now())
+        for url in nodes:
+            measured.nodes[url] = self._gone_from(url, kid, end)
+        return measured
+
+    def _gone_from(self, url: str, kid: str, end: float) -> int | None:
+        address = url if url.endswith(".json") else f"{url.rstrip('/')}/.well-known/jwks.json"
+        while True:
+            try:
+                shown = cast("dict[str, list[dict[str, object]]]", fetch(address))["keys"]
+                if kid not in {key.get("kid") for key in shown}:
+                    return self._elapsed()
+            except (OSError, ValueError, KeyError, TypeError):
+                pass
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.05)
+
+
+def _dead(store: Store, probe: TokenKeys) -> bool:
+    try:
+        standing = store.hot_path.introspection_facts("", probe).standing
+    except Unavailable:
+        return False
+    return standing is None or not standing.key_usable
+
+
+def _live(store: Store, hit: Sequence[TokensOfKey], kid: str, now: int) -> list[Session]:
+    found: list[Session] = []
+    for each in hit:
+        of_key = [row for row in store.sessions.of_credential(each.client_id) if row.kid == kid]
+        found += [row for row in of_key if row.ended_at is None and row.expires_at > now]
+        if len(found) >= MOST_PROBED:
+            break
+    return found[:MOST_PROBED]
+
+
+def _keys_of(session: Session) -> TokenKeys:
+    return TokenKeys(session.jti, session.client_id, session.secret_id, session.kid)
+
+
+def _token(session: Session) -> Token:
+    return Token(
+        jti=session.jti,
+        issued_at=session.issued_at,
+        expires_at=session.expires_at,
+        last_used_at=session.last_used_at,
+        role_version=session.role_version,
+        credential_version=session.credential_version,
+        epoch=session.epoch,
+    )

@@ -1,0 +1,198 @@
+"""Where a page stands: the services it acts in, the time, and who is looking."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from flask import current_app, g, request
+
+from authserver.actions.signing_keys import KeyStore
+from authserver.ports.accounts import Accounts
+from authserver.ports.clock import Clock
+from authserver.ports.console_reads.audit import AuditReads
+from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
+from authserver.ports.console_reads.tokens import TokenReads
+from authserver.ports.console_reads.users import UserReads
+from authserver.ports.hot_path import HotPathReads
+from authserver.ports.jwks_fetchers import JwksFetchers
+from authserver.ports.sessions import Sessions
+from authserver.ports.sign_in import CurrentUser, LoginAttemptCounter, SignIns
+from authserver.ports.signing_keys import SigningKeys
+from authserver.rules.facts import Instant
+from keys.master import MasterKey
+
+if TYPE_CHECKING:
+    from authserver.console.openid.client import Provider
+
+
+class Store(Protocol):
+    """The opened store, as far as pages ask it."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """People, roles, credentials, settings, audit."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """The record of each token."""
+        ...
+
+    @property
+    def hot_path(self) -> HotPathReads:
+        """Standing of tokens."""
+        ...
+
+    @property
+    def keys(self) -> SigningKeys:
+        """The key ring."""
+        ...
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Who is signed in."""
+        ...
+
+    @property
+    def login_attempts(self) -> LoginAttemptCounter:
+        """Tries to sign in."""
+        ...
+
+    @property
+    def jwks_fetchers(self) -> JwksFetchers:
+        """Who fetches the public keys."""
+        ...
+
+    @property
+    def credential_reads(self) -> CredentialReads:
+        """Credentials as people look at them."""
+        ...
+
+    @property
+    def user_reads(self) -> UserReads:
+        """Users and roles as people look at them."""
+        ...
+
+    @property
+    def audit_reads(self) -> AuditReads:
+        """The book of changes as people look at it."""
+        ...
+
+    @property
+    def token_reads(self) -> TokenReads:
+        """Live tokens as people count them."""
+        ...
+
+    @property
+    def expiring_reads(self) -> ExpiringReads:
+        """What an owner is told before it breaks."""
+        ...
+
+    @property
+    def pepper(self) -> bytes:
+        """The key secrets are hashed with."""
+        ...
+
+    def shared_snapshot(self) -> AbstractContextManager[None]:
+        """Let the reads meanwhile share one transaction, until something is written."""
+        ...
+
+    def requested_from(self, peer: str) -> "Store":
+        """The same; what is changed through it is on record as asked for from the address ``peer``."""
+        ...
+
+
+class Services(Protocol):
+    """What ``app.extensions["services"]`` gives."""
+
+    @property
+    def issuer(self) -> str:
+        """Our issuer identifier."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock for changes."""
+        ...
+
+    @property
+    def provider(self) -> "Provider | None":
+        """Where people may sign in instead, if anywhere."""
+        ...
+
+    @property
+    def key_store(self) -> KeyStore:
+        """Where new signing keys are kept."""
+        ...
+
+    def store(self) -> Store:
+        """The store, opened once."""
+        ...
+
+    def master(self) -> MasterKey:
+        """The master key."""
+        ...
+
+    def observe_console_request(self, status: int, seconds: float) -> None:
+        """Count an answer."""
+        ...
+
+    def observe_console_login(self, method: str, outcome: str) -> None:
+        """Count somebody who came to sign in."""
+        ...
+
+    def record_refusal(self, reason: str, *, subject: str, peer: str) -> None:
+        """Note that somebody was refused."""
+        ...
+
+    def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
+        """The caller's address, and whether nobody can listen in on the way from there."""
+        ...
+
+
+@dataclass(slots=True)
+class ConsoleContext:
+    """One request to the console. ``current_user`` is None until somebody is known to be signed in."""
+
+    store: Store
+    services: Services
+    now: Instant
+    peer: str
+    private: bool
+    current_user: CurrentUser | None = None
+
+    @property
+    def accounts(self) -> Accounts:
+        """People, roles, credentials, settings, audit."""
+        return self.store.accounts
+
+    @property
+    def signed_in(self) -> CurrentUser:
+        """Who is signed in; every page that is not public may rely on it."""
+        if self.current_user is None:
+            msg = "a page for signed-in people was reached without a sign-in"
+            raise RuntimeError(msg)
+        return self.current_user
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """The two words every verb ends with, to be handed on with ``**``."""
+        return {"actor": f"console:{self.signed_in.user.username}", "now": self.now}
+
+    @property
+    def secure(self) -> bool:
+        """Whether people come by https, by configuration and not by what a request says (INV-32)."""
+        return urlsplit(self.services.issuer).scheme == "https"
+
+
+def console_context() -> ConsoleContext:
+    """The request at hand."""
+    found: ConsoleContext | None = g.get("console_here")
+    if found is None:
+        services: Services = current_app.extensions["services"]
+        peer, private = services.resolve_peer(request.environ)
+        found = ConsoleContext(services.store().requested_from(peer), services, services.clock.now(), peer, private)
+        g.console_here = found
+    return found

@@ -1,0 +1,1 @@
+"""Application credentials: list, create, reveal the secret once, detail, change, snippets."""

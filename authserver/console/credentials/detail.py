@@ -1,0 +1,214 @@
+"""One credential as its owner sees it: secrets, live tokens, use, and all that happened to it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from markupsafe import Markup, escape
+
+from authserver.actions import sessions as session_actions
+from authserver.audit import Record
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.credentials.change import own
+from authserver.console.credentials.listing import badges, bars
+from authserver.console.credentials.snippets import token_url
+from authserver.console.frame.dates import on
+from authserver.console.frame.flash import flash
+from authserver.console.frame.layout import page
+from authserver.console.frame.request_origin import actor_of, origin
+from authserver.console.i18n.messages import N_, _, gettext, ngettext
+from authserver.ports.console_reads.audit import AuditPlace
+from authserver.ports.console_reads.credentials import CredentialRow
+from authserver.ports.errors import NotFound
+from authserver.rules.facts import Reason
+from authserver.rules.lifetime import DAY
+
+_DAYS: Final = 30
+_SESSIONS: Final = 50
+_SECRETS: Final = 10
+_EVENTS: Final = 25
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
+
+REASONS: Final[Mapping[str, str]] = {
+    Reason.KEY_COMPROMISED: N_("Its signing key was withdrawn."),
+    Reason.EPOCH: N_("The database was restored from a backup."),
+    Reason.OWNER_DISABLED: N_("Your account was disabled."),
+    Reason.CREDENTIAL_DELETED: N_("The credential was deleted."),
+    Reason.CREDENTIAL_DISABLED: N_("The credential was disabled, or all its sessions were ended."),
+    Reason.REVOKED: N_("The client ended it."),
+    Reason.ENDED_BY_OWNER: N_("You ended it."),
+    Reason.ENDED_BY_OPERATOR: N_("An operator ended it."),
+    Reason.EXPIRED: N_("It reached its end."),
+    Reason.CREDENTIAL_EXPIRED: N_("The credential expired."),
+    Reason.SECRET_ENDED: N_("The secret that obtained it ended."),
+    Reason.FROM_THE_FUTURE: N_("The server's clock was set back."),
+    Reason.ROLES_CHANGED: N_("Your roles changed."),
+    Reason.IDLE: N_("It was not used for the idle timeout."),
+}
+"""Why a token ended, as its owner is told."""
+
+OUTCOMES: Final[Mapping[str, str]] = {
+    "granted": N_("Granted"),
+    "wrong_secret": N_("Wrong secret"),
+    "secret_ended": N_("A secret that had ended"),
+    "credential_disabled": N_("The credential was disabled"),
+    "credential_expired": N_("The credential had expired"),
+    "credential_deleted": N_("The credential was deleted"),
+    "owner_disabled": N_("Your account was disabled"),
+    "invalid_scope": N_("A role that it does not have"),
+    "invalid_target": N_("An API that is not registered"),
+}
+"""How token requests went."""
+
+_SPANS: Final[Mapping[int, str]] = {
+    0: N_("The old secret ended at once."),
+    3600: N_("The old secret works for 1 more hour."),
+    86400: N_("The old secret works for 24 more hours."),
+    604800: N_("The old secret works for 7 more days."),
+}
+
+_HAPPENED: Final[Mapping[str, str]] = {
+    "credential.created": N_("Created"),
+    "credential.edited": N_("Edited"),
+    "credential.regenerated": N_("New secret generated"),
+    "credential.old_secret_moved": N_("End of the old secret changed"),
+    "credential.disabled": N_("Disabled"),
+    "credential.enabled": N_("Enabled"),
+    "credential.sessions_ended": N_("All sessions ended"),
+    "credential.deleted": N_("Deleted"),
+    "session.ended": N_("A session ended"),
+    "user.role_granted": N_("A role was assigned to you"),
+    "user.role_revoked": N_("A role was removed from you"),
+    "user.disabled": N_("Your account was disabled"),
+    "user.enabled": N_("Your account was enabled"),
+    "role.deleted": N_("A role was deleted"),
+    "token.refused": N_("A token request was refused"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One line of the time line: what, when, by whom, from where, and what changed."""
+
+    at: int
+    title: str
+    who: str
+    origin: str
+    details: tuple[Markup, ...]
+
+
+@console.get("/credentials/<client_id>")
+def credential(client_id: str) -> ResponseReturnValue:
+    """Show all there is to know."""
+    at, row = console_context(), own(client_id)
+    since = at.now - at.now % DAY - (_DAYS - 1) * DAY
+    reads = at.store.credential_reads
+    seen = session_actions.inspect_known_session(
+        at.store.sessions, at.store.hot_path, client_id, limit=_SESSIONS, now=at.now
+    )
+    after = _place(request.args.get("before", ""))
+    line = at.store.audit_reads.timeline(client_id, _EVENTS, after, owner_id=row.owner_id)
+    return page(
+        "credentials/detail.html",
+        row=row,
+        badges=badges(row),
+        bars=bars,
+        token_url=token_url(),
+        secrets=reads.secrets(client_id)[:_SECRETS],
+        live=[each for each in seen if each.live],
+        ended=[each for each in seen if not each.live],
+        reason=_reason,
+        outcomes=_outcomes(reads.refusals(client_id, since)),
+        usage=reads.usage(client_id, since),
+        happened=[_told(record) for record in line.records],
+        older=f"{line.after.at}-{line.after.seq}" if line.after else "",
+        lost=_lost(row, line.records),
+        idle_minutes=at.accounts.general().idle_timeout_minutes,
+    )
+
+
+@console.post("/credentials/<client_id>/sessions/end")
+def end_sessions(client_id: str) -> ResponseReturnValue:
+    """End one session, or all: the field ``session`` holds its id or ``all``."""
+    at, row, jti = console_context(), own(client_id), request.form.get("session", "")
+    if jti == "all":
+        _same, ended = session_actions.end_all(
+            at.accounts, client_id, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **at.who
+        )
+        said = ngettext("%(num)d session is ended.", "%(num)d sessions are ended.", ended)
+        flash(said % {"num": ended})
+    else:
+        try:
+            session_actions.end(at.accounts, jti, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **at.who)
+            flash(_("That session is ended. The others live on."))
+        except NotFound:
+            flash(_("That session had ended already."))
+    return redirect(url_for("console.credential", client_id=client_id, _anchor="sessions"), 303)
+
+
+def _reason(name: str | None) -> str:
+    """Why a token ended, in words; a name that is not known stands for itself."""
+    return gettext(REASONS.get(name or "", name or ""))
+
+
+def _outcomes(counted: Mapping[str, int]) -> list[tuple[str, int]]:
+    """How requests went in words, the most frequent refusal first behind what was granted."""
+    order = sorted(counted.items(), key=lambda each: (each[0] != "granted", -each[1], each[0]))
+    return [(gettext(OUTCOMES[name]) if name in OUTCOMES else name, count) for name, count in order if count]
+
+
+def _lost(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int | None]]:
+    """Roles that are gone from the owner, each with when, as far as the time line shown knows."""
+    found: dict[str, int] = {}
+    for record in records:
+        if record.event == "user.role_revoked":
+            found.setdefault(str(json.loads(record.detail).get("role", "")), record.at)
+        elif record.event == "role.deleted":
+            found.setdefault(record.target, record.at)
+    return [(name, found.get(name)) for name in row.lost]
+
+
+def _told(record: Record) -> TimelineEntry:
+    title = gettext(_HAPPENED[record.event]) if record.event in _HAPPENED else record.event
+    return TimelineEntry(record.at, title, actor_of(record), origin(record), tuple(_details(record)))
+
+
+def _details(record: Record) -> list[Markup]:
+    """What changed, as far as there is something to say about it."""
+    detail: dict[str, Any] = json.loads(record.detail)
+    match record.event:
+        case "credential.edited":
+            before, after = detail["before"], detail["after"]
+            return [
+                Markup("{}: {} → {}").format(label, show(before[key]), show(after[key]))
+                for key, label, show in (("name", _("Name"), escape), ("expires_at", _("Expires"), on))
+                if key in after
+            ]
+        case "credential.created":
+            ends = Markup("{}: {}").format(_("Expires"), on(detail["expires_at"]))
+            roles = Markup("{}: {}").format(_("Roles"), ", ".join(detail.get("roles", ())))
+            return [ends, roles]
+        case "credential.regenerated":
+            return _if_known(_SPANS.get(detail.get("overlap_seconds", -1)))
+        case "credential.old_secret_moved":
+            return [Markup("{} → {}").format(on(detail["before"]), on(detail["after"]))]
+        case "user.role_granted" | "user.role_revoked" | "role.deleted":
+            return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
+        case _:
+            words = OUTCOMES if record.event == "token.refused" else REASONS
+            return _if_known(words.get(detail.get("reason", "")))
+
+
+def _if_known(text: str | None) -> list[Markup]:
+    return [escape(gettext(text))] if text else []
+
+
+def _place(text: str) -> AuditPlace | None:
+    """Where an older part of the time line begins; anything else than a place shows its beginning."""
+    at, _dash, seq = text.partition("-")
+    return AuditPlace(int(at), int(seq)) if all(map(_NUMBER.fullmatch, (at, seq))) else None

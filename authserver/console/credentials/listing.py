@@ -1,0 +1,194 @@
+"""Application credentials: whoever is signed in sees their own, and nobody else's (INV-09)."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from flask import redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from markupsafe import Markup, escape
+
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame.layout import page
+from authserver.console.i18n.messages import N_, _, gettext
+from authserver.ports.console_reads.credentials import (
+    CredentialOrder,
+    CredentialQuery,
+    CredentialRow,
+    DayCount,
+    Expiring,
+)
+from authserver.rules.credential_status import UNUSED_FOR, Status
+from authserver.rules.lifetime import DAY
+
+ROWS: Final = 25
+_FEW: Final = 5
+_TOLD: Final = 5
+_SOME_ID: Final = "00000000-0000-4000-8000-000000000000"
+_PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
+
+STATES: Final = {
+    Status.ACTIVE: ("good", N_("Active")),
+    Status.EXPIRING: ("soon", N_("Expiring")),
+    Status.EXPIRED: ("bad", N_("Expired")),
+    Status.DISABLED: ("off", N_("Disabled")),
+    Status.ROTATING: ("busy", N_("Rotating")),
+    Status.REDUCED: ("less", N_("Reduced")),
+}
+"""How each status looks, and what it is called; in the order of the filter."""
+
+_ORDERS: Final[dict[str, CredentialOrder]] = {
+    "name": "name",
+    "expires": "expires_at",
+    "used": "last_used_at",
+    "created": "created_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the list shows, as its address says it; what cannot be is left out, never refused."""
+
+    search: str = ""
+    status: str = ""
+    sort: str = "-created"
+    number: int = 1
+
+    @classmethod
+    def asked(cls) -> "Wanted":
+        """As this request says."""
+        told = request.args
+        status, sort, number = told.get("status", ""), told.get("sort", ""), told.get("page", "")
+        return cls(
+            search=told.get("q", "").strip()[:100],
+            status=status if status in set(Status) else "",
+            sort=sort if sort.removeprefix("-") in _ORDERS else "-created",
+            number=int(number) if _PAGE_NUMBER.fullmatch(number) else 1,
+        )
+
+    @property
+    def query(self) -> CredentialQuery:
+        """The same for the store."""
+        return CredentialQuery(
+            search=self.search,
+            status=Status(self.status) if self.status else None,
+            order=_ORDERS[self.sort.removeprefix("-")],
+            descending=self.sort.startswith("-"),
+            page=self.number,
+            size=ROWS,
+        )
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether some credentials may be left out."""
+        return bool(self.search or self.status)
+
+    def href(self, **other: Any) -> str:
+        """The address of the list with something else wanted; back to its first page unless told."""
+        at = replace(self, **{"number": 1, **other})
+        told: dict[str, Any] = {
+            "q": at.search,
+            "status": at.status,
+            "sort": "" if at.sort == "-created" else at.sort,
+            "page": at.number if at.number > 1 else "",
+        }
+        return url_for("console.credentials", **{key: value for key, value in told.items() if value})
+
+    def sorted_by(self, key: str) -> str:
+        """Where the head of a column leads: the other way round when it sorts already."""
+        return self.href(sort=f"-{key}" if self.sort == key else key)
+
+
+def badges(row: CredentialRow) -> list[tuple[str, str]]:
+    """Look and text of all statuses that hold, the most urgent first."""
+    said = []
+    for status in row.statuses:
+        look, text = STATES[status]
+        words = gettext(text)
+        if status is Status.ROTATING and row.rotation_ends_at is not None:
+            hours = -(-(row.rotation_ends_at - console_context().now) // 3600)
+            words = _("Rotating (%(hours)s h left)", hours=hours)
+        said.append((look, words))
+    return said
+
+
+def unused(row: CredentialRow) -> int | None:
+    """For how many days nobody used it, where that is long enough to be told; since it was made, if ever so."""
+    idle = console_context().now - (row.last_used_at or row.created_at)
+    return idle // DAY if idle >= UNUSED_FOR else None
+
+
+def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
+    """Granted and refused requests of each day as parts of ``height``; what is not nothing is seen.
+
+    A few a day look like a few: the height stands for no less than ``_FEW``.
+    """
+    most = max(_FEW, *(each.granted + each.refused for each in days))
+
+    def high(count: int) -> int:
+        return max(2, round(count * height / most)) if count else 0
+
+    return [{"of": each, "granted": high(each.granted), "refused": high(each.refused)} for each in days]
+
+
+def spark(days: Sequence[DayCount]) -> Markup:
+    """30 days of token requests as a small picture; made here, because a list has a thousand bars."""
+    granted, refused = sum(each.granted for each in days), sum(each.refused for each in days)
+    if not granted and not refused:
+        return Markup('<span class="muted">{}</span>').format(_("No requests"))
+    label = _("Token requests in 30 days: %(granted)s granted, %(refused)s refused", granted=granted, refused=refused)
+    shape = 'viewBox="0 0 150 32" width="120" height="32" preserveAspectRatio="none"'
+    drawn = [f'<svg class="spark" {shape} role="img" aria-label="{escape(label)}">']
+    for number, each in enumerate(bars(days, 28)):
+        x, good, bad = 5 * number, each["granted"], each["refused"]
+        if not good and not bad:
+            drawn.append(f'<rect class="none" x="{x}" y="31" width="4" height="1"/>')
+        if good:
+            drawn.append(f'<rect class="granted" x="{x}" y="{32 - good}" width="4" height="{good}" rx="1"/>')
+        if bad:
+            drawn.append(f'<rect class="refused" x="{x}" y="{32 - good - bad}" width="4" height="{bad}" rx="1"/>')
+    return Markup("".join([*drawn, "</svg>"]))  # noqa: S704 - of numbers, and a label that was escaped
+
+
+def addresses() -> Callable[[str, CredentialRow | Expiring], str]:
+    """Tells the address of a page about a row; each is built once, because a list has hundreds."""
+    built: dict[str, str] = {}
+
+    def to(name: str, row: CredentialRow | Expiring) -> str:
+        if name not in built:
+            built[name] = url_for(f"console.{name}", client_id=_SOME_ID)
+        return built[name].replace(_SOME_ID, row.client_id)
+
+    return to
+
+
+@console.get("")
+@console.get("/")
+def front() -> ResponseReturnValue:
+    """Lead to the credentials."""
+    return redirect(url_for("console.credentials"), 303)
+
+
+@console.get("/credentials")
+def credentials() -> ResponseReturnValue:
+    """List the credentials of whoever is signed in."""
+    at, wanted = console_context(), Wanted.asked()
+    reads, me = at.store.credential_reads, at.signed_in.user.id
+    found = reads.page(wanted.query, at.now, owner_id=me)
+    plain = not wanted.narrowed and wanted.number == 1
+    ending = at.store.expiring_reads.soon(me, at.now) if plain and found.total else ()
+    return page(
+        "credentials/list.html",
+        ending=ending[:_TOLD],
+        untold=len(ending) - _TOLD,
+        wanted=wanted,
+        found=found,
+        counts=reads.counts(at.now, owner_id=me),
+        filters=[(status, gettext(text)) for status, (_look, text) in STATES.items()],
+        badges=badges,
+        spark=spark,
+        unused=unused,
+        to=addresses(),
+    )

@@ -1,0 +1,35 @@
+"""Theme and language: kept for whoever is signed in, else in two cookies that say nothing else."""
+
+from dataclasses import replace
+from typing import Final
+
+from flask import make_response, redirect, request
+from flask.typing import ResponseReturnValue
+
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame import cookies
+from authserver.console.frame.access import local_path, public
+from authserver.console.frame.layout import THEME_COOKIE, THEMES
+from authserver.console.i18n.messages import LANGUAGE_COOKIE, LANGUAGES
+
+_YEAR: Final = 365 * 24 * 3600
+
+
+@console.post("/appearance")
+@public
+def appearance() -> ResponseReturnValue:
+    """Change theme or language, and lead back."""
+    at, form = console_context(), request.form
+    theme, language = form.get("theme", ""), form.get("language", "")
+    theme = theme if theme in THEMES else ""
+    language = language if language in LANGUAGES else ""
+    if at.current_user is not None:
+        likes = at.current_user.preferences
+        changed = replace(likes, theme=theme or likes.theme, language=language or likes.language)
+        at.store.sign_ins.set_preferences(at.current_user.user.id, changed)
+    response = make_response(redirect(local_path(form.get("back", ""), "/console/sign-in"), 303))
+    for name, value in ((THEME_COOKIE, theme), (LANGUAGE_COOKIE, language)):
+        if value:
+            cookies.put(response, name, value, _YEAR)
+    return response

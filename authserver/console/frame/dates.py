@@ -1,0 +1,162 @@
+"""Instants as people read them: in their zone and language, exact and "3 days ago"."""
+
+import functools
+import math
+import zoneinfo
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_timedelta
+from markupsafe import Markup, escape
+
+from authserver.console.context import console_context
+from authserver.console.i18n.messages import gettext, language
+from authserver.ports.sign_in import CurrentUser
+from authserver.rules.facts import Instant, Span
+
+Unit = Literal["year", "month", "day", "hour", "minute", "second"]
+
+_LOCALES: Final = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}
+_YEARS: Final = (1, 253402300799)
+_MINUTE, _HOUR, _DAY, _MONTH, _YEAR = 60, 3600, 86400, 30 * 86400, 365 * 86400
+_UNITS: Final[tuple[tuple[Unit, int, int], ...]] = (
+    ("year", _YEAR, 2 * _YEAR),
+    ("month", _MONTH, 121 * _DAY),
+    ("day", _DAY, 2 * _DAY),
+    ("hour", _HOUR, _HOUR),
+    ("minute", _MINUTE, _MINUTE),
+    ("second", 1, 0),
+)
+"""Units of a distance, each with its seconds and from how many on it is used: whoever chose 90 days reads days.
+What lacks a thousandth of a unit counts as whole. The script in console.js does the same."""
+
+
+@functools.cache
+def known_zones() -> frozenset[str]:
+    """Names of all zones that can be chosen; asked once, because it reads a whole folder."""
+    return frozenset(zoneinfo.available_timezones())
+
+
+def zone_fault(name: str) -> bool:
+    """Whether a name is no zone."""
+    return name not in known_zones()
+
+
+def zone() -> ZoneInfo | None:
+    """The zone the reader chose; None when the browser shall say."""
+    return _zone_of(console_context().current_user)
+
+
+def _zone_of(current_user: CurrentUser | None) -> ZoneInfo | None:
+    name = current_user.preferences.zone if current_user else ""
+    return ZoneInfo(name) if name and not zone_fault(name) else None
+
+
+def exact(at: Instant, where: ZoneInfo | None = None) -> str:
+    """The instant in a zone, the reader's if not told, and which zone that is."""
+    chosen = where or zone()
+    return exactly(at, chosen, language())
+
+
+def exactly(at: Instant, chosen: ZoneInfo | None, spoken: str) -> str:
+    """The instant in a zone, UTC where there is none, in a language."""
+    return _exactly(_moment(at), chosen, spoken)
+
+
+def _exactly(moment: datetime, chosen: ZoneInfo | None, spoken: str) -> str:
+    # Babel reads the pattern anew each time, and a page has hundreds of instants.
+    if chosen is not None:
+        moment = moment.astimezone(chosen)
+    month = _months(spoken)[moment.month]
+    dot = "." if spoken == "de" else ""
+    where = chosen.key if chosen else "UTC"
+    return f"{moment.day}{dot} {month} {moment.year}, {moment.hour:02}:{moment.minute:02} {where}"
+
+
+@functools.cache
+def _months(spoken: str) -> Mapping[int, str]:
+    """The months of a language, as short as they stand in a date."""
+    return dict(_LOCALES[spoken].months["format"]["abbreviated"])
+
+
+def day(at: Instant) -> Markup:
+    """A ``<time>`` that says the day in the reader's zone."""
+    said = date_said(_moment(at).astimezone(zone() or UTC).date())
+    return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(said))
+
+
+def utc_day(at: Instant) -> str:
+    """The day of UTC that counters are kept for, whatever the reader's zone."""
+    return date_said(_moment(at).date())
+
+
+def date_said(at: date) -> str:
+    """A day of the calendar."""
+    return _date_said(at, language())
+
+
+@functools.lru_cache(maxsize=2048)
+def _date_said(at: date, spoken: str) -> str:
+    """What Babel says; a page has the same thirty days three times, and so has the next."""
+    return format_date(at, "medium", locale=_LOCALES[spoken])
+
+
+def relative(at: Instant) -> str:
+    """How far away it is: "in 3 days"."""
+    return relatively(at - console_context().now, language())
+
+
+def relatively(distance: Span, spoken: str) -> str:
+    """How far away something is, in a language; what is past has a negative distance."""
+    seconds = abs(distance)
+    if not seconds:
+        return gettext("just now")
+    unit, size, _least = next(each for each in _UNITS if seconds >= each[2])
+    return _said(unit, size, (seconds + size // 1000) // size, distance < 0, spoken)
+
+
+@functools.lru_cache(maxsize=2048)
+def _said(unit: Unit, size: Span, count: int, past: bool, spoken: str) -> str:  # noqa: FBT001 - a key, not a choice
+    """What Babel says; a page has hundreds of distances, and they are told with a few hundred sentences."""
+    distance = timedelta(seconds=-count * size if past else count * size)
+    return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[spoken])
+
+
+def when(at: Instant | None, never: str = "") -> Markup:
+    """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
+    if at is None:
+        return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
+    look, spoken, moment = console_context(), language(), _moment(at)
+    chosen = _zone_of(look.current_user)
+    short, whole = escape(relatively(at - look.now, spoken)), escape(_exactly(moment, chosen, spoken))
+    fixed = _fixed(chosen) if chosen else ""
+    return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
+        f'<time class="when" datetime="{_iso(moment)}" tabindex="0"{fixed}><span class="when-short">{short}</span>'
+        f'<span class="when-exact">{whole}</span></time>'
+    )
+
+
+def on(at: Instant) -> Markup:
+    """A ``<time>`` that says exactly when."""
+    return Markup('<time class="exact" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(exact(at)))
+
+
+def _fixed(chosen: ZoneInfo | None) -> Markup:
+    """Tells the script to leave the zone alone: its reader chose one."""
+    return Markup(' data-zone="{}"').format(chosen.key) if chosen else Markup("")
+
+
+def _moment(at: Instant) -> datetime:
+    return datetime.fromtimestamp(min(max(at, _YEARS[0]), _YEARS[1]), UTC)
+
+
+def iso(at: Instant) -> str:
+    """The instant in UTC as machines read it (RFC 3339)."""
+    return _iso(_moment(at))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

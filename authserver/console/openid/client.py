@@ -1,0 +1,318 @@
+"""Another's sign-in: an OpenID Connect provider, asked through Authlib's Flask client. The one file here that knows it.
+
+Code flow with PKCE, ``state``, ``nonce`` and the issuer's own name in the answer
+(RFC 9207); who somebody is, is ``iss`` and ``sub``, never an e-mail address. The
+provider is believed about people only: what it says it is reached at is held to
+https, nothing it redirects to is followed, what it sends is bounded, and a slow
+one is given up and left alone for a while, so that tokens never wait for it.
+"""
+
+import ipaddress
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.flask_client import FlaskIntegration, FlaskOAuth2App
+from authlib.integrations.requests_client import OAuth2Session
+from flask import g, request
+from joserfc.errors import JoseError
+from requests import PreparedRequest, RequestException, Response
+
+from authserver.console.openid.identity import (
+    AuthorizationRequest,
+    Identity,
+    ProviderRefused,
+    ProviderSettings,
+    ProviderUnavailable,
+    State,
+)
+
+READ_SECONDS: Final = 3.0
+TOTAL_SECONDS: Final = 5.0
+"""How long one question to the provider may take, whatever it does meanwhile."""
+
+REST_SECONDS: Final = 10.0
+"""How long a provider that failed is left alone."""
+
+KEEP_SECONDS: Final = 3600.0
+"""How long what it said about itself is believed."""
+
+AT_ONCE: Final = 2
+"""How many threads of a process may wait for it; the others serve tokens."""
+
+MAX_BYTES: Final = 256 * 1024
+LEEWAY_SECONDS: Final = 60
+MAX_NAME: Final = 255
+"""OpenID Connect Core §2: a subject is 255 ASCII characters at most."""
+
+ALGORITHMS: Final = (
+    "RS256",
+    "PS256",
+    "ES256",
+    "Ed25519",
+    "EdDSA",
+    "RS384",
+    "RS512",
+    "PS384",
+    "PS512",
+    "ES384",
+    "ES512",
+)
+_ASKED: Final = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
+_NAMES_ITSELF: Final = "authorization_response_iss_parameter_supported"
+_NAME: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+T = TypeVar("T")
+
+
+class Provider:
+    """One provider, from the settings."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        self.settings = settings
+        self._app = _App(
+            _StateInHand("console"),
+            name="console",
+            client_id=settings.client_id,
+            client_secret=settings.client_secret or None,
+            server_metadata_url=f"{settings.issuer.rstrip('/')}/.well-known/openid-configuration",
+            client_kwargs={
+                "scope": "openid",
+                "code_challenge_method": "S256",
+                **({} if settings.client_secret else {"token_endpoint_auth_method": "none"}),
+            },
+        )
+        self._app.issuer = settings.issuer
+        self._down_until = 0.0
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.settings.label
+
+    def depart(self, redirect_uri: str, *, again: bool = False) -> AuthorizationRequest:
+        """Begin a sign-in; ``again`` asks the provider for a proof made now.
+
+        Raises:
+            ProviderUnavailable: it cannot be used now.
+        """
+        more = {"prompt": "login", "max_age": 0} if again else {}
+
+        def begin() -> AuthorizationRequest:
+            made = self._app.create_authorization_url(redirect_uri, **more)
+            url = made.pop("url")
+            return AuthorizationRequest(url, {**made, "redirect_uri": redirect_uri})
+
+        return self._asking(begin)
+
+    def arrive(self, state: State) -> tuple[Identity, int | None]:
+        """Who comes back with the request at hand, and when they proved it, where the provider tells.
+
+        Raises:
+            ProviderUnavailable: it cannot be used now.
+            ProviderRefused: nobody has been proved.
+        """
+        self._check_answer(state)
+        g.provider_state = state
+        names = {
+            "iss": {"essential": True, "value": self.settings.issuer},
+            "aud": {"essential": True, "value": self.settings.client_id},
+            "sub": {"essential": True},
+            "nonce": {"essential": True, "value": state["nonce"]},
+        }
+
+        def fetch() -> Mapping[str, Any]:
+            token = self._app.authorize_access_token(claims_options=names, leeway=LEEWAY_SECONDS)
+            found: Mapping[str, Any] | None = token.get("userinfo")
+            if found is None:
+                raise ProviderRefused("no_id_token")
+            return found
+
+        try:
+            claims = self._asking(fetch)
+        except (OAuthError, JoseError, KeyError, TypeError) as error:
+            raise ProviderRefused(_code(error)) from error
+        subject, proved_at = claims.get("sub"), claims.get("auth_time")
+        if not isinstance(subject, str) or len(subject) > MAX_NAME or not _NAME.fullmatch(subject):
+            raise ProviderRefused("subject")
+        # Authlib takes the audience of another for ours where ``azp`` says so.
+        audience = claims.get("aud")
+        if self.settings.client_id not in (audience if isinstance(audience, list) else [audience]):
+            raise ProviderRefused("audience")
+        return Identity(self.settings.issuer, subject), proved_at if isinstance(proved_at, int) else None
+
+    def _check_answer(self, state: State) -> None:
+        """Hold what came back through the browser to the rules, before anything is asked."""
+        told = request.args
+        if any(len(told.getlist(name)) > 1 for name in ("code", "state", "iss", "error")):
+            raise ProviderRefused("parameter_twice")
+        if told.get("state") != state["state"]:
+            raise ProviderRefused("state")
+        supported = self._asking(self._app.load_server_metadata).get(_NAMES_ITSELF)
+        named = told.get("iss")
+        if (named is None and supported is True) or (named is not None and named != self.settings.issuer):
+            raise ProviderRefused("issuer_of_answer")
+        if told.get("error"):
+            raise ProviderRefused("denied")
+        if not told.get("code"):
+            raise ProviderRefused("no_code")
+
+    def _asking(self, ask: Callable[[], T]) -> T:
+        if time.monotonic() < self._down_until:
+            raise ProviderUnavailable("left_alone")
+        try:
+            return ask()
+        except _Busy as error:
+            raise ProviderUnavailable("busy") from error
+        except (RequestException, _Unfit, ValueError, RuntimeError) as error:
+            if isinstance(error, JoseError):
+                raise
+            self._down_until = time.monotonic() + REST_SECONDS
+            raise ProviderUnavailable(_code(error)) from error
+
+
+class _Unfit(Exception):
+    """What the provider said about itself, or where it sends us, is against the rules."""
+
+
+class _Busy(Exception):
+    """Enough threads wait for it."""
+
+
+class _StateInHand(FlaskIntegration):  # type: ignore[misc]  # Authlib is untyped
+    """The state of a sign-in is where the view put it, opened from the browser's own cookie, and good once."""
+
+    def get_state_data(self, _session: object, state: str) -> State | None:
+        kept: State | None = g.get("provider_state")
+        return kept if kept is not None and kept["state"] == state else None
+
+    def clear_state_data(self, _session: object, _state: str) -> None:
+        g.pop("provider_state", None)
+
+
+class _Wire(OAuth2Session):  # type: ignore[misc]  # Authlib is untyped
+    """HTTP as far as a provider may have it."""
+
+    def send(self, request: PreparedRequest, **options: Any) -> Response:
+        """Send one request; no redirect is followed, and the time is over when it is over."""
+        options |= {"timeout": READ_SECONDS, "allow_redirects": False, "stream": True}
+        answer = _in_time(lambda: _bounded(super(_Wire, self).send(request, **options)))
+        if answer.is_redirect:
+            raise _Unfit("redirect")
+        return answer
+
+
+class _App(FlaskOAuth2App):  # type: ignore[misc]  # Authlib is untyped
+    """Authlib's client; what the provider says about itself is checked and not kept for ever."""
+
+    client_cls = _Wire
+    issuer = ""
+    server_metadata: dict[str, Any]
+    _learned_at = 0.0
+
+    def load_server_metadata(self) -> dict[str, Any]:
+        now = time.monotonic()
+        if self.server_metadata and now < self._learned_at + KEEP_SECONDS:
+            return self.server_metadata
+        with self._get_session() as session:
+            answer = session.request("GET", self._server_metadata_url, withhold_token=True)
+        answer.raise_for_status()
+        self.server_metadata = _checked(answer.json(), self.issuer)
+        self._learned_at = now
+        return self.server_metadata
+
+
+def _checked(told: object, issuer: str) -> dict[str, Any]:
+    """What a provider says about itself, where it is fit (OpenID Connect Discovery §4.3)."""
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in _ASKED):
+        raise _Unfit("metadata_incomplete")
+    if told["issuer"] != issuer:
+        raise _Unfit("metadata_of_another_issuer")
+    if not all(_may_be_asked(told[name], issuer) for name in _ASKED[1:]):
+        raise _Unfit("metadata_address")
+    offered = told.get("id_token_signing_alg_values_supported", ["RS256"])
+    usable = [alg for alg in ALGORITHMS if isinstance(offered, list) and alg in offered]
+    if not usable:
+        raise _Unfit("metadata_algorithms")
+    kept = {name: told[name] for name in _ASKED}
+    kept["id_token_signing_alg_values_supported"] = usable
+    kept[_NAMES_ITSELF] = told.get(_NAMES_ITSELF)
+    # Sent in the form where it offers that and not the header; Authlib's default is the header.
+    methods = told.get("token_endpoint_auth_methods_supported")
+    if isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods:
+        kept["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - the name of a method
+    return kept
+
+
+def _may_be_asked(url: str, issuer: str) -> bool:
+    """Whether an address a provider names may be gone to: https, and inside only if the provider itself is (T-161)."""
+    try:
+        there, home = urlsplit(url), urlsplit(issuer)
+        host, own = there.hostname or "", home.hostname or ""
+        _ = there.port
+    except ValueError:
+        return False
+    if not host or "@" in there.netloc or there.fragment:
+        return False
+    if _inside(host) and host != own:
+        return False
+    return there.scheme == "https" or (there.scheme == "http" and home.scheme == "http" and _inside(host))
+
+
+def _inside(host: str) -> bool:
+    """Whether a host is a name or number of a place within; a name that merely resolves so has no certificate."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        # All digits and dots, or hexadecimal, and yet no address: some resolvers read it as one.
+        return re.fullmatch(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\.?", host) is not None
+
+
+_places = threading.BoundedSemaphore(AT_ONCE)
+
+
+def _in_time(ask: Callable[[], Response]) -> Response:
+    """Ask in a thread of its own, for neither name look-ups nor drips of bytes know a total time limit."""
+    if not _places.acquire(blocking=False):
+        raise _Busy
+    box: list[Response | BaseException] = []
+
+    def run() -> None:
+        try:
+            box.append(ask())
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            box.append(error)
+        finally:
+            _places.release()
+
+    asking = threading.Thread(target=run, name="provider", daemon=True)
+    asking.start()
+    asking.join(TOTAL_SECONDS)
+    if not box:
+        raise _Unfit("too_slow")
+    if isinstance(box[0], BaseException):
+        raise box[0]
+    return box[0]
+
+
+def _bounded(answer: Response) -> Response:
+    """Read the body, unless there is too much of it."""
+    body = bytearray()
+    for piece in answer.iter_content(8192):
+        body += piece
+        if len(body) > MAX_BYTES:
+            answer.close()
+            raise _Unfit("too_much")
+    answer._content = bytes(body)  # noqa: SLF001 - requests has no other way to give a body that was read
+    return answer
+
+
+def _code(error: BaseException) -> str:
+    """A word for the log: the kind of fault, and its code where that is one of the standard's."""
+    told = str(getattr(error, "error", "") or (error if isinstance(error, _Unfit) else ""))
+    return f"{type(error).__name__}:{told}" if re.fullmatch(r"[a-z_]{1,40}", told) else type(error).__name__

@@ -1,0 +1,44 @@
+"""What is known of another's sign-in without asking it; ``provider.py`` asks, and is imported where one is set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+State = dict[str, Any]
+
+
+class ProviderUnavailable(Exception):
+    """It cannot be reached, takes too long, or says what no provider may say; ``reason`` is for the log."""
+
+
+class ProviderRefused(Exception):
+    """Its answer proves nobody; the text is for the log and holds nothing from the answer but a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """How an operator described it."""
+
+    issuer: str
+    client_id: str
+    client_secret: str
+    label: str
+
+    def __repr__(self) -> str:
+        """Show no secret."""
+        return f"ProviderSettings({self.issuer!r}, {self.client_id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody, as a provider knows them."""
+
+    issuer: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """Where to send a browser, and what must come back from it; ``state`` is for that browser's eyes only."""
+
+    url: str
+    state: State

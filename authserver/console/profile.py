@@ -1,0 +1,144 @@
+"""Your own profile: password, language, zone, theme, keys, and where you are signed in."""
+
+from dataclasses import replace
+from http import HTTPStatus
+
+from flask import redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.actions import sign_in as sign_in_actions
+from authserver.actions import users as user_actions
+from authserver.actions.sign_in import SignInRefused
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame.access import step_up
+from authserver.console.frame.dates import known_zones
+from authserver.console.frame.flash import flash
+from authserver.console.frame.forms import Form
+from authserver.console.frame.layout import THEMES, page, theme
+from authserver.console.i18n.messages import LANGUAGES, _, error_text, language, set_language
+from authserver.console.sign_in.pages import login_throttle
+from authserver.ports.errors import Invalid, NotFound
+from authserver.rules.sign_in import JUST_NOW
+from authserver.telemetry.logs import logger
+
+
+@console.get("/profile")
+def profile() -> ResponseReturnValue:
+    """Show who is signed in, where, and how they like it."""
+    likes = console_context().signed_in.preferences
+    values = {"language": language(), "zone": likes.zone, "theme": theme()}
+    return _profile(Form.blank({**values, "shortcuts": ["on"] if likes.shortcuts else []}))
+
+
+@console.post("/profile")
+def do_profile() -> ResponseReturnValue:
+    """Keep language, zone, theme and keys."""
+    at, form = console_context(), Form.sent()
+    if form["language"] not in LANGUAGES:
+        form.fault("language", _("Choose one of the languages."))
+    if form["theme"] not in THEMES:
+        form.fault("theme", _("Choose one of the themes."))
+    if form["zone"] and form["zone"] not in known_zones():
+        form.fault(
+            "zone", _("There is no such time zone. Choose one from the list, such as Europe/Berlin, or leave it empty.")
+        )
+    if not form.good:
+        return _profile(form, HTTPStatus.BAD_REQUEST)
+    changed = replace(
+        at.signed_in.preferences,
+        language=form["language"],
+        zone=form["zone"],
+        theme=form["theme"],
+        shortcuts="on" in form.all("shortcuts"),
+    )
+    at.store.sign_ins.set_preferences(at.signed_in.user.id, changed)
+    set_language(changed.language)
+    flash(_("Saved."))
+    return redirect(url_for("console.profile"), 303)
+
+
+@console.get("/profile/password")
+def password() -> ResponseReturnValue:
+    """Ask for a new password."""
+    return page("password.html", form=Form({}), has_password=_has_password())
+
+
+@console.post("/profile/password")
+def do_password() -> ResponseReturnValue:
+    """Set a new password; everybody else who is signed in as this user is signed out."""
+    if not _has_password():
+        return _first_password()
+    at, form = console_context(), Form.sent()
+    user = at.signed_in.user
+    wait = login_throttle().begin(user.username, at.peer)
+    try:
+        if wait:
+            form.fault("password", _("Too many tries. Wait a minute, then try again."))
+            return page("password.html", HTTPStatus.TOO_MANY_REQUESTS, form=form, has_password=True)
+        sign_in_actions.check_password(at.store.sign_ins, user.username, form.raw("password"))
+    except SignInRefused:
+        form.fault("password", _("That is not your password."))
+        return page("password.html", HTTPStatus.BAD_REQUEST, form=form, has_password=True)
+    login_throttle().succeeded(user.username, at.peer)
+    return _set_password(form)
+
+
+@step_up(JUST_NOW)
+def _first_password() -> ResponseReturnValue:
+    """Whoever has none proves it by a fresh sign-in."""
+    return _set_password(Form.sent())
+
+
+def _set_password(form: Form) -> ResponseReturnValue:
+    at = console_context()
+    current_user = at.signed_in
+    try:
+        hashed = user_actions.hash_password(current_user.user.username, form.raw("password_new"))
+    except Invalid as error:
+        form.fault("password_new", error_text(error))
+        return page("password.html", HTTPStatus.BAD_REQUEST, form=form, has_password=_has_password())
+    user_actions.set_password(
+        at.accounts, current_user.user.username, hashed, keep=current_user.session.handle, **at.who
+    )
+    logger().info("console_password_set", user=current_user.user.username, peer=at.peer)
+    flash(_("Your password is changed. Wherever else you were signed in, you are not any more."))
+    return redirect(url_for("console.profile"), 303)
+
+
+@console.post("/profile/sessions/end")
+def end_session() -> ResponseReturnValue:
+    """Sign out elsewhere: one place, or all others."""
+    at, handle = console_context(), request.form.get("session", "")
+    current_user = at.signed_in
+    if handle == "others":
+        sign_in_actions.end_other_sessions(at.accounts, current_user.user, current_user.session.handle, **at.who)
+        flash(_("You are signed out everywhere else."))
+    elif handle == current_user.session.handle:
+        flash(_("That is this very sign-in: use Sign out."), kind="alert")
+    else:
+        try:
+            sign_in_actions.end_session(at.accounts, current_user.user, handle, **at.who)
+            flash(_("That sign-in is ended."))
+        except NotFound:
+            flash(_("That sign-in has ended already."))
+    return redirect(url_for("console.profile"), 303)
+
+
+def _profile(form: Form, status: int = 200) -> ResponseReturnValue:
+    at = console_context()
+    sessions = sign_in_actions.sessions_of(at.store.sign_ins, at.signed_in.user, at.now)
+    return page(
+        "profile.html",
+        status,
+        form=form,
+        sessions=sessions,
+        zones=sorted(known_zones()),
+        has_password=_has_password(),
+    )
+
+
+def _has_password() -> bool:
+    at = console_context()
+    known = at.store.sign_ins.password_of(at.signed_in.user.username)
+    return known is not None and known[1] is not None

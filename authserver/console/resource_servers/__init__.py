@@ -1,0 +1,1 @@
+"""Resource servers: register, regenerate the secret, choose the algorithm, disable and enable."""

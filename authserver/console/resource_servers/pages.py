@@ -1,0 +1,203 @@
+"""Resource servers: register an API, renew its secret, choose its algorithm, switch it off and on.
+
+A secret is shown in the answer to the form that made it, once; the form's key
+makes sure that sending it again neither makes nor shows another one (INV-23).
+"""
+
+import secrets as dice
+from http import HTTPStatus
+
+from flask import redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.actions import resource_servers as resource_server_actions
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame.access import JUST_NOW, RECENT, requires, step_up
+from authserver.console.frame.flash import flash
+from authserver.console.frame.forms import Form
+from authserver.console.frame.layout import page
+from authserver.console.i18n.messages import _, error_text
+from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
+from authserver.ports.resource_servers import ResourceServer
+from authserver.rules import permission
+from authserver.rules.names import audience_fault, display_name_fault
+from keys.keyring import State
+
+
+@console.get("/resource-servers")
+@requires(permission.RESOURCE_SERVERS)
+def resource_servers() -> ResponseReturnValue:
+    """List the registered APIs."""
+    at = console_context()
+    return page(
+        "resource_servers/list.html",
+        servers=at.accounts.resource_servers(),
+        live=at.store.token_reads.by_audience(at.now),
+        general=at.accounts.general(),
+    )
+
+
+@console.route("/resource-servers/new", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(RECENT)
+def new_resource_server() -> ResponseReturnValue:
+    """Register an API and show its secret once."""
+    at = console_context()
+    if not Form.is_sent():
+        return _new(Form.blank({"name": "", "audience": "", "alg": "", "form_key": dice.token_urlsafe(18)}))
+    form = Form.sent()
+    if display_name_fault(form["name"]):
+        form.fault("name", _("Use 1 to 100 visible characters on one line."))
+    if audience_fault(form["audience"]):
+        form.fault("audience", _("Use an absolute URI such as https://api.example.com, without a fragment."))
+    if not form["form_key"]:
+        form.put("form_key", dice.token_urlsafe(18))
+        form.fault("", _("The form came incomplete. Send it again."))
+    if not form.good:
+        return _new(form, HTTPStatus.BAD_REQUEST)
+    try:
+        made = resource_server_actions.register_resource_server(
+            at.accounts,
+            form["name"],
+            form["audience"],
+            pepper=at.store.pepper,
+            token_alg=form["alg"] or None,
+            form_key=form["form_key"],
+            **at.who,
+        )
+    except AlreadyDone as error:
+        flash(_("This was registered already; its secret was shown then and is not shown again."))
+        return redirect(url_for("console.resource_server", server_id=error.subject), 303)
+    except Conflict:
+        _name_conflict(form)
+        return _new(form, HTTPStatus.CONFLICT)
+    except Invalid:
+        form.fault("alg", _("Choose one of the list."))
+        return _new(form, HTTPStatus.BAD_REQUEST)
+    return page("resource_servers/secret.html", server=made.server, secret=made.secret, is_new=True)
+
+
+@console.get("/resource-servers/<server_id>")
+@requires(permission.RESOURCE_SERVERS)
+def resource_server(server_id: str) -> ResponseReturnValue:
+    """Show one API."""
+    at = console_context()
+    server = _server(server_id)
+    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
+    return page("resource_servers/one.html", server=server, live=live, general=at.accounts.general())
+
+
+@console.route("/resource-servers/<server_id>/regenerate", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(JUST_NOW)
+def regenerate_resource_server(server_id: str) -> ResponseReturnValue:
+    """Make a new secret and show it once; the old one ends now, so the name is typed first."""
+    at = console_context()
+    server = _server(server_id)
+    form = Form.sent() if Form.is_sent() else Form.blank({"form_key": dice.token_urlsafe(18)})
+    if Form.is_sent() and form["confirm"] == server.name and form["form_key"]:
+        try:
+            made = resource_server_actions.regenerate_resource_server(
+                at.accounts, server.name, pepper=at.store.pepper, form_key=form["form_key"], **at.who
+            )
+        except AlreadyDone:
+            flash(_("This was done already; the secret was shown then and is not shown again."))
+            return redirect(url_for("console.resource_server", server_id=server.id), 303)
+        return page("resource_servers/secret.html", server=made.server, secret=made.secret, is_new=False)
+    if Form.is_sent():
+        form.put("form_key", form["form_key"] or dice.token_urlsafe(18))
+        form.fault("confirm", _("Type the name exactly as it is shown."))
+    return page("resource_servers/regenerate.html", _status(form), form=form, server=server)
+
+
+@console.route("/resource-servers/<server_id>/algorithm", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(RECENT)
+def resource_server_algorithm(server_id: str) -> ResponseReturnValue:
+    """Choose what its tokens are signed with."""
+    at = console_context()
+    server = _server(server_id)
+    form = Form.sent() if Form.is_sent() else Form.blank({"alg": server.token_alg or ""})
+    if Form.is_sent():
+        try:
+            resource_server_actions.edit_resource_server(at.accounts, server.name, form["alg"] or None, **at.who)
+            flash(_("Saved. Tokens from before stay good."))
+            return redirect(url_for("console.resource_server", server_id=server.id), 303)
+        except Conflict:
+            same = (form["alg"] or None) == server.token_alg
+            form.fault("alg", _("It has this value already.") if same else _("No key signs that algorithm yet."))
+        except Invalid:
+            form.fault("alg", _("Choose one of the list."))
+    return page("resource_servers/algorithm.html", _status(form), form=form, server=server, algorithms=_algorithms())
+
+
+@console.route("/resource-servers/<server_id>/disable", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(JUST_NOW)
+def disable_resource_server(server_id: str) -> ResponseReturnValue:
+    """Show how many live tokens it would leave without an answer, then switch it off."""
+    at = console_context()
+    server = _server(server_id)
+    form = Form.sent()
+    if Form.is_sent():
+        try:
+            resource_server_actions.disable_resource_server(at.accounts, server.name, **at.who)
+            flash(_("%(name)s is disabled.", name=server.name))
+            return redirect(url_for("console.resource_server", server_id=server.id), 303)
+        except Conflict:
+            form.fault("", _("%(name)s is disabled already.", name=server.name))
+    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
+    return page("resource_servers/disable.html", _status(form), form=form, server=server, live=live)
+
+
+@console.route("/resource-servers/<server_id>/enable", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(RECENT)
+def enable_resource_server(server_id: str) -> ResponseReturnValue:
+    """Switch it on again."""
+    at = console_context()
+    server = _server(server_id)
+    form = Form.sent()
+    if Form.is_sent():
+        try:
+            resource_server_actions.enable_resource_server(at.accounts, server.name, **at.who)
+            flash(_("%(name)s is enabled.", name=server.name))
+            return redirect(url_for("console.resource_server", server_id=server.id), 303)
+        except Conflict as error:
+            on = server.disabled_at is None
+            form.fault("", _("%(name)s is enabled already.", name=server.name) if on else error_text(error))
+    return page("resource_servers/enable.html", _status(form), form=form, server=server)
+
+
+def _name_conflict(form: Form) -> None:
+    """Say which field it was: the name, the audience, or an algorithm without a key."""
+    servers = console_context().accounts.resource_servers()
+    if any(server.name == form["name"] for server in servers):
+        form.fault("name", _("There is a resource server of that name already."))
+    if any(server.audience == form["audience"] for server in servers):
+        form.fault("audience", _("There is a resource server for that audience already."))
+    if form.good:
+        form.fault("alg", _("No key signs that algorithm yet."))
+
+
+def _new(form: Form, status: int = 200) -> ResponseReturnValue:
+    return page("resource_servers/new.html", status, form=form, algorithms=_algorithms())
+
+
+def _algorithms() -> list[tuple[str, str]]:
+    at = console_context()
+    active = sorted({key.alg for key in at.store.keys.ring() if key.state is State.ACTIVE})
+    general = _("General setting (%(alg)s)", alg=at.accounts.general().token_alg)
+    return [("", general), *((alg, alg) for alg in active)]
+
+
+def _server(server_id: str) -> ResourceServer:
+    for server in console_context().accounts.resource_servers():
+        if server.id == server_id:
+            return server
+    raise NotFound(server_id)
+
+
+def _status(form: Form) -> int:
+    return HTTPStatus.OK if form.good else HTTPStatus.BAD_REQUEST

@@ -1,0 +1,1 @@
+"""For the security team: signing keys, inventory of all credentials, audit trail."""

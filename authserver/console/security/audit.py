@@ -1,0 +1,143 @@
+"""Security: the audit trail with its filters, the state of its chain, and an export; and the room's front page."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from flask import Response, redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.audit import Record
+from authserver.console.blueprint import console
+from authserver.console.context import ConsoleContext, console_context
+from authserver.console.frame import query_args
+from authserver.console.frame.access import requires
+from authserver.console.frame.dates import iso
+from authserver.console.frame.flash import flash
+from authserver.console.frame.layout import page
+from authserver.console.frame.request_origin import origin
+from authserver.console.i18n.messages import _, ngettext
+from authserver.ports.console_reads.audit import AuditPlace, AuditQuery
+from authserver.rules import permission
+from authserver.rules.credential_status import Status
+from authserver.rules.names import CLIENT_ID
+from keys.keyring import State
+
+
+@console.get("/security")
+@requires(permission.SECURITY)
+def security() -> ResponseReturnValue:
+    """Show at a glance how keys, credentials and the chain stand."""
+    at = console_context()
+    ring = at.store.keys.ring()
+    return page(
+        "security.html",
+        counts=at.store.credential_reads.counts(at.now),
+        chain=at.store.audit_reads.chain_status(),
+        active=[key for key in ring if key.state is State.ACTIVE],
+        staged=[key for key in ring if key.state is State.STAGED],
+        live=at.store.token_reads.all(at.now),
+        Status=Status,
+    )
+
+
+@console.get("/security/audit")
+@requires(permission.SECURITY)
+def audit() -> ResponseReturnValue:
+    """Show records, newest first, and whether the head of the chain holds."""
+    at, query = console_context(), _query()
+    reads = at.store.audit_reads
+    return page(
+        "audit/list.html",
+        found=reads.audit_page(query, after=_place()),
+        events=reads.audit_events(),
+        chain=reads.chain_status(),
+        query=query,
+        again=query_args.again,
+        export_href=query_args.with_query(url_for("console.audit_export"), after=None),
+        details=_details,
+        origin=origin,
+        titled=_titled,
+        filtered=query != AuditQuery(),
+    )
+
+
+@console.post("/security/audit/verify")
+@requires(permission.SECURITY)
+def verify_audit() -> ResponseReturnValue:
+    """Walk the whole chain."""
+    verdict = console_context().accounts.audit_verify()
+    if verdict.fault:
+        flash(_("Record %(number)s: %(fault)s.", number=verdict.first_bad, fault=_(verdict.fault)), kind="alert")
+    else:
+        said = ngettext("All of %(num)d record holds.", "All %(num)d records hold.", verdict.records)
+        flash(said % {"num": verdict.records})
+    return redirect(url_for("console.audit"), 303)
+
+
+@console.get("/security/audit.jsonl")
+@requires(permission.SECURITY)
+def audit_export() -> ResponseReturnValue:
+    """Hand out what a query finds, oldest first, a JSON object a line; with the hashes, so it can be checked."""
+    response = Response(_lines(console_context(), _query()), content_type="application/jsonl; charset=utf-8")
+    response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _query() -> AuditQuery:
+    event, target = query_args.text("event"), query_args.text("target")
+    whole = CLIENT_ID.fullmatch(target) is not None  # has an index to go by; a part of a target has none
+    return AuditQuery(
+        actor=query_args.text("actor"),
+        events=(event,) if event else (),
+        target=target if whole else "",
+        text="" if whole else target,
+        since=query_args.day("since"),
+        until=query_args.day("until", behind=True),
+    )
+
+
+def _place() -> AuditPlace | None:
+    at, _dot, seq = query_args.text("after").partition(".")
+    if not (at.isascii() and at.isdigit() and seq.isascii() and seq.isdigit()):
+        return None
+    return AuditPlace(min(int(at), 2**53), min(int(seq), 2**53))
+
+
+def _lines(at: ConsoleContext, query: AuditQuery) -> Iterator[str]:
+    # All of it is handed out as it is chained, so that it can be checked; a part is only read.
+    every = replace(query, text="") == AuditQuery()
+    part = query.text.casefold()
+    for record in at.accounts.audit_records() if every else at.store.audit_reads.audit_export(query):
+        if part in record.target.casefold():
+            yield json.dumps(_line(record), ensure_ascii=False) + "\n"
+
+
+def _line(record: Record) -> dict[str, Any]:
+    return {**asdict(record), "at": iso(record.at), "detail": json.loads(record.detail)}
+
+
+def _details(record: Record) -> list[tuple[str, str]]:
+    """The details of a record as pairs, whatever somebody may have written there."""
+    try:
+        found = json.loads(record.detail)
+    except (TypeError, ValueError):
+        return [("", str(record.detail))]
+    if not isinstance(found, dict):
+        return [("", str(record.detail))]
+    return [(name, _plain(value)) for name, value in found.items()]
+
+
+def _titled(record: Record) -> str:
+    """What people call the target of a record whose target is an id."""
+    named = dict(_details(record))
+    title = named.get("username") or named.get("name", "")
+    return "" if title == record.target else title
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

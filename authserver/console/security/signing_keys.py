@@ -1,0 +1,258 @@
+"""Security: the signing keys as a time line, with every move behind a fresh proof and a typed word."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from flask import redirect, url_for
+from flask.typing import ResponseReturnValue
+from markupsafe import escape
+
+from authserver.console.blueprint import console
+from authserver.console.context import ConsoleContext, console_context
+from authserver.console.frame.access import JUST_NOW, RECENT, requires, step_up
+from authserver.console.frame.dates import on
+from authserver.console.frame.flash import flash
+from authserver.console.frame.forms import Form
+from authserver.console.frame.layout import page
+from authserver.console.i18n.messages import N_, _, gettext
+from authserver.console.security import key_actions
+from authserver.ports.errors import Conflict, Invalid
+from authserver.rules import permission
+from authserver.rules.facts import Instant
+from keys.keyring import KeyInfo, State
+
+STATES: Final = {
+    State.STAGED: ("busy", N_("Next")),
+    State.ACTIVE: ("good", N_("Signing")),
+    State.RETIRED: ("soon", N_("Only verifying")),
+    State.REMOVED: ("off", N_("Withdrawn")),
+    State.COMPROMISED: ("bad", N_("Compromised")),
+}
+_WIDTH: Final = 1000
+_SHORTEST: Final = 6
+TYPED: Final = 8
+"""How much of a key's id is typed to confirm: nobody types that by accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a key's life on the time line, in units of its width."""
+
+    state: str
+    x: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A key on the time line."""
+
+    key: KeyInfo
+    kind: str
+    said: str
+    live: int
+    stretches: tuple[Stretch, ...]
+    leaves_at: Instant | None
+
+
+@console.get("/security/keys")
+@requires(permission.SECURITY)
+def keys() -> ResponseReturnValue:
+    """Show all keys on one time line, newest first, and what comes next."""
+    at = console_context()
+    ring, room = at.store.keys.ring(), key_actions.room(at)
+    began = min((key.created_at for key in ring), default=at.now)
+    ends = max((_end(key, at.now) for key in ring), default=at.now)
+    live = at.store.token_reads.by_key(at.now)
+    lines = [_line(key, at.now, began, max(ends, began + 1), live.get(key.kid, 0)) for key in reversed(ring)]
+    now_x = _x(at.now, began, max(ends, began + 1))
+    return page(
+        "keys/list.html",
+        lines=lines,
+        began=began,
+        ends=ends,
+        now_x=now_x,
+        outlooks=key_actions.outlooks(at, room),
+        fetchers=room.fetchers,
+        max_age=key_actions.MAX_AGE,
+        State=State,
+    )
+
+
+@console.route("/security/keys/new", methods=["GET", "POST"])
+@requires(permission.SECURITY)
+@requires(permission.KEYS)
+@step_up(RECENT)
+def new_key() -> ResponseReturnValue:
+    """Make a key and publish it."""
+    at = console_context()
+    form = Form.sent() if Form.is_sent() else Form.blank({"alg": at.accounts.general().token_alg})
+    if Form.is_sent():
+        if form["alg"] in key_actions.OFFERED:
+            key = key_actions.generate(at, form["alg"])
+            flash(_("Key %(kid)s is published and will be next.", kid=key.kid[:TYPED]))
+            return redirect(url_for("console.keys"), 303)
+        form.fault("alg", _("Choose one of the list."))
+    options = [(alg, alg) for alg in key_actions.OFFERED]
+    return page("keys/new.html", _status(form), form=form, options=options, max_age=key_actions.MAX_AGE)
+
+
+@console.route("/security/keys/rotate/<alg>", methods=["GET", "POST"])
+@requires(permission.SECURITY)
+@requires(permission.KEYS)
+@step_up(JUST_NOW)
+def rotate_keys(alg: str) -> ResponseReturnValue:
+    """Let the next key sign, once every verifier had time to fetch it or for a reason; the algorithm is typed first."""
+    at = console_context()
+    outlook = next((each for each in key_actions.outlooks(at) if each.alg == alg), None)
+    if outlook is None:
+        return redirect(url_for("console.keys"), 303)
+    form = Form.sent()
+    if Form.is_sent() and form["confirm"] != alg:
+        form.fault("confirm", _("Type the name of the algorithm exactly as it is shown."))
+    elif form["force"] and not form["reason"]:
+        form.fault("reason", _("Say why it cannot wait."))
+    elif Form.is_sent():
+        try:
+            key = key_actions.rotate(at, alg, form["reason"] if form["force"] else "")
+        except key_actions.NotReady as error:
+            form.fault("", _not_ready(error))
+        except Invalid:
+            form.fault("reason", _bad_reason())
+        except Conflict:
+            form.fault("", _("Somebody else changed the keys meanwhile. Look at the list again."))
+        else:
+            signs = key.state is State.ACTIVE
+            said = N_("Key %(kid)s signs now.") if signs else N_("Key %(kid)s is published and will be next.")
+            flash(gettext(said) % {"kid": key.kid[:TYPED]})
+            return redirect(url_for("console.keys"), 303)
+    waits = outlook.ready_at is not None and at.now < outlook.ready_at
+    return page(
+        "keys/rotate.html",
+        _status(form),
+        form=form,
+        outlook=outlook,
+        waits=waits,
+        most=key_actions.MAX_REASON,
+        max_age=key_actions.MAX_AGE,
+    )
+
+
+@console.route("/security/keys/k/<kid>/retire", methods=["GET", "POST"])
+@requires(permission.SECURITY)
+@requires(permission.KEYS)
+@step_up(JUST_NOW)
+def retire_key(kid: str) -> ResponseReturnValue:
+    """Take a key out of signing; its tokens stay good."""
+    return _move(kid, "keys/retire.html", key_actions.retire, N_("Key %(kid)s signs no more; its tokens stay good."))
+
+
+@console.route("/security/keys/k/<kid>/compromise", methods=["GET", "POST"])
+@requires(permission.SECURITY)
+@requires(permission.KEYS)
+@step_up(JUST_NOW)
+def compromise_key(kid: str) -> ResponseReturnValue:
+    """Kill a key and every token it signed."""
+    said = N_("Key %(kid)s is dead, and so is every token it signed.")
+    return _move(kid, "keys/compromise.html", key_actions.compromise, said)
+
+
+@console.route("/security/keys/k/<kid>/withdraw", methods=["GET", "POST"])
+@requires(permission.SECURITY)
+@requires(permission.KEYS)
+@step_up(JUST_NOW)
+def withdraw_key(kid: str) -> ResponseReturnValue:
+    """Take a retired key out of the JWKS, once its last token is over."""
+    return _move(kid, "keys/withdraw.html", key_actions.withdraw, N_("Key %(kid)s is withdrawn."))
+
+
+def _move(kid: str, template: str, verb: Callable[[ConsoleContext, str, str], None], done: str) -> ResponseReturnValue:
+    at = console_context()
+    key = key_actions.one(at, kid)
+    form = Form.sent()
+    if Form.is_sent() and form["confirm"] != key.kid[:TYPED]:
+        form.fault("confirm", _("Type the beginning of the key's id exactly as it is shown."))
+    elif Form.is_sent():
+        try:
+            verb(at, key.kid, form["reason"])
+        except key_actions.NotReady as error:
+            form.fault("", _not_ready(error))
+        except Conflict:
+            form.fault("", _refusal(key, at.now))
+        except Invalid:
+            form.fault("reason", _bad_reason())
+        else:
+            flash(gettext(done) % {"kid": key.kid[:TYPED]})
+            return redirect(url_for("console.keys"), 303)
+    live = at.store.token_reads.by_key(at.now, key.kid).get(key.kid, 0)
+    follows = next((each for each in key_actions.outlooks(at) if each.alg == key.alg), None)
+    return page(
+        template,
+        _status(form),
+        form=form,
+        key=key,
+        typed=key.kid[:TYPED],
+        live=live,
+        follows=follows.staged if follows and follows.staged and follows.staged.kid != key.kid else None,
+        leaves_at=key_actions.leaves_at(key) if key.state is State.RETIRED else None,
+    )
+
+
+def _refusal(key: KeyInfo, now: Instant) -> str:
+    if key.state is State.ACTIVE:
+        return _("No next key is published, and tokens must be signed with something. Rotate instead.")
+    if key.state is State.RETIRED and now < key_actions.leaves_at(key):
+        said = N_("A token it signed may still live; it can be withdrawn from %(at)s.")
+        return escape(gettext(said)) % {"at": on(key_actions.leaves_at(key))}
+    return _("The key is in another state by now. Look at the list again.")
+
+
+def _bad_reason() -> str:
+    return _("Use one line of 1 to %(most)s characters.", most=key_actions.MAX_REASON)
+
+
+def _not_ready(error: key_actions.NotReady) -> str:
+    if error.late:
+        said = N_("%(names)s did not fetch the next key yet; it is waited for until %(at)s.")
+    else:
+        said = N_("The next key may sign from %(at)s: until then verifiers may not know it.")
+    return escape(gettext(said)) % {"names": ", ".join(error.late), "at": on(error.since)}
+
+
+def _line(key: KeyInfo, now: Instant, began: Instant, ends: Instant, live: int) -> Line:
+    kind, said = STATES[key.state]
+    leaves_at = key_actions.leaves_at(key) if key.state is State.RETIRED else None
+    return Line(key, kind, gettext(said), live, tuple(_stretches(key, now, began, ends)), leaves_at)
+
+
+def _stretches(key: KeyInfo, now: Instant, began: Instant, ends: Instant) -> Sequence[Stretch]:
+    """Staged, active, retired: each as long as it lasted, and never too short to be seen."""
+    end = _end(key, now)
+    staged_until = key.activated_at or key.ended_at or end
+    active_until = (key.retired_at or key.ended_at or end) if key.activated_at is not None else staged_until
+    found = []
+    for state, since, until in (
+        ("staged", key.created_at, staged_until),
+        ("active", staged_until, active_until),
+        ("retired", active_until, end),
+    ):
+        if until > since or (state == "active" and key.activated_at is not None):
+            x = _x(since, began, ends)
+            found.append(Stretch(state, min(x, _WIDTH - _SHORTEST), max(_x(until, began, ends) - x, _SHORTEST)))
+    return found
+
+
+def _end(key: KeyInfo, now: Instant) -> Instant:
+    if key.ended_at is not None:
+        return key.ended_at
+    return max(now, key_actions.leaves_at(key)) if key.state is State.RETIRED else now
+
+
+def _x(at: Instant, began: Instant, ends: Instant) -> int:
+    return round((at - began) * _WIDTH / (ends - began))
+
+
+def _status(form: Form) -> int:
+    return HTTPStatus.OK if form.good else HTTPStatus.CONFLICT

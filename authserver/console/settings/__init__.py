@@ -1,0 +1,1 @@
+"""General settings: read, change with a preview of what ends, history."""

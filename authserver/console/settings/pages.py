@@ -1,0 +1,214 @@
+"""General settings: everybody here may look; who may change them sees first what dies by it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from flask import redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.actions import general_settings
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame.access import RECENT, requires, step_up
+from authserver.console.frame.flash import flash
+from authserver.console.frame.forms import Form
+from authserver.console.frame.layout import page
+from authserver.console.frame.request_origin import actor_name
+from authserver.console.i18n.messages import N_, _, error_text, gettext
+from authserver.ports.console_reads.audit import SettingRow
+from authserver.ports.errors import Conflict, Invalid, NotFound
+from authserver.rules import permission
+from keys.keyring import State
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A setting in words; ``{}`` in ``unit`` is the value."""
+
+    title: str
+    meaning: str
+    unit: str = "{}"
+
+
+SAID: Final = {
+    "idle_timeout_minutes": Said(
+        N_("Idle timeout"),
+        N_("A token that no API has asked about for this long is dead, for good. Holds for live tokens at once."),
+        N_("{} min"),
+    ),
+    "max_token_lifetime_minutes": Said(
+        N_("Longest token lifetime"),
+        N_("No token lives longer, however busy it is. Holds for live tokens at once."),
+        N_("{} min"),
+    ),
+    "max_credential_days": Said(
+        N_("Longest credential lifetime"),
+        N_("How far away the expiry of a credential may lie when it is chosen. Credentials keep what they have."),
+        N_("{} days"),
+    ),
+    "max_credentials_per_user": Said(
+        N_("Credentials per user"),
+        N_("How many live credentials one user may have. Whoever has more keeps them."),
+    ),
+    "default_audience": Said(
+        N_("Default audience"),
+        N_("The API that tokens are for when a request names none (RFC 8707)."),
+    ),
+    "token_alg": Said(
+        N_("Signature algorithm"),
+        N_("What tokens are signed with, unless a resource server has its own. A key must be active for it."),
+    ),
+    "key_rotation_days": Said(
+        N_("Key rotation"),
+        N_("How long a key signs before the next one follows by itself; 0 for never."),
+        N_("{} days"),
+    ),
+    "key_announcement_hours": Said(
+        N_("Key announcement"),
+        N_("How long a key is published before it may sign."),
+        N_("{} h"),
+    ),
+    "key_patience_hours": Said(
+        N_("Patience with verifiers"),
+        N_("How long a rotation waits for resource servers that have not fetched the new key."),
+        N_("{} h"),
+    ),
+    "post_quantum": Said(
+        N_("Post-quantum algorithms"),
+        N_("Whether ML-DSA is offered, which few verifiers know yet."),
+    ),
+}
+_SWITCHES: Final = {"0": N_("off"), "1": N_("on")}
+_CHOICES: Final = ("default_audience", "token_alg")
+_ENDING: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
+"""Settings that end tokens when they are lowered."""
+
+
+@console.get("/settings")
+def settings() -> ResponseReturnValue:
+    """Show every setting with its meaning, and who changed it when."""
+    rows = console_context().store.audit_reads.setting_rows()
+    return page(
+        "settings/list.html", rows=rows, actor_name=actor_name, said=said, shown=shown, bounds=general_settings.BOUNDS
+    )
+
+
+@console.get("/settings/<name>")
+def setting(name: str) -> ResponseReturnValue:
+    """Show one setting with its last changes."""
+    reads = console_context().store.audit_reads
+    row = _row(name)
+    history = reads.setting_history(name)
+    return page(
+        "settings/one.html",
+        row=row,
+        history=history,
+        actor_name=actor_name,
+        said=said,
+        shown=shown,
+        bounds=general_settings.BOUNDS,
+    )
+
+
+@console.route("/settings/<name>/change", methods=["GET", "POST"])
+@requires(permission.SETTINGS)
+@step_up(RECENT)
+def change_setting(name: str) -> ResponseReturnValue:
+    """Change a setting. What would end tokens is shown first; what somebody else changed meanwhile is not lost."""
+    row = _row(name)
+    now_is = "" if row.value is None else str(row.value)
+    if not Form.is_sent():
+        return _change(row, Form.blank({"value": now_is, "was": now_is}))
+    form = Form.sent()
+    value = form["value"]
+    low, high = general_settings.BOUNDS.get(name, (0, 0))
+    if name in general_settings.BOUNDS and not (value.isascii() and value.isdigit() and low <= int(value[:10]) <= high):
+        form.fault("value", _("Type a whole number from %(low)s to %(high)s.", low=low, high=high))
+        return _change(row, form, HTTPStatus.BAD_REQUEST)
+    dying = _dying(name, value)
+    if dying and form["seen"] != value:
+        return _change(row, form, dying=dying)
+    return _changed(row, form, value)
+
+
+def _changed(row: SettingRow, form: Form, value: str) -> ResponseReturnValue:
+    at = console_context()
+    try:
+        general_settings.set_general(at.accounts, row.name, value, was=form["was"], **at.who)
+    except general_settings.ChangedMeanwhile as error:
+        now_is = shown(row.name, error.value)
+        form.fault("value", _("Somebody else has set this to %(value)s meanwhile. Decide again.", value=now_is))
+        form.put("was", error.value)
+        return _change(_row(row.name), form, HTTPStatus.CONFLICT)
+    except Conflict as error:
+        same = value == form["was"]
+        form.fault("value", _("It has this value already.") if same else _no_key(row.name, error))
+        return _change(row, form, HTTPStatus.CONFLICT)
+    except Invalid as error:
+        form.fault("value", _("Choose one of the list.") if row.name in _CHOICES else error_text(error))
+        return _change(row, form, HTTPStatus.BAD_REQUEST)
+    flash(_("%(setting)s is %(value)s now.", setting=gettext(said(row.name).title), value=shown(row.name, value)))
+    return redirect(url_for("console.setting", name=row.name), 303)
+
+
+def _change(row: SettingRow, form: Form, status: int = 200, dying: int = 0) -> ResponseReturnValue:
+    return page(
+        "settings/change.html",
+        status,
+        row=row,
+        form=form,
+        dying=dying,
+        choices=_choices(row.name),
+        said=said,
+        shown=shown,
+        bounds=general_settings.BOUNDS.get(row.name),
+    )
+
+
+def said(name: str) -> Said:
+    """A setting in words; its bare name where nobody has said more."""
+    return SAID.get(name, Said(name, ""))
+
+
+def shown(name: str, value: object) -> str:
+    """A value as people read it."""
+    if name == "key_rotation_days" and str(value) == "0":
+        return _("never")
+    if name == "post_quantum":
+        return gettext(_SWITCHES[str(int(str(value or 0)))])
+    return _("none") if value is None or value == "" else gettext(said(name).unit).replace("{}", str(value))
+
+
+def _no_key(name: str, error: Conflict) -> str:
+    if name == "token_alg":
+        return _("No key signs that algorithm yet. Make one under Security, Signing keys, first.")
+    return error_text(error)
+
+
+def _dying(name: str, value: str) -> int:
+    if name not in _ENDING:
+        return 0
+    at = console_context()
+    return at.store.token_reads.ended_by(at.now, **{name: int(value)})
+
+
+def _choices(name: str) -> Sequence[tuple[str, str]]:
+    at = console_context()
+    if name == "default_audience":
+        servers = [server for server in at.accounts.resource_servers() if server.disabled_at is None]
+        return [("", _("none")), *((server.audience, f"{server.name}: {server.audience}") for server in servers)]
+    if name == "token_alg":
+        active = {key.alg for key in at.store.keys.ring() if key.state is State.ACTIVE}
+        return [(alg, alg) for alg in sorted(active)]
+    if name == "post_quantum":
+        return [(value, gettext(text)) for value, text in _SWITCHES.items()]
+    return ()
+
+
+def _row(name: str) -> SettingRow:
+    for row in console_context().store.audit_reads.setting_rows():
+        if row.name == name:
+            return row
+    raise NotFound(name)

@@ -1,0 +1,1 @@
+"""Signing in: password, one-time link, OpenID provider; reauthentication and sign-out."""

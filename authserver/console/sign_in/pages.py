@@ -1,0 +1,281 @@
+"""The pages that ask who you are: sign in, one-time link, ask again, sign out."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from flask import Response, current_app, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from authserver.actions import sign_in as sign_in_actions
+from authserver.actions.sign_in import SignedIn, SignInRefused
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame import access_log, cookies, flash
+from authserver.console.frame.access import local_path, public, requested_path
+from authserver.console.frame.forms import Form, keepable
+from authserver.console.frame.layout import page
+from authserver.console.i18n.messages import _, ngettext
+from authserver.console.sign_in.login_throttle import LoginThrottle
+from authserver.ports.errors import NotFound
+from authserver.ports.users import User
+from authserver.telemetry.logs import logger
+from keys.master import WrongMasterKey
+
+HOME: Final = "/console/credentials"
+_DRAFT: Final = "console-draft"
+_DRAFT_LIFE: Final = 12 * 3600
+_MAX_DRAFT: Final = 16 * 1024
+_NOWHERE: Final = "console.nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Another way to sign in: the button's name, and where its form is sent."""
+
+    name: str
+    href: str
+
+
+def ways() -> Sequence[Way]:
+    """The other ways to sign in."""
+    provider = console_context().services.provider
+    return (Way(provider.label, url_for("console.sign_in_with_provider")),) if provider else ()
+
+
+@console.get("/sign-in")
+@public
+def sign_in() -> ResponseReturnValue:
+    """Ask for user name and password."""
+    target = local_path(request.args.get("next", ""), HOME)
+    if console_context().current_user is not None:
+        return redirect(target, 303)
+    return page("sign_in.html", form=Form.blank(), next=target, ways=ways())
+
+
+@console.post("/sign-in")
+@public
+def do_sign_in() -> ResponseReturnValue:
+    """Let in who knows the password."""
+    at, form = console_context(), Form.sent()
+    target, kept = local_path(form["next"], HOME), form["_draft"]
+
+    def again(status: int) -> Response:
+        return page("sign_in.html", status, form=form, next=target, draft=kept, ways=ways())
+
+    if not form["username"] or not form.raw("password"):
+        for name, text in (("username", _("Type your user name.")), ("password", _("Type your password."))):
+            if not form.raw(name).strip():
+                form.fault(name, text)
+        return again(HTTPStatus.BAD_REQUEST)
+    wait = login_throttle().begin(form["username"], at.peer)
+    if wait:
+        access_log.delayed("password")
+        form.fault("", _too_often(wait))
+        return _with_wait(again(HTTPStatus.TOO_MANY_REQUESTS), wait)
+    try:
+        user = sign_in_actions.check_password(at.store.sign_ins, form["username"], form.raw("password"))
+    except SignInRefused as error:
+        # A name that nobody has is not written down: it may be a password in the wrong field.
+        note_refusal(error.reason, "" if error.reason == "unknown_user" else form["username"])
+        form.fault("", _("The user name or the password is wrong, or this account may not enter."))
+        return again(HTTPStatus.UNAUTHORIZED)
+    login_throttle().succeeded(form["username"], at.peer)
+    fields, target = _opened_draft(kept, user.id, target)
+    return welcome(user, "password", target, fields)
+
+
+@console.get("/link")
+@public
+def link() -> ResponseReturnValue:
+    """Show whom a one-time link signs in; only the button uses it up, so a preview of the link does not."""
+    at, code = console_context(), request.args.get("code", "")
+    user = sign_in_actions.link_owner(at.store.sign_ins, code, at.now)
+    return page("link.html", 200 if user else 404, user=user, code=code if user else "")
+
+
+@console.post("/link")
+@public
+def use_link() -> ResponseReturnValue:
+    """Sign in by a one-time link."""
+    at = console_context()
+    try:
+        signed_in = sign_in_actions.use_link(
+            at.accounts, request.form.get("code", ""), peer=at.peer, agent=request.user_agent.string, now=at.now
+        )
+    except NotFound:
+        note_refusal("bad_link", "", "link")
+        return page("link.html", 404, user=None, code="")
+    return _enter(signed_in, url_for("console.profile"))
+
+
+@console.get("/confirm")
+def confirm_it() -> ResponseReturnValue:
+    """Ask for the password again."""
+    return _confirm_page(Form({}), local_path(request.args.get("next", ""), HOME))
+
+
+@console.post("/confirm")
+def do_confirm_it() -> ResponseReturnValue:
+    """Take the password as a new proof."""
+    at, form = console_context(), Form.sent()
+    target, kept = local_path(form["next"], HOME), form["_draft"]
+    user = at.signed_in.user
+    wait = login_throttle().begin(user.username, at.peer)
+    if wait:
+        access_log.delayed("proof")
+        form.fault("password", _too_often(wait))
+        return _with_wait(_confirm_page(form, target, kept, HTTPStatus.TOO_MANY_REQUESTS), wait)
+    try:
+        fresh = sign_in_actions.prove(at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now)
+    except SignInRefused as error:
+        note_refusal(error.reason, user.username, "proof")
+        form.fault("password", _("That is not your password."))
+        return _confirm_page(form, target, kept, HTTPStatus.UNAUTHORIZED)
+    login_throttle().succeeded(user.username, at.peer)
+    cookies.assign_id(fresh)
+    access_log.granted("proof")
+    fields, target = _opened_draft(kept, user.id, target)
+    if fields is not None:
+        flash.put_draft(target, fields)
+        flash.flash(_("Thank you. Your entries are still here: check them and send the form."))
+    return redirect(target, 303)
+
+
+@console.post("/sign-out")
+def sign_out() -> ResponseReturnValue:
+    """End this sign-in."""
+    at = console_context()
+    logger().info("console_signed_out", user=at.signed_in.user.username, peer=at.peer)
+    at.store.sign_ins.close(sign_in_actions.hashed(cookies.browser_id()))
+    at.current_user = None
+    cookies.forget_id()
+    return page("signed_out.html")
+
+
+@console.post("/stay")
+def stay() -> ResponseReturnValue:
+    """Say that somebody is still there; the script asks before the sign-in ends."""
+    at = console_context()
+    at.store.sign_ins.seen(sign_in_actions.hashed(cookies.browser_id()), at.now)
+    return Response(status=204)
+
+
+def welcome(user: User, method: str, target: str, fields: dict[str, list[str]] | None = None) -> ResponseReturnValue:
+    """Sign in somebody who has proved who they are, and lead to ``target``; ``fields`` fill in its form."""
+    at = console_context()
+    pending = flash.pending_draft(target, fields) if fields is not None else ""
+    agent = request.user_agent.string
+    signed_in = sign_in_actions.begin(
+        at.accounts, user, method=method, peer=at.peer, agent=agent, now=at.now, pending=pending
+    )
+    return _enter(signed_in, target)
+
+
+def draft_of(form: Mapping[str, str]) -> tuple[dict[str, list[str]] | None, str]:
+    """What a form that asks for a proof carries along: what was typed before, if anything, and where to go."""
+    target = local_path(form.get("next", ""), HOME)
+    return _opened_draft(form.get("_draft", ""), console_context().signed_in.user.id, target)
+
+
+def show_sign_in(user_id: str) -> ResponseReturnValue:
+    """Answer a form whose sender is not signed in any more; what was typed is kept for ``user_id``, if any."""
+    target = _page_of_form()
+    form = Form({})
+    kept = _sealed_draft(target, user_id) if user_id else ""
+    said = _("You have been signed out. Sign in again, and what you typed is still there, except passwords.")
+    form.fault("", said if kept else _("You are not signed in. Nothing was changed."))
+    return page("sign_in.html", HTTPStatus.UNAUTHORIZED, form=form, next=target, draft=kept, ways=ways())
+
+
+def show_reauthentication() -> ResponseReturnValue:
+    """Ask for the password before the page at hand; what was sent to it is kept."""
+    if request.method in {"GET", "HEAD"}:
+        return redirect(url_for("console.confirm_it", next=requested_path()), 303)
+    target = _page_of_form()
+    kept = _sealed_draft(target, console_context().signed_in.user.id)
+    return _confirm_page(Form({}), target, kept, HTTPStatus.UNAUTHORIZED)
+
+
+def login_throttle() -> LoginThrottle:
+    """How long those who guess have to wait now."""
+    at = console_context()
+    return LoginThrottle(at.store.login_attempts, at.store.pepper, at.now)
+
+
+def _confirm_page(form: Form, target: str, kept: str = "", status: int = 200) -> Response:
+    at = console_context()
+    known = at.store.sign_ins.password_of(at.signed_in.user.username)
+    has_password = known is not None and known[1] is not None
+    return page("confirm_it.html", status, form=form, next=target, draft=kept, has_password=has_password)
+
+
+def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
+    at = console_context()
+    access_log.granted(signed_in.session.method)
+    logger().info("console_signed_in", user_id=signed_in.session.user_id, method=signed_in.session.method, peer=at.peer)
+    # Whoever was signed in here before is not any more, and the id is never that from before (T-105).
+    at.store.sign_ins.close(sign_in_actions.hashed(cookies.browser_id()))
+    cookies.assign_id(signed_in.id)
+    at.current_user = None  # this answer says nothing: the next request is the first of the sign-in
+    return redirect(target, 303)
+
+
+def note_refusal(reason: str, username: str, method: str = "password") -> None:
+    """Write down, for those who watch, why somebody was not let in who came by ``method``."""
+    at = console_context()
+    access_log.refused(method)
+    logger().warning("console_sign_in_refused", reason=reason, user=username or "-", peer=at.peer)
+    at.services.record_refusal(reason, subject=username, peer=at.peer)
+
+
+def _too_often(wait: int) -> str:
+    said = ngettext(
+        "Too many tries. Wait %(num)d second, then try again.",
+        "Too many tries. Wait %(num)d seconds, then try again.",
+        wait,
+    )
+    return said % {"num": wait}
+
+
+def _with_wait(response: Response, wait: int) -> Response:
+    response.headers["Retry-After"] = str(wait)
+    return response
+
+
+def _page_of_form() -> str:
+    """The page that shows the form at hand: the same path, where one can read it; else where the form says it is."""
+    try:
+        endpoint, _values = current_app.url_map.bind("").match(request.path, method="GET")
+    except (HTTPException, RequestRedirect):
+        endpoint = _NOWHERE
+    return local_path(request.form.get("back", "") if endpoint == _NOWHERE else request.path, HOME)
+
+
+def _sealed_draft(target: str, user_id: str) -> str:
+    """What was typed, sealed for the one who typed it; empty where there is nothing, or too much."""
+    fields = keepable(request.form.to_dict(flat=False))
+    if not fields:
+        return ""
+    text = json.dumps({"path": target, "user": user_id, "fields": fields, "until": console_context().now + _DRAFT_LIFE})
+    if len(text) > _MAX_DRAFT:
+        return ""
+    return base64.urlsafe_b64encode(console_context().services.master().seal(_DRAFT, text.encode())).decode()
+
+
+def _opened_draft(kept: str, user_id: str, target: str) -> tuple[dict[str, list[str]] | None, str]:
+    """What was typed, and the page it was typed into; None where it is somebody else's or too old."""
+    try:
+        found = json.loads(
+            console_context().services.master().open(_DRAFT, base64.urlsafe_b64decode(kept.encode("ascii")))
+        )
+    except (ValueError, WrongMasterKey):
+        return None, target
+    if found["user"] != user_id or found["until"] <= console_context().now:
+        return None, target
+    return found["fields"], found["path"]

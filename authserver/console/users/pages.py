@@ -1,0 +1,244 @@
+"""Users: list, create, let in by a one-time link, deactivate, and change who holds which role.
+
+Whatever ends tokens shows first what ends. Nobody can take the last one who may
+manage users away, and nobody deactivates themselves.
+"""
+
+from http import HTTPStatus
+
+from flask import redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.actions import administrators
+from authserver.actions import sign_in as sign_in_actions
+from authserver.actions import users as user_actions
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame import query_args
+from authserver.console.frame.access import JUST_NOW, RECENT, requires, step_up
+from authserver.console.frame.flash import flash
+from authserver.console.frame.forms import Form
+from authserver.console.frame.layout import page
+from authserver.console.i18n.messages import _, error_text
+from authserver.ports.console_reads.credentials import CredentialQuery
+from authserver.ports.console_reads.users import UserQuery
+from authserver.ports.errors import Conflict, Invalid, NotFound
+from authserver.ports.users import Role, User
+from authserver.rules import permission
+from authserver.rules.names import username_fault
+from authserver.rules.permission import may_enter
+
+_STATES = ("active", "inactive")
+
+
+@console.get("/users")
+@requires(permission.USERS)
+def users() -> ResponseReturnValue:
+    """List users by name."""
+    at = console_context()
+    state = query_args.one_of("state", _STATES)
+    query = UserQuery(
+        search=query_args.text("q"),
+        role=query_args.text("role"),
+        disabled=None if not state else state == "inactive",
+        page=query_args.number("page"),
+    )
+    found = at.store.user_reads.users_page(query)
+    return page(
+        "users/list.html", found=found, query=query, state=state, roles=at.accounts.roles(), again=query_args.again
+    )
+
+
+@console.route("/users/new", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(RECENT)
+def new_user() -> ResponseReturnValue:
+    """Make a user; where the user may enter the console, a one-time link is shown once."""
+    at = console_context()
+    if not Form.is_sent():
+        return _new_user(Form.blank({"username": "", "roles": [], "link": ["on"]}))
+    form = Form.sent()
+    known = {role.name: role for role in at.accounts.roles()}
+    chosen = [known[name] for name in form.all("roles") if name in known]
+    if username_fault(form["username"]):
+        form.fault("username", _("Use 1 to 128 of A-Z a-z 0-9 . _ @ + - and begin with a letter or digit."))
+    if not any(role.kind == "operational" for role in chosen):
+        form.fault("roles", _("Choose at least one operational role."))
+    if not form.good:
+        return _new_user(form, HTTPStatus.BAD_REQUEST)
+    try:
+        user = user_actions.create_user(at.accounts, form["username"], [role.name for role in chosen], **at.who)
+    except Conflict:
+        form.fault("username", _("There is a user of that name already, in any letter case."))
+        return _new_user(form, HTTPStatus.CONFLICT)
+    except (Invalid, NotFound) as error:
+        form.fault("roles", error_text(error))
+        return _new_user(form, HTTPStatus.BAD_REQUEST)
+    if "on" in form.all("link") and may_enter(role.kind for role in user.roles):
+        return _show_link(user, is_new=True)
+    flash(_("%(name)s is created.", name=user.username))
+    return redirect(_href(user), 303)
+
+
+@console.get("/users/u/<username>")
+@requires(permission.USERS)
+def user(username: str) -> ResponseReturnValue:
+    """Show one user."""
+    at = console_context()
+    found = at.accounts.user(username)
+    count = at.store.credential_reads.page(CredentialQuery(size=1), at.now, owner_id=found.id, days=False).total
+    effect = at.store.user_reads.preview_disable(found.username, at.now)
+    return page(
+        "users/one.html",
+        user=found,
+        credentials=count,
+        live=effect.live_tokens,
+        enters=_may_enter(found),
+        me=_me(found),
+    )
+
+
+@console.route("/users/u/<username>/link", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(JUST_NOW)
+def user_link(username: str) -> ResponseReturnValue:
+    """Make a one-time link and show it once."""
+    found = console_context().accounts.user(username)
+    if not _may_enter(found):
+        flash(_("Only an active user with a builder role may enter the console."), kind="alert")
+        return redirect(_href(found), 303)
+    if not Form.is_sent():
+        return page("users/link.html", user=found)
+    return _show_link(found)
+
+
+@console.route("/users/u/<username>/deactivate", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(JUST_NOW)
+def deactivate(username: str) -> ResponseReturnValue:
+    """Show what dies, then deactivate a user."""
+    at = console_context()
+    found = at.accounts.user(username)
+    form = Form.sent()
+    if _me(found):
+        flash(_("You cannot deactivate yourself. Ask another administrator."), kind="alert")
+        return redirect(_href(found), 303)
+    if Form.is_sent():
+        try:
+            user_actions.disable(at.accounts, found.username, keep_administrator=True, **at.who)
+            flash(_("%(name)s is deactivated.", name=found.username))
+            return redirect(_href(found), 303)
+        except administrators.LastAdministrator as error:
+            form.fault("", error_text(error))
+        except Conflict:
+            form.fault("", _("%(name)s is deactivated already.", name=found.username))
+    preview = at.store.user_reads.preview_disable(found.username, at.now)
+    return page("users/deactivate.html", _status(form), form=form, user=found, preview=preview)
+
+
+@console.route("/users/u/<username>/reactivate", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(RECENT)
+def reactivate(username: str) -> ResponseReturnValue:
+    """Let a user in again; tokens from before stay dead."""
+    at = console_context()
+    found = at.accounts.user(username)
+    form = Form.sent()
+    if Form.is_sent():
+        try:
+            user_actions.enable(at.accounts, found.username, **at.who)
+            flash(_("%(name)s is active again.", name=found.username))
+            return redirect(_href(found), 303)
+        except Conflict:
+            form.fault("", _("%(name)s is active already.", name=found.username))
+    return page("users/reactivate.html", _status(form), form=form, user=found)
+
+
+@console.route("/users/u/<username>/roles/add", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(JUST_NOW)
+def add_role(username: str) -> ResponseReturnValue:
+    """Assign a role; every live token of the user dies, which is shown first."""
+    at = console_context()
+    found = at.accounts.user(username)
+    open_to = [role for role in at.accounts.roles() if role.id not in {held.id for held in found.roles}]
+    form = Form.sent() if Form.is_sent() else Form.blank({"role": ""})
+    if Form.is_sent():
+        if form["role"] not in {role.name for role in open_to}:
+            form.fault("role", _("Choose one of the roles."))
+        else:
+            try:
+                user_actions.grant(at.accounts, found.username, form["role"], **at.who)
+                flash(_("%(name)s holds %(role)s now.", name=found.username, role=form["role"]))
+                return redirect(_href(found), 303)
+            except (Conflict, NotFound):
+                form.fault("role", _("That role was assigned or deleted meanwhile. Look at the list again."))
+    preview = at.store.user_reads.preview_grant(found.username, at.now)
+    return page("users/add_role.html", _status(form), form=form, user=found, roles=open_to, preview=preview)
+
+
+@console.route("/users/u/<username>/roles/<role_id>/remove", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(JUST_NOW)
+def remove_role(username: str, role_id: str) -> ResponseReturnValue:
+    """Show which credentials lose it and how many tokens die, then remove a role."""
+    at = console_context()
+    found = at.accounts.user(username)
+    role = _held(found, role_id)
+    form = Form.sent()
+    if Form.is_sent():
+        try:
+            user_actions.revoke(at.accounts, found.username, role.name, keep_administrator=True, **at.who)
+            flash(_("%(name)s no longer holds %(role)s.", name=found.username, role=role.name))
+            return redirect(_href(found), 303)
+        except Invalid:
+            said = _("A user holds at least one operational role. Assign another one first, or deactivate the user.")
+            form.fault("", said)
+        except administrators.LastAdministrator as error:
+            form.fault("", error_text(error))
+        except Conflict:
+            form.fault("", _("%(name)s does not hold that role any more.", name=found.username))
+    preview = at.store.user_reads.preview_revoke(found.username, role.name, at.now)
+    own = _me(found) and permission.USERS in role.permissions
+    return page(
+        "users/remove_role.html", _status(form), form=form, user=found, role=role, preview=preview, own_power=own
+    )
+
+
+def _new_user(form: Form, status: int = 200) -> ResponseReturnValue:
+    return page("users/new.html", status, form=form, roles=console_context().accounts.roles())
+
+
+def _show_link(user: User, *, is_new: bool = False) -> ResponseReturnValue:
+    at = console_context()
+    try:
+        link = sign_in_actions.make_link(at.accounts, user.username, **at.who)
+    except (Invalid, NotFound):
+        # Deactivated, or robbed of the builder role, since we looked.
+        flash(_("Only an active user with a builder role may enter the console."), kind="alert")
+        return redirect(_href(user), 303)
+    address = f"{at.services.issuer}{url_for('console.link', code=link.code)}"
+    return page("users/link_shown.html", user=link.user, link=address, expires_at=link.expires_at, is_new=is_new)
+
+
+def _held(user: User, role_id: str) -> Role:
+    for role in user.roles:
+        if role.id == role_id:
+            return role
+    raise NotFound(role_id)
+
+
+def _may_enter(user: User) -> bool:
+    return user.disabled_at is None and may_enter(role.kind for role in user.roles)
+
+
+def _me(user: User) -> bool:
+    return user.id == console_context().signed_in.user.id
+
+
+def _href(user: User) -> str:
+    return url_for("console.user", username=user.username)
+
+
+def _status(form: Form) -> int:
+    return HTTPStatus.OK if form.good else HTTPStatus.CONFLICT

@@ -1,0 +1,96 @@
+"""Roles: what each is good for, who holds it; make one, delete one after a look at what dies."""
+
+from http import HTTPStatus
+
+from flask import redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.actions import administrators
+from authserver.actions import roles as role_actions
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.frame.access import JUST_NOW, RECENT, requires, step_up
+from authserver.console.frame.flash import flash
+from authserver.console.frame.forms import Form
+from authserver.console.frame.layout import page
+from authserver.console.i18n.messages import _, error_text
+from authserver.console.users.permissions import SAID
+from authserver.ports.console_reads.users import RoleRow
+from authserver.ports.errors import Conflict, Invalid, NotFound
+from authserver.rules import permission
+from authserver.rules.names import KINDS, role_name_fault
+from authserver.rules.permission import PERMISSIONS
+
+
+@console.get("/users/roles")
+@requires(permission.USERS)
+def roles() -> ResponseReturnValue:
+    """List roles by name."""
+    return page("roles/list.html", rows=console_context().store.user_reads.role_rows())
+
+
+@console.route("/users/roles/new", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(RECENT)
+def new_role() -> ResponseReturnValue:
+    """Make a role."""
+    at = console_context()
+    if not Form.is_sent():
+        return page("roles/new.html", form=Form.blank({"name": "", "kind": KINDS[0]}), said=SAID)
+    form = Form.sent()
+    chosen = form.all("permissions")
+    if role_name_fault(form["name"]):
+        form.fault("name", _("Use 1 to 64 of A-Z a-z 0-9 . _ : / - and begin with a letter or digit."))
+    if form["kind"] not in KINDS:
+        form.fault("kind", _("Choose one of the two kinds."))
+    if not set(chosen) <= set(PERMISSIONS) or (chosen and form["kind"] != "builder"):
+        form.fault("permissions", _("Only builder roles carry permissions of the console."))
+    status = HTTPStatus.BAD_REQUEST
+    if form.good:
+        try:
+            role_actions.create_role(at.accounts, form["name"], form["kind"], chosen, **at.who)
+        except Conflict:
+            form.fault("name", _("There is a role of that name already."))
+            status = HTTPStatus.CONFLICT
+        except Invalid as error:
+            form.fault("name", error_text(error))
+    if not form.good:
+        return page("roles/new.html", status, form=form, said=SAID)
+    flash(_("The role %(role)s is created.", role=form["name"]))
+    return redirect(url_for("console.roles"), 303)
+
+
+@console.route("/users/roles/<role_id>/delete", methods=["GET", "POST"])
+@requires(permission.USERS)
+@step_up(JUST_NOW)
+def delete_role(role_id: str) -> ResponseReturnValue:
+    """Show who loses it and how many tokens die, then delete a role; its name is typed when somebody holds it."""
+    at = console_context()
+    row = _row(role_id)
+    form = Form.sent()
+    status = HTTPStatus.OK
+    if Form.is_sent():
+        status = HTTPStatus.BAD_REQUEST
+        if row.holders and form["confirm"] != row.role.name:
+            form.fault("confirm", _("Type the name of the role exactly as it is shown."))
+        else:
+            try:
+                role_actions.delete_role(at.accounts, row.role.name, keep_administrator=True, **at.who)
+            except role_actions.LastOperationalRole as error:
+                users = ", ".join([*error.users, *(["…"] if error.more else [])])
+                form.fault("", _("Left without an operational role: %(users)s. Grant another one first.", users=users))
+                status = HTTPStatus.CONFLICT
+            except administrators.LastAdministrator as error:
+                form.fault("", error_text(error))
+                status = HTTPStatus.CONFLICT
+        if form.good:
+            flash(_("The role %(role)s is deleted.", role=row.role.name))
+            return redirect(url_for("console.roles"), 303)
+    preview = at.store.user_reads.preview_delete_role(row.role.name, at.now)
+    return page("roles/delete.html", status, form=form, row=row, preview=preview)
+
+
+def _row(role_id: str) -> RoleRow:
+    for row in console_context().store.user_reads.role_rows(role_id):
+        return row
+    raise NotFound(role_id)

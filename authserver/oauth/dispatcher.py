@@ -1,0 +1,223 @@
+"""Path -> door, as a bare WSGI callable in front of another one.
+
+Whatever a door is asked, the answer is JSON and never a stack trace (INV-28).
+What holds for every door is seen to here, before it: a private way (TLS), the
+method, the size of headers and body, no NUL; and behind it: the throttle.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from time import perf_counter
+from traceback import extract_tb
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from authserver.oauth.form import MAX_BODY
+from authserver.oauth.http import BadRequest, Endpoint, Headers, Request, Response, error_response
+from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.throttle import Throttle, Throttled
+from authserver.ports.errors import Unavailable
+
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+MAX_HEADERS = 16 * 1024
+_MAX_DIGITS = 9
+_TOKEN = "/oauth/token"  # noqa: S105 - a path
+_OURS = ("/oauth/", "/auth/oauth/")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A door, its one method, and the path it goes by in logs and metrics."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+
+
+def routes(posts: Mapping[str, Endpoint], gets: Mapping[str, Endpoint], issuer: str = "") -> dict[str, Route]:
+    """One table of all paths.
+
+    Where the issuer has a path, each door also stands behind it, and well-known
+    documents stand before it too (RFC 8414 §3.1).
+    """
+    table = {path: Route("POST", path, door) for path, door in posts.items()}
+    table |= {path: Route("GET", path, door) for path, door in gets.items()}
+    tenant = urlsplit(issuer).path
+    if tenant:
+        table |= {tenant + path: route for path, route in table.items()} | {
+            path + tenant: route for path, route in table.items() if route.method == "GET"
+        }
+    return table
+
+
+class Dispatcher:
+    """Serves the machine routes itself and hands every other path on."""
+
+    def __init__(
+        self,
+        table: Mapping[str, Route],
+        behind: Wsgi,
+        observe: Callable[[Request, Response, float], Response] | None = None,
+        *,
+        transport: ProxyTrust | None = None,
+        throttle: Throttle | None = None,
+    ) -> None:
+        """Hang the doors.
+
+        Args:
+            table: made by ``routes``.
+            behind: the application that gets every other path.
+            observe: sees each answer and may add to it.
+            transport: knows the trusted proxies; without it none is trusted.
+            throttle: counts failures; one for all doors.
+        """
+        self._table, self._behind, self._observe = table, behind, observe
+        self._any_case = {path.lower(): route for path, route in table.items() if path.lower().endswith(_TOKEN)}
+        self._transport, self._throttle = transport or ProxyTrust(), throttle or Throttle()
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI (PEP 3333)."""
+        path = environ.get("PATH_INFO", "")
+        route = self._table.get(path) or self._other_spelling(path)
+        if route is None:
+            return self._behind(environ, start_response)
+        began = perf_counter()
+        request, response = self._answer(environ, route)
+        if response.failed_attempt is not None:
+            limited = self._throttle.judge(response.failed_attempt, request.peer)
+            response = _slow_down(limited, response) if limited else response
+        if self._observe is not None:
+            response = self._observe(request, response, began)
+        headers = [*response.headers, ("X-Content-Type-Options", "nosniff")]
+        if response.status != HTTPStatus.NOT_MODIFIED:
+            headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        start_response(_STATUS[response.status], headers)
+        return [b"" if request.method == "HEAD" else response.body]
+
+    def _other_spelling(self, path: str) -> Route | None:
+        lower = path.lower()
+        found = self._any_case.get(lower)
+        if found is None and lower.startswith(_OURS):
+            return _NOWHERE
+        return found
+
+    def _answer(self, environ: dict[str, Any], route: Route) -> tuple[Request, Response]:
+        method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
+        peer, private = self._transport.resolve_peer(environ)
+        body, fault = b"", None
+        try:
+            _check(environ, query, private=private)
+            if method == "POST" == route.method:
+                body = _body(environ)
+        except BadRequest as error:
+            fault = error_response("invalid_request", str(error), error.status)
+        request = Request(method, route.path, query, Headers(environ), body, peer)
+        return request, fault or self._ask(request, route)
+
+    def _ask(self, request: Request, route: Route) -> Response:
+        if route is _NOWHERE:
+            return route.endpoint(request)
+        if request.method != route.method and not (route.method == "GET" and request.method == "HEAD"):
+            allowed = "GET, HEAD" if route.method == "GET" else route.method
+            return error_response("invalid_request", f"Use {route.method}.", 405, (("Allow", allowed),))
+        try:
+            return route.endpoint(request)
+        except BadRequest as error:
+            return error_response("invalid_request", str(error), error.status)
+        except Unavailable as error:
+            return error_response(
+                "temporarily_unavailable",
+                "The server cannot tell now; try again shortly.",
+                503,
+                (("Retry-After", "2"),),
+                {"reason": "unavailable", "detail": str(error)},
+            )
+        except Exception as error:  # noqa: BLE001 - the last door: nothing of it may reach the caller (INV-28)
+            frame = extract_tb(error.__traceback__)[-1]
+            # Where and what kind, never the message: it may hold what was sent.
+            where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
+            return error_response(
+                "server_error", "The server failed; its log says where.", 500, log_fields={"detail": where}
+            )
+
+
+def _nowhere(_ask: Request) -> Response:
+    return error_response("invalid_request", "There is nothing at this address.", 404)
+
+
+_NOWHERE = Route("", "", _nowhere)
+
+_SENTENCES = {
+    "client_failures": "Too many failed attempts for this client. Check client id and secret, then try again later.",
+    "peer_failures": "Too many failed attempts from your address. Check client id and secret, then try again later.",
+    "bad_tokens": "Too many tokens that were not issued for this resource server. Try again later.",
+}
+
+
+def _slow_down(limited: Throttled, response: Response) -> Response:
+    """429 instead of a refusal (RFC 6585 §4).
+
+    For failed authentication the code stays ``invalid_client``, which it is (RFC
+    6749 §5.2); for a token we will not judge now it is ``temporarily_unavailable``.
+    """
+    code = "temporarily_unavailable" if limited.rule == "bad_tokens" else "invalid_client"
+    log_fields = {**response.log_fields, "outcome": "throttled", "reason": limited.rule}
+    return error_response(code, _SENTENCES[limited.rule], 429, (("Retry-After", str(limited.wait)),), log_fields)
+
+
+def _check(environ: Mapping[str, Any], query: str, *, private: bool) -> None:
+    if not private:
+        msg = "Use https. A proxy that ends TLS must be configured as trusted."
+        raise BadRequest(msg)
+    size = 0
+    for name in environ:
+        if "HTTP_" <= name < "HTTP`":  # quicker than a slice; servers put their whole environment in here
+            size += len(name) + len(environ[name])
+    if size > MAX_HEADERS:
+        msg = "The headers may have 16 kB at most."
+        raise BadRequest(msg, 431)
+    coding = environ.get("HTTP_TRANSFER_ENCODING")
+    if coding is not None and (coding.strip().lower() != "chunked" or environ.get("CONTENT_LENGTH")):
+        # RFC 9112 §6.3: where the body ends must not be a matter of opinion.
+        msg = "Send Content-Length, or Transfer-Encoding: chunked; one of them and once."
+        raise BadRequest(msg)
+    if query and "\0" in unquote(query):
+        msg = "A parameter holds a NUL character."
+        raise BadRequest(msg)
+
+
+def _body(environ: Mapping[str, Any]) -> bytes:
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if not declared:
+        # Without a length only a server that marks the end may be read from; any other would wait for ever.
+        size = MAX_BODY + 1 if environ.get("wsgi.input_terminated") else 0
+    elif declared.isascii() and declared.isdigit() and len(declared) <= _MAX_DIGITS:
+        size = int(declared)
+    else:
+        size = MAX_BODY + 1
+    if declared and size > MAX_BODY:
+        raise BadRequest(_TOO_LARGE, 413)
+    body = _read(environ["wsgi.input"], size)
+    if len(body) > MAX_BODY:
+        raise BadRequest(_TOO_LARGE, 413)
+    if declared and len(body) < size:
+        msg = "The request body ended early."
+        raise BadRequest(msg)
+    return body
+
+
+_STATUS = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
+_TOO_LARGE = "The request body may have 64 kB at most."
+
+
+def _read(stream: Any, size: int) -> bytes:
+    body: bytes = stream.read(size) if size else b""
+    while 0 < len(body) < size:
+        more = stream.read(size - len(body))
+        if not more:
+            break
+        body += more
+    return body

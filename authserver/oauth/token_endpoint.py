@@ -1,0 +1,195 @@
+"""POST token (RFC 6749 §3.2, §4.4) on Authlib's authorization-server and grant classes.
+
+Authlib dispatches and shapes; what it does not enforce is enforced before it
+(``request.read_form``), and who the client is, which roles it gets and which
+key signs is decided by ``actions/issue_token``.
+
+What is looked at, in this order; the first fault is the answer:
+
+1. the request alone: form, each parameter once, one way to authenticate (``invalid_request``),
+   the grant (``invalid_request`` when missing, ``unsupported_grant_type``). Nothing of this
+   depends on who calls, so it tells nothing about any client;
+2. the caller (``invalid_client``, one face);
+3. what it asks for, told to the rightful client alone: ``scope`` (``invalid_scope``), ``resource``
+   (``invalid_target``).
+
+Without ``scope`` the client gets all roles it can have: those chosen for the
+credential that its owner holds now. The answer always names them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from authlib.oauth2 import OAuth2Request
+from authlib.oauth2.rfc6749 import AuthorizationServer, ClientMixin
+from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+
+from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
+from authserver.oauth.client_authentication import NoCredentials, invalid_client, presented_credentials, unauthenticated
+from authserver.oauth.form import read_form
+from authserver.oauth.http import Request, Response, dump, error_response
+from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
+from authserver.ports.errors import InvalidClient, InvalidScope, InvalidTarget, KeyGone
+from authserver.ports.hot_path import HotPathReads
+from authserver.ports.usage import UsageRecorder
+from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
+from authserver.rules.secret_format import CREDENTIAL_PREFIX
+
+Sign = Callable[[Issued], str]
+
+_REPEATABLE = frozenset({"resource"})
+"""RFC 8707 §2 lets a client ask for several; a token of ours is for one."""
+
+_JUDGED = ("grant_type", "scope", "resource")
+"""What of a form is looked at after it was read; the secret is not among it."""
+
+_CACHE_SIZE = 4_096
+
+
+_BLANK: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token.invalid/"))
+
+
+class TokenRequest(NamedTuple):
+    """What one request asks, read from its bytes alone."""
+
+    who: PresentedSecret
+    form: Mapping[str, str]
+
+
+class AuthlibRequest(OAuth2Request):  # type: ignore[misc]
+    """An Authlib request over a form that was read strictly already; no URL takes part."""
+
+    client: "AuthenticatedClient"
+    issued: Issued
+
+    def __init__(self, http_request: Request, form: Mapping[str, str]) -> None:
+        # Not the parent's, which judges a URL each time; the way the request came was judged at the door.
+        self.__dict__.update(_BLANK)
+        self.payload = BasicOAuth2Payload(form)
+        self.http_request = http_request
+
+
+class AuthenticatedClient(ClientMixin):  # type: ignore[misc]
+    """A client that proved its secret, in the shape Authlib's grants expect."""
+
+    def __init__(self, who: Authenticated) -> None:
+        self.who = who
+
+    def get_client_id(self) -> str:
+        """The client id."""
+        return self.who.facts.client_id
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Every application credential is made for one grant."""
+        return grant_type == DelegatedClientCredentialsGrant.GRANT_TYPE
+
+
+class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[misc]
+    """client_credentials on behalf of the credential's owner."""
+
+    GRANT_TYPE: str = ClientCredentialsGrant.GRANT_TYPE
+
+    server: "TokenEndpoint"
+    request: AuthlibRequest
+    who: PresentedSecret
+
+    def validate_token_request(self) -> None:
+        """Authenticate, then decide roles, audience and end; all from one statement."""
+        self.request.client = AuthenticatedClient(self.server.prove(self.request, self.who))
+        self.request.issued = self.server.decide(self.request)
+
+    def create_token_response(self) -> tuple[int, dict[str, Any], str]:
+        """RFC 6749 §5.1; the signature comes last."""
+        issued = self.request.issued
+        token = {
+            "access_token": self.server.sign(issued),
+            "token_type": "Bearer",
+            "expires_in": issued.expires_in,
+            "scope": issued.scope,
+        }
+        return 200, token, self.request.client.get_client_id()
+
+
+class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
+    """Authlib's server over plain values: the same door under Flask and bare WSGI."""
+
+    def __init__(self, *, hot_path: HotPathReads, usage: UsageRecorder, sign: Sign, issuer: str, pepper: bytes) -> None:
+        super().__init__()
+        self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
+        self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
+        self.register_grant(DelegatedClientCredentialsGrant)
+
+    def handle_response(self, status: int, body: Any, headers: Any) -> Response:
+        """Make the grant's triple a ``Response``; where Authlib has headers stands the client's id."""
+        return Response(status, dump(body), log_fields={"outcome": "granted", "client": headers})
+
+    def prove(self, request: AuthlibRequest, who: PresentedSecret) -> Authenticated:
+        """Who is calling; raises the verbs' refusals."""
+        resource = request.payload.data.get("resource")
+        return authenticate(who, resource, hot_path=self._hot_path, usage=self._usage)
+
+    def decide(self, request: AuthlibRequest) -> Issued:
+        """What it gets."""
+        form, http_request = request.payload.data, request.http_request
+        return issue(
+            request.client.who,
+            form.get("scope", ""),
+            form.get("resource", ""),
+            issuer=self._issuer,
+            usage=self._usage,
+            peer=http_request.peer,
+            agent=http_request.headers.get("user-agent", ""),
+        )
+
+    def __call__(self, request: Request) -> Response:
+        """POST token.
+
+        Clients send the same bytes again for each new token. How such a request reads is remembered,
+        under a hash of them; whether the client is good, and for what, is judged each time.
+        """
+        mark = request_fingerprint(request)
+        before = self._parsed_requests.get(mark)
+        asked = before or self._read(request)
+        if isinstance(asked, Response):
+            return asked
+        try:
+            response = self._granted(self.get_token_grant(AuthlibRequest(request, asked.form)), asked.who)
+        except InvalidClient as error:
+            if before is not None:
+                self._read(request)  # so that a secret that was right once is refused no faster than any other (INV-29)
+            return invalid_client(error.reason, asked.who.client_id)
+        except (InvalidScope, InvalidTarget) as error:
+            return error_response(error.code, str(error), log_fields={"client": asked.who.client_id})
+        if before is None:
+            self._parsed_requests.keep(mark, asked)
+        return response
+
+    def _read(self, request: Request) -> TokenRequest | Response:
+        form = read_form(request, _REPEATABLE)
+        if "grant_type" not in form:
+            return error_response("invalid_request", "grant_type is missing; send grant_type=client_credentials.")
+        try:
+            self.get_token_grant(AuthlibRequest(request, form))
+            who = presented_credentials(request, form)
+            asking = presented_secret(who.client_id, who.secret, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
+        except UnsupportedGrantTypeError:
+            return error_response(
+                "unsupported_grant_type", "Send grant_type=client_credentials; no other grant is offered."
+            )
+        except NoCredentials as error:
+            return unauthenticated(error)
+        except MalformedSecret as error:
+            return invalid_client(error.reason, who.client_id)
+        return TokenRequest(asking, {name: form[name] for name in _JUDGED if name in form})
+
+    def _granted(self, grant: DelegatedClientCredentialsGrant, who: PresentedSecret) -> Response:
+        grant.who = who
+        grant.validate_token_request()
+        try:
+            return self.handle_response(*grant.create_token_response())
+        except KeyGone:
+            # Another key took over between the facts and the signature: once more, from the facts of now.
+            grant.validate_token_request()
+            return self.handle_response(*grant.create_token_response())

@@ -1,0 +1,35 @@
+"""Application credentials as values, without their secrets."""
+
+from dataclasses import dataclass
+
+from authserver.rules.facts import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRecord:
+    """One secret of a credential, without the secret."""
+
+    id: str
+    hint: str
+    created_at: Instant
+    ends_at: Instant | None
+    last_used_at: Instant | None
+    last_used_peer: str | None = None
+    last_used_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An application credential, without its secrets."""
+
+    client_id: str
+    owner: str
+    owner_id: str
+    name: str
+    roles: tuple[str, ...]
+    expires_at: Instant
+    created_at: Instant
+    disabled_at: Instant | None
+    deleted_at: Instant | None
+    version: int
+    secrets: tuple[SecretRecord, ...] = ()

@@ -1,0 +1,69 @@
+"""Errors that actions and stores raise; ``code`` is the public error code, the text names the fix."""
+
+
+class Unavailable(Exception):
+    """The truth cannot be read or written now: answer 503, never "inactive" (INV-25)."""
+
+
+class KeyGone(Unavailable):
+    """A signing key retired between the facts that named it and the signature: read the facts again."""
+
+
+class Refusal(Exception):
+    """The caller may not have it. ``code`` is public; the text names the fix."""
+
+    code = "refused"
+
+
+class NotFound(Refusal):
+    """Unknown, or not yours: the two are told in the same words (INV-09)."""
+
+    code = "not_found"
+
+
+class Conflict(Refusal):
+    """True already, or taken."""
+
+    code = "conflict"
+
+
+class AlreadyDone(Conflict):
+    """The form was sent before and had its effect then (INV-23); ``subject`` is what it made or changed."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__("This was done already; its secret was shown then and is not shown again.")
+        self.subject = subject
+
+
+class Invalid(Refusal):
+    """A value that cannot be; the text names the right one."""
+
+    code = "invalid"
+
+
+class InvalidClient(Refusal):
+    """Unknown, wrong, disabled and expired all look like this (INV-29); ``reason`` is the true cause, for the log."""
+
+    code = "invalid_client"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Unknown client, wrong secret, or the credential is disabled or expired.")
+        self.reason = reason
+
+
+class InvalidScope(Refusal):
+    """A role was asked for that is not to be had, or none is left."""
+
+    code = "invalid_scope"
+
+
+class InvalidTarget(Refusal):
+    """RFC 8707 §2: no registered resource server for that audience."""
+
+    code = "invalid_target"
+
+
+class InvalidGrant(Refusal):
+    """RFC 7009 §2.1: the token was issued to another client."""
+
+    code = "invalid_grant"

@@ -1,0 +1,26 @@
+"""The general settings, which an administrator may change while the server runs."""
+
+from dataclasses import dataclass
+
+from authserver.rules.facts import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralSettings:
+    """What an administrator may change while the server runs, in minutes and days; and what earlier values killed."""
+
+    idle_timeout_minutes: int
+    max_token_lifetime_minutes: int
+    max_credential_days: int
+    max_credentials_per_user: int
+    default_audience: str | None
+    token_alg: str
+    epoch: int
+    used_since: Instant
+    issued_since: Instant
+    key_rotation_days: int = 0
+    """How long a key signs; 0: until somebody rotates."""
+    key_announcement_hours: int = 24
+    key_patience_hours: int = 168
+    post_quantum: int = 0
+    """1: keys of RFC 9964 are in the one JWKS with the others, and tokens may be signed with them."""

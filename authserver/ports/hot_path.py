@@ -1,0 +1,84 @@
+"""The facts of a token request and of an introspection, each read in one statement."""
+
+from typing import NamedTuple, Protocol
+
+from authserver.rules.facts import Instant, Reason, Standing
+
+
+class LiveSecret(NamedTuple):
+    """A secret that may authenticate now."""
+
+    id: str
+    hash: bytes
+    ends_at: Instant | None
+
+
+class IssueFacts(NamedTuple):
+    """Everything a token request needs, read in one statement (INV-02)."""
+
+    now: Instant
+    client_id: str
+    owner_id: str
+    owner_disabled: bool
+    role_version: int
+    credential_version: int
+    credential_disabled: bool
+    credential_deleted: bool
+    credential_expires_at: Instant
+    chosen: frozenset[str]
+    held: frozenset[str]
+    secrets: tuple[LiveSecret, ...]
+    max_lifetime: int
+    idle_timeout: int
+    epoch: int
+    audience: str | None
+    token_alg: str
+    active_kid: str | None
+
+
+class CallingResourceServer(NamedTuple):
+    """A resource server that may ask about tokens of its audience; ``alg`` is what answers to it are signed with."""
+
+    id: str
+    client_id: str
+    audience: str
+    secret_hash: bytes
+    disabled: bool
+    alg: str
+
+
+class TokenKeys(NamedTuple):
+    """Which rows a token points at; all from its verified text."""
+
+    jti: str
+    client_id: str
+    secret_id: str
+    kid: str
+
+
+class SessionRecord(NamedTuple):
+    """What the server recorded of a token."""
+
+    last_used_at: Instant
+    ended: Reason | None
+
+
+class IntrospectionFacts(NamedTuple):
+    """Everything an introspection needs, read in one statement."""
+
+    now: Instant
+    caller: CallingResourceServer | None
+    standing: Standing | None
+    recorded: SessionRecord | None
+
+
+class HotPathReads(Protocol):
+    """The reads of the two hot paths; each is one statement, never from a replica."""
+
+    def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
+        """All facts for a token request, or None for an unknown client."""
+        ...
+
+    def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
+        """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
+        ...

@@ -1,0 +1,19 @@
+"""Registered resource servers as values."""
+
+from dataclasses import dataclass
+
+from authserver.rules.facts import Instant
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceServer:
+    """A registered API and its audience."""
+
+    id: str
+    client_id: str
+    name: str
+    audience: str
+    token_alg: str | None
+    created_at: Instant
+    disabled_at: Instant | None
+    last_asked_at: Instant | None = None

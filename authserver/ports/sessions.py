@@ -1,0 +1,54 @@
+"""The record of each token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from authserver.rules.claims import SessionStart
+from authserver.rules.facts import Instant, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The server's record of one token."""
+
+    jti: str
+    client_id: str
+    secret_id: str
+    kid: str
+    audience: str
+    roles: tuple[str, ...]
+    role_version: int
+    credential_version: int
+    epoch: int
+    issued_at: Instant
+    expires_at: Instant
+    last_used_at: Instant
+    ended_at: Instant | None
+    end_reason: str | None
+    issued_peer: str | None = None
+    last_used_peer: str | None = None
+
+
+class Sessions(Protocol):
+    """The record of each token."""
+
+    def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
+        """Durable before it returns; the first end stands (INV-05)."""
+        ...
+
+    def end_known(self, jti: str, reason: Reason, at: Instant) -> bool:
+        """End a session by its id; False when there is none that lives."""
+        ...
+
+    def of_credential(self, client_id: str) -> Sequence[Session]:
+        """All kept sessions of a credential, newest first."""
+        ...
+
+    def recent_of_credential(self, client_id: str, now: Instant, limit: int) -> Sequence[Session]:
+        """The sessions that may live, and the newest of the others; ``limit`` of each kind at most, newest first."""
+        ...
+
+    def sweep(self, now: Instant, keep: int) -> int:
+        """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond 400 days; how many."""
+        ...

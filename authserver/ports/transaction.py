@@ -1,0 +1,172 @@
+"""One administrative change and its audit record, in one transaction (INV-18)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from authserver.audit import Event
+from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.general_settings import GeneralSettings
+from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.sign_in import ConsoleSession
+from authserver.ports.users import Role, User
+from authserver.rules.facts import Instant, Reason
+
+
+class Transaction(Protocol):
+    """One administrative change; its audit record commits with it or not at all (INV-18)."""
+
+    def detail(self, **more: object) -> None:
+        """Add to the audit record what only the transaction could read."""
+        ...
+
+    def set_target(self, target: str) -> None:
+        """Name the target of the audit record as it is called on disk, whatever spelling was asked for."""
+        ...
+
+    def next_event(self, event: Event) -> None:
+        """Close the record of what was done until here and begin another: both commit, or neither."""
+        ...
+
+    def claim_form_key(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
+        """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before (INV-23)."""
+        ...
+
+    def user(self, username: str) -> User:
+        """One user by name, in any letter case; ``NotFound`` else."""
+        ...
+
+    def role(self, name: str) -> Role:
+        """One live role by its exact name; ``NotFound`` else."""
+        ...
+
+    def credential(self, client_id: str, owner_id: str | None = None) -> Credential:
+        """One credential that is not deleted; with ``owner_id`` only that owner's; ``NotFound`` else."""
+        ...
+
+    def general(self) -> GeneralSettings:
+        """The general settings."""
+        ...
+
+    def insert_role(self, role: Role, at: Instant) -> None:
+        """Make a role; ``Conflict`` when a live one has the name."""
+        ...
+
+    def delete_role(self, role: Role, at: Instant) -> int:
+        """Take it from all who hold it, raising each one's role version; how many held it."""
+        ...
+
+    def only_operational(self, role: Role) -> tuple[str, ...]:
+        """The names of all whose one operational role it is, sorted."""
+        ...
+
+    def insert_user(self, user: User, password_hash: str | None) -> None:
+        """Make a user with the roles it comes with; ``Conflict`` when the name is taken in any letter case."""
+        ...
+
+    def grant(self, user: User, role: Role, at: Instant) -> int:
+        """Assign a role; the new role version."""
+        ...
+
+    def revoke(self, user: User, role: Role, at: Instant) -> int:
+        """Remove a role; the new role version."""
+        ...
+
+    def switch_user(self, user: User, disabled_at: Instant | None, at: Instant) -> int:
+        """Disable (an instant) or enable (None); the new role version."""
+        ...
+
+    def users_with_permission(self, permission: str) -> frozenset[str]:
+        """The ids of all who may enter the console and have a permission there, as things stand in this change."""
+        ...
+
+    def set_password(self, user: User, password_hash: str) -> None:
+        """Keep the hash of a user's password; the one before is forgotten."""
+        ...
+
+    def open_console_session(self, session: ConsoleSession, id_hash: str, pending: str = "") -> None:
+        """Begin a sign-in."""
+        ...
+
+    def end_console_session(self, user_id: str, handle: str) -> bool:
+        """End one sign-in of a user; False when there is none."""
+        ...
+
+    def end_console_sessions(self, user_id: str, but: str = "") -> int:
+        """End all sign-ins of a user, except the one with the handle ``but``; how many."""
+        ...
+
+    def link_identity(self, user: User, issuer: str, subject: str, at: Instant) -> None:
+        """Let whoever is ``subject`` at ``issuer`` sign in as ``user``; ``Conflict`` when it is somebody's already."""
+        ...
+
+    def unlink_identity(self, user: User, issuer: str, subject: str) -> None:
+        """Take an identity away and end the user's sign-ins by a provider; ``NotFound`` when it is not theirs."""
+        ...
+
+    def insert_login_link(self, user: User, link_hash: str, at: Instant, expires_at: Instant) -> None:
+        """Keep a one-time link."""
+        ...
+
+    def consume_login_link(self, link_hash: str, at: Instant) -> User:
+        """Use up a link; ``NotFound`` when it is unknown, over, or was used: of many at once one succeeds."""
+        ...
+
+    def resource_server(self, name: str) -> ResourceServer:
+        """One resource server by its name, client id or audience; ``NotFound`` else."""
+        ...
+
+    def insert_resource_server(self, server: ResourceServer, secret_hash: bytes, hint: str) -> None:
+        """Register a resource server; ``Conflict`` when name or audience is taken."""
+        ...
+
+    def update_resource_server(self, server_id: str, **values: object) -> None:
+        """Set fields of one resource server."""
+        ...
+
+    def count_credentials(self, owner_id: str, at: Instant) -> int:
+        """How many credentials of an owner are neither deleted nor expired."""
+        ...
+
+    def insert_credential(self, credential: Credential, role_ids: Sequence[str]) -> None:
+        """Make a credential with its frozen role choice."""
+        ...
+
+    def update_credential(self, client_id: str, **values: object) -> None:
+        """Set fields of one credential."""
+        ...
+
+    def insert_secret(self, client_id: str, secret: SecretRecord, secret_hash: bytes) -> None:
+        """Add a secret to a credential."""
+        ...
+
+    def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
+        """End every live secret at ``ends_at``; one already in overlap ends at once, so two live at most."""
+        ...
+
+    def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
+        """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
+        ...
+
+    def append_revocation(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:
+        """Note that something ended, in the one order a change feed will read."""
+        ...
+
+    def algorithms_in_use(self) -> frozenset[str]:
+        """The algorithms that tokens are signed by, as the settings and the resource servers choose."""
+        ...
+
+    def algorithms_ready(self) -> frozenset[str]:
+        """The algorithms that a key is active for."""
+        ...
+
+    def update_settings(self, **values: object) -> None:
+        """Set general settings."""
+        ...
+
+    def end_session(self, jti: str, reason: Reason, at: Instant, owner_id: str | None = None) -> bool:
+        """End a live session, with ``owner_id`` only that owner's; False when there is none."""
+        ...
+
+    def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:
+        """End every recorded session of a credential that lives; how many."""
+        ...

@@ -1,0 +1,37 @@
+"""When and where each token was last used: written in batches, behind the request."""
+
+from typing import Protocol
+
+from authserver.rules.claims import SessionStart
+from authserver.rules.facts import Instant
+
+
+class UsageRecorder(Protocol):
+    """When each token was last used; collected in memory, written in batches."""
+
+    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
+        """Note a new session and where it was asked for; ``Unavailable`` when notes pile up."""
+        ...
+
+    def refused(self, client_id: str, reason: str, at: Instant) -> None:
+        """Count a token request of a known credential that was refused; one of nobody, "", costs as much."""
+        ...
+
+    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
+        """Note a use; an older instant never moves a newer one back, an ended session stays as it is.
+
+        The caller has judged the token alive at ``at``. ``Unavailable`` when notes have waited longer than ε.
+        """
+        ...
+
+    def seen_inactive(self, by: str, at: Instant) -> None:
+        """Note that a resource server asked about a token that was not active."""
+        ...
+
+    def last_used(self, jti: str) -> Instant | None:
+        """The newest use noted here that a row read a moment ago may not show yet."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is noted."""
+        ...

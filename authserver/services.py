@@ -1,0 +1,406 @@
+"""Seeds the rooms of one process and hangs the doors.
+
+``app.py`` reads the settings and says what the services is made of; here it is
+put together: the store is opened by the first request or command that needs
+it, once, and the machine doors stand as bare WSGI in front of Flask.
+"""
+
+import ipaddress
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+
+from authserver.actions import restore, signing_keys
+from authserver.actions.issue_token import Issued
+from authserver.actions.security_log import SecurityLog
+from authserver.background import PeriodicTask, PeriodicTasks
+from authserver.console.openid.identity import ProviderSettings
+from authserver.instrumentation import Instrumentation
+from authserver.oauth.dispatcher import Dispatcher, routes
+from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
+from authserver.oauth.jwks_fetchers import JwksFetchObserver
+from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_quantum_endpoint
+from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.revocation_endpoint import RevocationEndpoint
+from authserver.oauth.token_endpoint import TokenEndpoint
+from authserver.oauth.verified_tokens import VerifiedTokens
+from authserver.ports.clock import Clock
+from authserver.ports.errors import Conflict, Unavailable
+from authserver.ports.sign_in import ATTEMPTS_FORGOTTEN
+from authserver.rules.facts import Instant
+from authserver.signing_service import SigningService
+from authserver.store.engine.clock import database_time
+from authserver.store.engine.maintenance import Maintenance
+from authserver.store.engine.rollback_guard import RollbackGuard
+from authserver.store.engine.schema import MIGRATIONS
+from authserver.store.factory import Store, open_store
+from authserver.store.tables import db
+from authserver.telemetry.access_log import AccessLog
+from authserver.telemetry.logs import logger
+from authserver.web.health import Health
+from keys.key_stores import KeyStore
+from keys.key_stores.database import DatabaseKeyStore
+from keys.key_stores.pem import PemKeyStore
+from keys.key_stores.pkcs11 import Pkcs11KeyStore
+from keys.master import MasterKey
+from keys.rotation import Generate, Step
+
+if TYPE_CHECKING:
+    from authserver.console.openid.client import Provider
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_SKEW_SECONDS = 30
+"""How far this machine's clock may be from the database's before the node stops serving."""
+
+SWEEP_SECONDS = 3600.0
+TICK_SECONDS = 60.0
+"""How often a node looks whether a key must be made, promoted or withdrawn."""
+FLUSH_SECONDS = 5.0
+ROLLBACK_CHECK_SECONDS = 1.0
+"""How often a node looks whether the database became rolled_back under it, and notes how new it is."""
+WATERMARK_SECONDS = 30.0
+KEEP_SESSIONS_SECONDS = 30 * 24 * 3600
+"""How long a session stays on record behind its end, for its owner to see why it ended."""
+
+KEEP_SIGN_INS_SECONDS = 24 * 3600
+"""How long a sign-in is kept behind its last use: whoever comes back to a half-filled form finds it filled."""
+
+
+class SystemClock:
+    """The database's clock where it told it, else this machine's."""
+
+    def now(self, database: Instant | None = None) -> Instant:
+        """Whole seconds of UTC.
+
+        Raises:
+            Unavailable: this machine's clock is too far from the database's.
+        """
+        mine = int(time.time())
+        if database is None:
+            return mine
+        if abs(mine - database) > MAX_SKEW_SECONDS:
+            msg = f"this machine's clock is {mine - database} s away from the database's; set it right (NTP)"
+            raise Unavailable(msg)
+        return database
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesConfig:
+    """What the services is made of; all of it from configuration, nothing from a request (INV-32)."""
+
+    issuer: str
+    master_key: str
+    instance: Path
+    embedded: bool
+    trusted_proxies: tuple[Network, ...] = ()
+    metrics_peers: tuple[Network, ...] = ()
+    other_master_key: str = ""
+    state: Path = Path("instance")
+    key_store: str = "database"
+    pkcs11: tuple[str, str, str] = ("", "", "")
+    """Module, token label, user PIN."""
+    provider: ProviderSettings | None = None
+    log_level: str = "info"
+
+
+class Services:
+    """The opened store and the doors of one process."""
+
+    def __init__(self, plan: ServicesConfig, app: Flask, clock: Clock, *, background: bool) -> None:
+        self.plan, self._app, self._system_clock, self._background = plan, app, clock, background
+        self._store: Store | None = None
+        self._keys: SigningService | None = None
+        self._rollback_guard: RollbackGuard | None = None
+        self._opening = threading.Lock()
+        self._closers: list[Callable[[], None]] = []
+        self._transport = ProxyTrust(plan.trusted_proxies)
+        self._security_log: SecurityLog | None = None
+        self._observer: Instrumentation | None = None
+        self.provider = _provider(plan.provider) if plan.provider else None
+
+    @property
+    def issuer(self) -> str:
+        """Our issuer identifier."""
+        return self.plan.issuer
+
+    @property
+    def clock(self) -> "DatabaseClock":
+        """The clock for changes: the database's where there is one that all nodes share."""
+        return DatabaseClock(self, self._system_clock)
+
+    def master(self) -> MasterKey:
+        """The master key from the settings, else from the instance folder, made there for the embedded database.
+
+        Raises:
+            WrongMasterKey: there is none, or it is malformed.
+        """
+        text, path = self.plan.master_key, self.plan.instance / "master.key"
+        if not text and self.plan.embedded:
+            if not path.exists():
+                _write_once(path, MasterKey.fresh())
+            text = path.read_text(encoding="ascii")
+        return MasterKey(text, self.plan.other_master_key)
+
+    @cached_property
+    def key_stores(self) -> dict[str, KeyStore]:
+        """Everywhere that a private key may be kept, by the name the ring knows it by."""
+        master = self.master()
+        found: dict[str, KeyStore] = {
+            "database": DatabaseKeyStore(master),
+            "pem": PemKeyStore(self.plan.state / "keys", master),
+        }
+        if self.plan.pkcs11[0]:
+            found["pkcs11"] = Pkcs11KeyStore(*self.plan.pkcs11)
+        return found
+
+    @property
+    def key_store(self) -> KeyStore:
+        """Where new keys are kept."""
+        return self.key_stores[self.plan.key_store]
+
+    def migrate(self) -> None:
+        """Bring the schema up to date; safe from many processes at once.
+
+        Raises:
+            Invalid: the schema is that of a newer program.
+            Unavailable: the database cannot be reached.
+        """
+        with self._app.app_context():
+            Maintenance(db.engine, MIGRATIONS).upgrade()
+
+    def store(self) -> Store:
+        """The store, opened once.
+
+        Raises:
+            Unavailable: the database cannot be reached, or its schema is not this program's.
+            WrongMasterKey: the database was sealed under another master key.
+        """
+        with self._opening:
+            if self._store is None:
+                with self._app.app_context():
+                    engine = db.engine
+                self._store = open_store(
+                    engine, self.master(), self._system_clock, background=self._background, key_stores=self.key_stores
+                )
+                self._rollback_guard = RollbackGuard(
+                    self._store.thread_connections, self.plan.state, self._store.pepper
+                )
+                self._check_rollback(self._store)
+                self._ensure_key(self._store)
+            return self._store
+
+    def _check_rollback(self, store: Store) -> None:
+        """End every token when the database is rolled_back than this machine knows it (INV-03)."""
+        guard = self._rollback_guard
+        rolled_back = guard.check() if guard is not None else None
+        if guard is None or rolled_back is None:
+            return
+        logger().error("database_is_older", reason=rolled_back.reason)
+        with suppress(Conflict):
+            restore.declare_restored(
+                store.accounts,
+                actor="system",
+                now=self.database_now(store),
+                found=rolled_back.reason,
+                since=rolled_back.epoch,
+            )
+        guard.record(count_at=self.database_now(store))
+
+    def keys(self) -> SigningService:
+        """The opened keys."""
+        store = self.store()
+        if self._keys is None:
+            self._keys = SigningService(store.keys)
+        return self._keys
+
+    def close(self) -> None:
+        """Write what is pending and let go of everything; the services may be opened again."""
+        for closer in reversed(self._closers):
+            closer()
+        self._closers.clear()
+        if self._store is not None:
+            if self._rollback_guard is not None and self._rollback_guard.known:
+                with suppress(Unavailable, OSError):
+                    self._rollback_guard.record()
+            self._store.close()
+        self._store = self._keys = self._security_log = self._rollback_guard = self._observer = None
+
+    def _ensure_key(self, store: Store) -> None:
+        if any(key.state == "active" for key in store.keys.ring()):
+            return
+        room = signing_keys.key_context(store.accounts, store.keys, self.key_store, store.jwks_fetchers)
+        signing_keys.first(room, store.accounts.general().token_alg, actor="system", now=self.database_now(store))
+
+    def database_now(self, store: Store) -> Instant:
+        """The time for a change in ``store``."""
+        return self._system_clock.now(database_time(store.engine))
+
+    def wsgi(self) -> Dispatcher:
+        """The machine doors in front of Flask."""
+        store, room, issuer = self.store(), self.keys(), self.plan.issuer
+
+        def sign(issued: Issued) -> str:
+            return room.sign(issued.kid, issued.claims)
+
+        tokens = TokenEndpoint(
+            hot_path=store.hot_path, usage=store.usage, sign=sign, issuer=issuer, pepper=store.pepper
+        )
+        verified_tokens = VerifiedTokens(room.read, issuer)
+        asked = IntrospectionEndpoint(
+            hot_path=store.hot_path,
+            sessions=store.sessions,
+            usage=store.usage,
+            verified_tokens=verified_tokens,
+            sign=room.sign_answer,
+            issuer=issuer,
+            pepper=store.pepper,
+        )
+        ended = RevocationEndpoint(
+            hot_path=store.hot_path, sessions=store.sessions, verified_tokens=verified_tokens, pepper=store.pepper
+        )
+        readers = JwksFetchObserver(
+            hot_path=store.hot_path, book=store.jwks_fetchers, pepper=store.pepper, clock=self._system_clock
+        )
+        table = routes(
+            {
+                "/oauth/token": tokens,
+                "/auth/oauth/token": tokens,
+                "/oauth/introspect": asked,
+                "/oauth/revoke": ended,
+            },
+            {
+                "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, readers.saw),
+                "/.well-known/jwks-pq.json": post_quantum_endpoint(store.keys.ring),
+                "/.well-known/oauth-authorization-server": metadata_endpoint(issuer, store.keys.ring, openid=False),
+                "/.well-known/openid-configuration": metadata_endpoint(issuer, store.keys.ring, openid=True),
+            },
+            issuer,
+        )
+        observer = Instrumentation(store, lambda: self.database_now(store), AccessLog(least=self.plan.log_level))
+        self._closers.append(observer.close)
+        self._observer = observer
+        self._app.extensions["health"] = Health(
+            ready=self.ready, metrics=observer.exposition, metrics_peers=self.plan.metrics_peers
+        )
+        if self._background:
+            self._start_background_tasks(store)
+        return Dispatcher(table, self._app.wsgi_app, observer.observe, transport=self._transport)
+
+    def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
+        """The caller's address, and whether nobody can listen in on the way from there."""
+        return self._transport.resolve_peer(environ)
+
+    def observe_console_request(self, status: int, seconds: float) -> None:
+        """Count an answer of the console, where numbers are kept."""
+        if self._observer is not None:
+            self._observer.metrics.observe("console", status, "", "console", seconds)
+
+    def observe_console_login(self, method: str, outcome: str) -> None:
+        """Count somebody who came to sign in to the console, where numbers are kept."""
+        if self._observer is not None:
+            self._observer.metrics.login(method, outcome)
+
+    def record_refusal(self, reason: str, *, subject: str, peer: str) -> None:
+        """Note that the console refused somebody; the first of each kind in a minute reaches the audit."""
+        with self._opening:
+            if self._security_log is None and self._store is not None:
+                store = self._store
+                self._security_log = SecurityLog(store.accounts, lambda: self.database_now(store))
+                self._closers.append(self._security_log.close)
+        if self._security_log is not None:
+            self._security_log.record("console", reason, client=subject, peer=peer, minute=int(time.monotonic()) // 60)
+
+    def ready(self) -> dict[str, str]:
+        """What keeps this node from serving, by part; empty when nothing does."""
+        faults: dict[str, str] = {}
+        try:
+            store = self.store()
+            store.accounts.ping()
+            self.database_now(store)
+            self.keys().self_test(store.accounts.general().token_alg)
+        except Unavailable as error:
+            faults["database"] = str(error)
+        return faults
+
+    def _start_background_tasks(self, store: Store) -> None:
+        def sweep() -> None:
+            now = self.database_now(store)
+            store.jwks_fetchers.sweep(now)
+            store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
+            store.login_attempts.sweep(now - ATTEMPTS_FORGOTTEN)
+            logger().info("sessions_swept", count=store.sessions.sweep(now, KEEP_SESSIONS_SECONDS))
+
+        guard = RollbackGuard(store.thread_connections, self.plan.state, store.pepper)
+
+        def remember() -> None:
+            self._check_rollback(store)
+            guard.record()
+
+        chores = PeriodicTasks(
+            [
+                PeriodicTask("look back", ROLLBACK_CHECK_SECONDS, remember),
+                PeriodicTask("count", WATERMARK_SECONDS, lambda: guard.record(count_at=self.database_now(store))),
+                PeriodicTask("sweep", SWEEP_SECONDS, sweep),
+                PeriodicTask("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
+                PeriodicTask("write fetches", FLUSH_SECONDS, store.jwks_fetchers.flush),
+                PeriodicTask("forget keys", FLUSH_SECONDS, self.keys().forget_retired),
+            ]
+        )
+        chores.start()
+        self._closers.append(chores.stop)
+
+    def tick(self, store: Store) -> tuple[Step, ...]:
+        """Do what the rotation of keys makes due; safe from many processes at once."""
+        store.keys.destroy_spent()
+        room = signing_keys.key_context(store.accounts, store.keys, self.key_store, store.jwks_fetchers)
+        done = signing_keys.tick(room, actor="system", now=self.database_now(store))
+        for step in done:
+            logger().info(
+                "key_step", step=type(step).__name__, key=step.alg if isinstance(step, Generate) else step.kid
+            )
+        return done
+
+
+class DatabaseClock:
+    """What time a change is made at: one clock for all nodes where there is one."""
+
+    def __init__(self, services: Services, system: Clock) -> None:
+        self._services, self._system = services, system
+
+    def now(self, database: Instant | None = None) -> Instant:
+        """Whole seconds of UTC."""
+        if database is not None:
+            return self._system.now(database)
+        return self._services.database_now(self._services.store())
+
+
+def _provider(settings: ProviderSettings) -> "Provider":
+    # Only a services that has one pays for its client.
+    from authserver.console.openid.client import Provider  # noqa: PLC0415
+
+    return Provider(settings)
+
+
+def _write_once(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        # A link succeeds for one process only, and what it shows is whole.
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

@@ -1,0 +1,1 @@
+"""Reads of the audit trail: by filter, by subject, and the state of the hash chain."""

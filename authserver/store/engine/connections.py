@@ -1,0 +1,228 @@
+"""How connections are opened, on both databases, so that INV-21 and INV-25 hold.
+
+SQLite: the wheel's own library, WAL, ``synchronous=FULL``, foreign keys, and
+``BEGIN IMMEDIATE`` for everything that writes. PostgreSQL: durable commits and
+time limits on every statement. Whatever a driver raises for "cannot be reached"
+leaves this room as ``Unavailable``, a unique value given twice as ``Conflict``,
+and a text no database can hold as ``Invalid`` (INV-28).
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from pysqlite3 import dbapi2 as sqlite
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from authserver.ports.errors import Conflict, Invalid, Unavailable
+
+SQLITE_FLOOR = (3, 51, 3)
+"""The first SQLite without the WAL-reset corruption."""
+
+BUSY_SECONDS = 5
+STATEMENT_SECONDS = 5
+IDLE_SECONDS = 30
+"""How long PostgreSQL lets a transaction of ours do nothing before it ends it, and its locks with it."""
+
+UNREACHED = "the database cannot be reached now"
+UNSTORABLE = "a text holds a character, or a number a size, that no database can keep"
+_DUPLICATE = "23505"
+
+
+def sqlite_fault(version: tuple[int, ...]) -> str | None:
+    """Say why a SQLite version must not be used, or None."""
+    if version >= SQLITE_FLOOR:
+        return None
+    shown = ".".join(map(str, version))
+    return f"SQLite {shown} can corrupt a WAL database; install the pinned requirements (pysqlite3 carries a fixed one)"
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """Give the options Flask-SQLAlchemy makes the engine with.
+
+    Raises:
+        Unavailable: the SQLite library is one of those that corrupt WAL databases.
+    """
+    if url.startswith("sqlite"):
+        fault = sqlite_fault(sqlite.sqlite_version_info)
+        if fault:
+            raise Unavailable(fault)
+        return {
+            "module": sqlite,
+            "connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False},
+            "hide_parameters": True,
+        }
+    limits = {
+        "statement_timeout": f"{STATEMENT_SECONDS}s",
+        "lock_timeout": f"{BUSY_SECONDS}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+        "synchronous_commit": "on",
+        "timezone": "UTC",
+        # To compile a statement takes longer than to run the longest of ours.
+        "jit": "off",
+        # And to start a helper longer than to read what a page looks at; the load has the other cores.
+        "max_parallel_workers_per_gather": "0",
+    }
+    return {
+        # An error's text may be logged; the values of its statement never (INV-20).
+        "hide_parameters": True,
+        "pool_pre_ping": True,
+        "pool_timeout": BUSY_SECONDS,
+        "connect_args": {
+            "connect_timeout": BUSY_SECONDS,
+            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            # A peer that vanished without a word is given up as fast as one that is slow.
+            "keepalives_idle": BUSY_SECONDS,
+            "keepalives_interval": 1,
+            "keepalives_count": BUSY_SECONDS,
+            "tcp_user_timeout": 2 * BUSY_SECONDS * 1000,
+        },
+    }
+
+
+def prepare(engine: Engine) -> None:
+    """Install the connection rules on an engine that has not been used yet."""
+    if engine.dialect.name != "sqlite":
+
+        @event.listens_for(engine, "checkin")
+        def _forget_mode(connection: Any, _record: object) -> None:
+            # SQLAlchemy resets "read only" to "read write", which would overrule a database that an
+            # operator has set to read only; None leaves the choice to the database.
+            if connection is not None and not connection.closed:
+                connection.read_only = None
+
+        return
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        _turn_on_wal(cursor)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _turn_on_wal(cursor: Any) -> None:
+    # The one statement SQLite does not wait for: another process may be turning it on just now.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def storable(text: str) -> bool:
+    """Whether every database can hold a text: no NUL, and nothing that has no UTF-8."""
+    return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
+
+
+def _is_duplicate(error: IntegrityError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == _DUPLICATE or str(error.orig).startswith("UNIQUE constraint")
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Turn what drivers raise into ``Unavailable``, ``Conflict`` or ``Invalid``."""
+    try:
+        yield
+    except IntegrityError as error:
+        if _is_duplicate(error):
+            msg = "that is taken already"
+            raise Conflict(msg) from error
+        # A row or a trigger says no: nothing was written, and asking again may not help, but it is not the caller.
+        raise Unavailable(UNREACHED) from error
+    except (DataError, UnicodeError, OverflowError) as error:
+        raise Invalid(UNSTORABLE) from error
+    except (DBAPIError, PoolTimeout) as error:
+        raise Unavailable(UNREACHED) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The transaction all reads of a context are in; ``over`` ends it."""
+
+    engine: Engine
+    connection: Connection
+    over: ExitStack
+
+
+_SHARED: ContextVar[_Shared | None] = ContextVar("shared_reading", default=None)
+
+
+@contextmanager
+def shared_snapshot(engine: Engine) -> Iterator[None]:
+    """Read everything in one transaction that only reads, so that a page pays for one and sees one instant.
+
+    It is over with the first statement that fails, and before anything is written:
+    nobody holds two connections, and who has written reads what was written.
+    """
+    before = _SHARED.get()
+    with ExitStack() as over:
+        _SHARED.set(_Shared(engine, over.enter_context(_snapshot(engine)), over))
+        try:
+            yield
+        finally:
+            _SHARED.set(before)
+
+
+def _shared(engine: Engine) -> _Shared | None:
+    shared = _SHARED.get()
+    return shared if shared is not None and shared.engine is engine else None
+
+
+def _give_up(shared: _Shared) -> None:
+    _SHARED.set(None)
+    shared.over.close()
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Open one durable transaction that holds the write lock from its first statement."""
+    with translate_errors():
+        shared = _shared(engine)
+        if shared is not None:
+            _give_up(shared)
+        with engine.connect().execution_options(write=True) as connection, connection.begin():
+            yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Open a read-only transaction whose statements see one snapshot, or join the ``shared_snapshot``."""
+    shared = _shared(engine)
+    if shared is None:
+        with _snapshot(engine) as connection:
+            yield connection
+        return
+    with translate_errors():
+        try:
+            yield shared.connection
+        except DBAPIError:
+            # PostgreSQL answers nothing more in a transaction of which a statement failed.
+            _give_up(shared)
+            raise
+
+
+@contextmanager
+def _snapshot(engine: Engine) -> Iterator[Connection]:
+    with translate_errors(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection.begin():
+            yield connection

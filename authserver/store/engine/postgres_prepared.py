@@ -1,0 +1,70 @@
+"""A held connection to PostgreSQL whose statements are run by libpq itself.
+
+psycopg opens the connection and reads the answers; the way in between, which costs
+it more than libpq and the network together, is left out (psycopg.pq).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import DataError, OperationalError, errors
+from psycopg.abc import Transformer as Reader
+from psycopg.adapt import Transformer
+from psycopg.pq import DiagnosticField, ExecStatus
+
+from authserver.store.engine.sqlite_prepared import PreparedConnection, Rows
+
+_ENDED_BY_SERVER = ("08", "57P")
+
+
+class PostgresPreparedConnection(PreparedConnection):
+    """On PostgreSQL; each statement is prepared when it is first run."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        connection.autocommit = True
+        self._libpq = connection.pgconn
+        self._known: dict[str, tuple[bytes, Reader]] = {}
+
+    def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
+        """One statement, durable on return; the thread sleeps without the interpreter's lock meanwhile."""
+        with self._using:
+            name, reader = self._known.get(sql) or self._prepare(sql)
+            result = self._libpq.exec_prepared(name, [_sent(each) for each in arguments])
+            if result.status == ExecStatus.TUPLES_OK:
+                reader.set_pgresult(result)
+                rows: Rows = reader.load_rows(0, result.ntuples, tuple)
+                return rows, result.ntuples
+            _check(result)
+            return (), result.command_tuples or 0
+
+    def _prepare(self, sql: str) -> tuple[bytes, Reader]:
+        name = b"authserver_%d" % len(self._known)
+        _check(self._libpq.prepare(name, sql.encode()))
+        self._known[sql] = made = name, Transformer(self._connection)
+        return made
+
+    def broke(self, error: BaseException) -> bool:
+        """Whether the server is gone, or ended this connection."""
+        state = getattr(error, "sqlstate", None) or ""
+        return bool(self._connection.broken) or state.startswith(_ENDED_BY_SERVER)
+
+
+def _sent(value: str | int | None) -> bytes | None:
+    """A value as PostgreSQL reads it in text form."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if "\0" in value:
+            msg = "a text for PostgreSQL cannot hold a NUL"  # libpq would end it there, in silence
+            raise DataError(msg)
+        return value.encode()
+    return b"%d" % value
+
+
+def _check(result: Any) -> None:
+    if result.status == ExecStatus.COMMAND_OK:
+        return
+    state = result.error_field(DiagnosticField.SQLSTATE)
+    kind = errors.lookup(state.decode()) if state else OperationalError
+    raise kind(result.error_message.decode("utf-8", "replace"))

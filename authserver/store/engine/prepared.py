@@ -1,0 +1,128 @@
+"""Statements written once in SQLAlchemy Core, prepared once, and run on a held connection.
+
+The hot paths pay for the database, not for building SQL nor for a driver's
+conveniences: each thread holds one connection in autocommit, outside the pool,
+and the statement is prepared on it. On PostgreSQL it is run by libpq itself,
+which psycopg lets us reach; psycopg still reads the answer. What cannot be
+reached leaves this room as ``Unavailable``, like everything in this services.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from weakref import WeakSet
+
+from sqlalchemy import Engine, Executable
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from authserver.ports.errors import Invalid, Unavailable
+from authserver.store.engine.connections import UNREACHED, UNSTORABLE
+from authserver.store.engine.sqlite_prepared import PreparedConnection, Rows, SqlitePreparedConnection
+
+
+class PreparedStatement:
+    """One statement, run on this thread's held connection.
+
+    Where a connection broke the statement is tried once more on a new one, which is
+    sound because only reads and idempotent upserts are prepared.
+    """
+
+    def __init__(self, held: "ThreadConnections", statement: Executable) -> None:
+        # libpq counts its parameters; drivers of SQLite take them in order.
+        dialect = PGDialect(paramstyle="numeric_dollar") if held.on_postgresql else held.dialect  # type: ignore[no-untyped-call]
+        compiled = cast("Any", statement).compile(dialect=dialect)
+        self.sql = str(compiled)
+        self._held = held
+        self._order: Sequence[str] = compiled.positiontup
+        self._fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+
+    def row(self, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """Run it; the first row."""
+        rows = self.rows(values)
+        return rows[0] if rows else None
+
+    def rows(self, values: Mapping[str, Any]) -> Rows:
+        """Run it; all rows."""
+        return self._held.run(self.sql, self._arguments(values))[0]
+
+    def write(self, values: Mapping[str, Any]) -> int:
+        """Run it as a transaction of its own, durable on return; how many rows changed."""
+        return self._held.run(self.sql, self._arguments(values))[1]
+
+    def _arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        merged = {**self._fixed, **values} if self._fixed else values
+        return [merged[name] for name in self._order]
+
+
+class ThreadConnections:
+    """One connection for each thread; it ends with its thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.dialect = engine.dialect
+        self.on_postgresql = engine.dialect.name == "postgresql"
+        self._kind: type[PreparedConnection] = (
+            _postgres_connection() if self.on_postgresql else SqlitePreparedConnection
+        )
+        self._local = threading.local()
+        self._open: WeakSet[PreparedConnection] = WeakSet()
+        self._unfit = (engine.dialect.loaded_dbapi.DataError, UnicodeError, OverflowError)
+        self._errors = (engine.dialect.loaded_dbapi.Error, DBAPIError, PoolTimeout, OSError)
+
+    def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
+        """Run one statement, once more on a fresh connection if the held one broke.
+
+        Raises:
+            Invalid: a value no database can hold.
+            Unavailable: the database cannot be reached.
+        """
+        line: PreparedConnection | None = getattr(self._local, "line", None)
+        try:
+            return (line or self._new()).run(sql, arguments)
+        except self._unfit as error:
+            raise Invalid(UNSTORABLE) from error
+        except self._errors as error:
+            # A limit that struck would strike again, and double the wait; only a dead connection is worth a new one.
+            again = line is not None and line.broke(error)
+            self.drop()
+            if not again:
+                raise Unavailable(UNREACHED) from error
+        try:
+            return self._new().run(sql, arguments)
+        except self._errors as error:
+            self.drop()
+            raise Unavailable(UNREACHED) from error
+
+    def _new(self) -> PreparedConnection:
+        fairy = self._engine.raw_connection()
+        fairy.detach()
+        line = self._kind(fairy.dbapi_connection)
+        self._local.line = line
+        self._open.add(line)
+        return line
+
+    def drop(self) -> None:
+        """Close this thread's connection, if any."""
+        line = getattr(self._local, "line", None)
+        self._local.line = None
+        if line is not None:
+            line.close()
+
+    def close(self) -> None:
+        """Close every thread's connection."""
+        self._local = threading.local()
+        for line in list(self._open):
+            line.close()
+
+    def __len__(self) -> int:
+        """How many connections are held."""
+        return len(self._open)
+
+
+def _postgres_connection() -> type[PreparedConnection]:
+    # Imported where it is needed: a server on SQLite has no use for psycopg in its memory.
+    from authserver.store.engine.postgres_prepared import PostgresPreparedConnection  # noqa: PLC0415
+
+    return PostgresPreparedConnection

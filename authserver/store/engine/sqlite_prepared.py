@@ -1,0 +1,65 @@
+"""One driver connection outside the pool, held by one thread for as long as it lives."""
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+_CLOSING_SECONDS = 5.0
+
+Rows = Sequence[tuple[Any, ...]]
+
+
+class PreparedConnection(ABC):
+    """Runs statements in autocommit; closes with the thread that held it, and only in the process that opened it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._process = os.getpid()
+        self._using = threading.Lock()
+
+    @abstractmethod
+    def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
+        """The rows, and how many were read or changed."""
+
+    @abstractmethod
+    def broke(self, error: BaseException) -> bool:
+        """Whether ``error`` says that the connection itself is of no use any more."""
+
+    def close(self) -> None:
+        """Wait for the statement under way, then close: libpq must not lose the ground it stands on."""
+        if os.getpid() != self._process:
+            # After a fork the other end talks to the parent: even a good-bye would end the parent's connection.
+            _PARENTS.append(self._connection)
+            return
+        if self._using.acquire(timeout=_CLOSING_SECONDS):
+            with suppress(Exception):
+                self._connection.close()
+            self._using.release()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class SqlitePreparedConnection(PreparedConnection):
+    """On SQLite; pysqlite3 keeps the prepared statements, and one cursor serves them all."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._cursor = connection.cursor()
+
+    def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
+        """One statement, durable on return."""
+        with self._using:
+            cursor = self._cursor.execute(sql, arguments)
+            return cursor.fetchall(), cursor.rowcount
+
+    def broke(self, error: BaseException) -> bool:  # noqa: ARG002 - what the base names it
+        """A file does not hang up."""
+        return False
+
+
+_PARENTS: list[Any] = []
+"""Connections of the parent process; kept so that nothing closes them here."""

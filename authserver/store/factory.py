@@ -1,0 +1,176 @@
+"""Open a store: check the schema and the master key, and put the rooms together."""
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from weakref import WeakSet
+
+from sqlalchemy import Engine, insert, select
+
+from authserver.ports.clock import Clock
+from authserver.ports.errors import Unavailable
+from authserver.store.accounts import SqlAccounts, genesis_head
+from authserver.store.audit.reads import SqlAuditReads
+from authserver.store.credentials.expiring_reads import SqlExpiringReads
+from authserver.store.credentials.reads import SqlCredentialReads
+from authserver.store.engine.connections import reading, shared_snapshot, writing
+from authserver.store.engine.prepared import ThreadConnections
+from authserver.store.engine.schema import schema_fault
+from authserver.store.sign_in.attempts import SqlLoginAttemptCounter
+from authserver.store.sign_in.sessions import SqlSignIns
+from authserver.store.signing_keys.jwks_fetchers import SqlJwksFetchers
+from authserver.store.signing_keys.keys import SqlSigningKeys
+from authserver.store.tables import audit_head, settings, vault
+from authserver.store.tokens.hot_path import SqlHotPathReads
+from authserver.store.tokens.reads import SqlTokenReads
+from authserver.store.tokens.sessions import SqlSessions
+from authserver.store.tokens.usage_buffer import SqlUsageBuffer
+from authserver.store.user_reads import SqlUserReads
+from keys.key_stores import KeyStore
+from keys.key_stores.database import DatabaseKeyStore
+from keys.master import MasterKey
+
+_AUDIT, _PEPPER = "audit", "pepper"
+_DEFAULTS = {
+    "id": 1,
+    "idle_timeout_minutes": 30,
+    "max_token_lifetime_minutes": 720,
+    "max_credential_days": 365,
+    "max_credentials_per_user": 50,
+    "token_alg": "ES256",
+    "epoch": 1,
+    "used_since": 0,
+    "issued_since": 0,
+    "key_rotation_days": 0,
+    "key_announcement_hours": 24,
+    "key_patience_hours": 168,
+    "post_quantum": 0,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Store:
+    """Everything on disk; ``pepper`` is the key secrets are hashed with."""
+
+    accounts: SqlAccounts
+    sessions: SqlSessions
+    usage: SqlUsageBuffer
+    hot_path: SqlHotPathReads
+    keys: SqlSigningKeys
+    sign_ins: SqlSignIns
+    login_attempts: SqlLoginAttemptCounter
+    credential_reads: SqlCredentialReads
+    user_reads: SqlUserReads
+    audit_reads: SqlAuditReads
+    jwks_fetchers: SqlJwksFetchers
+    token_reads: SqlTokenReads
+    expiring_reads: SqlExpiringReads
+    pepper: bytes
+    thread_connections: ThreadConnections
+    engine: Engine
+
+    def shared_snapshot(self) -> AbstractContextManager[None]:
+        """Let the reads meanwhile share one transaction, until something is written."""
+        return shared_snapshot(self.engine)
+
+    def requested_from(self, peer: str) -> "Store":
+        """The same store; what is changed through it is on record as asked for from the address ``peer``."""
+        accounts = self.accounts.requested_from(peer)
+        return replace(self, accounts=accounts, keys=self.keys.requested_from(accounts))
+
+    def close(self) -> None:
+        """Write what is noted and close every connection, also when that cannot be written.
+
+        Raises:
+            Unavailable: the last notes are lost.
+        """
+        with ExitStack() as closing:
+            closing.callback(self.engine.dispose)
+            closing.callback(self.thread_connections.close)
+            closing.callback(self.jwks_fetchers.flush)
+            closing.callback(self.usage.close)
+
+    def after_fork(self) -> None:
+        """Let go, in a child process, of everything that is the parent's."""
+        self.usage.after_fork()
+        self.jwks_fetchers.after_fork()
+        self.thread_connections.close()
+        self.engine.dispose(close=False)
+
+
+_OPENED: WeakSet[Store] = WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_OPENED):
+        store.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def open_store(
+    engine: Engine,
+    master: MasterKey,
+    clock: Clock,
+    *,
+    background: bool = True,
+    key_stores: Mapping[str, KeyStore] | None = None,
+) -> Store:
+    """Open a migrated database, seeding it on first sight.
+
+    Raises:
+        Unavailable: the database cannot be reached, or its schema is not this program's.
+        WrongMasterKey: the database was sealed under another master key.
+    """
+    fault = schema_fault(engine)
+    if fault:
+        raise Unavailable(fault)
+    sealed = _vault(engine, master)
+    audit_key, pepper = (master.open(f"vault:{purpose}", sealed[purpose]) for purpose in (_AUDIT, _PEPPER))
+    held = ThreadConnections(engine)
+    accounts = SqlAccounts(engine, audit_key)
+    store = Store(
+        accounts=accounts,
+        sessions=SqlSessions(engine, held),
+        usage=SqlUsageBuffer(engine, background=background),
+        hot_path=SqlHotPathReads(held, clock),
+        keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),
+        jwks_fetchers=SqlJwksFetchers(engine, held),
+        sign_ins=SqlSignIns(engine),
+        login_attempts=SqlLoginAttemptCounter(engine),
+        credential_reads=SqlCredentialReads(engine),
+        user_reads=SqlUserReads(engine),
+        audit_reads=SqlAuditReads(engine, audit_key),
+        token_reads=SqlTokenReads(engine),
+        expiring_reads=SqlExpiringReads(engine),
+        pepper=pepper,
+        thread_connections=held,
+        engine=engine,
+    )
+    _OPENED.add(store)
+    return store
+
+
+def _vault(engine: Engine, master: MasterKey) -> dict[str, bytes]:
+    with reading(engine) as connection:
+        found = {row.purpose: bytes(row.sealed) for row in connection.execute(select(vault))}
+    if found:
+        return found
+    fresh = {purpose: os.urandom(32) for purpose in (_AUDIT, _PEPPER)}
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("LOCK TABLE vault IN EXCLUSIVE MODE")
+        found = {row.purpose: bytes(row.sealed) for row in connection.execute(select(vault))}
+        if found:
+            return found
+        for purpose, plain in fresh.items():
+            found[purpose] = master.seal(f"vault:{purpose}", plain)
+            connection.execute(insert(vault).values(purpose=purpose, sealed=found[purpose]))
+        connection.execute(insert(settings).values(**_DEFAULTS))
+        connection.execute(insert(audit_head).values(**genesis_head(fresh[_AUDIT])))
+    return found
+
+
+__all__ = ["Store", "Unavailable", "open_store"]

@@ -1,0 +1,1 @@
+"""Console sessions, one-time links and failed sign-in attempts."""

@@ -1,0 +1,1 @@
+"""Signing keys and the log of who fetches the JWKS."""

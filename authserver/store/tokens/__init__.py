@@ -1,0 +1,7 @@
+"""Tokens: the two hot reads, the session records, the usage buffer, revocations and counts.
+
+``hot_path`` is the one statement of a token request and the one of an introspection;
+``sessions`` the record of each token; ``usage_buffer`` writes uses behind the request;
+``revocations`` keeps the ordered list of everything that ended; ``live_tokens``,
+``reads`` and ``gauges`` count.
+"""

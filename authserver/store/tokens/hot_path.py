@@ -1,0 +1,259 @@
+"""The reads of the two hot paths. Each is ONE statement, so its facts agree (INV-02).
+
+On PostgreSQL the statement also reads the database's clock: every node judges
+idleness and expiry by the same one.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+)
+
+from authserver.ports.clock import Clock
+from authserver.ports.hot_path import (
+    CallingResourceServer,
+    IntrospectionFacts,
+    IssueFacts,
+    LiveSecret,
+    SessionRecord,
+    TokenKeys,
+)
+from authserver.rules.facts import Reason, Standing
+from authserver.store.engine.connections import storable
+from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
+from authserver.store.tables import (
+    credential_roles,
+    credentials,
+    resource_servers,
+    roles,
+    secrets,
+    sessions,
+    settings,
+    signing_keys,
+    user_roles,
+    users,
+)
+from keys.keyring import USABLE, State
+
+_NOBODY = TokenKeys("", "", "", "")
+_NO_AUDIENCE = "\N{REPLACEMENT CHARACTER}"
+"""Asked for instead of what no database can hold; an audience is ASCII, so nobody has it."""
+
+
+def _now(dialect: str) -> ColumnElement[Any]:
+    if dialect == "postgresql":
+        return cast(func.floor(func.extract("epoch", func.clock_timestamp())), BigInteger).label("now")
+    return null().label("now")
+
+
+@lru_cache(maxsize=1024)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ONE: Any = literal_column("1")
+_BLANK: Any = literal_column("' '")
+_NOTHING: Any = literal_column("''")
+"""In the text of the statement: what never changes need not be sent each time."""
+
+
+def _joined(dialect: str, column: Any) -> Any:
+    return func.string_agg(column, _BLANK) if dialect == "postgresql" else func.group_concat(column, _BLANK)
+
+
+def issue_statement(dialect: str) -> Select[Any]:
+    """One row per secret of the credential, each with all the facts.
+
+    For an unknown client the rows of some other one: reading them takes the same time (INV-29).
+    """
+    asked_id = bindparam("client_id", type_=credentials.c.client_id.type)
+    known = select(credentials.c.client_id).where(credentials.c.client_id == asked_id).scalar_subquery()
+    anybody = select(func.min(credentials.c.client_id)).scalar_subquery()
+    chosen = (
+        select(_joined(dialect, roles.c.name))
+        .select_from(credential_roles.join(roles, roles.c.id == credential_roles.c.role_id))
+        .where(credential_roles.c.client_id == credentials.c.client_id, roles.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    held = (
+        select(_joined(dialect, roles.c.name))
+        .select_from(user_roles.join(roles, roles.c.id == user_roles.c.role_id))
+        .where(user_roles.c.user_id == users.c.id, roles.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    servers = select(resource_servers).where(resource_servers.c.disabled_at.is_(None)).subquery("rs")
+    only = select(func.min(resource_servers.c.audience)).where(resource_servers.c.disabled_at.is_(None))
+    only_one = only.having(func.count() == _ONE).scalar_subquery()
+    asked = bindparam("resource", type_=users.c.username.type)
+    wanted = case((asked != _NOTHING, asked), else_=func.coalesce(settings.c.default_audience, only_one))
+    alg = func.coalesce(servers.c.token_alg, settings.c.token_alg)
+    # In the text, not bound: the index on it is partial, and SQLite would plan the statement anew for each value.
+    is_active = signing_keys.c.state == literal_column(f"'{State.ACTIVE.value}'")
+    active = select(signing_keys.c.kid).where(signing_keys.c.alg == alg, is_active)
+    return (
+        select(
+            _now(dialect),
+            credentials.c.client_id,
+            users.c.id,
+            users.c.disabled_at,
+            users.c.role_version,
+            credentials.c.version,
+            credentials.c.disabled_at,
+            credentials.c.deleted_at,
+            credentials.c.expires_at,
+            chosen,
+            held,
+            settings.c.max_token_lifetime_minutes,
+            settings.c.idle_timeout_minutes,
+            settings.c.epoch,
+            servers.c.audience,
+            alg,
+            active.scalar_subquery(),
+            secrets.c.id,
+            secrets.c.hash,
+            secrets.c.ends_at,
+        )
+        .select_from(
+            credentials.join(users, users.c.id == credentials.c.owner_id)
+            .join(settings, settings.c.id == _ONE)
+            .outerjoin(servers, servers.c.audience == wanted)
+            .outerjoin(secrets, secrets.c.client_id == credentials.c.client_id)
+        )
+        .where(credentials.c.client_id == func.coalesce(known, anybody))
+        .order_by(secrets.c.created_at.desc(), secrets.c.id)
+    )
+
+
+def introspection_statement(dialect: str) -> Select[Any]:
+    """Exactly one row: the caller, the standing and the record, each possibly absent."""
+    return (
+        select(
+            _now(dialect),
+            resource_servers.c.id,
+            resource_servers.c.audience,
+            resource_servers.c.secret_hash,
+            resource_servers.c.disabled_at,
+            settings.c.idle_timeout_minutes,
+            settings.c.max_token_lifetime_minutes,
+            settings.c.epoch,
+            signing_keys.c.state,
+            users.c.disabled_at,
+            users.c.role_version,
+            credentials.c.deleted_at,
+            credentials.c.disabled_at,
+            credentials.c.version,
+            credentials.c.expires_at,
+            secrets.c.id,
+            secrets.c.ends_at,
+            sessions.c.last_used_at,
+            sessions.c.end_reason,
+            func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
+            settings.c.used_since,
+            settings.c.issued_since,
+        )
+        .select_from(
+            settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
+            .outerjoin(credentials, credentials.c.client_id == bindparam("client_id"))
+            .outerjoin(users, users.c.id == credentials.c.owner_id)
+            .outerjoin(
+                secrets, and_(secrets.c.id == bindparam("secret_id"), secrets.c.client_id == credentials.c.client_id)
+            )
+            .outerjoin(signing_keys, signing_keys.c.kid == bindparam("kid"))
+            .outerjoin(sessions, sessions.c.jti == bindparam("jti"))
+        )
+        .where(settings.c.id == _ONE)
+    )
+
+
+class SqlHotPathReads:
+    """``ports.HotReads`` on held connections."""
+
+    def __init__(self, held: ThreadConnections, clock: Clock) -> None:
+        dialect = held.dialect.name
+        self._issue = PreparedStatement(held, issue_statement(dialect))
+        self._introspect = PreparedStatement(held, introspection_statement(dialect))
+        self._clock = clock
+
+    def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
+        """All facts for a token request, or None for an unknown client."""
+        wanted = resource or ""
+        rows = self._issue.rows({"client_id": client_id, "resource": wanted if storable(wanted) else _NO_AUDIENCE})
+        if not rows:
+            return None
+        row = rows[0]
+        facts = IssueFacts(
+            now=self._clock.now(row[0]),
+            client_id=row[1],
+            owner_id=row[2],
+            owner_disabled=row[3] is not None,
+            role_version=row[4],
+            credential_version=row[5],
+            credential_disabled=row[6] is not None,
+            credential_deleted=row[7] is not None,
+            credential_expires_at=row[8],
+            chosen=_names(row[9] or ""),
+            held=_names(row[10] or ""),
+            max_lifetime=row[11] * 60,
+            idle_timeout=row[12] * 60,
+            epoch=row[13],
+            audience=row[14],
+            token_alg=row[15],
+            active_kid=row[16],
+            secrets=tuple([LiveSecret(each[17], bytes(each[18]), each[19]) for each in rows if each[17] is not None]),
+        )
+        return facts if facts.client_id == client_id else None
+
+    def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
+        """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
+        at = keys or _NOBODY
+        row = self._introspect.row(
+            {"caller": caller, "client_id": at.client_id, "secret_id": at.secret_id, "kid": at.kid, "jti": at.jti}
+        )
+        if row is None:
+            return IntrospectionFacts(self._clock.now(None), None, None, None)
+        who = None
+        if row[1] is not None:
+            who = CallingResourceServer(row[1], caller, row[2], bytes(row[3]), disabled=row[4] is not None, alg=row[19])
+        standing = None
+        if row[10] is not None and row[15] is not None and row[8] is not None:
+            standing = Standing(
+                idle_timeout=row[5] * 60,
+                max_lifetime=row[6] * 60,
+                used_since=row[20],
+                issued_since=row[21],
+                epoch=row[7],
+                key_usable=row[8] in USABLE,
+                owner_disabled=row[9] is not None,
+                role_version=row[10],
+                credential_deleted=row[11] is not None,
+                credential_disabled=row[12] is not None,
+                credential_version=row[13],
+                credential_expires_at=row[14],
+                secret_ends_at=row[16],
+            )
+        recorded = None
+        if row[17] is not None:
+            recorded = SessionRecord(row[17], _reason(row[18]))
+        return IntrospectionFacts(self._clock.now(row[0]), who, standing, recorded)
+
+
+def _reason(text: str | None) -> Reason | None:
+    if text is None:
+        return None
+    try:
+        return Reason(text)
+    except ValueError:
+        # Written by a newer version beside us (INV-24): ended is ended.
+        return Reason.REVOKED

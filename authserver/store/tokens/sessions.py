@@ -1,0 +1,222 @@
+"""The record of each token: one upsert for issue and use, one for its end.
+
+A session row is not needed for a token to be valid: everything fixed at issue
+is in the signed token, and "never used" means "last used when issued". So rows
+may be written late and in batches; only an end must be durable before it is
+told (INV-05).
+
+An end that follows from nothing else on disk (revoked, ended by the owner, idle)
+is noted for the change feed in the same transaction; the others follow from a
+kill that is there already, or from a date in the token.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
+
+from authserver.ports.sessions import Session
+from authserver.rules.claims import SessionStart
+from authserver.rules.facts import Instant, Reason
+from authserver.store.engine.batch_statements import BatchUpsert, greatest, insert_for
+from authserver.store.engine.connections import reading, writing
+from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
+from authserver.store.tables import audit_head, form_keys, kills, sessions, token_requests, usage, usage_writers
+from authserver.store.tokens.revocations import append_revocations, lock_head
+
+
+def _values(extra: Sequence[str]) -> dict[str, Any]:
+    columns = [*SessionStart._fields, "last_used_at", *extra]
+    return {name: bindparam(name, type_=sessions.c[name].type) for name in columns}
+
+
+def uses(engine: Engine) -> BatchUpsert:
+    """Insert or move forward; never backwards, never after the end.
+
+    A row is a ``SessionStart``, the last use, and the peers of issue and use.
+    """
+    names = (*SessionStart._fields, "last_used_at", "issued_peer", "last_used_peer")
+    return BatchUpsert(engine, sessions, names, partial(_moved, greatest(engine.dialect.name)), _moves)
+
+
+def _newer(fresh: Any) -> Any:
+    return sessions.c.last_used_at < fresh.last_used_at
+
+
+def _moved(larger: Any, fresh: Any) -> dict[str, Any]:
+    mine = sessions.c
+    return {
+        "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
+        "issued_peer": func.coalesce(mine.issued_peer, fresh.issued_peer),
+        "last_used_peer": case(
+            (_newer(fresh), func.coalesce(fresh.last_used_peer, mine.last_used_peer)),
+            else_=func.coalesce(mine.last_used_peer, fresh.last_used_peer),
+        ),
+    }
+
+
+def _moves(fresh: Any) -> Any:
+    # The node that issued the token may come after one that saw it used.
+    unknown_peer = and_(sessions.c.issued_peer.is_(None), fresh.issued_peer.is_not(None))
+    return and_(sessions.c.ended_at.is_(None), or_(_newer(fresh), unknown_peer))
+
+
+def end_statement(dialect: str) -> Any:
+    """Insert or end; the first end stands."""
+    insert = insert_for(dialect)(sessions).values(_values(("ended_at", "end_reason")))
+    return insert.on_conflict_do_update(
+        index_elements=["jti"],
+        set_={"ended_at": insert.excluded.ended_at, "end_reason": insert.excluded.end_reason},
+        where=sessions.c.ended_at.is_(None),
+    )
+
+
+_OWN_ENDS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE})
+_SWEPT_AT_ONCE = 1_000
+_USAGE_DAYS = 400
+_DAY = 24 * 3600
+
+
+def _recent() -> Select[Any]:
+    most = bindparam("most", type_=Integer)
+    mine = select(sessions.c.jti, sessions.c.issued_at).where(sessions.c.client_id == bindparam("client_id"))
+    newest = mine.order_by(sessions.c.issued_at.desc()).limit(most).subquery()
+    living = (
+        mine.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > bindparam("now"))
+        .order_by(sessions.c.expires_at.desc())
+        .limit(most)
+        .subquery()
+    )
+    wanted = union(select(newest.c.jti), select(living.c.jti)).subquery()
+    query = select(sessions).join(wanted, wanted.c.jti == sessions.c.jti)
+    return query.order_by(sessions.c.issued_at.desc(), sessions.c.jti)
+
+
+_RECENT = _recent()
+
+
+class SqlSessions:
+    """``ports.Sessions``."""
+
+    def __init__(self, engine: Engine, held: ThreadConnections) -> None:
+        self._engine = engine
+        self._statement = end_statement(engine.dialect.name)
+        self._end = PreparedStatement(held, self._statement)
+
+    def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
+        """Durable before it returns; the first end stands."""
+        values = {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
+        if reason not in _OWN_ENDS:
+            self._end.write(values)
+            return
+        with writing(self._engine) as connection:
+            head = lock_head(connection)
+            if connection.execute(self._statement.returning(sessions.c.jti), values).first():
+                _note_end(connection, head, start.jti, at)
+
+    def end_known(self, jti: str, reason: Reason, at: Instant) -> bool:
+        """End a session by its id; False when there is none that lives."""
+        with writing(self._engine) as connection:
+            head = lock_head(connection)
+            ended = end_row(connection, jti, reason, at)
+            if ended:
+                _note_end(connection, head, jti, at)
+            return ended
+
+    def of_credential(self, client_id: str) -> Sequence[Session]:
+        """All kept sessions of a credential, newest first."""
+        query = (
+            select(sessions)
+            .where(sessions.c.client_id == client_id)
+            .order_by(sessions.c.issued_at.desc(), sessions.c.jti)
+        )
+        with reading(self._engine) as connection:
+            return tuple(_as_session(row) for row in connection.execute(query))
+
+    def recent_of_credential(self, client_id: str, now: Instant, limit: int) -> Sequence[Session]:
+        """The sessions that may live, and the newest of the others; ``limit`` of each kind at most, newest first."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_RECENT, {"client_id": client_id, "now": now, "most": limit}).all()
+        return tuple(_as_session(row) for row in rows)
+
+    def sweep(self, now: Instant, keep: int) -> int:
+        """Delete sessions that ended by ``exp`` more than ``keep`` seconds ago, and old usage and kills; how many rows.
+
+        Some rows at a time, so that nobody waits long for a lock.
+        """
+        old = now - _USAGE_DAYS * _DAY
+        oldest_kills = select(kills.c.seq, kills.c.at).order_by(kills.c.seq).limit(_SWEPT_AT_ONCE).subquery()
+        return sum(
+            self._sweep(table, page)
+            for table, page in (
+                (sessions, select(sessions.c.jti).where(sessions.c.expires_at < now - keep)),
+                (usage, select(*usage.primary_key).where(usage.c.day < old)),
+                (token_requests, select(*token_requests.primary_key).where(token_requests.c.day < old)),
+                (form_keys, select(*form_keys.primary_key).where(form_keys.c.at < old)),
+                (usage_writers, select(usage_writers.c.writer).where(usage_writers.c.at < now - _DAY)),
+                (kills, select(oldest_kills.c.seq).where(oldest_kills.c.at < old)),
+            )
+        )
+
+    def _sweep(self, table: Table, page: Select[Any]) -> int:
+        total = 0
+        while True:
+            with writing(self._engine) as connection:
+                found = tuple_(*table.primary_key).in_(page.limit(_SWEPT_AT_ONCE))
+                gone = connection.execute(delete(table).where(found)).rowcount
+            total += gone
+            if gone < _SWEPT_AT_ONCE:
+                return total
+
+
+def _as_session(row: Any) -> Session:
+    return Session(
+        jti=row.jti,
+        client_id=row.client_id,
+        secret_id=row.secret_id,
+        kid=row.kid,
+        audience=row.audience,
+        roles=tuple(row.roles.split()),
+        role_version=row.role_version,
+        credential_version=row.credential_version,
+        epoch=row.epoch,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        ended_at=row.ended_at,
+        end_reason=row.end_reason,
+        issued_peer=row.issued_peer,
+        last_used_peer=row.last_used_peer,
+    )
+
+
+def _note_end(connection: Connection, head: Any, jti: str, at: Instant) -> None:
+    last = append_revocations(connection, head.kill_seq, [("session", jti, at, 0)])
+    connection.execute(update(audit_head).values(kill_seq=last))
+
+
+def end_row(connection: Any, jti: str, reason: Reason, at: Instant) -> bool:
+    """End one row inside a transaction that is open already."""
+    statement = (
+        update(sessions)
+        .where(sessions.c.jti == jti, sessions.c.ended_at.is_(None))
+        .values(ended_at=at, end_reason=reason.value)
+    )
+    return bool(connection.execute(statement).rowcount)

@@ -1,0 +1,426 @@
+"""The activity clock: uses are noted in memory and written twice a second, one batch a transaction.
+
+Why that keeps the tolerance ε = ``USE_TOLERANCE`` (INV-06). A token used at least
+every ``T - ε`` is judged idle by another node at the earliest ``ε`` whole seconds,
+so more than one real second, after the use that node has not read yet. A note
+waits half a second and two batches at most, so it is there in time while a
+batch takes less than a quarter of a second. Nobody can promise that of a
+database that does not answer: then no use is acknowledged once the oldest note
+has waited for ε (INV-25), and a crash or a cut loses the uses of the last ε at
+most. An end written by another node is final: notes move only rows that have
+not ended, and every introspection reads the row anew (INV-05).
+
+Whether a use counts at all is judged by the verb, at the instant of the use and
+against the recorded last use: a use at or after the idle end must not be noted.
+Here an instant in the past is as good as any; it never moves a newer one back.
+
+From the same notes follows what is shown of a credential: its last use, the peer
+of its last token request, and how many requests of a day were granted. Refused
+requests are only counted: they are statistics, so a count that finds no room is
+dropped, and no refusal ever fails for want of one.
+
+A batch is written exactly once. It carries its writer's next number, and the
+number is claimed in the same transaction: when the answer to a commit is lost,
+the same batch is sent again and finds itself written already.
+"""
+
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, and_, bindparam, case, func, or_, select, update
+
+from authserver.ports.errors import Refusal, Unavailable
+from authserver.rules.claims import SessionStart
+from authserver.rules.facts import Instant
+from authserver.rules.idle import USE_TOLERANCE
+from authserver.rules.secret_format import masked
+from authserver.store.engine.batch_statements import BatchStatement, BatchUpsert, greatest, insert_for
+from authserver.store.engine.connections import storable, writing
+from authserver.store.tables import credential_use, resource_servers, secrets, token_requests, usage, usage_writers
+from authserver.store.tokens.sessions import uses
+
+FLUSH_SECONDS = 0.5
+MAX_WAIT_SECONDS = float(USE_TOLERANCE)
+MAX_PENDING = 20_000
+"""New sessions that may wait; beyond, no token is issued rather than memory used without end."""
+
+MAX_REFUSALS = 20_000
+"""Kinds of refusals (day, credential, reason) that may wait to be counted; further kinds are not counted."""
+
+GRANTED = "granted"
+"""The outcome of a token request that got its token; every other outcome is the reason it was refused for."""
+
+MAX_ROUTES = 200
+"""Routes of one credential and day that are counted one by one; all further ones count as ``OTHER``."""
+
+OTHER = ("", "other")
+"""Method and route."""
+
+_METHOD_LENGTH = 16
+_ROUTE_LENGTH = 200
+_PEER_LENGTH = 45
+_AGENT_LENGTH = 200
+_REMEMBERED = 5_000
+_DAY = 24 * 3600
+
+_UsageKey = tuple[int, str, str, str, str, str]
+_Counts = dict[_UsageKey, tuple[int, Instant]]
+
+
+class _PendingUse(NamedTuple):
+    """What is known of a session since the batch before; ``issued`` when it began in this one."""
+
+    start: SessionStart
+    at: Instant
+    issued: bool = False
+    peer: str = ""
+    agent: str = ""
+    use_peer: str = ""
+
+
+_PendingUses = dict[str, _PendingUse]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What was noted since the one before; ``since`` on the monotonic clock."""
+
+    number: int
+    since: float
+    notes: _PendingUses = field(default_factory=dict)
+    counts: _Counts = field(default_factory=dict)
+    refusals: Counter[tuple[str, Instant, str]] = field(default_factory=Counter)
+    askers: dict[str, Instant] = field(default_factory=dict)
+
+
+class SqlUsageBuffer:
+    """``ports.ActivityClock``; the writing thread starts with the first note."""
+
+    def __init__(self, engine: Engine, *, background: bool = True) -> None:
+        self._engine = engine
+        dialect = engine.dialect.name
+        larger = greatest(dialect)
+        self._uses = uses(engine)
+        self._usage = BatchUpsert(
+            engine,
+            usage,
+            usage.c.keys(),
+            lambda fresh: {
+                "uses": usage.c.uses + fresh.uses,
+                "last_used_at": larger(usage.c.last_used_at, fresh.last_used_at),
+            },
+        )
+        self._secret = BatchStatement(engine, _newest_request(secrets.c.id))
+        self._asker = BatchStatement(
+            engine,
+            update(resource_servers)
+            .where(
+                resource_servers.c.id == bindparam("b_id"),
+                func.coalesce(resource_servers.c.last_asked_at, 0) < bindparam("b_at"),
+            )
+            .values(last_asked_at=bindparam("b_at")),
+        )
+        self._credential = BatchUpsert(engine, credential_use, credential_use.c.keys(), partial(_newest_use, larger))
+        self._requests = BatchUpsert(
+            engine,
+            token_requests,
+            token_requests.c.keys(),
+            lambda fresh: {"requests": token_requests.c.requests + fresh.requests},
+        )
+        claim = insert_for(dialect)(usage_writers).values(
+            {column.name: bindparam(column.name) for column in usage_writers.c}
+        )
+        # Also waits for a commit of ours that is still under way on a connection that was lost.
+        self._claim = claim.on_conflict_do_update(
+            index_elements=["writer"],
+            set_={"batch": claim.excluded.batch, "at": claim.excluded.at},
+            where=usage_writers.c.batch < claim.excluded.batch,
+        ).returning(usage_writers.c.batch)
+        self._background = background
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._writer = uuid.uuid4().hex
+        self._number = 0
+        self._collecting: _Batch | None = None
+        self._sending: _Batch | None = None
+        self._written: _PendingUses = {}
+        self._routes = _Routes()
+
+    def after_fork(self) -> None:
+        """Start empty in a child process: what is noted is the parent's to write, and so is its number."""
+        self._begin()
+
+    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
+        """Note a new session and where it was asked for; the token is valid even if this note is lost.
+
+        Raises:
+            Unavailable: too many notes wait.
+        """
+        with self._lock:
+            batch = self._batch()
+            if len(batch.notes) >= MAX_PENDING:
+                msg = "sessions cannot be recorded now"
+                raise Unavailable(msg)
+            batch.notes.setdefault(
+                start.jti, _PendingUse(start, start.issued_at, True, peer[:_PEER_LENGTH], agent[:_AGENT_LENGTH])
+            )
+
+    def refused(self, client_id: str, reason: str, at: Instant) -> None:
+        """Count a token request that was refused; one of nobody, "", costs as much and is dropped when written."""
+        key = (client_id, at - at % _DAY, reason)
+        with self._lock:
+            refusals = self._batch().refusals
+            if key in refusals or len(refusals) < MAX_REFUSALS:
+                refusals[key] += 1
+
+    def seen_inactive(self, by: str, at: Instant) -> None:
+        """Note that a resource server asked about a token that was not active."""
+        with self._lock:
+            askers = self._batch().askers
+            askers[by] = max(at, askers.get(by, 0))
+
+    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
+        """Note a use; an older instant never moves a newer one back.
+
+        Raises:
+            Unavailable: earlier notes could not be written for too long.
+        """
+        key = (at - at % _DAY, start.client_id, start.secret_id, by, *_shown(method, route))
+        if not self._background and self._late():
+            self.flush()  # there is no thread that would
+        with self._lock:
+            if self._late():
+                msg = "uses cannot be recorded now"
+                raise Unavailable(msg)
+            batch = self._batch()
+            # What the row says already need not be written again: a busy token moves once a second.
+            mine = batch.notes.get(start.jti)
+            noted = mine or self._written.get(start.jti)
+            if noted is None:
+                batch.notes[start.jti] = _PendingUse(start, at, use_peer=peer[:_PEER_LENGTH])
+            elif noted.at < at or (peer and not noted.use_peer):
+                # What is written began in that batch and in no later one: it must not count as asked for again.
+                batch.notes[start.jti] = noted._replace(
+                    at=max(noted.at, at), use_peer=peer[:_PEER_LENGTH], issued=mine is not None and noted.issued
+                )
+            uses, last = batch.counts.get(key, (0, 0))
+            batch.counts[key] = (uses + 1, max(last, at))
+
+    def last_used(self, jti: str) -> Instant | None:
+        """The newest use noted here and not certainly in a row that was read a moment ago."""
+        with self._lock:
+            places = [self._written, *(batch.notes for batch in (self._sending, self._collecting) if batch)]
+        noted = [place[jti].at for place in places if jti in place]
+        return max(noted, default=None)
+
+    def flush(self) -> None:
+        """Write what is noted; what could not be written stays noted and goes first the next time.
+
+        Raises:
+            Unavailable: the database does not take it.
+        """
+        with self._flushing:
+            if self._sending is not None:
+                self._send(self._sending)
+            with self._lock:
+                batch = self._sending = self._collecting
+                self._collecting = None
+            if batch is not None:
+                self._send(batch)
+
+    def close(self) -> None:
+        """Stop the thread and write what is left.
+
+        Raises:
+            Unavailable: it could not be written.
+        """
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.flush()
+
+    def _batch(self) -> _Batch:
+        if self._collecting is None:
+            self._number += 1
+            self._collecting = _Batch(self._number, time.monotonic())
+        # Also replaces a thread that died.
+        if self._background and not self._stop.is_set() and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._run, args=(self._stop,), name="activity", daemon=True)
+            self._thread.start()
+        return self._collecting
+
+    def _late(self) -> bool:
+        oldest = self._sending or self._collecting
+        return oldest is not None and time.monotonic() - oldest.since > MAX_WAIT_SECONDS
+
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.wait(FLUSH_SECONDS):
+            try:
+                self.flush()
+            except (Unavailable, Refusal):
+                continue
+
+    def _send(self, batch: _Batch) -> None:
+        self._write(batch)
+        with self._lock:
+            # Kept for one more round: a judge may have read the row before this write and asks here after it.
+            self._written = batch.notes
+            self._sending = None
+
+    def _write(self, batch: _Batch) -> None:
+        with writing(self._engine) as connection:
+            claim = {"writer": self._writer, "batch": batch.number, "at": int(time.time())}
+            if connection.execute(self._claim, claim).first() is None:
+                return
+            # One order for all nodes, so that two batches never wait for each other in a ring.
+            self._uses.run(connection, [_row(batch.notes[jti]) for jti in sorted(batch.notes)])
+            self._credential.run(connection, _credential_rows(batch.notes))
+            self._secret.run(connection, _request_rows(batch.notes))
+            self._requests.run(connection, _request_counts(batch))
+            self._asker.run(
+                connection, ({"b_id": key, "b_at": at} for key, at in sorted(_inactive_callers(batch).items()))
+            )
+            counts = self._routes.folded(connection, batch.counts)
+            self._usage.run(connection, [(*key, *value) for key, value in sorted(counts.items())])
+
+
+def _row(note: _PendingUse) -> tuple[Any, ...]:
+    return (*note.start, note.at, _cut(note.peer, _PEER_LENGTH), _cut(note.use_peer, _PEER_LENGTH))
+
+
+def _newest_request(key: Any) -> Any:
+    """Move the last use of a secret forward, and with it where it was used from."""
+    mine = key.table.c
+    return (
+        update(key.table)
+        .where(and_(key == bindparam("b_id"), or_(mine.last_used_at.is_(None), mine.last_used_at < bindparam("b_at"))))
+        .values(
+            last_used_at=bindparam("b_at"),
+            last_used_peer=bindparam("b_peer", type_=mine.last_used_peer.type),
+            last_used_agent=bindparam("b_agent", type_=mine.last_used_agent.type),
+        )
+    )
+
+
+def _newest_use(larger: Any, fresh: Any) -> dict[str, Any]:
+    """Move forward the last use of a credential and its last token request, each for itself."""
+    mine = credential_use.c
+    newer = func.coalesce(fresh.requested_at, 0) > func.coalesce(mine.requested_at, 0)
+    return {
+        "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
+        **{
+            name: case((newer, fresh[name]), else_=mine[name])
+            for name in ("requested_at", "requested_peer", "requested_agent")
+        },
+    }
+
+
+def _credential_rows(notes: _PendingUses) -> list[tuple[Any, ...]]:
+    """Client id, last use, and of the newest token request: when, where from, what asked."""
+    used: dict[str, Instant] = {}
+    for note in notes.values():
+        client_id = note.start.client_id
+        used[client_id] = max(note.at, used.get(client_id, 0))
+    newest = _newest_issued(notes, "client_id")
+    return [(client_id, used[client_id], *_request(newest.get(client_id))) for client_id in sorted(used)]
+
+
+def _request(note: _PendingUse | None) -> tuple[Instant | None, str | None, str | None]:
+    if note is None:
+        return None, None, None
+    return note.start.issued_at, _cut(note.peer, _PEER_LENGTH), _cut(note.agent, _AGENT_LENGTH)
+
+
+def _request_rows(notes: _PendingUses) -> list[dict[str, Any]]:
+    names = ("b_id", "b_at", "b_peer", "b_agent")
+    newest = sorted(_newest_issued(notes, "secret_id").items())
+    return [dict(zip(names, (secret_id, *_request(note)), strict=True)) for secret_id, note in newest]
+
+
+def _newest_issued(notes: _PendingUses, of: str) -> dict[str, _PendingUse]:
+    """The newest token request of each client or secret, by the field of its start that names it."""
+    newest: dict[str, _PendingUse] = {}
+    for note in notes.values():
+        key = getattr(note.start, of)
+        known = newest.get(key)
+        if note.issued and (known is None or known.start.issued_at <= note.start.issued_at):
+            newest[key] = note
+    return newest
+
+
+def _request_counts(batch: _Batch) -> list[tuple[str, Instant, str, int]]:
+    """Client id, day, outcome, how many."""
+    counts = Counter({key: number for key, number in batch.refusals.items() if key[0]})
+    for note in batch.notes.values():
+        if note.issued:
+            at = note.start.issued_at
+            counts[note.start.client_id, at - at % _DAY, GRANTED] += 1
+    return [(*key, number) for key, number in sorted(counts.items())]
+
+
+def _inactive_callers(batch: _Batch) -> dict[str, Instant]:
+    askers = dict(batch.askers)
+    for key, (_, last) in batch.counts.items():
+        askers[key[3]] = max(last, askers.get(key[3], 0))
+    return askers
+
+
+@lru_cache(maxsize=1024)
+def _cut(text: str, length: int) -> str | None:
+    """What a column can hold of what a caller said of itself; None for nothing."""
+    if not text.isprintable():
+        text = "".join(char for char in text if char.isprintable())
+    return masked(text)[:length] or None
+
+
+def _shown(method: str, route: str) -> tuple[str, str]:
+    """Cut to what a column holds; what none holds counts as ``OTHER``, or the whole batch would fail for ever."""
+    if not (storable(method) and storable(route)):
+        return OTHER
+    return method[:_METHOD_LENGTH], route[:_ROUTE_LENGTH]
+
+
+class _Routes:
+    """Which routes of a credential and day are counted one by one: the first ``MAX_ROUTES``."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], set[tuple[str, str]]] = {}
+
+    def folded(self, connection: Connection, counts: _Counts) -> _Counts:
+        """Count what goes beyond as ``OTHER``, so that no caller makes rows without end."""
+        folded: _Counts = {}
+        asked: set[tuple[int, str]] = set()
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+        for key in sorted(counts):
+            day, client_id, secret_id, by, method, route = key
+            if not self._counts_alone(connection, (day, client_id), (method, route), asked):
+                method, route = OTHER
+            target = (day, client_id, secret_id, by, method, route)
+            (uses, last), (more, later) = folded.get(target, (0, 0)), counts[key]
+            folded[target] = (uses + more, max(last, later))
+        return folded
+
+    def _counts_alone(
+        self, connection: Connection, where: tuple[int, str], route: tuple[str, str], asked: set[tuple[int, str]]
+    ) -> bool:
+        routes = self._known.setdefault(where, set())
+        if route not in routes and len(routes) < MAX_ROUTES and where not in asked:
+            # Other nodes count too.
+            asked.add(where)
+            found = select(usage.c.method, usage.c.route).where(usage.c.day == where[0], usage.c.client_id == where[1])
+            routes.update((row.method, row.route) for row in connection.execute(found.distinct()))
+            routes.discard(OTHER)
+        if route not in routes and len(routes) < MAX_ROUTES and route != OTHER:
+            routes.add(route)
+        return route in routes

@@ -1,0 +1,130 @@
+"""The log line of each request, made beside the request path.
+
+A request hands over plain values and goes on; a thread of its own renders and
+writes them in batches. When the sink is blocked the newest lines are dropped
+and counted, so a full pipe never stops an introspection (INV-25).
+"""
+
+import json
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TextIO
+
+import orjson
+
+from authserver.telemetry.redaction import redact
+
+_WAIT_SECONDS = 0.2
+_GRACE_SECONDS = 1.0
+_PENDING = 20_000
+
+LEVELS = ("debug", "info", "warning", "error")
+
+Line = tuple[float, str, Mapping[str, object]]
+
+
+class AccessLog:
+    """Writes one JSON line per request; the thread starts with the first line."""
+
+    def __init__(self, sink: TextIO | None = None, least: str = "info") -> None:
+        """Write to ``sink``, or to standard error, what is of level ``least`` or above."""
+        self._sink = sink
+        self._wanted = frozenset(LEVELS[LEVELS.index(least) :])
+        self._pending: deque[Line] = deque()
+        self._dropped = 0
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._before: Callable[[], None] | None = None
+
+    @staticmethod
+    def now() -> float:
+        """The instant for a line that is written later, in seconds since the epoch."""
+        return time.time()
+
+    def before_writing(self, then: Callable[[], None]) -> None:
+        """Have something called each time before lines are written; it may hand over more of them."""
+        self._before = then
+
+    def write(self, values: Mapping[str, object], level: str = "info", at: float | None = None) -> None:
+        """Hand over the values of one line; never waits for the sink.
+
+        Args:
+            values: by name.
+            level: one of ``LEVELS``.
+            at: when it happened, seconds since the epoch; now when not told.
+        """
+        if level not in self._wanted:
+            return
+        if len(self._pending) >= _PENDING:
+            self._dropped += 1
+            return
+        self._pending.append((self.now() if at is None else at, level, values))
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the thread run that writes; also replaces one that died."""
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+
+    def flush(self) -> None:
+        """Write what is pending; what a broken sink does not take counts as dropped."""
+        with self._writing:
+            if self._before is not None:
+                self._before()
+            lines = []
+            while self._pending:
+                lines.append(_render(*self._pending.popleft()))
+            taken, dropped, self._dropped = len(lines), self._dropped, 0
+            if dropped:
+                lines.append(_render(time.time(), "warning", {"event": "request_lines_dropped", "count": dropped}))
+            if not lines:
+                return
+            sink = self._sink or sys.stderr
+            try:
+                sink.write("".join(lines))
+                sink.flush()
+            except (OSError, ValueError):
+                self._dropped += taken + dropped
+
+    def close(self) -> None:
+        """Let the thread write what is left and stop; a blocked sink does not hold up the end."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_GRACE_SECONDS)
+
+    def _start(self) -> None:
+        with self._lock:
+            alive = self._thread is not None and self._thread.is_alive()
+            if not alive and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_WAIT_SECONDS):
+            self.flush()
+        self.flush()
+
+
+def _render(at: float, level: str, values: Mapping[str, object]) -> str:
+    second, fraction = divmod(at, 1)
+    line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": level}
+    for key, value in values.items():
+        line[key] = redact(value) if isinstance(value, str) else value
+    try:
+        written = orjson.dumps(line)
+    except TypeError:  # half a surrogate pair, which somebody sent
+        written = b"\xff"
+    # What a terminal could take for an order, or an eye for other text, is escaped.
+    return (written.decode() if written.isascii() else json.dumps(line)) + "\n"
+
+
+@lru_cache(maxsize=4)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")

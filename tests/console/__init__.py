@@ -1,0 +1,1 @@
+"""The console by requests, and by a real browser."""

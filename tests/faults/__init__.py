@@ -1,0 +1,1 @@
+"""Kills, restarts, many nodes and races: histories are checked against the invariants."""

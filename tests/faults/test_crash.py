@@ -1,0 +1,143 @@
+"""``kill -9`` of the server and of a process that changes things, during load: nothing acknowledged is lost.
+
+50 kills by default, over both databases; ``CRASH_RUNS=1000`` is what ``make crash`` asks.
+"""
+
+import base64
+import http.client
+import json
+import os
+import random
+import threading
+import time
+from urllib.parse import urlencode, urlsplit
+
+from keys.master import MasterKey
+from tests.faults.test_history import ISSUER, seed
+from tests.support import crash_client as crash_actor
+from tests.support import servers
+
+KILLS = max(1, int(os.environ.get("CRASH_RUNS", "50")) // 2)
+
+
+class Load:
+    """Threads that ask for tokens, look at them and end some; what was acknowledged is kept."""
+
+    def __init__(self, made, api):
+        self.made, self.api = made, api
+        self.minted, self.dead, self.asked_to_end = {}, set(), set()
+        self.lock = threading.Lock()
+
+    def post(self, connection, path, who, form):
+        headers = {
+            "Authorization": "Basic " + base64.b64encode(":".join(who).encode()).decode(),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        connection.request("POST", path, urlencode(form), headers)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"{}")
+
+    def work(self, url, stop):
+        dice = random.Random()
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        while not stop.is_set():
+            try:
+                self.step(connection, dice)
+            except (OSError, http.client.HTTPException, ValueError):
+                connection.close()  # killed: what was asked last is unknown
+                stop.wait(0.02)
+        connection.close()
+
+    def step(self, connection, dice):
+        who = dice.choice(self.made)
+        credential = (who["client"], who["secret"])
+        status, body = self.post(connection, "/oauth/token", credential, {"grant_type": "client_credentials"})
+        if status != 200:
+            return
+        token = body["access_token"]
+        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        with self.lock:
+            self.minted[token] = (who["user"], claims["role_version"])
+        if dice.random() < 0.3:
+            self.asked_to_end.add(token)  # without an answer nobody knows whether it ended
+            status, _ = self.post(connection, "/oauth/revoke", credential, {"token": token})
+            if status == 200:
+                self.dead.add(token)
+        status, body = self.post(connection, "/oauth/introspect", self.api, {"token": token})
+        if status == 200 and not body["active"]:
+            self.dead.add(token)
+
+
+def check(server, database, load, told):
+    """Everything that was acknowledged is there; nothing dead has come back."""
+    from app import create_app
+    from authserver.config import Config
+
+    url, key = database
+    settings = Config(database_url=url, master_key=key, issuer=ISSUER)
+    services = create_app(settings, background=False).extensions["services"]
+    store = services.store()
+    try:
+        verdict = store.accounts.audit_verify()
+        assert verdict.first_bad is None, verdict
+        changes = [record for record in store.accounts.audit_records() if record.actor == "crash"]
+        roles = [each for each in told if each["kind"] == "roles"]
+        assert len(changes) >= sum(each["kind"] != "deleting" for each in told)
+        ada = store.accounts.user("ada")
+        if roles:
+            assert ada.role_version >= roles[-1]["version"]
+            # Each change flips the role: from the version alone follows whether it is held.
+            flips = ada.role_version - roles[-1]["version"]
+            assert ("writer" in ada.role_names) == (roles[-1]["writer"] ^ bool(flips % 2))
+    finally:
+        services.close()
+    deleted, deleting = ({each["client"] for each in told if each["kind"] == kind} for kind in ("deleted", "deleting"))
+    created = [each for each in told if each["kind"] == "created"]
+    for each in created[-4:]:
+        credential = (each["client"], each["secret"])
+        status, _ = server.post("/oauth/token", {"grant_type": "client_credentials"}, credential)
+        if each["client"] in deleted:
+            assert status == 401, each
+        elif each["client"] not in deleting:
+            assert status == 200, each
+    recent = list(load.minted.items())[-15:]
+    for token, (user, version) in recent + [(each, load.minted[each]) for each in list(load.dead)[-15:]]:
+        status, body = server.post("/oauth/introspect", {"token": token}, load.api)
+        assert status == 200
+        if token in load.dead or (user == "ada" and version != ada.role_version):
+            assert body == {"active": False}, token
+        elif user != "ada" and token not in load.asked_to_end:
+            assert body["active"], (user, version)
+
+
+def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url):
+    key = MasterKey.fresh()
+    made, api = seed(database_url, key)
+    load, told, dice = Load(made, api), [], random.Random(7)
+    server = servers.start(database_url, key)
+    try:
+        for _ in range(KILLS):
+            stop = threading.Event()
+            threads = [threading.Thread(target=load.work, args=(server.url, stop)) for _ in range(3)]
+            actor, acknowledged = crash_actor.start(database_url, key, ISSUER)
+            for thread in threads:
+                thread.start()
+            told.append(json.loads(acknowledged.readline()))  # it is at work
+            time.sleep(dice.random() * 0.4)
+            server.kill9()
+            actor.kill()
+            told += [json.loads(line) for line in acknowledged.read().splitlines() if line.endswith("}")]
+            acknowledged.close()
+            actor.join(30)
+            stop.set()
+            for thread in threads:
+                thread.join()
+            server.close()
+            server = servers.start(database_url, key)
+            check(server, (database_url, key), load, told)
+        assert len(told) > KILLS
+        assert {each["kind"] for each in told} == {"roles", "created", "deleting", "deleted"}
+        assert len(load.minted) > KILLS
+        assert load.dead
+    finally:
+        server.close()

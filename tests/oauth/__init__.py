@@ -1,0 +1,1 @@
+"""The machine endpoints over WSGI and HTTP, and published attacks on them."""

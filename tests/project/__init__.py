@@ -1,0 +1,1 @@
+"""What holds for the repository as a whole: docs, configuration, telemetry, benchmark, layout."""

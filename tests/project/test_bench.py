@@ -1,0 +1,193 @@
+"""The benchmark starts every server, gets right answers from each, and tells what it measured. No time is judged."""
+
+import json
+import socket
+import threading
+import time
+from functools import partial
+
+import pytest
+from sqlalchemy import func, select
+
+from authserver.store import tables
+from bench import __main__ as bench
+from bench import authserver_under_test, console_pages, dataset, figures, scale
+from bench.load_generator import Burst, InPython, generator, whole
+from bench.requests import fault, get, post
+from bench.runner import Measured
+
+CELLS = (
+    "bare",
+    "echo",
+    *(
+        f"ours {database} {what}"
+        for database in bench.DATABASES
+        for what in (
+            "token ES256",
+            "token RS256",
+            "introspect",
+            "introspect, never seen",
+            "introspect, half load",
+            "JWKS",
+            "metadata",
+        )
+    ),
+    *(
+        f"{peer} {database} {what}"
+        for peer in ("documented", "same-job")
+        for database in bench.DATABASES
+        for what in ("token", "introspect")
+    ),
+)
+
+FILLED = (tables.credentials, tables.sessions, tables.audit)
+
+
+def run(capsys, tmp_path, *more):
+    told = tmp_path / "told.json"
+    arguments = ["--rounds", "1", "--seconds", "1", "--connections", "2", "--load", "python", "--json", str(told)]
+    assert bench.main([*arguments, *more]) == 0
+    return json.loads(told.read_text()), capsys.readouterr().out
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(InPython, "SHARE", 0.05)
+    for name in ("_FRESH", "_HOT", "_CLIENTS", "_PEER_TOKENS"):
+        monkeypatch.setattr(bench, name, 8)
+
+
+@pytest.mark.slow
+def test_every_cell_gets_right_answers(capsys, tmp_path):
+    told, printed = run(capsys, tmp_path, "--no-workers")
+    measured = {cell["name"]: cell for cell in told["cells"]}
+    for name in CELLS:
+        assert measured[name]["bursts"][0]["answers"] > 0, name
+        assert measured[name]["wrong"] == 0, name
+        assert f"| {name} |" in printed
+    for goal in figures.GOALS:
+        assert f"| {goal.over} ÷ {goal.under} |" in printed
+
+
+def test_a_full_database_has_the_rows_and_clients_that_work(database_url):
+    made = authserver_under_test.seed(database_url, 1, partial(scale.fill, sizes=scale.Sizes(30, 40, 50)))
+    try:
+        with made.engine.connect() as connection:
+            rows = [connection.execute(select(func.count()).select_from(table)).scalar() for table in FILLED]
+        assert rows[0] == 31
+        assert rows[1] == 40
+        assert rows[2] > 50
+        assert len(made.tokens(2, recorded=False)) == 2
+    finally:
+        made.close()
+
+
+def test_every_page_of_the_console_answers_over_a_crowd_whose_chain_holds(database_url):
+    made = dataset.seed(database_url, dataset.Sizes(60, 60, 80))
+    try:
+        verdict = made.store.accounts.audit_verify()
+        assert (verdict.records > 80, verdict.fault) == (True, "")
+        assert made.store.token_reads.all(int(time.time())) == 5
+    finally:
+        made.close()
+    measured = console_pages.measure(made, 1)
+    assert {each.name for each in measured} >= {"own list", "inventory, reduced", "audit, last page"}
+    assert all(each.statements and len(each.wall) == len(each.cost) == 1 for each in measured)
+    printed = console_pages.table({"sqlite": measured, "postgresql": measured})
+    assert printed.count("\n") == len(measured) + 1
+    assert printed.startswith("| page | sqlite: cost, least ms |")
+
+
+def test_whether_a_page_keeps_within_its_bound():
+    def timed(*cost):
+        return console_pages.Timed("page", cost=list(cost)).reached()
+
+    assert [timed(1, 49), timed(1, 1, 50), timed(50, 60)] == ["yes", "median", "**no**"]
+
+
+def test_the_sizes_of_a_full_database_follow_what_it_is_for():
+    sizes = [(chosen.credentials, chosen.audit) for chosen in map(bench.options, (["--big"], ["--pages"]))]
+    assert sizes == [(100_000, 1_000_000), (10_000, 1_000_000)]
+    assert bench.options(["--pages", "--credentials", "7"]).credentials == 7
+
+
+def test_only_some_cells():
+    chosen = bench.options(["--only", "bare", "--databases", "sqlite", "--peers", "bare,echo"])
+    assert (chosen.only, chosen.databases, chosen.peers) == (["bare"], ("sqlite",), ("bare", "echo"))
+
+
+@pytest.mark.parametrize("wrong", [["--databases", "oracle"], ["--rounds", "0"], ["--load", "ab"]])
+def test_a_wrong_option_names_the_right_ones(wrong, capsys):
+    with pytest.raises(SystemExit) as ended:
+        bench.options(wrong)
+    assert ended.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body", "right"),
+    [
+        ("token", 200, b'{"access_token":"a","token_type":"Bearer"}', True),
+        ("token", 401, b'{"error":"invalid_client"}', False),
+        ("active", 200, b'{"active":true}', True),
+        ("active", 200, b'{"active":false}', False),
+        ("active", 200, b"<html>", False),
+        ("keys", 200, b'{"keys":[{}]}', True),
+        ("keys", 200, b'{"keys":[]}', False),
+        ("keys", 500, b'{"keys":[{}]}', False),
+    ],
+)
+def test_what_is_a_right_answer(kind, status, body, right):
+    assert (fault(kind, status, body) == "") is right
+
+
+def test_requests_are_whole():
+    assert get("/x") == b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head, _, body = post("/x", {"a": "b c"}, "Basic YTpi").partition(b"\r\n\r\n")
+    assert body == b"a=b+c"
+    assert b"Content-Length: 5" in head
+
+
+@pytest.mark.parametrize(
+    ("got", "length"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", 40),
+        (b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", 38),
+        (b"HTTP/1.1 200 OK\r\nconte", None),
+    ],
+)
+def test_where_an_answer_ends(got, length):
+    assert whole(got) == length
+
+
+def test_the_generator_in_python_counts_refusals_and_broken_lines():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            for answer in (b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n", b""):
+                line, _ = server.accept()
+                with line:
+                    line.recv(1000)
+                    line.sendall(answer)
+                    line.recv(1000)
+
+        threading.Thread(target=serve, daemon=True).start()
+        burst = InPython().burst(server.getsockname()[1], [get("/")], connections=1, seconds=5)
+    assert burst.refused == 1
+    assert burst.broken >= 1
+
+
+def test_a_generator_by_name():
+    assert generator("python").name == "python"
+
+
+def test_ratios_are_medians_of_rounds():
+    def cell(name, *rates):
+        return Measured(name, [Burst(rate, 0, 1.0, 1.0, 2.0, 0, 0) for rate in rates])
+
+    measured = {"a": cell("a", 10, 20, 90), "b": cell("b", 10, 10, 10)}
+    assert figures.ratio(measured, "a", "b") == 2
+    assert figures.ratio(measured, "a", "c") is None
+    figure = figures.Figure("p99", 12, 25, 10, least=False, unit="ms")
+    assert figure.reached() == "first"
+    assert "| p99 | 12 ms |  | ≤ 25 | ≤ 10 | first |" in figures.ratios_table([figure])

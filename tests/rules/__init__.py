@@ -1,0 +1,1 @@
+"""The pure rules: idle timeout, role version, statuses, audit chain; and the state machine that stores match."""

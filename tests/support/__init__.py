@@ -1,0 +1,1 @@
+"""Programs, servers, browsers, databases and clients that the tests share; holds no tests."""

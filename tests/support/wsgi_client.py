@@ -1,0 +1,110 @@
+"""One standing world for a file of tests, and tokens forged with the server's own keys."""
+
+import base64
+import contextlib
+import json
+import time
+
+from authserver.actions import general_settings
+from authserver.oauth.throttle import Throttle
+from keys.keyring import State
+from tests.conftest import World
+from tests.support import databases
+
+BACKENDS = ["sqlite", "postgresql"]
+
+
+class Tick:
+    """Monotonic seconds that move only when told."""
+
+    def __init__(self):
+        self.at = 1000.0
+
+    def __call__(self):
+        return self.at
+
+
+def opened(backend, folder):
+    """A world that a whole file of tests lives in; its throttle never gets in the way unless asked to."""
+    world = World(databases.fresh_sqlite_url(folder) if backend == "sqlite" else databases.fresh_postgres_url())
+    unlimited(world)
+    general_settings.set_general(world.accounts, "default_audience", "https://api.example.com", **world.who)
+    try:
+        yield world
+    finally:
+        world.services.close()
+
+
+def unlimited(world):
+    throttled(world, per_client=10**9, per_peer=10**9, per_resource_server=10**9)
+
+
+def throttled(world, **limits):
+    """Give the doors a fresh throttle; returns its clock."""
+    tick = Tick()
+    world.http.application._throttle = Throttle(clock=tick, **limits)
+    return tick
+
+
+@contextlib.contextmanager
+def noted(world):
+    """Collect the notes of every answer, as the observer would get them."""
+    notes: list[dict[str, str]] = []
+
+    def observe(_ask, reply, _began):
+        notes.append(dict(reply.log_fields))
+        return reply
+
+    doors = world.http.application
+    before, doors._observe = doors._observe, observe
+    try:
+        yield notes
+    finally:
+        doors._observe = before
+
+
+def basic(client_id, secret):
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def unb64(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def parts(token):
+    """Header and claims of a compact token, unverified."""
+    header, claims, _ = token.split(".")
+    return json.loads(unb64(header)), json.loads(unb64(claims))
+
+
+def active_key(world, alg="ES256"):
+    return next(key for key in world.store.keys.ring() if key.state is State.ACTIVE and key.alg == alg)
+
+
+def signed(world, header, claims, kid=None):
+    """Sign any header and claims, as objects or raw bytes, with a key of the server."""
+    _, sign = world.store.keys.signer(kid or active_key(world).kid)
+    pieces = [piece if isinstance(piece, bytes) else json.dumps(piece).encode() for piece in (header, claims)]
+    text = ".".join(b64(piece) for piece in pieces)
+    return f"{text}.{b64(sign(text.encode()))}"
+
+
+def forged(world, header=None, without=(), **claims):
+    """A live token of the world's client, changed as told and signed anew with the right key."""
+    real_header, real_claims = parts(world.access_token())
+    changed = {**real_claims, **claims}
+    for name in without:
+        del changed[name]
+    return signed(world, {**real_header, **(header or {})}, changed)
+
+
+def settled(seconds=10.0):
+    """Yield until a deadline; for waiting on other threads."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        yield
+        time.sleep(0.01)
