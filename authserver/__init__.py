@@ -1,17 +1,17 @@
 """The authorization server for application credentials.
 
-The services stands on a hill; looking down is allowed, looking up is not::
+A package imports only from the lines below its own; ``pyproject.toml`` has the contracts, ``docs/architecture.md`` the
+path of a request::
 
-    oauth/   cli   store/      doors: to machines, the shell, the disk
-        telemetry              log lines, metrics
-        actions/               what the server can do, one verb a file
-        console_reads          what pages ask: lists, previews, time lines, as promises
-        ports                  what the verbs need, as promises
-        audit                  event names and the hash chain
-        rules/                 judgement: pure functions of facts and a moment
-
-A token request walks ``oauth/token`` -> ``actions/issue_token`` -> one statement
-in ``store/hot_reads`` -> ``rules/role_subset`` -> ``keys/signing``. An
-introspection walks ``oauth/introspection`` -> ``actions/introspect`` -> one
-statement in ``store/hot_reads`` -> ``rules/liveness``.
+    config                                      AUTHSERVER_* from the environment; read by app.py only
+    services   server   demo                    the objects of one process; the WSGI server; demo data
+    background                                  periodic tasks of a serving process
+    instrumentation                             one log line and the metrics for each response
+    signing_service                             signs and reads tokens with the keys of the database
+    oauth/   console/   web/   cli/   store/    machine endpoints, pages, health, commands, database
+    telemetry/                                  log lines and metrics
+    actions/                                    what the server can do, one use case a module
+    ports/                                      what actions need of a database, as Protocols and records
+    audit                                       event names and the hash chain
+    rules/                                      pure functions of facts and an instant
 """

@@ -1,8 +1,8 @@
-"""Seeds the rooms of one process and hangs the doors.
+"""Builds the objects of one process: store, signing service, endpoints, console, periodic tasks.
 
-``app.py`` reads the settings and says what the services is made of; here it is
-put together: the store is opened by the first request or command that needs
-it, once, and the machine doors stand as bare WSGI in front of Flask.
+``app.py`` reads the configuration and passes it as ``ServicesConfig``. The store is opened once, by the first request
+or command that needs it; the machine endpoints are mounted as bare WSGI in front of Flask.
+One module, because it is the only place that knows every part, and reads best in the order in which they are built.
 """
 
 import ipaddress

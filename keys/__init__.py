@@ -1,4 +1,4 @@
-r"""The strong-room: signing keys, the master key and what is sealed under it. Knows nothing of the server.
+r"""Signing keys, the master key and what is sealed under it. Knows nothing of the server.
 
 ::
 
@@ -7,8 +7,10 @@ r"""The strong-room: signing keys, the master key and what is sealed under it. K
                    \                |                       /
                     `-----------> COMPROMISED <------------'
 
-- ``keyring``: states, legal moves, the public JWKS (RFC 7517).
-- ``material``: make, seal and unseal private keys; the only file that holds them.
-- ``master``: the master key and the keys derived from it.
-- ``signing``: sign and read the text of a token; the only file that knows PyJWT.
+- ``keyring``: states, legal transitions, the public JWKS (RFC 7517). ``rotation``: what is due, pure.
+- ``material``: makes, seals and unseals private keys; with ``key_stores`` the only code that holds them.
+- ``key_stores``: where private parts are kept: database, PEM files, PKCS #11 token.
+- ``import_key``: a key made elsewhere. ``master``: the master key and the keys derived from it.
+- ``signing``: signs and reads the text of a token; the only module that knows PyJWT.
+- ``report``: signed reports of drills and compromises. ``watch``: proves a rotation from outside.
 """

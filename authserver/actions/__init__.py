@@ -1,10 +1,17 @@
-"""What the server can do, one verb a file; verbs do not call each other.
+"""What the server can do, one use case a module. Actions do not call each other.
 
-- ``issue_token``: client_credentials -> claims to sign. Asked by clients.
-- ``introspect``: token text -> alive or not. Asked by resource servers.
-- ``end_token``: revoke a token. Asked by its client, its owner, the operator.
-- ``credentials``: create, edit, regenerate, disable, delete. Asked by their owners.
-- ``people``: users and roles; every change raises the role version.
-- ``watch_sessions``: look at the sessions of a credential, end them. Asked by its owner, the operator.
-- ``administer``: resource servers, general settings, and "this database was restored".
+Each reads its facts in one statement, asks ``rules``, writes in one audited transaction, and then returns. Imports
+``ports``, ``audit``, ``rules`` and ``keys``; no Flask, no SQL.
+
+- ``issue_token``: client_credentials -> claims to sign. Called for clients.
+- ``introspect``: token -> active or not. Called for resource servers.
+- ``revoke_token``: ends a token. Called for its client, its owner, the operator.
+- ``sessions``: lists, explains and ends the sessions of a credential.
+- ``credentials``: create, edit, regenerate, disable, delete.
+- ``users``, ``roles``: every change of a user's roles raises the role version. ``administrators``: one must remain.
+- ``resource_servers``, ``general_settings``; ``token_algorithms``: which algorithm either may choose.
+- ``signing_keys``: generate, announce, activate, retire, compromise, import, reseal.
+- ``sign_in``, ``identities``: console sessions, passwords, login links; links to an OpenID provider.
+- ``restore``: declares the database restored from a backup.
+- ``security_log``: copies the first refusal of each kind per minute into the audit trail.
 """

@@ -1,16 +1,17 @@
-"""The shell's door: ``flask <noun> <verb>``; thin commands over the verbs.
+"""The command line: ``flask <noun> <verb>``; thin commands over the actions.
 
-One file a noun. Each command turns arguments into plain values, calls one verb
-and returns an ``Answer``; ``command`` prints it, as JSON or for people, and turns
-refusals into a sentence and an exit code. Laws of the room:
+A command turns arguments into plain values, calls one action and returns an ``Answer``, which is printed as JSON or for
+people; a refusal becomes a sentence and an exit code. Rules of the package:
 
 - data goes to stdout, everything else to stderr; with ``--json`` stdout holds exactly one JSON document;
 - a secret is never an argument, and is shown only by the command that made it;
-- nothing asks a question unless a person sits at a terminal;
+- nothing prompts unless a person sits at a terminal;
 - every change is one audited transaction by ``cli:<user of this machine>``.
 
-``here`` says what commands need of the services; ``reference`` writes the command
-reference in ``docs/cli.md``.
+``commands/`` has one module a noun. ``command``: options, prompts, exit codes. ``context``: what a command needs of the
+services. ``arguments``, ``durations``: how values are parsed. ``output``, ``terminal``: how answers are printed.
+``startup_errors``: one sentence where the application cannot be built. ``compromise_drill``: the key drill.
+``reference``: writes ``docs/cli.md``.
 """
 
 from flask import Flask

@@ -9,8 +9,8 @@ Rules of the package:
 - every text is translatable (``i18n``), every instant is rendered by ``frame/dates``;
 - a rejected form is rendered again with the values as typed and an error beside each field (``frame/forms``).
 
-``context`` says who asks, and when. ``frame/`` is what all pages share; ``i18n/`` the languages; ``openid/`` the
-client of a company's identity provider. Each other package is one part of the console:
+``blueprint`` is Flask's; ``context`` says who asks, and when. ``frame/`` is what all pages share;
+``i18n/`` the languages; ``openid/`` the client of a company's identity provider. Each other package is one part:
 ``credentials/``, ``users/``, ``settings/``, ``resource_servers/``, ``security/``,
 ``sign_in/``, and the single pages ``profile`` and ``help``. Templates, scripts and
 translations of a page have the page's name. May import ``actions``, ``ports``,

@@ -1,5 +1,9 @@
-"""Machine doors: the only room that knows Authlib.
+"""The machine endpoints, as bare WSGI in front of Flask; the only package that uses Authlib, with the console's client.
 
-``request``: the strict form. ``client_auth``: who is calling. ``token``,
-``introspection``, ``metadata``: the doors. ``mount``: path -> door, as WSGI.
+- ``dispatcher``: path -> endpoint, and what holds for every endpoint. ``http``: Request, Response, error_response.
+- ``proxy``, ``throttle``: the caller's address; failed attempts per address and client.
+- ``form``: the strict form. ``client_authentication``: who is calling. ``parsed_requests``: a cache of parsed requests.
+- ``token_endpoint`` (RFC 6749 §4.4), ``introspection_endpoint`` (RFC 7662, 9701), ``revocation_endpoint`` (RFC 7009).
+- ``verified_tokens``: a cache of tokens whose signature and claims were verified.
+- ``metadata``: JWKS, RFC 8414, OpenID discovery. ``jwks_fetchers``: records who fetched the JWKS.
 """

@@ -1,7 +1,12 @@
-"""What actions need from the world, as Protocols and records: one module a subject.
+"""What actions, endpoints and pages need of a database, as Protocols and records, cut by subject.
 
-Each method states its promise in one line; ``tests/store/`` has one test a promise and
-runs it on every backend. ``errors`` has the exceptions that both sides share;
-``console_reads/`` has the reads of the console's pages. May import ``audit``,
-``rules`` and the key records of ``keys``; nothing else.
+Each method states its promise in one line; ``tests/store/`` has one test a promise and runs it on every backend.
+Imports ``audit`` and ``rules`` only.
+
+- ``errors``: Refusal and its kinds, Unavailable. ``clock``: seconds of UTC.
+- ``accounts``: reads, and ``change(event)``, which opens a ``transaction``: the only way to write what is audited.
+- ``users``, ``credentials``, ``resource_servers``, ``general_settings``, ``sign_in``: records of each.
+- ``hot_path``: the facts of a token request and of an introspection. ``usage``: issued and used tokens, buffered.
+- ``sessions``: the record of each token. ``signing_keys``, ``jwks_fetchers``: the key ring and who fetched it.
+- ``console_reads``: lists, searches and previews for people.
 """

@@ -1,12 +1,15 @@
-"""Judgement: pure functions of facts and a moment. No clock, dice, disk or framework.
+"""Pure functions of facts and an instant. No clock, randomness, disk or framework.
 
-- ``liveness``: a token is active only while every rule says so; order is data (INV-05, 07, 08).
+- ``facts``: Instant, Span, Token, Standing (state of owner, credential, secret, key and settings), Reason, Decision.
+- ``liveness``: a token is active only while every rule says so; the order is data (INV-05, 07, 08).
 - ``idle``: a token unused for the idle timeout is dead (INV-06).
 - ``role_version``: a token older than its owner's roles is dead (INV-01, INV-03).
-- ``role_subset``: a token's roles are asked ∩ chosen ∩ held (INV-04).
-- ``secret_format``: what a secret looks like, and how two may overlap (INV-10).
+- ``role_subset``: a token's roles are requested ∩ chosen ∩ held (INV-04).
 - ``lifetime``: when a new token must end at the latest (INV-07).
-- ``claims``: what a token says about itself, made and read back in one file.
-- ``password``: what a local password may be.
+- ``secret_format``: the text of a secret, and how two may overlap (INV-10). ``presented_secret``: what a client sent.
+- ``claims``: the claims of a token, made and read back in one module.
+- ``credential_status``: active, expiring, reduced, disabled, …: what lists show.
+- ``key_readiness``: whether an announced key may sign. ``sign_in``: how long a console session and a proof hold.
+- ``permission``: what builder roles open. ``password``: what a local password may be.
 - ``names``: what roles, users and audiences may be called.
 """

@@ -1,4 +1,7 @@
-"""One administrative change: what it reads and writes, and the audit record that commits with it (INV-18)."""
+"""One administrative change: what it reads and writes, and the audit record that commits with it (INV-18).
+
+One module, because all of its statements share one connection and one audit record.
+"""
 
 import hashlib
 from collections.abc import Sequence

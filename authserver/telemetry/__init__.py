@@ -1,6 +1,6 @@
-"""What operators see: log lines and metrics. Doors and ``app.py`` only.
+"""What operators see: log lines and metrics. Knows no database.
 
-- ``logs``: JSON, one line an event, and never a secret or a token (INV-20).
-- ``requests``: the line of each request, written beside the request path.
-- ``metrics``: Prometheus, with labels that stay few.
+- ``logs``: JSON, one line an event. ``redaction``: never a secret or a token in it (INV-20).
+- ``access_log``: the line of each request, written by a thread beside the request path.
+- ``metrics``: Prometheus, with labels of bounded cardinality.
 """

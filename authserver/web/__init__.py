@@ -1,1 +1,1 @@
-"""People's doors: what Flask serves behind the machine doors. ``console`` is the web console."""
+"""What Flask serves besides the console: ``health`` (livez, readyz, metrics) and ``error_pages``."""

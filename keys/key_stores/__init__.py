@@ -1,4 +1,4 @@
-"""Where private keys are stored: in the database, in a directory of PEM files, or in a PKCS #11 token."""
+"""Where private keys are kept: ``database`` (sealed), ``pem`` (a directory of files), ``pkcs11`` (a token or HSM)."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""The services rules that no linter knows."""
+"""Rules of the repository that no linter knows: layout, names, docstrings, clocks, migrations, generated pages."""
 
 import ast
 import re
@@ -14,6 +14,8 @@ from authserver.store.engine.schema import MIGRATIONS
 from tests.support.processes import ROOT
 from tests.support.shell import Shell
 
+MOST_MODULES = 17
+MOST_LINES = 400
 FOLDERS = ("authserver", "keys", "migrations")
 PRODUCT = [ROOT / "app.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
 RUNTIME = [path for path in PRODUCT if "migrations" not in path.parts]
@@ -52,6 +54,77 @@ def test_a_file_begins_with_what_lives_there(path):
     told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert told
     assert len(told) >= 20
+
+
+PACKAGED = ("authserver", "keys", "bench")
+NAMED_AFTER_NOTHING_KNOWN = frozenset({
+    "here", "asked", "moments", "elsewhere", "line", "opening", "house", "room", "rooms", "chores", "crowd", "door",
+    "doors", "witness", "census", "patience", "journal", "notices", "admission", "told", "said", "noted", "book",
+    "holder", "holders", "upkeep", "plan", "origins", "guide", "words", "cells", "rounds", "utils", "helpers", "common",
+    "base", "manager", "misc",
+})  # fmt: skip
+
+
+def modules():
+    for folder in (*PACKAGED, "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "node_modules" not in path.parts:
+                yield path
+
+
+@pytest.mark.parametrize("path", list(modules()), ids=name)
+def test_a_module_is_named_for_what_it_holds(path):
+    names = path.relative_to(ROOT).with_suffix("").parts
+    assert not NAMED_AFTER_NOTHING_KNOWN & {word for each in names for word in each.split("_")}
+
+
+def packages():
+    folders = {path.parent for folder in PACKAGED for path in (ROOT / folder).rglob("*.py")}
+    return sorted(folders)
+
+
+@pytest.mark.parametrize("folder", packages(), ids=name)
+def test_a_package_describes_each_of_its_modules(folder):
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    inside = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")]
+    inside += [path.name for path in folder.iterdir() if (path / "__init__.py").exists()]
+    named = set(re.findall(r"\w+", text))
+    assert not sorted(set(inside) - named), f"{name(folder)}/__init__.py says nothing about these"
+
+
+@pytest.mark.parametrize("folder", packages(), ids=name)
+def test_a_package_is_small_enough_to_know(folder):
+    assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MOST_MODULES
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=name)
+def test_a_module_is_short_or_says_why(path):
+    text = path.read_text(encoding="utf-8")
+    if text.count("\n") > MOST_LINES:
+        assert "One module, because" in (ast.get_docstring(ast.parse(text)) or "")
+
+
+def test_the_architecture_page_names_what_exists():
+    """``package/module.py`` is a file, and ``package/module.py: name`` is defined in it."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    found = re.findall(r"`((?:[\w.]+/)*\w+\.py)(?:: ([\w.]+))?`", text)
+    assert len(found) > 20
+    for path, wanted in found:
+        places = [ROOT / path, ROOT / "authserver" / path]
+        there = [each for each in places if each.is_file()]
+        assert there, path
+        if wanted:
+            tree = ast.parse(there[0].read_text(encoding="utf-8"))
+            defined = {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.ClassDef)}
+            assert set(wanted.split(".")) <= defined, (path, wanted)
+
+
+def test_the_architecture_page_names_every_package():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tops = [
+        each.stem for each in (ROOT / "authserver").iterdir() if each.suffix == ".py" or (each / "__init__.py").exists()
+    ]
+    assert not [each for each in tops if each != "__init__" and not re.search(rf"\b{each}\b", text)]
 
 
 @pytest.mark.parametrize("path", [path for path in RUNTIME if path.name != "app.py"], ids=name)

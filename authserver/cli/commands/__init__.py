@@ -1,1 +1,5 @@
-"""The commands, one module a noun: ``flask <noun> <verb>``. Each parses, calls one action and prints."""
+"""The commands, one module a noun: ``flask <noun> <verb>``. Each parses, calls one action and prints.
+
+``users``, ``roles``, ``resource_servers``, ``credentials``, ``keys``, ``settings``, ``audit``, ``sessions``,
+``database`` (``flask db``) and ``doctor``.
+"""

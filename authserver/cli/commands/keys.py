@@ -1,4 +1,7 @@
-"""``flask keys``: the signing keys. A key may be named by the start of its id when only one begins so."""
+"""``flask keys``: the signing keys. A key may be named by the start of its id when only one begins so.
+
+One module, because one noun has one module, and its verbs share how keys are shown.
+"""
 
 import json
 from pathlib import Path

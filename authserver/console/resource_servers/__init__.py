@@ -1,1 +1,1 @@
-"""Resource servers: register, regenerate the secret, choose the algorithm, disable and enable."""
+"""Resource servers: ``pages`` lists, registers, disables them and changes secret and algorithm."""

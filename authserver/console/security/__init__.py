@@ -1,1 +1,5 @@
-"""For the security team: signing keys, inventory of all credentials, audit trail."""
+"""For the security team.
+
+``audit``: the trail with filters and export. ``inventory``: all credentials; ``inventory_disable``: several at once.
+``signing_keys``: the time line of keys; ``key_actions``: rotate, retire, withdraw, compromise.
+"""

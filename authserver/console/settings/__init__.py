@@ -1,1 +1,1 @@
-"""General settings: read, change with a preview of what ends, history."""
+"""General settings: ``pages`` lists them with history and changes one, with a preview of the tokens that end."""

@@ -1,1 +1,4 @@
-"""Users and roles: list, create, disable, assign and remove roles with a preview of what ends."""
+"""Users and roles. ``pages``: list, create, disable, assign. ``roles``, ``permissions``: what a role opens.
+
+Each change shows first which tokens end.
+"""

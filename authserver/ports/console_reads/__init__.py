@@ -1,7 +1,5 @@
-"""What the console's pages read: lists, searches, previews and counts, one module a subject.
+"""What pages and reports read: lists, searches, previews, time lines, counts. Never on a hot path.
 
-Nothing here writes, and reading is never use (PRODUCT.md §2.9). Lists come in pages
-(``paging``). ``owner_id`` narrows a read to one owner's credentials: a foreign one then
-looks exactly like an unknown one (INV-09). All raise ``Unavailable`` when the truth
-cannot be read. ``tests/store/test_console_reads.py`` holds the promises.
+``paging``: cursors and pages. ``credentials``, ``users``, ``audit``, ``tokens``: the lists of each. Every method raises
+``Unavailable`` where the database cannot be read. ``tests/store/test_console_reads.py`` has one test a promise.
 """

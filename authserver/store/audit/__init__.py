@@ -1,1 +1,1 @@
-"""Reads of the audit trail: by filter, by subject, and the state of the hash chain."""
+"""The audit trail for people: ``reads`` lists, filters and exports what ``store.transaction`` wrote."""

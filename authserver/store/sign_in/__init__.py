@@ -1,1 +1,1 @@
-"""Console sessions, one-time links and failed sign-in attempts."""
+"""Console ``sessions``, one-time links and failed ``attempts`` to sign in; ``rows`` maps them to values."""

@@ -1,1 +1,1 @@
-"""Signing keys and the log of who fetches the JWKS."""
+"""``keys``: the key ring and its transitions. ``jwks_fetchers``: who fetched the JWKS, and when."""

@@ -1,4 +1,6 @@
-"""The activity clock: uses are noted in memory and written twice a second, one batch a transaction.
+"""Write-behind buffer of uses: kept in memory and written twice a second, one batch a transaction.
+
+One module, because the argument below holds only for all of it together.
 
 Why that keeps the tolerance ε = ``USE_TOLERANCE`` (INV-06). A token used at least
 every ``T - ε`` is judged idle by another node at the earliest ``ε`` whole seconds,
