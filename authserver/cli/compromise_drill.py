@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from authserver.cli.context import CommandContext, Store
+from authserver.cli.context import CommandContext
 from authserver.cli.output import iso
 from authserver.ports.errors import Unavailable
 from authserver.ports.hot_path import TokenKeys
 from authserver.ports.sessions import Session
 from authserver.ports.signing_keys import TokensOfKey
+from authserver.ports.store import Store
 from authserver.rules.facts import Token
 from authserver.rules.liveness import decide
 from keys.keyring import USABLE, KeyInfo, State

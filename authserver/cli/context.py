@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,86 +13,10 @@ from flask.cli import FlaskGroup
 
 from authserver.ports.accounts import Accounts
 from authserver.ports.clock import Clock
-from authserver.ports.hot_path import HotPathReads
-from authserver.ports.jwks_fetchers import JwksFetchers
-from authserver.ports.sessions import Sessions
-from authserver.ports.sign_in import SignIns
-from authserver.ports.signing_keys import SigningKeys, TokensOfKey
+from authserver.ports.store import Store
 from authserver.rules.facts import Instant
 from keys.key_stores import KeyStore
 from keys.master import MasterKey
-from keys.material import Signer
-
-
-class Ring(SigningKeys, Protocol):
-    """The key ring as the command line sees it."""
-
-    def signed_for(self, kid: str, now: Instant) -> Sequence[TokensOfKey]:
-        """The credentials with live tokens of a key."""
-        ...
-
-    def destroy_spent(self) -> int:
-        """Destroy what is left of keys that sign no more."""
-        ...
-
-    def reseal(self, actor: str, at: Instant) -> int:
-        """Seal everything under the present master key; how much was not."""
-        ...
-
-    def public(self, kid: str | None = None) -> dict[str, dict[str, Any]]:
-        """Public JWKs by ``kid``."""
-        ...
-
-    def signer(self, kid: str) -> tuple[str, Signer]:
-        """The algorithm of a key and the function that signs with it."""
-        ...
-
-
-class JwksFetchRecorder(JwksFetchers, Protocol):
-    """Who fetches the JWKS, as the command line sees it."""
-
-    def flush(self) -> None:
-        """Write what is noted."""
-        ...
-
-
-class Store(Protocol):
-    """The opened store."""
-
-    @property
-    def accounts(self) -> Accounts:
-        """People, roles, credentials, settings, audit."""
-        ...
-
-    @property
-    def sessions(self) -> Sessions:
-        """The record of each token."""
-        ...
-
-    @property
-    def hot_path(self) -> HotPathReads:
-        """Standing of tokens."""
-        ...
-
-    @property
-    def keys(self) -> Ring:
-        """The key ring."""
-        ...
-
-    @property
-    def sign_ins(self) -> SignIns:
-        """Who is signed in to the console."""
-        ...
-
-    @property
-    def jwks_fetchers(self) -> JwksFetchRecorder:
-        """Who fetches the JWKS."""
-        ...
-
-    @property
-    def pepper(self) -> bytes:
-        """The key secrets are hashed with."""
-        ...
 
 
 class Services(Protocol):

@@ -1,7 +1,6 @@
 """Where a page stands: the services it acts in, the time, and who is looking."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -11,97 +10,13 @@ from flask import current_app, g, request
 from authserver.actions.signing_keys import KeyStore
 from authserver.ports.accounts import Accounts
 from authserver.ports.clock import Clock
-from authserver.ports.console_reads.audit import AuditReads
-from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
-from authserver.ports.console_reads.tokens import TokenReads
-from authserver.ports.console_reads.users import UserReads
-from authserver.ports.hot_path import HotPathReads
-from authserver.ports.jwks_fetchers import JwksFetchers
-from authserver.ports.sessions import Sessions
-from authserver.ports.sign_in import CurrentUser, LoginAttemptCounter, SignIns
-from authserver.ports.signing_keys import SigningKeys
+from authserver.ports.sign_in import CurrentUser
+from authserver.ports.store import Store
 from authserver.rules.facts import Instant
 from keys.master import MasterKey
 
 if TYPE_CHECKING:
     from authserver.console.openid.client import Provider
-
-
-class Store(Protocol):
-    """The opened store, as far as pages ask it."""
-
-    @property
-    def accounts(self) -> Accounts:
-        """People, roles, credentials, settings, audit."""
-        ...
-
-    @property
-    def sessions(self) -> Sessions:
-        """The record of each token."""
-        ...
-
-    @property
-    def hot_path(self) -> HotPathReads:
-        """Standing of tokens."""
-        ...
-
-    @property
-    def keys(self) -> SigningKeys:
-        """The key ring."""
-        ...
-
-    @property
-    def sign_ins(self) -> SignIns:
-        """Who is signed in."""
-        ...
-
-    @property
-    def login_attempts(self) -> LoginAttemptCounter:
-        """Tries to sign in."""
-        ...
-
-    @property
-    def jwks_fetchers(self) -> JwksFetchers:
-        """Who fetches the public keys."""
-        ...
-
-    @property
-    def credential_reads(self) -> CredentialReads:
-        """Credentials as people look at them."""
-        ...
-
-    @property
-    def user_reads(self) -> UserReads:
-        """Users and roles as people look at them."""
-        ...
-
-    @property
-    def audit_reads(self) -> AuditReads:
-        """The book of changes as people look at it."""
-        ...
-
-    @property
-    def token_reads(self) -> TokenReads:
-        """Live tokens as people count them."""
-        ...
-
-    @property
-    def expiring_reads(self) -> ExpiringReads:
-        """What an owner is told before it breaks."""
-        ...
-
-    @property
-    def pepper(self) -> bytes:
-        """The key secrets are hashed with."""
-        ...
-
-    def shared_snapshot(self) -> AbstractContextManager[None]:
-        """Let the reads meanwhile share one transaction, until something is written."""
-        ...
-
-    def requested_from(self, peer: str) -> "Store":
-        """The same; what is changed through it is on record as asked for from the address ``peer``."""
-        ...
 
 
 class Services(Protocol):

@@ -13,8 +13,9 @@ from flask import current_app
 from rich.text import Text
 
 from authserver.cli.command import Answer, Command, fault_of
-from authserver.cli.context import Schema, Store, maintenance, services
+from authserver.cli.context import Schema, maintenance, services
 from authserver.cli.output import HumanText, plain
+from authserver.ports.store import Store
 from authserver.rules.facts import over
 from keys.keyring import State
 from keys.rotation import published_until

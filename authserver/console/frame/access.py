@@ -15,9 +15,10 @@ from flask.typing import ResponseReturnValue
 
 from authserver.actions.sign_in import session_state
 from authserver.console.blueprint import console
-from authserver.console.context import Services, Store, console_context
+from authserver.console.context import Services, console_context
 from authserver.console.frame import cookies
 from authserver.ports.sign_in import CurrentUser
+from authserver.ports.store import Store
 from authserver.rules.facts import Span
 from authserver.rules.sign_in import JUST_NOW, RECENT, proof_too_old
 

@@ -1,0 +1,127 @@
+"""The opened store as commands and pages see it: one description for both."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from authserver.ports.accounts import Accounts
+from authserver.ports.console_reads.audit import AuditReads
+from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
+from authserver.ports.console_reads.tokens import TokenReads
+from authserver.ports.console_reads.users import UserReads
+from authserver.ports.hot_path import HotPathReads
+from authserver.ports.jwks_fetchers import JwksFetchers
+from authserver.ports.sessions import Sessions
+from authserver.ports.sign_in import LoginAttemptCounter, SignIns
+from authserver.ports.signing_keys import SigningKeys, TokensOfKey
+from authserver.rules.facts import Instant
+from keys.material import Signer
+
+
+class KeyRing(SigningKeys, Protocol):
+    """The key ring with what only the command line and serving processes need."""
+
+    def signed_for(self, kid: str, now: Instant) -> Sequence[TokensOfKey]:
+        """The credentials with live tokens of a key."""
+        ...
+
+    def destroy_spent(self) -> int:
+        """Destroy what is left of keys that sign no more."""
+        ...
+
+    def reseal(self, actor: str, at: Instant) -> int:
+        """Seal everything under the present master key; how much was not."""
+        ...
+
+    def public(self, kid: str | None = None) -> dict[str, dict[str, Any]]:
+        """Public JWKs by ``kid``."""
+        ...
+
+    def signer(self, kid: str) -> tuple[str, Signer]:
+        """The algorithm of a key and the function that signs with it."""
+        ...
+
+
+class JwksFetchRecorder(JwksFetchers, Protocol):
+    """Who fetches the JWKS; fetches are buffered."""
+
+    def flush(self) -> None:
+        """Write the buffered fetches."""
+        ...
+
+
+class Store(Protocol):
+    """The opened store, as commands and pages use it."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Users, roles, credentials, settings, audit."""
+        ...
+
+    @property
+    def sessions(self) -> Sessions:
+        """The record of each token."""
+        ...
+
+    @property
+    def hot_path(self) -> HotPathReads:
+        """The facts of a token request and of an introspection."""
+        ...
+
+    @property
+    def keys(self) -> KeyRing:
+        """The key ring."""
+        ...
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Console sessions."""
+        ...
+
+    @property
+    def login_attempts(self) -> LoginAttemptCounter:
+        """Failed attempts to sign in."""
+        ...
+
+    @property
+    def jwks_fetchers(self) -> JwksFetchRecorder:
+        """Who fetches the JWKS."""
+        ...
+
+    @property
+    def credential_reads(self) -> CredentialReads:
+        """Lists of credentials."""
+        ...
+
+    @property
+    def user_reads(self) -> UserReads:
+        """Lists of users and roles, and previews of a change."""
+        ...
+
+    @property
+    def audit_reads(self) -> AuditReads:
+        """Lists of audit records."""
+        ...
+
+    @property
+    def token_reads(self) -> TokenReads:
+        """Counts of live tokens."""
+        ...
+
+    @property
+    def expiring_reads(self) -> ExpiringReads:
+        """What ends soon."""
+        ...
+
+    @property
+    def pepper(self) -> bytes:
+        """The key secrets are hashed with."""
+        ...
+
+    def shared_snapshot(self) -> AbstractContextManager[None]:
+        """Let the reads inside share one transaction, until something is written."""
+        ...
+
+    def requested_from(self, peer: str) -> "Store":
+        """The same store; its changes are recorded as requested from the address ``peer``."""
+        ...
