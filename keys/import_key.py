@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 MOST_RSA_BITS = 8192
 LEAST_RSA_BITS = 3072
-"""What is asked by default; ``FLOOR_RSA_BITS`` only when an old key must be carried over on purpose."""
+"""Required by default; ``FLOOR_RSA_BITS`` only when an old key must be carried over on purpose."""
 FLOOR_RSA_BITS = 2048
 LEAST_EXPONENT = 65537
 

@@ -43,7 +43,7 @@ USABLE = frozenset({State.ACTIVE, State.RETIRED})
 
 
 class IllegalMove(ValueError):
-    """The key is not in a state this can be done from; the text says which."""
+    """The key's state allows no such transition; the text names the state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 A report is a JWS (RFC 7515) of type ``key-report+jwt``, signed by the key that took
 over. The file also shows that key, so that anybody can check the signature; whether the
-key is the one it should be, a JWKS tells that was kept beforehand or is fetched now.
+key is the right one is checked against a JWKS that was kept beforehand or is fetched now.
 """
 
 import argparse
@@ -19,7 +19,7 @@ _MOST_BYTES = 1024 * 1024
 
 
 class BadReport(ValueError):
-    """It is no report, was altered, or is signed by another key; the text says which."""
+    """Not a report, altered, or signed by another key; the text names the fault."""
 
 
 def write(claims: Mapping[str, Any], signer: TokenSigner, public_jwk: Mapping[str, Any]) -> str:
@@ -28,7 +28,7 @@ def write(claims: Mapping[str, Any], signer: TokenSigner, public_jwk: Mapping[st
 
 
 def read(text: str, trusted: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[str, Mapping[str, Any]]:
-    """The ``kid`` that signed a report and what it says.
+    """The ``kid`` that signed a report, and its claims.
 
     Args:
         text: the file.

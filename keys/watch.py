@@ -10,7 +10,7 @@ Works with any server. It polls each JWKS, is fed tokens, and finds
 - ``bad_set``: private members, one ``kid`` twice, a ``kid`` that changed its key, a key without ``alg``;
 - ``unreachable``: a node that did not answer for longer than the grace.
 
-What was there at the first look counts as published for ever: nobody can tell.
+What was there at the first look counts as published for ever: its first instant is unknown.
 """
 
 import argparse
@@ -85,8 +85,8 @@ class Watch:
         self.findings: list[Finding] = []
         self.looks = self.tokens = 0
 
-    def saw(self, node: str, document: object, at: float, asked_at: float | None = None) -> None:
-        """Judge one answer of one node, asked for at ``asked_at`` and there at ``at``."""
+    def saw(self, node: str, document: object, at: float, requested_at: float | None = None) -> None:
+        """Check one response of one node, requested at ``requested_at`` and received at ``at``."""
         self.looks += 1
         state = self._nodes.setdefault(node, _Node())
         keys = self._keys_of(node, document, at)
@@ -100,11 +100,11 @@ class Watch:
             self._withdrawn(node, kid, at)
             del state.not_before[kid]
         state.keys, state.failing_since = keys, None
-        # What the answer does not show was not there when it was asked for; later nobody knows.
-        state.looked_at = at if asked_at is None else asked_at
+        # What the answer does not show was not published at the request; about later nothing is known.
+        state.looked_at = at if requested_at is None else requested_at
 
     def missed(self, node: str, why: str, at: float) -> None:
-        """Note that a node did not answer."""
+        """Record that a node did not answer."""
         state = self._nodes.setdefault(node, _Node())
         if state.failing_since is None:
             state.failing_since = at
@@ -112,7 +112,7 @@ class Watch:
             self._find("unreachable", at, node, "", f"no answer for {at - state.failing_since:.0f} s: {why}")
 
     def round_over(self, at: float) -> None:
-        """Compare the nodes after each was asked once."""
+        """Compare the nodes after each was fetched once."""
         sets = {frozenset(state.keys) for state in self._nodes.values() if state.looked_at is not None}
         if len(sets) < 2:  # noqa: PLR2004 - it takes two to differ
             self._differ_since = None
@@ -155,8 +155,8 @@ class Watch:
                 self._find("too_early", at, name, kid, f"token {seen.subject}: this node does not show its key")
             elif seen.issued_at - published < self._window:
                 age = max(0.0, seen.issued_at - published)
-                said = f"token {seen.subject}: its key was {age:.0f} s old here at most"
-                self._find("too_early", at, name, kid, said)
+                text = f"token {seen.subject}: its key was {age:.0f} s old here at most"
+                self._find("too_early", at, name, kid, text)
 
     def forget_ended(self, at: float) -> None:
         """Drop tokens that have ended; they can prove nothing any more."""
@@ -180,7 +180,7 @@ class Watch:
                 continue
             kid = key["kid"]
             if kid in keys:
-                self._find("bad_set", at, node, kid, "the kid stands twice")
+                self._find("bad_set", at, node, kid, "the kid occurs twice")
             if private := PRIVATE_MEMBERS & key.keys():
                 self._find("bad_set", at, node, kid, f"private members are published: {', '.join(sorted(private))}")
             if not key.get("alg"):
@@ -237,7 +237,7 @@ def watch(
         interval: seconds between two looks.
         grace: seconds nodes may differ or be away.
         seconds: how long to watch.
-        report: told each finding once.
+        report: called once for each finding.
         get: fetches a document.
         clock: seconds of UTC.
         pause: waits.
@@ -246,24 +246,24 @@ def watch(
     fed: queue.SimpleQueue[str] = queue.SimpleQueue()
     feeder = threading.Thread(target=_feed, args=(tokens, fed), daemon=True)
     end = None if seconds is None else clock() + seconds
-    told = 0
+    reported = 0
     feeder.start()
     while True:
         for url in urls:
-            asked_at = clock()
+            requested_at = clock()
             try:
                 document = get(url)
             except (OSError, ValueError) as error:
                 judged.missed(url, str(error), clock())
             else:
-                judged.saw(url, document, clock(), asked_at)
+                judged.saw(url, document, clock(), requested_at)
         judged.round_over(clock())
         while not fed.empty():
             judged.token(fed.get(), clock())
         judged.forget_ended(clock())
-        for finding in judged.findings[told:]:
+        for finding in judged.findings[reported:]:
             report(finding)
-        told = len(judged.findings)
+        reported = len(judged.findings)
         if end is not None and clock() >= end:
             return judged
         pause(interval)

@@ -15,7 +15,7 @@ from authserver.rules.lifetime import DAY
 EXPIRING_WITHIN: Span = 14 * DAY
 """How long before its expiry a credential is called expiring."""
 
-TOLD_WITHIN: Span = 30 * DAY
+NOTICE_SECONDS: Span = 30 * DAY
 """How long before something ends its owner is told, wherever they look first."""
 
 UNUSED_FOR: Span = 45 * DAY

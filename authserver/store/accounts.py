@@ -41,7 +41,7 @@ class SqlAccounts:
         self._peer = peer
 
     def requested_from(self, peer: str) -> "SqlAccounts":
-        """The same; what is changed through it is on record as asked for from the address ``peer``."""
+        """The same; its changes are recorded as requested from the address ``peer``."""
         return SqlAccounts(self._engine, self._audit_key, peer)
 
     @contextmanager

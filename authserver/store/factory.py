@@ -1,4 +1,4 @@
-"""Open a store: check the schema and the master key, and put the rooms together."""
+"""Open a store: check the schema and the master key, and build its parts."""
 
 import os
 from collections.abc import Mapping
@@ -75,15 +75,15 @@ class Store:
         return shared_snapshot(self.engine)
 
     def requested_from(self, peer: str) -> "Store":
-        """The same store; what is changed through it is on record as asked for from the address ``peer``."""
+        """The same store; its changes are recorded as requested from the address ``peer``."""
         accounts = self.accounts.requested_from(peer)
         return replace(self, accounts=accounts, keys=self.keys.requested_from(accounts))
 
     def close(self) -> None:
-        """Write what is noted and close every connection, also when that cannot be written.
+        """Write the buffered uses and close every connection, also when they cannot be written.
 
         Raises:
-            Unavailable: the last notes are lost.
+            Unavailable: the uses buffered last are lost.
         """
         with ExitStack() as closing:
             closing.callback(self.engine.dispose)

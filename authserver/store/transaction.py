@@ -116,7 +116,7 @@ class SqlTransaction:
         )
 
     def append_revocation(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:
-        """Note that something ended, in the order a change feed will read."""
+        """Append an end to the log of revocations, in the order in which a change feed reads it."""
         self._kills.append((kind, subject, at, value))
 
     def user(self, username: str) -> User:
@@ -397,7 +397,7 @@ class SqlTransaction:
     def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:
         """End every recorded session of a credential that lives; how many.
 
-        A token nobody recorded yet dies by the credential version, which the verb raises in the same change.
+        A token nobody recorded yet dies by the credential version, which the action raises in the same change.
         """
         live = (sessions.c.client_id == client_id, sessions.c.ended_at.is_(None), sessions.c.expires_at > at)
         # In the order the activity clock writes them, as above.

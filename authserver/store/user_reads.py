@@ -86,8 +86,8 @@ class SqlUserReads:
         """What removing a role from a user would do."""
         with reading(self._engine) as connection:
             user, found = find_user(connection, username), find_role(connection, role)
-            lost, asked = frozenset({found.name}), {"owner": user.id, "role_id": found.id}
-            return _preview(connection, _OF_ONE, _loses_the_role, asked, now, lost=lost, holders=1)
+            lost, parameters = frozenset({found.name}), {"owner": user.id, "role_id": found.id}
+            return _preview(connection, _OF_ONE, _loses_the_role, parameters, now, lost=lost, holders=1)
 
     def preview_grant(self, username: str, now: Instant) -> Preview:
         """What assigning any role to a user would do."""
@@ -111,12 +111,12 @@ class SqlUserReads:
         """What deleting a role would do to all who hold it."""
         with reading(self._engine) as connection:
             found = find_role(connection, role)
-            lost, asked = frozenset({found.name}), {"role_id": found.id}
-            among = connection.execute(_HOLDERS, asked).one()
+            lost, parameters = frozenset({found.name}), {"role_id": found.id}
+            among = connection.execute(_HOLDERS, parameters).one()
             most = 2 * among.holders > among.everybody
             whose, count = (_OF_MOST, _LOSING_OF_MOST) if most else (_OF_HOLDERS, None)
             return _preview(
-                connection, whose, _loses_the_role, asked, now, lost=lost, holders=among.holders, count=count
+                connection, whose, _loses_the_role, parameters, now, lost=lost, holders=among.holders, count=count
             )
 
 
@@ -165,7 +165,7 @@ _OF_CHOSEN = _Whose(
     )
 )
 _Loses = Callable[[Any, Any], ColumnElement[bool]]
-"""Says of a client id and its owner's id whether that credential loses a role."""
+"""Whether a credential loses a role, by its client id and its owner's id."""
 
 
 def _loses_the_role(client_id: Any, _owner_id: Any) -> ColumnElement[bool]:
@@ -208,12 +208,12 @@ _LOSING_OF_MOST = _losing_of_most()
 def _dying(whose: _Whose, loses: _Loses) -> Select[Any]:
     """The credentials with live tokens, the most first; the sums over all of them come with each row."""
     seen = (sessions.c.client_id, credentials.c.name, users.c.username, credentials.c.owner_id)
-    asked: Any = living(select(*seen), begin_with_sessions=whose.begin_with_sessions)
-    asked = asked.where(whose.condition)
+    parameters: Any = living(select(*seen), begin_with_sessions=whose.begin_with_sessions)
+    parameters = parameters.where(whose.condition)
     if whose.begin_with_sessions:
         # The young first: most of the older ones were left idle.
-        asked = union_all(asked.where(YOUNG), asked.where(not_(YOUNG)))
-    tokens = asked.limit(bindparam("most", type_=Integer)).subquery()
+        parameters = union_all(parameters.where(YOUNG), parameters.where(not_(YOUNG)))
+    tokens = parameters.limit(bindparam("most", type_=Integer)).subquery()
     mine: Any = select(*tokens.c, func.count().label("live")).group_by(*tokens.c).subquery().c
     return (
         select(
@@ -235,29 +235,29 @@ def _losing(whose: _Whose, loses: _Loses) -> tuple[Select[Any], Select[Any]]:
     number = select(func.count()).select_from(credentials).where(*kept)
     others = select(mine.client_id, mine.name, users.c.username).join(users, users.c.id == mine.owner_id).where(*kept)
     others = others.where(mine.client_id.not_in(bindparam("dying", type_=String, expanding=True)))
-    return number, others.order_by(func.lower(mine.name), mine.client_id).limit(bindparam("room", type_=Integer))
+    return number, others.order_by(func.lower(mine.name), mine.client_id).limit(bindparam("limit", type_=Integer))
 
 
 def _preview(
     connection: Connection,
     whose: _Whose,
     loses: _Loses,
-    asked: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     now: Instant,
     *,
     lost: frozenset[str] = frozenset(),
     holders: int,
     count: Select[Any] | None = None,
 ) -> Preview:
-    """Every live token of these owners dies, because their role version moves; ``loses`` says who loses roles too."""
-    values = {**terms(connection, now).values, **asked}
+    """Every live token of these owners ends, since their role version moves; ``loses`` selects who loses roles too."""
+    values = {**terms(connection, now).values, **parameters}
     found = connection.execute(_dying(whose, loses), {**values, "most": MAX_COUNTED}).all()
     directly, others = _losing(whose, loses)
-    losing = connection.execute(directly if count is None else count, asked).scalar_one()
+    losing = connection.execute(directly if count is None else count, parameters).scalar_one()
     number, dying = (found[0].number - found[0].losing, int(found[0].tokens)) if found else (0, 0)
     rows = [(*row[:3], int(row.live)) for row in found]
     if len(rows) < _LISTED:
-        left = {**asked, "dying": [row[0] for row in rows], "room": _LISTED - len(rows)}
+        left = {**parameters, "dying": [row[0] for row in rows], "limit": _LISTED - len(rows)}
         rows += [(*row, 0) for row in connection.execute(others, left).all()]
     chosen = roles_of(connection, [row[0] for row in rows])
     losses = []

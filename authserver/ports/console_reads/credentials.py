@@ -170,7 +170,7 @@ class ExpiringReads(Protocol):
     """What an owner is told before it breaks."""
 
     def soon(self, owner_id: str, now: Instant) -> Sequence[Expiring]:
-        """What ends within ``credential_status.TOLD_WITHIN`` of what works now, soonest first.
+        """What ends within ``credential_status.NOTICE_SECONDS`` of what works now, soonest first.
 
         Credentials that expire, and secrets that end and were used since a newer one was made.
         """

@@ -1,7 +1,7 @@
-"""The book of changes as people look at it: by filter, newest first, a page at a time.
+"""Lists of audit records: by filter, newest first, a page at a time.
 
 The order is by instant and number, which is the order of every index here, so a
-page costs the same wherever in the book it stands. A search for a part of a
+page costs the same wherever in the trail it is. A search for a part of a
 target has no index to go by: it looks at ``LOOKED_AT`` records and then says how
 far back it came.
 """
@@ -123,7 +123,7 @@ class SqlAuditReads:
         limit = min(max(limit, 1), MAX_PAGE)
         with reading(self._engine) as connection:
             credential = credential_row(connection, client_id, owner_id)
-            asked = {
+            parameters = {
                 "client_id": client_id,
                 "owner": credential.username,
                 "roles": chosen_by(connection, client_id),
@@ -131,7 +131,7 @@ class SqlAuditReads:
                 "most": limit + 1,
                 **({} if after is None else {"at": after.at, "seq": after.seq}),
             }
-            found = connection.execute(_timeline(older=after is not None), asked).all()
+            found = connection.execute(_timeline(older=after is not None), parameters).all()
         return _cut([as_record(row) for row in found], limit)
 
     def chain_status(self) -> ChainStatus:

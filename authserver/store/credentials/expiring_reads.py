@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Engine, Select, bindparam, func, literal, select, union_all
 
 from authserver.ports.console_reads.credentials import Expiring
-from authserver.rules.credential_status import TOLD_WITHIN
+from authserver.rules.credential_status import NOTICE_SECONDS
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading
 from authserver.store.tables import credentials, secrets
@@ -19,10 +19,10 @@ class SqlExpiringReads:
         self._engine = engine
 
     def soon(self, owner_id: str, now: Instant) -> Sequence[Expiring]:
-        """What ends within ``TOLD_WITHIN`` of what works now, soonest first; one statement."""
-        asked = {"owner": owner_id, "now": now, "until": now + TOLD_WITHIN}
+        """What ends within ``NOTICE_SECONDS`` of what works now, soonest first; one statement."""
+        parameters = {"owner": owner_id, "now": now, "until": now + NOTICE_SECONDS}
         with reading(self._engine) as connection:
-            rows = connection.execute(_SOON, asked)
+            rows = connection.execute(_SOON, parameters)
             return [Expiring(row.client_id, row.name, row.ends_at, row.hint, row.used or None) for row in rows]
 
 

@@ -70,8 +70,8 @@ def page_of(query: CredentialQuery, *, owned: bool) -> tuple[Select[Any], bool]:
     Takes the values of ``values_of``, ``size`` and ``offset``.
     """
     searched = _searched(query.search)
-    ids, told = _wanted(_shape(query), owned=owned, searched=bool(searched))
-    return ids.where(*searched) if searched else ids, told
+    ids, counted = _wanted(_shape(query), owned=owned, searched=bool(searched))
+    return ids.where(*searched) if searched else ids, counted
 
 
 def total_of(query: CredentialQuery, *, owned: bool) -> Select[Any]:
@@ -94,7 +94,7 @@ def _searched(part: str) -> list[ColumnElement[bool]]:
 
 def _search(part: str) -> ColumnElement[bool]:
     mine = credentials.c
-    # Owners and roles are asked once, not once a credential.
+    # Owners and roles are read once, not once per credential.
     named = select(roles.c.id).where(contains(roles.c.name, part))
     in_a_role = select(credential_roles.c.client_id).where(credential_roles.c.role_id.in_(named))
     of_an_owner = select(users.c.id).where(contains(users.c.username, part))
@@ -137,7 +137,7 @@ def _known_total(shape: CredentialQuery, *, owned: bool) -> Select[Any]:
 
 
 def _ordered(ids: Select[Any], shape: CredentialQuery, *, owned: bool) -> Select[Any]:
-    """``ids`` in the order that is asked for, with the table it needs."""
+    """``ids`` in the requested order, with the table it needs."""
     by: Any = credentials.c.expires_at if shape.order == "expires_at" else credentials.c.created_at
     if shape.order == "name":
         by = func.lower(credentials.c.name)

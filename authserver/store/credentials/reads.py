@@ -1,6 +1,6 @@
 """Credentials as people look at them: lists by filter, counts, use.
 
-``credential_lists`` says which, ``credential_statuses`` how they stand, ``credential_rows`` what is shown of each.
+``filters`` selects them, ``statuses`` computes their status, ``rows`` reads what is shown of each.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,12 +55,12 @@ class SqlCredentialReads:
         """One page of the list: first which, and then what is shown of these."""
         size, number = min(max(query.size, 1), MAX_PAGE), max(query.page, 1)
         offset, owned, values = (number - 1) * size, owner_id is not None, values_of(query, now, owner_id)
-        wanted, told = page_of(query, owned=owned)
+        wanted, counted = page_of(query, owned=owned)
         with reading(self._engine) as connection:
             # No database takes an offset without end.
             far = offset >= _FARTHEST
             found = [] if far else connection.execute(wanted, {**values, "size": size, "offset": offset}).all()
-            if told and (found or not offset):
+            if counted and (found or not offset):
                 total = found[0].total if found else 0
             else:
                 total = connection.execute(total_of(query, owned=owned), values).scalar_one()

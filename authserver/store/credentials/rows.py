@@ -85,8 +85,8 @@ def listed(connection: Connection, ids: Sequence[str], now: Instant, *, days: bo
 
 def one(connection: Connection, client_id: str, now: Instant, owner_id: str | None) -> CredentialRow | None:
     """All that is shown of one credential, with ``owner_id`` only of that owner's; a foreign one costs no more."""
-    query, asked = (_ROWS, {}) if owner_id is None else (_OWN_ROWS, {"owner": owner_id})
-    rows = connection.execute(query, {"ids": [client_id], **asked}).all()
+    query, parameters = (_ROWS, {}) if owner_id is None else (_OWN_ROWS, {"owner": owner_id})
+    rows = connection.execute(query, {"ids": [client_id], **parameters}).all()
     return _shown(connection, rows, now, days=True)[0] if rows else None
 
 

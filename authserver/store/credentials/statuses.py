@@ -1,6 +1,6 @@
 """The statuses of credentials as conditions of SQL, and how many each holds for.
 
-What ``rules/credential_status`` judges is told here as well, because a page of a
+What ``rules/credential_status`` judges is computed here as well, because a page of a
 filtered list must be cut where the rows are. ``tests/store/test_console_reads.py``
 holds the two to the same answer. Built once and kept: to build a statement
 costs more than to run most of them.
@@ -44,7 +44,7 @@ def moments(now: Instant, owner_id: str | None) -> dict[str, Any]:
 def status_conditions(*, owned: bool = False) -> dict[Status, ColumnElement[bool]]:
     """When each status holds at ``now``, over ``credentials`` alone: whoever lists joins only what is shown.
 
-    ``owned`` says that none but the credentials of ``owner`` are asked about, and changes nothing else.
+    ``owned`` says that only credentials of ``owner`` are selected, and changes nothing else.
     """
     mine, marked = credentials.c, _marked(owned=owned)
     return {
@@ -58,13 +58,13 @@ def status_conditions(*, owned: bool = False) -> dict[Status, ColumnElement[bool
 
 
 def looks_active() -> ColumnElement[bool]:
-    """As far as its own row tells."""
+    """The status as far as the credential's own row decides it."""
     return and_(credentials.c.disabled_at.is_(None), credentials.c.expires_at > _SOON)
 
 
 @cache
 def _marked(*, owned: bool) -> CTE:
-    """Whatever has a status for which more than its own row is asked; found once, however often it is looked at."""
+    """Credentials whose status depends on other rows; selected once, however often it is used."""
     others = credentials.alias("others")
     of_disabled = select(others.c.client_id).where(others.c.deleted_at.is_(None))
     of_disabled = of_disabled.where(others.c.owner_id.in_(_disabled_owners()))

@@ -41,7 +41,7 @@ class SqlSignIns:
             return None if row is None else (user_by_id(connection, row.id), row.password_hash)
 
     def current_user(self, id_hash: str) -> CurrentUser | None:
-        """The sign-in with this id, with its user as things stand now."""
+        """The console session with this id, and its user as of now."""
         with reading(self._engine) as connection:
             row = connection.execute(_VISIT, {"id_hash": id_hash}).first()
             if row is None:
@@ -51,7 +51,7 @@ class SqlSignIns:
         return CurrentUser(_as_session(row, row.began_at), user, likes, row.pending)
 
     def seen(self, id_hash: str, at: Instant) -> None:
-        """Note that something was asked for."""
+        """Record a request in this session."""
         mine = (console_sessions.c.id_hash == id_hash, console_sessions.c.last_seen_at < at)
         self._write(update(console_sessions).where(*mine).values(last_seen_at=at))
 

@@ -1,4 +1,4 @@
-"""Who fetches the JWKS: noted in memory, written in batches, never a row a call.
+"""Who fetches the JWKS: buffered in memory, written in batches, never a row per call.
 
 A resource server has one row, and so has each of the first ``MAX_AGENTS`` user agents
 of the anonymous; all others count as one, so no caller makes rows without end.
@@ -22,7 +22,7 @@ MAX_AGENTS = 50
 OTHER = "other"
 KEEP_SECONDS = 400 * 24 * 3600
 
-_Notes = dict[tuple[str, str], tuple[int, Instant, str]]
+_PendingFetches = dict[tuple[str, str], tuple[int, Instant, str]]
 _ROW = jwks_verifiers.c
 
 
@@ -51,10 +51,10 @@ class SqlJwksFetchers:
 
     def _begin(self) -> None:
         self._lock, self._flushing = threading.Lock(), threading.Lock()
-        self._notes: _Notes = {}
+        self._pending: _PendingFetches = {}
 
     def after_fork(self) -> None:
-        """Start empty in a child process: what is noted is the parent's to write."""
+        """Start empty in a child process: the parent writes what is buffered."""
         self._begin()
 
     def named(self, token: str) -> str | None:
@@ -63,52 +63,52 @@ class SqlJwksFetchers:
         return None if row is None else str(row[0])
 
     def fetched(self, server_id: str, at: Instant, kids: Sequence[str]) -> None:
-        """Note that a resource server was given these keys."""
+        """Buffer that a resource server fetched these keys."""
         with self._lock:
-            count, last, _ = self._notes.get((RESOURCE_SERVER, server_id), (0, at, ""))
-            self._notes[RESOURCE_SERVER, server_id] = (count + 1, max(last, at), " ".join(kids))
+            count, last, _ = self._pending.get((RESOURCE_SERVER, server_id), (0, at, ""))
+            self._pending[RESOURCE_SERVER, server_id] = (count + 1, max(last, at), " ".join(kids))
 
     def fetched_by_agent(self, agent: str, at: Instant) -> None:
-        """Note that somebody fetched who said nothing but what program it is."""
+        """Buffer a fetch that names only its user agent."""
         with self._lock:
             key = (AGENT, agent)
-            if key not in self._notes and sum(kind == AGENT for kind, _ in self._notes) >= MAX_AGENTS:
+            if key not in self._pending and sum(kind == AGENT for kind, _ in self._pending) >= MAX_AGENTS:
                 key = (AGENT, OTHER)
-            count, last, _ = self._notes.get(key, (0, at, ""))
-            self._notes[key] = (count + 1, max(last, at), "")
+            count, last, _ = self._pending.get(key, (0, at, ""))
+            self._pending[key] = (count + 1, max(last, at), "")
 
     def flush(self) -> None:
-        """Write what is noted; what could not be written stays noted.
+        """Write the buffered fetches; those that could not be written stay buffered.
 
         Raises:
             Unavailable: the database does not take it.
         """
         with self._flushing:
             with self._lock:
-                notes, self._notes = self._notes, {}
-            if not notes:
+                pending, self._pending = self._pending, {}
+            if not pending:
                 return
             try:
-                self._write(notes)
+                self._write(pending)
             except BaseException:
                 with self._lock:
-                    for key, (count, at, seen) in notes.items():
-                        more, later, newer = self._notes.get(key, (0, at, ""))
-                        self._notes[key] = (count + more, max(at, later), newer or seen)
+                    for key, (count, at, seen) in pending.items():
+                        more, later, newer = self._pending.get(key, (0, at, ""))
+                        self._pending[key] = (count + more, max(at, later), newer or seen)
                 raise
 
-    def _write(self, notes: _Notes) -> None:
+    def _write(self, pending: _PendingFetches) -> None:
         with writing(self._engine) as connection:
             known = set(connection.execute(select(_ROW.name).where(_ROW.kind == AGENT)).scalars())
-            rows: _Notes = {}
-            for (kind, name), (count, at, seen) in sorted(notes.items()):
+            rows: _PendingFetches = {}
+            for (kind, name), (count, at, seen) in sorted(pending.items()):
                 shown = name
                 if kind == AGENT and name not in known:
                     shown = name if len(known) < MAX_AGENTS else OTHER
                     known.add(shown)
                 more, later, _ = rows.get((kind, shown), (0, at, ""))
                 rows[kind, shown] = (count + more, max(at, later), seen)
-            connection.execute(self._add, [_values(key, note) for key, note in sorted(rows.items())])
+            connection.execute(self._add, [_values(key, fetch) for key, fetch in sorted(rows.items())])
 
     def all(self) -> Sequence[JwksFetcher]:
         """Everybody on record, who fetched last first."""
@@ -120,10 +120,10 @@ class SqlJwksFetchers:
             )
 
     def sweep(self, now: Instant) -> None:
-        """Forget who has not fetched for more than a year, so that new agents have room."""
+        """Forget who has not fetched for more than a year, so that new agents fit in."""
         with writing(self._engine) as connection:
             connection.execute(delete(jwks_verifiers).where(_ROW.last_fetched_at < now - KEEP_SECONDS))
 
 
-def _values(key: tuple[str, str], note: tuple[int, Instant, str]) -> dict[str, Any]:
-    return {"kind": key[0], "name": key[1], "fetches": note[0], "last_fetched_at": note[1], "seen": note[2]}
+def _values(key: tuple[str, str], fetch: tuple[int, Instant, str]) -> dict[str, Any]:
+    return {"kind": key[0], "name": key[1], "fetches": fetch[0], "last_fetched_at": fetch[1], "seen": fetch[2]}

@@ -50,7 +50,7 @@ class SqlSigningKeys:
         self._all = PreparedStatement(held, select(*_COLUMNS).order_by(signing_keys.c.created_at, signing_keys.c.kid))
 
     def requested_from(self, accounts: SqlAccounts) -> "SqlSigningKeys":
-        """The same; its changes are written by ``accounts``, which know the address they were asked for from."""
+        """The same; its changes are written by ``accounts``, which knows the address of the request."""
         mine = copy(self)
         mine._accounts = accounts  # noqa: SLF001 - a copy of our own
         return mine
@@ -66,7 +66,7 @@ class SqlSigningKeys:
     def signer(self, kid: str) -> tuple[str, Signer]:
         """The algorithm of a key and the function that signs with it.
 
-        Whether the key is the active one is not asked here: the caller has its ``kid``
+        Whether the key is the active one is not checked here: the caller has its ``kid``
         from the one statement that read everything else, at the same instant.
 
         Raises:
