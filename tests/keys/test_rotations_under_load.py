@@ -108,7 +108,7 @@ class Load:
     """Clients that ask for tokens everywhere, and verify each everywhere else, until told to stop."""
 
     def __init__(self, urls, made, api, verifiers):
-        self.urls, self.made, self.api, self.jwks_fetchers = urls, made, api, verifiers
+        self.urls, self.made, self.api, self.verifiers = urls, made, api, verifiers
         self.stop = threading.Event()
         self.faults, self.minted, self.asked = [], [], []
         self.fed = queue.SimpleQueue()
@@ -141,7 +141,7 @@ class Load:
         kept[:] = [(text, since) for text, since in [*kept[-40:], (token, called)] if NOW() - since < YOUNG]
         if not kept:
             return
-        for verifier in dice.sample(self.jwks_fetchers, 3) if self.jwks_fetchers else ():
+        for verifier in dice.sample(self.verifiers, 3) if self.verifiers else ():
             verifier.verify(token)
             verifier.verify(dice.choice(kept)[0])
         old, _ = dice.choice(kept)
