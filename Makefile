@@ -12,7 +12,7 @@ JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js br
 # The tool that writes the lock files; only `make lock` fetches it.
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint fix docs clients screenshots crash rotations bench audit lock clean
+.PHONY: help run test check lint fix docs clients screenshots crash rotations bench audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ run: $(RUNTIME) ## Install what is missing and start the server
 test: $(DEV) ## Run the tests; ARGS="-k idle" passes options on
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || true; fi  # the tests say what they lack
 	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+check: $(DEV) lint ## Lint, and the tests that need no browser, npm or PostgreSQL: for the daily loop
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m quick $(ARGS)
 
 lint: $(DEV) ## Check style, types and import rules
 	$(BIN)/ruff check .

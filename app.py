@@ -89,16 +89,16 @@ def wsgi() -> Dispatcher:
     config = load()
     configure(config.log_level)
     services: Services = create_app(config).extensions["services"]
-    doors = services.wsgi()
-    # What is noted in memory is written when the process ends in peace; the second hook is
-    # for children of multiprocessing, which never run the first.
+    dispatcher = services.wsgi()
+    # Buffered uses are written when the process ends normally; the second hook is for children of
+    # multiprocessing, which never run the first.
     atexit.register(services.close)
     multiprocessing.util.Finalize(services, services.close, exitpriority=1)
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        # The master key has no business in a request's environment, where WSGI servers copy it.
+        # The master key must not be in a request's environment, where WSGI servers copy it.
         del os.environ[name]
     logger().info("serving", issuer=services.issuer, pid=os.getpid())
-    return doors
+    return dispatcher
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Sees every answer of the machine doors: one log line, the metrics, and the book of refusals."""
+"""Sees every response of the machine endpoints: one log line, the metrics, and the security log."""
 
 import secrets
 import threading
@@ -32,7 +32,7 @@ _REFUSED = frozenset({"invalid_client", "invalid_grant", "invalid_scope", "inval
 
 
 class ObservedRequest(NamedTuple):
-    """One answer, as it is noted on the request path; ``given`` is a good request id the caller sent, or empty."""
+    """One response, as it is queued on the request path; ``given`` is the caller's request id if valid, or empty."""
 
     at: float
     seconds: float
@@ -45,9 +45,9 @@ class ObservedRequest(NamedTuple):
 
 
 class Instrumentation:
-    """Sees every answer of the machine doors: one log line, the metrics, and the book of refusals.
+    """Sees every response of the machine endpoints: one log line, the metrics, and the security log.
 
-    A request only leaves a note. Lines and metrics are made of the notes five times a second, all
+    A request only appends to a queue. Lines and metrics are made from the queue five times a second, all
     at once, which costs a fraction of making them one by one between two signatures.
     """
 
@@ -65,7 +65,7 @@ class Instrumentation:
         self._security_log = SecurityLog(store.accounts, now)
 
     def observe(self, request: Request, response: Response, began: float) -> Response:
-        """Note one answer; the response, with the caller's request id where it sent a good one."""
+        """Queue one response; returns it, with the caller's request id where that is valid."""
         given, log_fields = request.headers.get("x-request-id", ""), response.log_fields
         kind = _KINDS.get(request.path.lower(), "metadata")
         known = bool(given) and len(given) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARS.issuperset(given)

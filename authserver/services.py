@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from flask import Flask
 
@@ -69,7 +69,7 @@ ROLLBACK_CHECK_SECONDS = 1.0
 """How often a node looks whether the database became rolled_back under it, and notes how new it is."""
 WATERMARK_SECONDS = 30.0
 KEEP_SESSIONS_SECONDS = 30 * 24 * 3600
-"""How long a session stays on record behind its end, for its owner to see why it ended."""
+"""How long a session stays on record behind its end, for its owner to see why it revocation."""
 
 KEEP_SIGN_INS_SECONDS = 24 * 3600
 """How long a sign-in is kept behind its last use: whoever comes back to a half-filled form finds it filled."""
@@ -95,7 +95,7 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class ServicesConfig:
-    """What the services is made of; all of it from configuration, nothing from a request (INV-32)."""
+    """What services are built from; all of it from configuration, nothing from a request (INV-32)."""
 
     issuer: str
     master_key: str
@@ -113,24 +113,27 @@ class ServicesConfig:
 
 
 class Services:
-    """The opened store and the doors of one process."""
+    """The objects of one process: the opened store, the signing service, the endpoints."""
 
-    def __init__(self, plan: ServicesConfig, app: Flask, clock: Clock, *, background: bool) -> None:
-        self.plan, self._app, self._system_clock, self._background = plan, app, clock, background
+    log_stream: TextIO | None = None
+    """Where the lines of the access log go; standard error where None."""
+
+    def __init__(self, config: ServicesConfig, app: Flask, clock: Clock, *, background: bool) -> None:
+        self.config, self._app, self._system_clock, self._background = config, app, clock, background
         self._store: Store | None = None
         self._keys: SigningService | None = None
         self._rollback_guard: RollbackGuard | None = None
         self._opening = threading.Lock()
         self._closers: list[Callable[[], None]] = []
-        self._transport = ProxyTrust(plan.trusted_proxies)
+        self._transport = ProxyTrust(config.trusted_proxies)
         self._security_log: SecurityLog | None = None
         self._observer: Instrumentation | None = None
-        self.provider = _provider(plan.provider) if plan.provider else None
+        self.provider = _provider(config.provider) if config.provider else None
 
     @property
     def issuer(self) -> str:
         """Our issuer identifier."""
-        return self.plan.issuer
+        return self.config.issuer
 
     @property
     def clock(self) -> "DatabaseClock":
@@ -143,29 +146,29 @@ class Services:
         Raises:
             WrongMasterKey: there is none, or it is malformed.
         """
-        text, path = self.plan.master_key, self.plan.instance / "master.key"
-        if not text and self.plan.embedded:
+        text, path = self.config.master_key, self.config.instance / "master.key"
+        if not text and self.config.embedded:
             if not path.exists():
                 _write_once(path, MasterKey.fresh())
             text = path.read_text(encoding="ascii")
-        return MasterKey(text, self.plan.other_master_key)
+        return MasterKey(text, self.config.other_master_key)
 
     @cached_property
     def key_stores(self) -> dict[str, KeyStore]:
-        """Everywhere that a private key may be kept, by the name the ring knows it by."""
+        """Everywhere that a private key may be kept, by its name in the key ring."""
         master = self.master()
         found: dict[str, KeyStore] = {
             "database": DatabaseKeyStore(master),
-            "pem": PemKeyStore(self.plan.state / "keys", master),
+            "pem": PemKeyStore(self.config.state / "keys", master),
         }
-        if self.plan.pkcs11[0]:
-            found["pkcs11"] = Pkcs11KeyStore(*self.plan.pkcs11)
+        if self.config.pkcs11[0]:
+            found["pkcs11"] = Pkcs11KeyStore(*self.config.pkcs11)
         return found
 
     @property
     def key_store(self) -> KeyStore:
         """Where new keys are kept."""
-        return self.key_stores[self.plan.key_store]
+        return self.key_stores[self.config.key_store]
 
     def migrate(self) -> None:
         """Bring the schema up to date; safe from many processes at once.
@@ -192,14 +195,14 @@ class Services:
                     engine, self.master(), self._system_clock, background=self._background, key_stores=self.key_stores
                 )
                 self._rollback_guard = RollbackGuard(
-                    self._store.thread_connections, self.plan.state, self._store.pepper
+                    self._store.thread_connections, self.config.state, self._store.pepper
                 )
                 self._check_rollback(self._store)
                 self._ensure_key(self._store)
             return self._store
 
     def _check_rollback(self, store: Store) -> None:
-        """End every token when the database is rolled_back than this machine knows it (INV-03)."""
+        """End every token when the database is older than this machine knows it (INV-03)."""
         guard = self._rollback_guard
         rolled_back = guard.check() if guard is not None else None
         if guard is None or rolled_back is None:
@@ -223,7 +226,7 @@ class Services:
         return self._keys
 
     def close(self) -> None:
-        """Write what is pending and let go of everything; the services may be opened again."""
+        """Write what is pending and close everything; the store may be opened again."""
         for closer in reversed(self._closers):
             closer()
         self._closers.clear()
@@ -237,80 +240,84 @@ class Services:
     def _ensure_key(self, store: Store) -> None:
         if any(key.state == "active" for key in store.keys.ring()):
             return
-        room = signing_keys.key_context(store.accounts, store.keys, self.key_store, store.jwks_fetchers)
-        signing_keys.first(room, store.accounts.general().token_alg, actor="system", now=self.database_now(store))
+        key_context = signing_keys.key_context(store.accounts, store.keys, self.key_store, store.jwks_fetchers)
+        signing_keys.first(
+            key_context, store.accounts.general().token_alg, actor="system", now=self.database_now(store)
+        )
 
     def database_now(self, store: Store) -> Instant:
-        """The time for a change in ``store``."""
+        """The instant for a change in ``store``, by the database's clock where nodes share one."""
         return self._system_clock.now(database_time(store.engine))
 
     def wsgi(self) -> Dispatcher:
-        """The machine doors in front of Flask."""
-        store, room, issuer = self.store(), self.keys(), self.plan.issuer
+        """The machine endpoints in front of Flask."""
+        store, signing_service, issuer = self.store(), self.keys(), self.config.issuer
 
         def sign(issued: Issued) -> str:
-            return room.sign(issued.kid, issued.claims)
+            return signing_service.sign(issued.kid, issued.claims)
 
-        tokens = TokenEndpoint(
+        token_endpoint = TokenEndpoint(
             hot_path=store.hot_path, usage=store.usage, sign=sign, issuer=issuer, pepper=store.pepper
         )
-        verified_tokens = VerifiedTokens(room.read, issuer)
-        asked = IntrospectionEndpoint(
+        verified_tokens = VerifiedTokens(signing_service.read, issuer)
+        introspection = IntrospectionEndpoint(
             hot_path=store.hot_path,
             sessions=store.sessions,
             usage=store.usage,
             verified_tokens=verified_tokens,
-            sign=room.sign_answer,
+            sign=signing_service.sign_answer,
             issuer=issuer,
             pepper=store.pepper,
         )
-        ended = RevocationEndpoint(
+        revocation = RevocationEndpoint(
             hot_path=store.hot_path, sessions=store.sessions, verified_tokens=verified_tokens, pepper=store.pepper
         )
-        readers = JwksFetchObserver(
+        fetch_observer = JwksFetchObserver(
             hot_path=store.hot_path, book=store.jwks_fetchers, pepper=store.pepper, clock=self._system_clock
         )
         table = routes(
             {
-                "/oauth/token": tokens,
-                "/auth/oauth/token": tokens,
-                "/oauth/introspect": asked,
-                "/oauth/revoke": ended,
+                "/oauth/token": token_endpoint,
+                "/auth/oauth/token": token_endpoint,
+                "/oauth/introspect": introspection,
+                "/oauth/revoke": revocation,
             },
             {
-                "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, readers.saw),
+                "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.saw),
                 "/.well-known/jwks-pq.json": post_quantum_endpoint(store.keys.ring),
                 "/.well-known/oauth-authorization-server": metadata_endpoint(issuer, store.keys.ring, openid=False),
                 "/.well-known/openid-configuration": metadata_endpoint(issuer, store.keys.ring, openid=True),
             },
             issuer,
         )
-        observer = Instrumentation(store, lambda: self.database_now(store), AccessLog(least=self.plan.log_level))
+        observer = Instrumentation(
+            store, lambda: self.database_now(store), AccessLog(self.log_stream, least=self.config.log_level)
+        )
         self._closers.append(observer.close)
         self._observer = observer
         self._app.extensions["health"] = Health(
-            ready=self.ready, metrics=observer.exposition, metrics_peers=self.plan.metrics_peers
+            ready=self.ready, metrics=observer.exposition, metrics_peers=self.config.metrics_peers
         )
         if self._background:
             self._start_background_tasks(store)
         return Dispatcher(table, self._app.wsgi_app, observer.observe, transport=self._transport)
 
     def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
-        """The caller's address, and whether nobody can listen in on the way from there."""
+        """The caller's address, and whether the connection from there is private."""
         return self._transport.resolve_peer(environ)
 
     def observe_console_request(self, status: int, seconds: float) -> None:
-        """Count an answer of the console, where numbers are kept."""
+        """Count a response of the console, in a serving process."""
         if self._observer is not None:
             self._observer.metrics.observe("console", status, "", "console", seconds)
 
     def observe_console_login(self, method: str, outcome: str) -> None:
-        """Count somebody who came to sign in to the console, where numbers are kept."""
+        """Count an attempt to sign in to the console, in a serving process."""
         if self._observer is not None:
             self._observer.metrics.login(method, outcome)
 
     def record_refusal(self, reason: str, *, subject: str, peer: str) -> None:
-        """Note that the console refused somebody; the first of each kind in a minute reaches the audit."""
+        """Record that the console refused somebody; the first of each kind in a minute reaches the audit."""
         with self._opening:
             if self._security_log is None and self._store is not None:
                 store = self._store
@@ -339,30 +346,32 @@ class Services:
             store.login_attempts.sweep(now - ATTEMPTS_FORGOTTEN)
             logger().info("sessions_swept", count=store.sessions.sweep(now, KEEP_SESSIONS_SECONDS))
 
-        guard = RollbackGuard(store.thread_connections, self.plan.state, store.pepper)
+        guard = RollbackGuard(store.thread_connections, self.config.state, store.pepper)
 
-        def remember() -> None:
+        def check_and_record() -> None:
             self._check_rollback(store)
             guard.record()
 
-        chores = PeriodicTasks(
+        tasks = PeriodicTasks(
             [
-                PeriodicTask("look back", ROLLBACK_CHECK_SECONDS, remember),
-                PeriodicTask("count", WATERMARK_SECONDS, lambda: guard.record(count_at=self.database_now(store))),
+                PeriodicTask("check rollback", ROLLBACK_CHECK_SECONDS, check_and_record),
+                PeriodicTask(
+                    "record watermark", WATERMARK_SECONDS, lambda: guard.record(count_at=self.database_now(store))
+                ),
                 PeriodicTask("sweep", SWEEP_SECONDS, sweep),
                 PeriodicTask("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
                 PeriodicTask("write fetches", FLUSH_SECONDS, store.jwks_fetchers.flush),
                 PeriodicTask("forget keys", FLUSH_SECONDS, self.keys().forget_retired),
             ]
         )
-        chores.start()
-        self._closers.append(chores.stop)
+        tasks.start()
+        self._closers.append(tasks.stop)
 
     def tick(self, store: Store) -> tuple[Step, ...]:
         """Do what the rotation of keys makes due; safe from many processes at once."""
         store.keys.destroy_spent()
-        room = signing_keys.key_context(store.accounts, store.keys, self.key_store, store.jwks_fetchers)
-        done = signing_keys.tick(room, actor="system", now=self.database_now(store))
+        key_context = signing_keys.key_context(store.accounts, store.keys, self.key_store, store.jwks_fetchers)
+        done = signing_keys.tick(key_context, actor="system", now=self.database_now(store))
         for step in done:
             logger().info(
                 "key_step", step=type(step).__name__, key=step.alg if isinstance(step, Generate) else step.kid
@@ -371,7 +380,7 @@ class Services:
 
 
 class DatabaseClock:
-    """What time a change is made at: one clock for all nodes where there is one."""
+    """The clock for changes: the database's, which all nodes share, where there is one."""
 
     def __init__(self, services: Services, system: Clock) -> None:
         self._services, self._system = services, system
@@ -384,7 +393,7 @@ class DatabaseClock:
 
 
 def _provider(settings: ProviderSettings) -> "Provider":
-    # Only a services that has one pays for its client.
+    # Imported only where a provider is configured.
     from authserver.console.openid.client import Provider  # noqa: PLC0415
 
     return Provider(settings)
@@ -398,7 +407,7 @@ def _write_once(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     try:
-        # A link succeeds for one process only, and what it shows is whole.
+        # A link succeeds for one process only, and its file is complete.
         os.link(fresh, path)
     except FileExistsError:
         pass

@@ -96,7 +96,7 @@ class Running:
                 self.process.wait(_STOP_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(30)
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 """Shared by all tests: both databases, a clock that stands still, and the services."""
 
 import base64
+import sys
 
 import pytest
 from werkzeug.test import Client
@@ -35,9 +36,48 @@ LONGEST = (
 """Begun first, so that in the end no process is left alone with a long one."""
 
 
+NOT_QUICK = {
+    "test_chromium", "test_clients", "test_clients_js", "test_clients_page", "test_crash", "test_docs", "test_bench",
+    "test_history", "test_idle_nodes", "test_journeys", "test_journeys_administration", "test_journeys_credentials",
+    "test_journeys_narrow", "test_rotations_under_load", "test_cli_process", "test_databases", "test_migrations",
+    "test_scanners", "test_restore", "test_state_machine",
+}  # fmt: skip
+"""Modules that start servers, browsers, npm or PostgreSQL, or take long: left out by `make check`."""
+
+
+def _is_quick(item):
+    return item.path.stem not in NOT_QUICK and "postgresql" not in item.name and "RealProvider" not in item.nodeid
+
+
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if _is_quick(item):
+            item.add_marker("quick")
     order = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+class DuringTests:
+    """Standard error while a test runs; what threads write between two tests is not shown among the dots."""
+
+    running = False
+
+    def write(self, text):
+        if DuringTests.running:
+            sys.stderr.write(text)
+
+    def flush(self):
+        if DuringTests.running:
+            sys.stderr.flush()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call():
+    DuringTests.running = True
+    try:
+        return (yield)
+    finally:
+        DuringTests.running = False
 
 
 class StillClock:
@@ -61,6 +101,7 @@ class World:
         self.services = self.app.extensions["services"]
         self.services.migrate()
         self.store = self.services.store()
+        self.services.log_stream = DuringTests()
         self.http = Client(self.services.wsgi())
         for name, kind in (("reader", "operational"), ("writer", "operational"), ("builder", "builder")):
             role_actions.create_role(self.accounts, name, kind, (), **self.who)

@@ -1,8 +1,7 @@
-"""Path -> door, as a bare WSGI callable in front of another one.
+"""Path -> endpoint, as a bare WSGI callable in front of another one.
 
-Whatever a door is asked, the answer is JSON and never a stack trace (INV-28).
-What holds for every door is seen to here, before it: a private way (TLS), the
-method, the size of headers and body, no NUL; and behind it: the throttle.
+Every response of an endpoint is JSON and never a stack trace (INV-28). What holds for every endpoint is checked here,
+before it: a private connection (TLS), the method, the size of headers and body, no NUL; and behind it: the throttle.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +29,7 @@ _OURS = ("/oauth/", "/auth/oauth/")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A door, its one method, and the path it goes by in logs and metrics."""
+    """An endpoint, its one method, and its path in logs and metrics."""
 
     method: str
     path: str
@@ -40,11 +39,11 @@ class Route:
 def routes(posts: Mapping[str, Endpoint], gets: Mapping[str, Endpoint], issuer: str = "") -> dict[str, Route]:
     """One table of all paths.
 
-    Where the issuer has a path, each door also stands behind it, and well-known
-    documents stand before it too (RFC 8414 §3.1).
+    Where the issuer has a path, each endpoint is also served below it, and well-known
+    documents before it too (RFC 8414 §3.1).
     """
-    table = {path: Route("POST", path, door) for path, door in posts.items()}
-    table |= {path: Route("GET", path, door) for path, door in gets.items()}
+    table = {path: Route("POST", path, endpoint) for path, endpoint in posts.items()}
+    table |= {path: Route("GET", path, endpoint) for path, endpoint in gets.items()}
     tenant = urlsplit(issuer).path
     if tenant:
         table |= {tenant + path: route for path, route in table.items()} | {
@@ -54,7 +53,7 @@ def routes(posts: Mapping[str, Endpoint], gets: Mapping[str, Endpoint], issuer: 
 
 
 class Dispatcher:
-    """Serves the machine routes itself and hands every other path on."""
+    """Serves the machine routes itself and passes every other path on."""
 
     def __init__(
         self,
@@ -65,14 +64,14 @@ class Dispatcher:
         transport: ProxyTrust | None = None,
         throttle: Throttle | None = None,
     ) -> None:
-        """Hang the doors.
+        """Make the WSGI callable.
 
         Args:
             table: made by ``routes``.
-            behind: the application that gets every other path.
-            observe: sees each answer and may add to it.
+            behind: the WSGI application that gets every other path.
+            observe: gets each request and response, and may add headers.
             transport: knows the trusted proxies; without it none is trusted.
-            throttle: counts failures; one for all doors.
+            throttle: counts failures; one for all endpoints.
         """
         self._table, self._behind, self._observe = table, behind, observe
         self._any_case = {path.lower(): route for path, route in table.items() if path.lower().endswith(_TOKEN)}
@@ -81,14 +80,14 @@ class Dispatcher:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI (PEP 3333)."""
         path = environ.get("PATH_INFO", "")
-        route = self._table.get(path) or self._other_spelling(path)
+        route = self._table.get(path) or self._case_insensitive(path)
         if route is None:
             return self._behind(environ, start_response)
         began = perf_counter()
         request, response = self._answer(environ, route)
         if response.failed_attempt is not None:
             limited = self._throttle.judge(response.failed_attempt, request.peer)
-            response = _slow_down(limited, response) if limited else response
+            response = _too_many_requests(limited, response) if limited else response
         if self._observe is not None:
             response = self._observe(request, response, began)
         headers = [*response.headers, ("X-Content-Type-Options", "nosniff")]
@@ -97,28 +96,29 @@ class Dispatcher:
         start_response(_STATUS[response.status], headers)
         return [b"" if request.method == "HEAD" else response.body]
 
-    def _other_spelling(self, path: str) -> Route | None:
+    def _case_insensitive(self, path: str) -> Route | None:
         lower = path.lower()
         found = self._any_case.get(lower)
         if found is None and lower.startswith(_OURS):
-            return _NOWHERE
+            return _NO_ENDPOINT
         return found
 
     def _answer(self, environ: dict[str, Any], route: Route) -> tuple[Request, Response]:
         method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
         peer, private = self._transport.resolve_peer(environ)
-        body, fault = b"", None
+        body: bytes = b""
+        invalid: Response | None = None
         try:
             _check(environ, query, private=private)
             if method == "POST" == route.method:
                 body = _body(environ)
         except BadRequest as error:
-            fault = error_response("invalid_request", str(error), error.status)
+            invalid = error_response("invalid_request", str(error), error.status)
         request = Request(method, route.path, query, Headers(environ), body, peer)
-        return request, fault or self._ask(request, route)
+        return request, invalid or self._call(request, route)
 
-    def _ask(self, request: Request, route: Route) -> Response:
-        if route is _NOWHERE:
+    def _call(self, request: Request, route: Route) -> Response:
+        if route is _NO_ENDPOINT:
             return route.endpoint(request)
         if request.method != route.method and not (route.method == "GET" and request.method == "HEAD"):
             allowed = "GET, HEAD" if route.method == "GET" else route.method
@@ -135,7 +135,7 @@ class Dispatcher:
                 (("Retry-After", "2"),),
                 {"reason": "unavailable", "detail": str(error)},
             )
-        except Exception as error:  # noqa: BLE001 - the last door: nothing of it may reach the caller (INV-28)
+        except Exception as error:  # noqa: BLE001 - the last endpoint: nothing of it may reach the caller (INV-28)
             frame = extract_tb(error.__traceback__)[-1]
             # Where and what kind, never the message: it may hold what was sent.
             where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
@@ -144,11 +144,11 @@ class Dispatcher:
             )
 
 
-def _nowhere(_ask: Request) -> Response:
+def _nowhere(_call: Request) -> Response:
     return error_response("invalid_request", "There is nothing at this address.", 404)
 
 
-_NOWHERE = Route("", "", _nowhere)
+_NO_ENDPOINT = Route("", "", _nowhere)
 
 _SENTENCES = {
     "client_failures": "Too many failed attempts for this client. Check client id and secret, then try again later.",
@@ -157,7 +157,7 @@ _SENTENCES = {
 }
 
 
-def _slow_down(limited: Throttled, response: Response) -> Response:
+def _too_many_requests(limited: Throttled, response: Response) -> Response:
     """429 instead of a refusal (RFC 6585 §4).
 
     For failed authentication the code stays ``invalid_client``, which it is (RFC

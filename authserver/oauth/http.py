@@ -51,7 +51,7 @@ def _wsgi_name(name: str) -> str:
 class Request(NamedTuple):
     """One HTTP request as plain values; header names in lower case.
 
-    ``path`` is the door's own, whatever alias was asked for; ``peer`` is the
+    ``path`` is the endpoint's own, whatever alias was requested; ``peer`` is the
     caller's address, also behind trusted proxies.
     """
 
@@ -64,7 +64,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One HTTP answer.
+    """One HTTP response.
 
     ``log_fields`` is for log and metrics, never for the caller: ``outcome``, the true
     ``reason`` (both of closed sets), ``client`` and ``detail``. ``failed_attempt`` is
@@ -97,7 +97,7 @@ def error_response(
     headers: tuple[tuple[str, str], ...] = (),
     log_fields: Mapping[str, str] | None = None,
 ) -> Response:
-    """Make an error answer (RFC 6749 §5.2); the text is cut down to the characters allowed there."""
+    """Make an error response (RFC 6749 §5.2); the text is cut down to the characters allowed there."""
     body = dump({"error": code, "error_description": _UNPRINTABLE.sub("?", text)})
     return Response(
         status, body, headers=(*NO_STORE, *headers), log_fields={"outcome": code, "reason": code, **(log_fields or {})}

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from tests.support.deadlines import join
 from tests.support.processes import ROOT
 from tests.support.shell import FLASK, Program
 
@@ -156,7 +157,7 @@ def hold(ready):
     thread.start()
     yield release
     release.set()
-    thread.join()
+    join(thread)
 
 
 def test_a_command_waits_for_another_process_and_gives_up_in_one_sentence(ready, hold):

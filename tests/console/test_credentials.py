@@ -842,10 +842,16 @@ def test_hostile_values_stay_values_in_every_snippet(tmp_path):
     assert compile(shown["python"], "token.py", "exec")
     env = tmp_path / "credential.env"
     env.write_text(shown["env"])
-    told = subprocess.run(["sh", "-c", f'. {env}; printf %s "$TOKEN_URL"'], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        ["sh", "-c", f'. {env}; printf %s "$TOKEN_URL"'], capture_output=True, text=True, check=True, timeout=300
+    )
     assert told.stdout == evil
     argv = subprocess.run(
-        ["sh", "-c", f'curl() {{ printf "%s\\n" "$@"; }}; {shown["curl"]}'], capture_output=True, text=True, check=True
+        ["sh", "-c", f'curl() {{ printf "%s\\n" "$@"; }}; {shown["curl"]}'],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert argv.stdout.splitlines()[-1] == evil
 

@@ -508,7 +508,7 @@ class TestProviderAstray:
     @pytest.mark.parametrize("how", ["delay", "drip"])
     def test_slow(self, there, it, how, monkeypatch):
         monkeypatch.setattr(provider_module, "TOTAL_SECONDS", 0.5)
-        setattr(it, how, 30)
+        setattr(it, how, 3)
         self.fails(there, it)
         assert len(it.asked) == 1
         page = Browser(there).get("/console/sign-in").send("/console/sign-in/provider")

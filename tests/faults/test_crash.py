@@ -16,6 +16,7 @@ from keys.master import MasterKey
 from tests.faults.test_history import ISSUER, seed
 from tests.support import crash_client as crash_actor
 from tests.support import servers
+from tests.support.deadlines import join, read_line
 
 KILLS = max(1, int(os.environ.get("CRASH_RUNS", "50")) // 2)
 
@@ -122,7 +123,7 @@ def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url):
             actor, acknowledged = crash_actor.start(database_url, key, ISSUER)
             for thread in threads:
                 thread.start()
-            told.append(json.loads(acknowledged.readline()))  # it is at work
+            told.append(json.loads(read_line(acknowledged, "the first change of the actor")))  # it is at work
             time.sleep(dice.random() * 0.4)
             server.kill9()
             actor.kill()
@@ -131,7 +132,7 @@ def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url):
             actor.join(30)
             stop.set()
             for thread in threads:
-                thread.join()
+                join(thread)
             server.close()
             server = servers.start(database_url, key)
             check(server, (database_url, key), load, told)

@@ -356,7 +356,7 @@ def stored(request, database_url, tmp_path):
 def test_keys_outside_the_database_sign_rotate_and_are_destroyed(stored, tmp_path):
     store = stored.store()
     (first,) = store.keys.ring()
-    assert first.key_store == stored.plan.key_store
+    assert first.key_store == stored.config.key_store
     who = {"actor": "test", "now": stored.clock_.at}
     kid, alg = first.kid, first.alg
     signed = stored.keys().sign(kid, {"iat": 1})

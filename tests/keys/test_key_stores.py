@@ -18,6 +18,7 @@ from keys.key_stores.pkcs11 import Pkcs11KeyStore
 from keys.master import MasterKey, WrongMasterKey
 from keys.material import ALGORITHMS, POST_QUANTUM, UnusableKey, generate, verifier
 from keys.signing import TokenReader, TokenSigner
+from tests.support.deadlines import wait_child
 
 MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -44,7 +45,7 @@ def token(tmp_path_factory):
     (home / "conf").write_text(f"directories.tokendir = {home}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n")
     os.environ["SOFTHSM2_CONF"] = str(home / "conf")
     made = ["softhsm2-util", "--init-token", "--free", "--label", "test", "--pin", "1234", "--so-pin", "5678"]
-    subprocess.run(made, check=True, capture_output=True)
+    subprocess.run(made, check=True, capture_output=True, timeout=300)
     return module
 
 
@@ -156,7 +157,7 @@ def test_a_token_that_does_not_open_is_told(token):
     program = (
         f"from keys.key_stores.pkcs11 import Pkcs11KeyStore; Pkcs11KeyStore({token!r}, 'test', '0000').make('ES256')"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
     assert "cannot be opened: PinIncorrect" in done.stderr
 
 
@@ -171,7 +172,7 @@ def test_a_key_made_before_a_fork_signs_behind_it(token):
         except BaseException:  # noqa: BLE001 - a child must not run the parent's tests
             traceback.print_exc()
             os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert wait_child(child, "signing in a child") == 0
     assert len(key_store.signer(new.kid, "ES256", new.sealed_private)(b"data")) == 64
 
 
@@ -183,7 +184,7 @@ def test_a_key_another_process_made_is_found(token):
         f"made = Pkcs11KeyStore({token!r}, 'test', '1234').make('ES256');"
         "print(made.kid, made.sealed_private.hex())"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     kid, reference = done.stdout.split()
     assert len(mine.signer(kid, "ES256", bytes.fromhex(reference))(b"data")) == 64
     with pytest.raises(UnusableKey, match="NoSuchKey"):

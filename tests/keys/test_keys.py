@@ -26,6 +26,7 @@ from keys.keyring import PUBLISHED, USABLE, IllegalMove, KeyInfo, State, check_m
 from keys.master import MasterKey, WrongMasterKey
 from keys.material import ALGORITHMS, NewKey, Signer, UnusableKey, make, thumbprint, unseal
 from keys.signing import TokenReader, TokenSigner
+from tests.support.deadlines import join
 
 patient = settings(deadline=None)
 
@@ -921,7 +922,7 @@ class TestTokenReader:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            join(thread)
         assert wrong == []
         assert len(reader._known) <= 5
 

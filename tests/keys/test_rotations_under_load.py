@@ -29,6 +29,7 @@ from keys.master import MasterKey
 from keys.watch import Watch, fetch
 from tests.faults.test_history import ISSUER, seed
 from tests.support import clients_js_plugin, databases, servers
+from tests.support.deadlines import join, read_line
 
 ROTATIONS = int(os.environ.get("ROTATIONS", "10"))
 SKEWS = (-2, -1, 1, 2)
@@ -93,7 +94,7 @@ class Jose:
     def verify(self, token):
         with self.lock:
             self.process.stdin.write(token + "\n")
-            said = self.process.stdout.readline().strip()
+            said = read_line(self.process.stdout, "the verdict of jose").strip()
             self.count += 1
         if said != "ok":
             raise jwt.InvalidTokenError(f"jose: {said}")
@@ -183,7 +184,7 @@ class Watching(threading.Thread):
                 self.watch.saw(url, fetch(f"{url}/.well-known/jwks.json"), time.time(), asked_at)
             self.watch.round_over(time.time())
             while not self.load.fed.empty():
-                self.watch.token(self.load.fed.get(), time.time())
+                self.watch.token(self.load.fed.get(timeout=60), time.time())
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +278,7 @@ def test_INV_13_to_16_nobody_notices_that_keys_rotate(nodes, capsys):
     finally:
         load.stop.set()
         for thread in threads:
-            thread.join()
+            join(thread)
         for verifier in {each for each in load.verifiers if isinstance(each, Jose)}:
             verifier.close()
     signed = {kid for _, kid in load.minted}
@@ -315,7 +316,7 @@ def test_INV_15_behind_the_acknowledgement_of_a_compromise_no_node_accepts(nodes
     finally:
         load.stop.set()
         for thread in threads:
-            thread.join()
+            join(thread)
     assert load.faults == []
     late = [(called, kid, active) for called, kid, active in load.asked if called > acknowledged.get(kid, 1e18)]
     assert len(late) > 10
@@ -342,6 +343,6 @@ def test_the_watch_finds_a_rotation_that_was_forced(nodes):
             time.sleep(0.05)
     finally:
         load.stop.set()
-        watching.join()
+        join(watching)
     assert load.faults == []
     assert {(each.fault, each.kid) for each in watching.watch.findings} == {("too_early", forced.kid)}

@@ -12,6 +12,7 @@ from keys.master import MasterKey
 from keys.material import ALGORITHMS, make, unseal
 from keys.signing import TokenSigner
 from keys.watch import Watch, fetch, main, watch
+from tests.support.deadlines import join
 
 DAY = 86400.0
 NODES = ("https://a.example/jwks", "https://b.example/jwks")
@@ -182,7 +183,7 @@ def server():
         thread.start()
         yield made
         made.shutdown()
-        thread.join()
+        join(thread)
 
 
 def test_the_command_finds_the_planted_fault_and_exits_non_zero(server, keys, tmp_path):
@@ -261,7 +262,7 @@ class Planted(ThreadingHTTPServer):
 
     def close(self):
         self.shutdown()
-        self.thread.join()
+        join(self.thread)
         self.server_close()
 
 

@@ -20,6 +20,7 @@ from authserver.actions import credentials
 from authserver.actions import users as user_actions
 from authserver.config import Config
 from authserver.oauth.throttle import Throttle
+from tests.support.deadlines import join
 from tests.support.wsgi_client import BACKENDS, basic, opened, parts
 
 GRANT = {"grant_type": "client_credentials"}
@@ -92,7 +93,7 @@ class Crowd:
     def __exit__(self, *_):
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            join(thread)
 
 
 def test_T_121_roles_and_their_version_are_from_one_instant(world, other_node):

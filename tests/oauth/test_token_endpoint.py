@@ -12,6 +12,7 @@ from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
 from authserver.oauth.proxy import ProxyTrust
+from tests.support.deadlines import join
 from tests.support.wsgi_client import BACKENDS, basic, noted, opened, parts, throttled, unlimited
 
 TOKEN = "/oauth/token"
@@ -559,7 +560,7 @@ def test_J_10_token_ids_never_repeat(world):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
     assert len(set(found)) == 1000
 
 

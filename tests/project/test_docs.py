@@ -171,7 +171,7 @@ def test_decisions_are_short_and_in_order():
 
 
 def test_make_lists_every_target():
-    helped = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    helped = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300).stdout
     makefile = page("Makefile")
     listed = re.findall(r"^  make ([a-z]+) ", helped, re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
@@ -282,6 +282,7 @@ def test_first_look(untouched):
             capture_output=True,
             text=True,
             check=False,
+            timeout=300,
         )
         assert done.stderr == "", (shell, done.stderr)
         token, introspection = (json.loads(line) for line in done.stdout.splitlines())

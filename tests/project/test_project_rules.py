@@ -213,7 +213,9 @@ def test_every_command_helps_with_examples_and_speaks_json(shell, path):
 
 
 def tracked():
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    ).stdout
     return [ROOT / each for each in listed.split("\0") if each and (ROOT / each).is_file()]
 
 

@@ -27,6 +27,7 @@ from authserver.telemetry.logs import configure, logger
 from authserver.telemetry.metrics import GAUGES, Metrics
 from authserver.telemetry.redaction import redact, redact_event
 from tests.support import databases
+from tests.support.deadlines import join
 
 SECRET = "acs_" + "a1B2c3D4e5" * 4 + "0AbCdE"
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJqdGkiOiJ4In0.c2lnbmF0dXJl"
@@ -277,9 +278,9 @@ def test_a_blocked_sink_blocks_nobody_and_what_was_dropped_is_counted(lines):
         reader = threading.Thread(target=lambda: told.extend(out))
         reader.start()
         assert log._thread is not None
-        log._thread.join()
+        join(log._thread)
         sink.close()
-        reader.join()
+        join(reader)
     events = [json.loads(line) for line in told[1:]]
     dropped = sum(event["count"] for event in events if event["event"] == "request_lines_dropped")
     assert (dropped > 0) == (lines == 60_000)
@@ -320,7 +321,7 @@ def test_a_blocked_sink_keeps_no_number_back(world, monkeypatch, most):
         reader.start()
         world.services.close()
         sink.close()
-        reader.join()
+        join(reader)
 
 
 def test_a_broken_sink_is_survived_and_its_lines_counted():

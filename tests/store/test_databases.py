@@ -108,6 +108,7 @@ def test_the_server_goes_however_its_session_ends(ending):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     home = Path(run.stdout.strip())
     assert home.is_absolute(), run.stderr

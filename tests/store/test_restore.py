@@ -42,7 +42,7 @@ class Backup:
 
     def _run(self, tool, *words):
         where = (f"--host={self._url.query['host']}", "--username=postgres", f"--dbname={self._url.database}")
-        subprocess.run([databases.postgres_tool(tool), *where, *words], check=True, capture_output=True)
+        subprocess.run([databases.postgres_tool(tool), *where, *words], check=True, capture_output=True, timeout=300)
 
 
 def test_INV_03_a_backup_put_back_under_a_running_server_ends_every_token(database_url, tmp_path):

@@ -36,6 +36,7 @@ from authserver.store.tokens import usage_buffer as activity_file
 from keys.keyring import State
 from keys.material import make
 from keys.rotation import SKEW
+from tests.support.deadlines import barrier, join
 from tests.support.stores import (
     DAY,
     MASTER,
@@ -91,7 +92,7 @@ def nodes(database):
 
 def at_once(*acts):
     """Run all at the same moment; each one's result, or the exception it raised."""
-    gate = threading.Barrier(len(acts))
+    gate = barrier(len(acts))
 
     def run(act):
         gate.wait()
@@ -288,7 +289,7 @@ class TestVerify:
             verdicts = [store.accounts.audit_verify() for _ in range(20)]
         finally:
             stop.set()
-            writer.join()
+            join(writer)
         assert all(verdict.first_bad is None for verdict in verdicts)
         assert verdicts[-1].records >= verdicts[0].records >= 10
         seen = Statements(store.engine)
@@ -784,7 +785,7 @@ class TestActivityClock:
             assert store.usage.last_used(session.jti) == NOW + 2
             store.usage.used(session, NOW + 1, **USE)
             assert store.usage.last_used(session.jti) == NOW + 2
-        flushing.join()
+        join(flushing)
         assert row(store, session).last_used_at == NOW + 1
         # A judge that read the row before that write asks here after it.
         assert store.usage.last_used(session.jti) == NOW + 2
@@ -1113,7 +1114,7 @@ class TestConnections:
         for _ in range(30):
             thread = threading.Thread(target=store.hot_path.issue_facts, args=("nobody", None))
             thread.start()
-            thread.join()
+            join(thread)
         assert len(store.thread_connections) <= 1
         if database.kind == "postgresql":
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -1176,6 +1177,7 @@ class TestConnections:
         script = textwrap.dedent(
             """
             import os, sys
+            from tests.support.deadlines import wait_child
             from tests.support.stores import Database, start, NOW, uses
             use = {"by": "rs1", "method": "GET", "route": "/"}
             database = Database(sys.argv[1])
@@ -1190,7 +1192,7 @@ class TestConnections:
             if child == 0:
                 store.close()
                 os._exit(0)
-            assert os.waitpid(child, 0)[1] == 0
+            assert wait_child(child, "closing the store in a child") == 0
             store.hot_path.issue_facts("nobody", None)
             store.accounts.ping()
             store.usage.flush()
@@ -1198,7 +1200,9 @@ class TestConnections:
             database.close()
             """
         )
-        done = subprocess.run([sys.executable, "-c", script, database.url], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", script, database.url], capture_output=True, text=True, check=False, timeout=300
+        )
         assert done.returncode == 0, done.stderr
 
     def test_a_held_connection_is_not_closed_under_a_statement(self, database):

@@ -47,7 +47,7 @@ def started(url, key):
             time.sleep(0.05)
     yield base
     p.terminate()
-    p.wait()
+    p.wait(60)
 
 
 @dataclass(frozen=True, repr=False)

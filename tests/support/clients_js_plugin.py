@@ -37,7 +37,9 @@ def missing(home: Path = HOME) -> str:
     program = shutil.which("node")
     if program is None or shutil.which("npm") is None:
         return f"Node is not installed; install Node {OLDEST} or newer with npm, then run `make clients`"
-    version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    version = subprocess.run(
+        [program, "--version"], check=True, capture_output=True, text=True, timeout=300
+    ).stdout.strip()
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST:
         return f"Node {version} is too old; install Node {OLDEST} or newer, then run `make clients`"
     installed, wanted = home / "node_modules" / ".package-lock.json", home / "package-lock.json"

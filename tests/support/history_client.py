@@ -13,6 +13,8 @@ import threading
 import time
 from urllib.parse import urlencode, urlsplit
 
+from tests.support.deadlines import join
+
 NOW = time.monotonic_ns
 
 
@@ -159,7 +161,7 @@ def main():
             time.sleep(0.05)
     stop.set()
     for thread in threads:
-        thread.join()
+        join(thread)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 

@@ -15,6 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support import clients_js_plugin
+from tests.support.deadlines import read_line
 
 JS_HOME = Path(__file__).parents[1] / "oidc_js"
 CLIENT = {"client_id": "console", "client_secret": "made-up-secret-of-the-console"}
@@ -32,7 +33,7 @@ def real(node, redirect_uri, **client):
         started.stdin.close()
         line = ""
         while not line.startswith("http://"):
-            line = started.stdout.readline()
+            line = read_line(started.stdout, "the address of oidc-provider")
             assert line, "oidc-provider ended"
         try:
             yield line.strip()
