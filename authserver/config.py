@@ -20,7 +20,8 @@ from keys.master import MasterKey, WrongMasterKey
 
 PREFIX = "AUTHSERVER_"
 _MAX_PORT = 65535
-_SCHEMES = ("sqlite:///", "postgresql+psycopg://")
+_SCHEMES = ("sqlite:///", "postgresql://")
+_POSTGRESQL = re.compile(r"postgres(?:ql)?(?:\+psycopg)?://")
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+")
 _MAKE_KEY = "make one with `openssl rand -base64 32`"
 
@@ -37,7 +38,7 @@ class Config(BaseModel):
     database_url: Annotated[
         str,
         Field(
-            description="`sqlite:////path` or `postgresql+psycopg://user@host/name`; empty: `instance/authserver.db`",
+            description="`sqlite:////path` or `postgresql://user@host/name`; empty: `instance/authserver.db`",
             repr=False,
         ),
     ] = ""
@@ -128,7 +129,9 @@ class Config(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _database_url(cls, value: str) -> str:
-        if value and not value.startswith(_SCHEMES):
+        # Cloud providers print either spelling; SQLAlchemy wants the driver named.
+        value = _POSTGRESQL.sub("postgresql+psycopg://", value, count=1) if _POSTGRESQL.match(value) else value
+        if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
             msg = f"must begin with {' or '.join(_SCHEMES)}"
             raise ValueError(msg)
         if value.startswith("sqlite:") and value.removeprefix("sqlite:///") in {"", ":memory:"}:

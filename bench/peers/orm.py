@@ -5,8 +5,9 @@ from typing import Any
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Engine, event
+
+from authserver.store.engine.sqlite_library import sqlite
 
 VARIABLE = "BENCH_DATABASE_URL"
 

@@ -139,7 +139,6 @@ def test_files_that_cannot_be_read(tmp_path):
     ("field", "value", "fix"),
     [
         ("database_url", "mysql://db/auth", "sqlite:///"),
-        ("database_url", "postgresql://db/auth", "postgresql+psycopg://"),
         ("database_url", "sqlite://", "sqlite:///"),
         ("database_url", "sqlite:///", "name a file"),
         ("database_url", "sqlite:///:memory:", "name a file"),
@@ -254,3 +253,16 @@ def test_networks_are_read_once_checked():
 
 def test_a_sentence_is_ascii_so_that_every_terminal_can_show_it():
     assert re.fullmatch(r"[ -~]+", fault(workers="vier", log_level="laut"))
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_a_postgresql_url_is_taken_as_clouds_print_it(scheme):
+    config = load(
+        {
+            name("database_url"): f"{scheme}://auth:secret@db/auth?sslmode=require",
+            name("master_key"): MASTER,
+            name("issuer"): "https://as.example",
+        }
+    )
+    assert config.database_url == "postgresql+psycopg://auth:secret@db/auth?sslmode=require"
+    assert not config.embedded

@@ -1,55 +1,44 @@
 """How connections are opened, on both databases, so that INV-21 and INV-25 hold.
 
-SQLite: the wheel's own library, WAL, ``synchronous=FULL``, foreign keys, and
-``BEGIN IMMEDIATE`` for everything that writes. PostgreSQL: durable commits and
-time limits on every statement. Whatever a driver raises for "cannot be reached"
-leaves this room as ``Unavailable``, a unique value given twice as ``Conflict``,
-and a text no database can hold as ``Invalid`` (INV-28).
+SQLite: a file of mode 600, a safe journal mode (``sqlite_library``), ``synchronous=FULL``, foreign keys, and
+``BEGIN IMMEDIATE`` for everything that writes. PostgreSQL: durable commits and time limits on every statement.
+Whatever a driver raises for "cannot be reached" becomes ``Unavailable`` with its reason (``failures``), a unique value
+given twice ``Conflict``, and a text no database can hold ``Invalid`` (INV-28).
 """
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from authserver.ports.errors import Conflict, Invalid, Unavailable
-
-SQLITE_FLOOR = (3, 51, 3)
-"""The first SQLite without the WAL-reset corruption."""
+from authserver.store.engine.failures import unreached
+from authserver.store.engine.sqlite_library import journal_mode, sqlite, version_fault
 
 BUSY_SECONDS = 5
 STATEMENT_SECONDS = 5
 IDLE_SECONDS = 30
 """How long PostgreSQL lets a transaction of ours do nothing before it ends it, and its locks with it."""
 
-UNREACHED = "the database cannot be reached now"
 UNSTORABLE = "a text holds a character, or a number a size, that no database can keep"
 _DUPLICATE = "23505"
-
-
-def sqlite_fault(version: tuple[int, ...]) -> str | None:
-    """Say why a SQLite version must not be used, or None."""
-    if version >= SQLITE_FLOOR:
-        return None
-    shown = ".".join(map(str, version))
-    return f"SQLite {shown} can corrupt a WAL database; install the pinned requirements (pysqlite3 carries a fixed one)"
 
 
 def engine_options(url: str) -> dict[str, Any]:
     """Give the options Flask-SQLAlchemy makes the engine with.
 
     Raises:
-        Unavailable: the SQLite library is one of those that corrupt WAL databases.
+        Unavailable: the SQLite library is too old.
     """
     if url.startswith("sqlite"):
-        fault = sqlite_fault(sqlite.sqlite_version_info)
+        fault = version_fault(sqlite.sqlite_version_info)
         if fault:
             raise Unavailable(fault)
         return {
@@ -98,13 +87,19 @@ def prepare(engine: Engine) -> None:
 
         return
 
+    @event.listens_for(engine, "do_connect")
+    def _create_private(_dialect: object, _record: object, arguments: list[Any], _options: dict[str, Any]) -> None:
+        # SQLite would make the file readable for everybody; -wal and -shm take over its mode.
+        with suppress(OSError):
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
-        _turn_on_wal(cursor)
+        _set_journal_mode(cursor)
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -113,12 +108,12 @@ def prepare(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _turn_on_wal(cursor: Any) -> None:
+def _set_journal_mode(cursor: Any) -> None:
     # The one statement SQLite does not wait for: another process may be turning it on just now.
-    deadline = time.monotonic() + BUSY_SECONDS
+    mode, deadline = journal_mode(), time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute(f"PRAGMA journal_mode={mode}")
         except sqlite.OperationalError:
             if time.monotonic() > deadline:
                 raise
@@ -146,11 +141,11 @@ def translate_errors() -> Iterator[None]:
             msg = "that is taken already"
             raise Conflict(msg) from error
         # A row or a trigger says no: nothing was written, and asking again may not help, but it is not the caller.
-        raise Unavailable(UNREACHED) from error
+        raise Unavailable(unreached(error)) from error
     except (DataError, UnicodeError, OverflowError) as error:
         raise Invalid(UNSTORABLE) from error
     except (DBAPIError, PoolTimeout) as error:
-        raise Unavailable(UNREACHED) from error
+        raise Unavailable(unreached(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

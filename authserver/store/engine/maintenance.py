@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pysqlite3 import dbapi2 as sqlite
 from sqlalchemy import Engine
 
 from authserver.ports.errors import Conflict, Invalid, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.engine.clock import database_time
-from authserver.store.engine.connections import reading, sqlite_fault, translate_errors
+from authserver.store.engine.connections import reading, translate_errors
 from authserver.store.engine.schema import Schema, file_of, revision_of, schema_of
+from authserver.store.engine.sqlite_library import journal_cost, journal_mode, sqlite
 
 if TYPE_CHECKING:
     from authserver.store.engine.migrations import Step, Steps
@@ -129,10 +129,10 @@ class Maintenance:
                 )
             mode, level = ask("PRAGMA journal_mode"), ask("PRAGMA synchronous")
             keys, sound = ask("PRAGMA foreign_keys"), ask("PRAGMA quick_check(1)")
-        fault = sqlite_fault(sqlite.sqlite_version_info)
+        cost, wanted = journal_cost(), journal_mode()
         return (
-            Fact("sqlite version", sqlite.sqlite_version, fault is None, fault or ""),
-            Fact("journal_mode", mode, mode == "wal", "keep the file on a local disk: WAL needs shared memory"),
+            Fact("sqlite version", sqlite.sqlite_version, not cost, cost),
+            Fact("journal_mode", mode, mode == wanted, "keep the file on a local disk: WAL needs shared memory"),
             Fact("synchronous", level, level == "2", "restart; the program sets FULL on every connection"),
             Fact("foreign_keys", keys, keys == "1", "restart; the program sets them on every connection"),
             Fact("quick_check", sound, sound == "ok", "restore the newest backup; see `flask db backup --help`"),

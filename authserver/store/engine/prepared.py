@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from authserver.ports.errors import Invalid, Unavailable
-from authserver.store.engine.connections import UNREACHED, UNSTORABLE
+from authserver.store.engine.connections import UNSTORABLE
+from authserver.store.engine.failures import unreached
 from authserver.store.engine.sqlite_prepared import PreparedConnection, Rows, SqlitePreparedConnection
 
 
@@ -88,12 +89,12 @@ class ThreadConnections:
             again = line is not None and line.broke(error)
             self.drop()
             if not again:
-                raise Unavailable(UNREACHED) from error
+                raise Unavailable(unreached(error)) from error
         try:
             return self._new().run(sql, arguments)
         except self._errors as error:
             self.drop()
-            raise Unavailable(UNREACHED) from error
+            raise Unavailable(unreached(error)) from error
 
     def _new(self) -> PreparedConnection:
         fairy = self._engine.raw_connection()
