@@ -73,6 +73,8 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         if config.oidc_issuer
         else None,
         log_level=config.log_level,
+        log_format=config.log_format,
+        publish_scopes=config.publish_scopes,
     )
     with app.app_context():
         prepare(db.engine)
@@ -87,7 +89,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
 def wsgi() -> Dispatcher:
     """Make the WSGI callable of one serving process."""
     config = load()
-    configure(config.log_level)
+    configure(config.log_level, config.log_format)
     services: Services = create_app(config).extensions["services"]
     dispatcher = services.wsgi()
     # Buffered uses are written when the process ends normally; the second hook is for children of
@@ -105,7 +107,7 @@ def main() -> int:
     """Prepare the database, then serve until told to stop; the exit code."""
     try:
         config = load()
-        configure(config.log_level)
+        configure(config.log_level, config.log_format)
         check_port(config.host, config.port)
         shown = _prepare(config)
     except (InvalidConfig, CannotServe, WrongMasterKey, Unavailable, Refusal) as error:

@@ -92,6 +92,14 @@ class Config(BaseModel):
         Field(description="least level that is logged; `warning` leaves out requests that were answered as asked"),
     ] = "info"
 
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Field(description="log lines as `json`, or as short `text`; `auto`: text on a terminal, JSON elsewhere"),
+    ] = "auto"
+    publish_scopes: Annotated[
+        bool,
+        Field(description="name all operational roles in the metadata, which anybody may read, as `scopes_supported`"),
+    ] = False
     oidc_issuer: Annotated[
         str, Field(description="issuer of an OpenID Connect provider people may sign in to the console with")
     ] = ""

@@ -24,6 +24,8 @@ from authserver.actions.security_log import SecurityLog
 from authserver.background import PeriodicTask, PeriodicTasks
 from authserver.console.openid.identity import ProviderSettings
 from authserver.instrumentation import Instrumentation
+from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
+from authserver.oauth.authorization_endpoint import AuthorizationEndpoint
 from authserver.oauth.dispatcher import Dispatcher, routes
 from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
 from authserver.oauth.jwks_fetchers import JwksFetchObserver
@@ -43,8 +45,8 @@ from authserver.store.engine.rollback_guard import RollbackGuard
 from authserver.store.engine.schema import MIGRATIONS
 from authserver.store.factory import Store, open_store
 from authserver.store.tables import db
-from authserver.telemetry.access_log import AccessLog
-from authserver.telemetry.logs import logger
+from authserver.telemetry.access_log import AccessLog, Line, text_renderer
+from authserver.telemetry.logs import as_text, colours, logger
 from authserver.web.health import Health
 from keys.key_stores import KeyStore
 from keys.key_stores.database import DatabaseKeyStore
@@ -110,6 +112,8 @@ class ServicesConfig:
     """Module, token label, user PIN."""
     provider: ProviderSettings | None = None
     log_level: str = "info"
+    log_format: str = "json"
+    publish_scopes: bool = False
 
 
 class Services:
@@ -256,6 +260,10 @@ class Services:
         def sign(issued: Issued) -> str:
             return signing_service.sign(issued.kid, issued.claims)
 
+        def role_names() -> list[str]:
+            return sorted(role.name for role in store.accounts.roles() if role.kind == "operational")
+
+        scopes = role_names if self.config.publish_scopes else None
         token_endpoint = TokenEndpoint(
             hot_path=store.hot_path, usage=store.usage, sign=sign, issuer=issuer, pepper=store.pepper
         )
@@ -285,13 +293,20 @@ class Services:
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.saw),
                 "/.well-known/jwks-pq.json": post_quantum_endpoint(store.keys.ring),
-                "/.well-known/oauth-authorization-server": metadata_endpoint(issuer, store.keys.ring, openid=False),
-                "/.well-known/openid-configuration": metadata_endpoint(issuer, store.keys.ring, openid=True),
+                AUTHORIZE: AuthorizationEndpoint(issuer),
+                "/.well-known/oauth-authorization-server": metadata_endpoint(
+                    issuer, store.keys.ring, openid=False, scopes=scopes
+                ),
+                "/.well-known/openid-configuration": metadata_endpoint(
+                    issuer, store.keys.ring, openid=True, scopes=scopes
+                ),
             },
             issuer,
         )
         observer = Instrumentation(
-            store, lambda: self.database_now(store), AccessLog(self.log_stream, least=self.config.log_level)
+            store,
+            lambda: self.database_now(store),
+            AccessLog(self.log_stream, self.config.log_level, self._access_log_renderer()),
         )
         self._closers.append(observer.close)
         self._observer = observer
@@ -301,6 +316,9 @@ class Services:
         if self._background:
             self._start_background_tasks(store)
         return Dispatcher(table, self._app.wsgi_app, observer.observe, transport=self._transport)
+
+    def _access_log_renderer(self) -> Callable[[Line], str] | None:
+        return text_renderer(colours=colours()) if as_text(self.config.log_format) else None
 
     def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
         """The caller's address, and whether the connection from there is private."""

@@ -186,7 +186,7 @@ def _audience(resource: str, facts: IssueFacts) -> str:
 
 def _target_fault(resource: str) -> str:
     if " " in resource:
-        return "A token is for one resource server; send resource once."
+        return "A token is for one resource server; send one value, as resource or as audience."
     if not resource:
         return "Name a registered resource server with the resource parameter, or set a default audience."
     return audience_fault(resource) or "No resource server is registered for this resource."

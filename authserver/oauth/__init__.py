@@ -4,6 +4,7 @@
 - ``proxy``, ``throttle``: the caller's address; failed attempts per address and client.
 - ``form``: the strict form. ``client_authentication``: who is calling. ``parsed_requests``: a cache of parsed requests.
 - ``token_endpoint`` (RFC 6749 §4.4), ``introspection_endpoint`` (RFC 7662, 9701), ``revocation_endpoint`` (RFC 7009).
+- ``authorization_endpoint``: says that no grant uses it.
 - ``verified_tokens``: a cache of tokens whose signature and claims were verified.
 - ``metadata``: JWKS, RFC 8414, OpenID discovery. ``jwks_fetchers``: records who fetched the JWKS.
 """

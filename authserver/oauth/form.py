@@ -57,6 +57,7 @@ _BODY_ONLY = frozenset(
         "client_assertion_type",
         "scope",
         "resource",
+        "audience",
         "token",
         "token_type_hint",
         "access_token",

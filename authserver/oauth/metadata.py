@@ -7,6 +7,7 @@ and no algorithm is advertised that nothing signs with.
 import hashlib
 from collections.abc import Callable, Sequence
 
+from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
 from authserver.oauth.http import Request, Response, dump
 from keys.keyring import KeyInfo, State, jwks, post_quantum_jwks
 from keys.rotation import JWKS_MAX_AGE
@@ -18,10 +19,25 @@ Ring = Callable[[], Sequence[KeyInfo]]
 OnFetch = Callable[[Request, Sequence[KeyInfo]], None]
 
 
-def document(issuer: str, algorithms: Sequence[str], *, openid: bool = False) -> dict[str, object]:
-    """RFC 8414 §2. ``response_types_supported`` is left out: it may not be empty, and there are none."""
-    told: dict[str, object] = {
+def document(
+    issuer: str, algorithms: Sequence[str], *, openid: bool = False, scopes: Sequence[str] | None = None
+) -> dict[str, object]:
+    """RFC 8414 §2; with ``openid``, the members that OpenID Connect Discovery 1.0 §3 requires as well.
+
+    ``response_types_supported`` is required and there are none, so it is the one empty array. Some clients refuse
+    metadata without ``authorization_endpoint``; ours says that no grant uses it.
+
+    Args:
+        issuer: our issuer identifier.
+        algorithms: of the active keys.
+        openid: whether for OpenID discovery.
+        scopes: names of the roles a token may carry; None: not published.
+    """
+    members: dict[str, object] = {
         "issuer": issuer,
+        "authorization_endpoint": f"{issuer}{AUTHORIZE}",
+        "response_types_supported": [],
+        "service_documentation": f"{issuer}/console/help",
         "token_endpoint": f"{issuer}/oauth/token",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "grant_types_supported": ["client_credentials"],
@@ -32,46 +48,56 @@ def document(issuer: str, algorithms: Sequence[str], *, openid: bool = False) ->
         "revocation_endpoint_auth_methods_supported": _SECRET_METHODS,
     }
     if algorithms:  # RFC 8414 §3.2: no empty arrays
-        told["introspection_signing_alg_values_supported"] = list(algorithms)
+        members["introspection_signing_alg_values_supported"] = list(algorithms)
+    if scopes:
+        members["scopes_supported"] = list(scopes)
     if openid:
-        told["subject_types_supported"] = ["public"]
+        members["subject_types_supported"] = ["public"]
         if algorithms:
-            told["id_token_signing_alg_values_supported"] = list(algorithms)
-    return told
+            members["id_token_signing_alg_values_supported"] = list(algorithms)
+    return members
 
 
-def metadata_endpoint(issuer: str, ring: Ring, *, openid: bool) -> Callable[[Request], Response]:
-    """Make the door of one of the two well-known places."""
+def metadata_endpoint(
+    issuer: str, ring: Ring, *, openid: bool, scopes: Callable[[], Sequence[str]] | None = None
+) -> Callable[[Request], Response]:
+    """Make the endpoint of one of the two well-known places; ``scopes`` reads the names to publish, if any."""
 
     def made(keys: Sequence[KeyInfo]) -> bytes:
         algorithms = sorted({key.alg for key in keys if key.state is State.ACTIVE and not key.apart})
-        return dump(document(issuer, algorithms, openid=openid))
+        return dump(document(issuer, algorithms, openid=openid, scopes=scopes() if scopes else None))
 
-    return _kept(ring, made, "application/json")
+    # Roles change without the ring, so a document with scopes is made each time; ETags still spare its transfer.
+    return _kept(ring, made, "application/json", remember=scopes is None)
 
 
 def jwks_endpoint(ring: Ring, saw: OnFetch | None = None) -> Callable[[Request], Response]:
-    """Make the door of the JWKS; ``saw`` is told who was given which keys."""
+    """Make the door of the JWKS; ``saw`` is members who was given which keys."""
     return _kept(ring, jwks, "application/jwk-set+json", saw)
 
 
 def post_quantum_endpoint(ring: Ring) -> Callable[[Request], Response]:
-    """Make the door of the set of post-quantum keys (RFC 9964)."""
+    """Make the endpoint of the set of post-quantum keys (RFC 9964)."""
     return _kept(ring, post_quantum_jwks, "application/jwk-set+json")
 
 
 def _kept(
-    ring: Ring, made: Callable[[Sequence[KeyInfo]], bytes], media: str, saw: OnFetch | None = None
+    ring: Ring,
+    made: Callable[[Sequence[KeyInfo]], bytes],
+    media: str,
+    saw: OnFetch | None = None,
+    *,
+    remember: bool = True,
 ) -> Callable[[Request], Response]:
     """Read the ring each time; make the answer anew only when it has changed."""
     last: tuple[Sequence[KeyInfo], str, Response, Response] | None = None
 
-    def door(request: Request) -> Response:
+    def endpoint(request: Request) -> Response:
         nonlocal last
         keys, known = ring(), last
         if saw is not None:
             saw(request, keys)
-        if known is None or known[0] != keys:
+        if known is None or known[0] != keys or not remember:
             body = made(keys)
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             headers = (
@@ -84,7 +110,7 @@ def _kept(
         asked = request.headers.get("if-none-match", "")
         return unchanged if asked and _matches(asked, tag) else whole
 
-    return door
+    return endpoint
 
 
 def _matches(asked: str, tag: str) -> bool:

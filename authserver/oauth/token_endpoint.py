@@ -11,7 +11,7 @@ What is looked at, in this order; the first fault is the answer:
    depends on who calls, so it tells nothing about any client;
 2. the caller (``invalid_client``, one face);
 3. what it asks for, told to the rightful client alone: ``scope`` (``invalid_scope``), ``resource``
-   (``invalid_target``).
+   (``invalid_target``). ``audience``, which many client libraries send, means ``resource`` where that is absent.
 
 Without ``scope`` the client gets all roles it can have: those chosen for the
 credential that its owner holds now. The answer always names them.
@@ -168,6 +168,9 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
 
     def _read(self, request: Request) -> TokenRequest | Response:
         form = read_form(request, _REPEATABLE)
+        audience = form.get("audience", "")
+        if audience and form.setdefault("resource", audience) != audience:
+            form["resource"] += f" {audience}"  # two targets, as if resource had been sent twice
         if "grant_type" not in form:
             return error_response("invalid_request", "grant_type is missing; send grant_type=client_credentials.")
         try:

@@ -29,11 +29,13 @@ Line = tuple[float, str, Mapping[str, object]]
 
 
 class AccessLog:
-    """Writes one JSON line per request; the thread starts with the first line."""
+    """Writes one line per request; the thread starts with the first line."""
 
-    def __init__(self, sink: TextIO | None = None, least: str = "info") -> None:
-        """Write to ``sink``, or to standard error, what is of level ``least`` or above."""
-        self._sink = sink
+    def __init__(
+        self, sink: TextIO | None = None, least: str = "info", render: Callable[[Line], str] | None = None
+    ) -> None:
+        """Write to ``sink``, or to standard error, what is of level ``least`` or above; JSON without ``render``."""
+        self._sink, self._render = sink, render or _render
         self._wanted = frozenset(LEVELS[LEVELS.index(least) :])
         self._pending: deque[Line] = deque()
         self._dropped = 0
@@ -80,10 +82,11 @@ class AccessLog:
                 self._before()
             lines = []
             while self._pending:
-                lines.append(_render(*self._pending.popleft()))
+                lines.append(self._render(self._pending.popleft()))
             taken, dropped, self._dropped = len(lines), self._dropped, 0
             if dropped:
-                lines.append(_render(time.time(), "warning", {"event": "request_lines_dropped", "count": dropped}))
+                count: Line = (time.time(), "warning", {"event": "request_lines_dropped", "count": dropped})
+                lines.append(self._render(count))
             if not lines:
                 return
             sink = self._sink or sys.stderr
@@ -112,7 +115,8 @@ class AccessLog:
         self.flush()
 
 
-def _render(at: float, level: str, values: Mapping[str, object]) -> str:
+def _render(entry: Line) -> str:
+    at, level, values = entry
     second, fraction = divmod(at, 1)
     line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": level}
     for key, value in values.items():
@@ -123,6 +127,37 @@ def _render(at: float, level: str, values: Mapping[str, object]) -> str:
         written = b"\xff"
     # What a terminal could take for an order, or an eye for other text, is escaped.
     return (written.decode() if written.isascii() else json.dumps(line)) + "\n"
+
+
+_GREEN, _YELLOW, _RED, _FAINT, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+_FIRST_ERROR, _FIRST_FAULT = 400, 500
+_IN_THE_LINE = frozenset({"event", "request_id", "endpoint", "route", "method", "status", "ms", "outcome"})
+
+
+def text_renderer(*, colours: bool) -> Callable[[Line], str]:
+    """Make the short line that a person at a terminal reads: ``09:30:00 POST token 200 8 ms granted client=…``."""
+
+    def render(entry: Line) -> str:
+        at, _, values = entry
+        status = values.get("status", "")
+        code = status if isinstance(status, int) else 0
+        colour = _RED if code >= _FIRST_FAULT else _YELLOW if code >= _FIRST_ERROR else _GREEN
+        shown = f"{colour}{status}{_PLAIN}" if colours else str(status)
+        words = [
+            datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S"),
+            *(str(values[name]) for name in ("method",) if values.get(name)),
+            str(values.get("route") or values.get("endpoint") or values.get("event", "")),
+            shown,
+            f"{values['ms']:.0f} ms" if isinstance(values.get("ms"), float | int) else "",
+            str(values.get("outcome", "")),
+        ]
+        extra = " ".join(f"{name}={value}" for name, value in values.items() if name not in _IN_THE_LINE and value)
+        words.append(f"{_FAINT}{extra}{_PLAIN}" if colours and extra else extra)
+        line = " ".join(word for word in words if word)
+        # What a terminal could take for an order is shown as an escape; ours were put in above.
+        return "".join(char if char.isprintable() or char == "\x1b" else ascii(char)[1:-1] for char in line) + "\n"
+
+    return render
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
-"""JSON log lines on standard error, whoever writes them: our events, libraries, warnings."""
+"""Log lines on standard error, whoever writes them: our events, libraries, warnings. JSON, or text for a terminal."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import MutableMapping
@@ -16,11 +17,22 @@ _FRAMES = 8
 """How many of the innermost lines of code are named where something went wrong."""
 
 
-def configure(level: str) -> None:
-    """Send every log line of the process through one JSON writer.
+def as_text(log_format: str) -> bool:
+    """Whether lines are text: asked for, or ``auto`` and standard error is a terminal."""
+    return log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+
+
+def colours() -> bool:
+    """Whether standard error shows colours (https://no-color.org)."""
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def configure(level: str, log_format: str = "json") -> None:
+    """Send every log line of the process through one writer.
 
     Args:
         level: ``debug``, ``info``, ``warning`` or ``error``.
+        log_format: ``auto``, ``json`` or ``text``.
     """
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -40,7 +52,7 @@ def configure(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 redact_event,
-                structlog.processors.JSONRenderer(sort_keys=True),
+                _renderer(log_format),
             ],
         )
     )
@@ -49,6 +61,12 @@ def configure(level: str) -> None:
     root.setLevel(level.upper())
     for name, floor in _QUIET.items():
         logging.getLogger(name).setLevel(max(floor, root.level))
+
+
+def _renderer(log_format: str) -> Any:
+    if not as_text(log_format):
+        return structlog.processors.JSONRenderer(sort_keys=True)
+    return structlog.dev.ConsoleRenderer(colors=colours(), timestamp_key="at", pad_event_to=0, sort_keys=True)
 
 
 def logger() -> Any:

@@ -70,9 +70,9 @@ def test_M_01_an_issuer_with_a_path(world):
 @pytest.mark.parametrize("place", PLACES)
 def test_M_03_M_06_no_empty_members(world, place):
     told = world.http.get(place).json
-    assert all(value for value in told.values())
-    assert "response_types_supported" not in told
-    assert all(value for value in document("https://a.example", [], openid=True).values())
+    assert [name for name, value in told.items() if not value] == ["response_types_supported"]  # REQUIRED, and none
+    empty = [name for name, value in document("https://a.example", [], openid=True).items() if not value]
+    assert empty == ["response_types_supported"]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -216,3 +216,48 @@ def test_the_database_away_is_503_in_json():
     answer = http.get(JWKS)
     assert (answer.status_code, json.loads(answer.data)["error"]) == (503, "temporarily_unavailable")
     assert "max-age" not in answer.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_strict_clients_require_is_there(world, place):
+    """RFC 8414 §2 and OpenID Connect Discovery 1.0 §3: the required members, with their types."""
+    members = world.http.get(place).json
+    issuer = world.services.issuer
+    assert members["authorization_endpoint"] == f"{issuer}/oauth/authorize"
+    assert members["response_types_supported"] == []
+    assert members["service_documentation"] == f"{issuer}/console/help"
+    assert "scopes_supported" not in members
+    assert world.http.get("/console/help").status_code == 200
+    if place.endswith("openid-configuration"):
+        for name in ("subject_types_supported", "id_token_signing_alg_values_supported"):
+            assert members[name], name
+
+
+def test_scopes_are_published_by_a_setting(world):
+    ring = world.store.keys.ring
+    for names in (["reader"], ["reader", "writer"]):  # also after roles changed
+        endpoint = metadata_endpoint("https://a.example", ring, openid=False, scopes=lambda names=names: names)
+        http = Client(Dispatcher(routes({}, {PLACES[0]: endpoint}), nowhere))
+        assert http.get(PLACES[0]).json["scopes_supported"] == names
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("accept", ["", "*/*", "application/json", "text/plain"])
+def test_the_authorization_endpoint_says_to_programs_that_no_grant_uses_it(world, method, accept):
+    query = "?response_type=code&client_id=x&redirect_uri=https://evil.example/&state=s"
+    answer = getattr(world.http, method)(f"/oauth/authorize{query}", headers={"Accept": accept})
+    assert (answer.status_code, answer.content_type) == (400, "application/json")
+    assert "Location" not in answer.headers
+    if method == "get":
+        assert answer.json["error"] == "unsupported_response_type"
+        assert "client_credentials" in answer.json["error_description"]
+
+
+def test_the_authorization_endpoint_has_a_page_for_people(world):
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    answer = world.http.get("/oauth/authorize?response_type=code&state=<script>", headers={"Accept": browser})
+    assert (answer.status_code, answer.content_type) == (400, "text/html; charset=utf-8")
+    assert "No grant of this server uses the authorization endpoint" in answer.text
+    assert "<script>" not in answer.text
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert world.http.post("/oauth/authorize").status_code == 405

@@ -102,7 +102,7 @@ def test_T_03_a_parameter_twice_is_refused(world, name, second):
 
 
 def test_T_04_an_unknown_parameter_is_ignored(world):
-    assert world.token(audience="x", request_uri="https://127.0.0.1:1/", foo="bar").status_code == 200
+    assert world.token(tenant="x", request_uri="https://127.0.0.1:1/", foo="bar").status_code == 200
 
 
 def test_T_05_an_empty_value_is_an_absent_one(world):
@@ -602,3 +602,20 @@ def test_J_15_fifty_roles_in_4_kb_and_never_more_than_we_read(world):
     client = world.credential(owner="many", roles=long)
     refused(world.token(client), 400, "invalid_scope")
     assert world.active(world.access_token(client, scope=" ".join(long[:25])))
+
+
+def test_audience_is_a_synonym_of_resource(world):
+    api = "https://api.example.com"
+    other = "https://other-synonym.example.com"
+    resource_server_actions.register_resource_server(
+        world.accounts, "synonym", other, pepper=world.store.pepper, **world.who
+    )
+    for form in ({"audience": other}, {"audience": other, "resource": other}):
+        assert parts(world.access_token(**form))[1]["aud"] == other
+    assert parts(world.access_token(resource=api))[1]["aud"] == api
+    answer = world.token(audience=other, resource=api)
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_target")
+    assert "resource or as audience" in answer.json["error_description"]
+    assert world.token(audience="https://nowhere.example").json["error"] == "invalid_target"
+    stranger = world.token((world.client[0], "acs_" + "0" * 43), audience=other, resource=api)
+    assert stranger.json["error"] == "invalid_client"  # what was asked for is judged for the rightful client alone

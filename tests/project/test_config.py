@@ -26,6 +26,8 @@ GOOD = {
     "trusted_proxies": "10.0.0.0/8, 192.0.2.7",
     "metrics_peers": "10.9.0.0/16",
     "log_level": "warning",
+    "log_format": "text",
+    "publish_scopes": "1",
     "oidc_issuer": "https://id.example.com/",
     "oidc_client_id": "console",
     "oidc_client_secret": "a-secret-of-the-console",

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ from authserver.audit import Event
 from authserver.config import Config
 from authserver.instrumentation import Instrumentation
 from authserver.ports.errors import Unavailable
-from authserver.telemetry.access_log import AccessLog
-from authserver.telemetry.logs import configure, logger
+from authserver.telemetry.access_log import AccessLog, text_renderer
+from authserver.telemetry.logs import as_text, configure, logger
 from authserver.telemetry.metrics import GAUGES, Metrics
 from authserver.telemetry.redaction import redact, redact_event
 from tests.support import databases
@@ -614,3 +615,26 @@ def test_refusals_of_all_doors_reach_it(world):
     text = "".join(record.detail + record.target + record.actor for record in records)
     assert wrong not in text
     assert world.client[1] not in text
+
+
+def test_a_person_at_a_terminal_gets_one_short_line_per_request():
+    sink = io.StringIO()
+    log = AccessLog(sink, render=text_renderer(colours=False))
+    values = {"event": "request", "request_id": "a1", "endpoint": "token", "method": "POST", "status": 200, "ms": 8.4}
+    log.write({**values, "peer": "192.0.2.1", "outcome": "granted", "client": "c\x1b[2J\u202e\n"})
+    log.write({**values, "status": 503, "outcome": "temporarily_unavailable"}, "error")
+    log.close()
+    log.flush()
+    first, second = sink.getvalue().splitlines()
+    assert first[8:].startswith(" POST token 200 8 ms granted peer=192.0.2.1 client=c")
+    assert "\u202e" not in first
+    assert second.endswith("POST token 503 8 ms temporarily_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("log_format", "terminal", "text"),
+    [("auto", True, True), ("auto", False, False), ("json", True, False), ("text", False, True)],
+)
+def test_the_format_of_log_lines(monkeypatch, log_format, terminal, text):
+    monkeypatch.setattr("sys.stderr", types.SimpleNamespace(isatty=lambda: terminal))
+    assert as_text(log_format) is text
