@@ -1,11 +1,13 @@
 """Asks the server about a token (RFC 7662), and mode "exact": for each call."""
 
 import base64
+import math
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote_plus, urlencode
 
-from resource_server.clocks import Clock
+from resource_server.backoff import Gate
+from resource_server.clocks import Clock, ServerTime
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
 from resource_server.jose import strict_object
@@ -53,17 +55,20 @@ class Active:
     Attributes:
         lease: for how many seconds that may be trusted, from before the request.
         asked: elapsed seconds just before the request.
+        idle_left: seconds until it would idle out without another use; infinite where the server does not say.
     """
 
     lease: int
     asked: float
+    idle_left: float
 
 
 class Introspector:
     """The introspection endpoint, as the resource server's own id may use it."""
 
-    def __init__(self, settings: Settings, clock: Clock, events: Events) -> None:
-        self._clock, self._events = clock, events
+    def __init__(self, settings: Settings, clock: Clock, events: Events, server_time: ServerTime) -> None:
+        self._clock, self._events, self._time = clock, events, server_time
+        self._gate = Gate(clock, probe=settings.timeout + 1)
         self._url = settings.endpoint("introspection_endpoint")
         self._headers = {
             "Authorization": authorization(settings),
@@ -83,20 +88,26 @@ class Introspector:
             form["http_method"] = use.method
         if use.route:
             form["http_route"] = use.route
+        if not self._gate.enter():
+            raise Unavailable("unreachable", "The server did not answer the last requests; it is spared for a moment.")
         asked = self._clock.elapsed()
         try:
             answer: Answer = yield Call("POST", self._url, self._headers, urlencode(form).encode())
             active = self._read(answer, use.token)
         except Unavailable as error:
-            self._events.tell("fetch_failed", what="introspection", reason=error.reason, retry_in=0)
+            wait = 0.0 if error.reason == "http_401" else self._gate.failed()
+            self._events.tell("fetch_failed", what="introspection", reason=error.reason, retry_in=round(wait, 3))
             raise
+        self._gate.answered()
         self._events.tell("introspected", active=active is not None, seconds=round(self._clock.elapsed() - asked, 6))
         if active is None:
             raise InvalidToken("inactive")
-        return Active(active, asked)
+        lease, idles_out = active
+        left = math.inf if idles_out is None else idles_out - (self._time.now() or self._clock.wall())
+        return Active(lease, asked, left)
 
-    def _read(self, answer: Answer, token: Token) -> int | None:
-        """Seconds of the lease; None when the token is not active."""
+    def _read(self, answer: Answer, token: Token) -> tuple[int, int | None] | None:
+        """Seconds of the lease, and when the token idles out; None when it is not active."""
         if answer.status != _OK:
             raise failed(answer, "The introspection")
         try:
@@ -108,7 +119,8 @@ class Introspector:
         same = all(told.get(name) == getattr(token, name) for name in ("jti", "sub", "client_id"))
         if told.get("active") is not True or not same:
             raise Unavailable("bad_answer", "The introspection was answered for another token, or without a verdict.")
-        return _lease(told.get("lease_seconds", 0), answer.headers)
+        idle = told.get("idle_expires_at")
+        return _lease(told.get("lease_seconds", 0), answer.headers), idle if isinstance(idle, int) else None
 
 
 def _lease(told: object, headers: dict[str, str]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 
+from resource_server.backoff import Backoff
 from resource_server.clocks import Clock
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
@@ -26,7 +27,6 @@ _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _KINDS = {"ES256": ("EC", "P-256"), "RS256": ("RSA", None), "PS256": ("RSA", None), "EdDSA": ("OKP", "Ed25519")}
 _DEFAULT_MAX_AGE = 300
 _LONGEST_MAX_AGE = 86400
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 _MIN_RSA_BITS = 2048
 _MIN_RSA_EXPONENT = 65537
 _OK, _NOT_MODIFIED = 200, 304
@@ -85,32 +85,6 @@ def max_age_of(headers: dict[str, str], default: int) -> int:
         return 0
     found = re.search(r"\bmax-age=(\d{1,9})\b", told)
     return int(found[1]) if found else default
-
-
-class Backoff:
-    """How long to wait after failures: doubling, at random between nothing and that ("full jitter")."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._failures = 0
-        self.next_try = 0.0
-
-    def fail(self, at_least: float = 0.0) -> float:
-        """Note a failure; returns the seconds until the next try."""
-        longest = min(_FIRST_BACKOFF * float(2**self._failures), _LONGEST_BACKOFF)
-        self._failures = min(self._failures + 1, 10)
-        wait = max(random.uniform(0.1, 1.0) * longest, at_least)  # noqa: S311 - spreads load, guards nothing
-        self.next_try = self._clock.elapsed() + wait
-        return wait
-
-    def succeed(self) -> None:
-        """Forget the failures."""
-        self._failures, self.next_try = 0, 0.0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it is too early for another try."""
-        return self._clock.elapsed() < self.next_try
 
 
 @dataclass(frozen=True, slots=True)

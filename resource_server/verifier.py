@@ -1,7 +1,11 @@
 """The verifier: what an API asks whether a call may be served."""
 
+import asyncio
+import contextlib
 import hashlib
+import math
 import os
+import random
 import weakref
 from collections.abc import Iterable
 from types import TracebackType
@@ -9,18 +13,22 @@ from typing import Any, Self, Unpack
 
 import httpx
 
+from resource_server.background import Background
 from resource_server.bounded import Bounded
 from resource_server.clocks import Clock, ServerTime, SystemClock
-from resource_server.errors import ConfigurationError, InvalidToken, Refused
+from resource_server.errors import ConfigurationError, InvalidToken, Refused, Unavailable
 from resource_server.events import Events, Hook
+from resource_server.feed import Feed
 from resource_server.introspection import Exact, Introspector, Judge, Use
 from resource_server.jose import parse, strict_object, verify
 from resource_server.keys import KeySource
+from resource_server.leased import Leased
 from resource_server.options import Options
 from resource_server.settings import Settings, from_environment
 from resource_server.steps import Steps
 from resource_server.token import Token, check_time, token_of
 from resource_server.transport import Transport
+from resource_server.usage import UsageReports
 
 _ALL: "weakref.WeakSet[Core]" = weakref.WeakSet()
 
@@ -43,8 +51,50 @@ class _State:
         self.transport = Transport(settings, self.time, **transports)
         self.keys = KeySource(settings, clock, events)
         self.verified: Bounded[bytes, tuple[str, object, Token]] = Bounded(settings.cache_size)
-        introspector = Introspector(settings, clock, events)
-        self.judge: Judge = Exact(introspector)
+        introspector = Introspector(settings, clock, events, self.time)
+        self.usage = UsageReports(settings, clock, events, self.time)
+        self.feed: Feed | None = None
+        self._threads: list[Background] = []
+        if settings.mode == "exact":
+            self.judge: Judge = Exact(introspector)
+            return
+        if settings.mode == "leased":
+            leased = Leased(settings, clock, events, introspector, self.usage)
+            self.usage.dead = leased.ended
+            self.judge = leased
+        else:
+            self.feed = Feed(
+                settings, clock, events, self.time, keys=self.keys, introspector=introspector, usage=self.usage
+            )
+            self.usage.dead, self.usage.confirmed = self.feed.ended, self.feed.used
+            self.judge = self.feed
+            self._threads.append(Background("resource-server-feed", self._follow))
+        self._settings, self._clock = settings, clock
+        self._threads.append(Background("resource-server-usage", self._report))
+
+    def begin(self) -> None:
+        """Start the threads, unless they run."""
+        for thread in self._threads:
+            thread.ensure()
+
+    def finish(self) -> None:
+        """End the threads, report what is unreported, close the connections."""
+        for thread in self._threads:
+            thread.stop()
+        if self.usage.waiting:
+            with contextlib.suppress(Unavailable):
+                self.transport.run(self.usage.flush())
+        self.transport.close()
+
+    def _follow(self) -> float:
+        return self.transport.run(self.feed.follow()) if self.feed else math.inf
+
+    def _report(self) -> float:
+        try:
+            self.transport.run(self.usage.flush())
+        except Unavailable:
+            return max(self.usage.backoff.next_try - self._clock.elapsed(), 0.05)
+        return self._settings.report_interval * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
 
 
 class Core:
@@ -87,6 +137,7 @@ class Core:
         self._events = Events(on_event)
         self._transports = {"sync_transport": transport, "async_transport": async_transport}
         self._state = self._fresh()
+        self._finalizer = weakref.finalize(self, self._state.finish)  # at the end of the process too
         _ALL.add(self)
 
     @classmethod
@@ -98,15 +149,27 @@ class Core:
         """How often each event happened in this process."""
         return self._events.counts()
 
+    def report_now(self) -> None:
+        """Send the usage reports now instead of at their next turn; blocks.
+
+        Raises:
+            Unavailable: the server did not take them; they are kept.
+        """
+        state = self._state
+        state.transport.run(state.usage.flush())
+
     def _fresh(self) -> _State:
         return _State(self.settings, self._clock, self._events, self._transports)
 
     def start_anew(self) -> None:
         """Forget everything but the settings; called in a forked child."""
+        self._finalizer.detach()
         self._state = self._fresh()
+        self._finalizer = weakref.finalize(self, self._state.finish)
 
     def _steps(self, text: str, roles: Iterable[str], method: str, route: str) -> Steps[Token]:
         state, wanted = self._state, (roles,) if isinstance(roles, str) else tuple(roles)
+        state.begin()
         try:
             token, digest = yield from self._local(state, text)
             source = yield from state.judge.judge(Use(text, digest, token, method, route))
@@ -164,8 +227,8 @@ class Verifier(Core):
         return self._state.transport.run(self._steps(token, roles, method, route))
 
     def close(self) -> None:
-        """Report what is unreported, end the threads and close the connections."""
-        self._state.transport.close()
+        """Report what is unreported, end the threads and close the connections; no call is let through after."""
+        self._state.finish()
 
     def __enter__(self) -> Self:
         return self
@@ -184,7 +247,7 @@ class AsyncVerifier(Core):
     async def aclose(self) -> None:
         """Report what is unreported, end the threads and close the connections."""
         await self._state.transport.aclose()
-        self._state.transport.close()
+        await asyncio.to_thread(self._state.finish)
 
     async def __aenter__(self) -> Self:
         return self
