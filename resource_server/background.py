@@ -9,10 +9,16 @@ _AFTER_FAULT = 5.0
 
 
 class Background:
-    """Runs ``work`` in a daemon thread; ``work`` returns the seconds until it is to be run again."""
+    """Runs ``work`` in a daemon thread.
 
-    def __init__(self, name: str, work: Callable[[], float]) -> None:
-        self._name, self._work = name, work
+    Args:
+        name: of the thread.
+        work: returns the seconds until it is to be run again.
+        first: seconds until it is run the first time.
+    """
+
+    def __init__(self, name: str, work: Callable[[], float], first: float = 0.0) -> None:
+        self._name, self._work, self._first = name, work, first
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._begun = False
@@ -37,6 +43,7 @@ class Background:
             thread.join(seconds)
 
     def _run(self) -> None:
+        self._end.wait(self._first)
         while not self._end.is_set():
             try:
                 wait = self._work()

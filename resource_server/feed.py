@@ -213,7 +213,7 @@ class Feed:
         try:
             text = answer.body.decode("ascii").strip()
             parsed = parse(text, algorithms=self._settings.algorithms, typ=TYP, longest=LONGEST)
-            key = yield from self._keys.find(parsed.kid)
+            key = yield from self._keys.find(parsed.kid, told_by_server=True)
             verify(parsed, key)
             document = read_changes(strict_object(parsed.payload), self._settings)
         except (InvalidToken, UnicodeDecodeError) as error:

@@ -112,8 +112,13 @@ class KeySource:
         self.removed: frozenset[str] = frozenset()
         """Keys that a change feed declared dead, whatever a cached set says."""
 
-    def find(self, kid: str) -> Steps[jwt.PyJWK]:
+    def find(self, kid: str, *, told_by_server: bool = False) -> Steps[jwt.PyJWK]:
         """The key of this id.
+
+        Args:
+            kid: the id.
+            told_by_server: the id comes from the server itself, not from a token that anybody may have made, so the
+                keys are fetched at once if it is unknown.
 
         Raises:
             InvalidToken: there is none.
@@ -127,7 +132,7 @@ class KeySource:
             raise InvalidToken("key_removed")
         key = view.keys.get(kid)
         if key is None:
-            key = yield from self._unknown(kid)
+            key = yield from self._unknown(kid, 0 if told_by_server else self._settings.unknown_key_interval)
         return key
 
     def _renewed(self, kid: str, view: _View | None) -> Steps[_View]:
@@ -146,13 +151,13 @@ class KeySource:
                 return view
             raise
 
-    def _unknown(self, kid: str) -> Steps[jwt.PyJWK]:
+    def _unknown(self, kid: str, interval: int) -> Steps[jwt.PyJWK]:
         """A token names a key that is not in the set: perhaps the set is old, perhaps somebody plays."""
         with self._lock:
             now = self._clock.elapsed()
             view = self._view
             last = max(self._asked_for_unknown, view.fetched if view else -float("inf"))
-            due = now >= last + self._settings.unknown_key_interval and not self._backoff.waiting
+            due = now >= last + interval and not self._backoff.waiting
             if due:
                 self._asked_for_unknown = now
         if due:
@@ -163,10 +168,6 @@ class KeySource:
         if key is None:
             raise InvalidToken("unknown_key")
         return key
-
-    def drop(self) -> None:
-        """Have the keys fetched anew before they are used again; a feed told of a removed one."""
-        self._view = None
 
     def _fetch(self) -> Steps[_View]:
         began = self._clock.elapsed()

@@ -70,7 +70,7 @@ class _State:
             self.judge = self.feed
             self._threads.append(Background("resource-server-feed", self._follow))
         self._settings, self._clock = settings, clock
-        self._threads.append(Background("resource-server-usage", self._report))
+        self._threads.append(Background("resource-server-usage", self._report, self._until_report()))
 
     def begin(self) -> None:
         """Start the threads, unless they run."""
@@ -94,6 +94,9 @@ class _State:
             self.transport.run(self.usage.flush())
         except Unavailable:
             return max(self.usage.backoff.next_try - self._clock.elapsed(), 0.05)
+        return self._until_report()
+
+    def _until_report(self) -> float:
         return self._settings.report_interval * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
 
 
