@@ -61,6 +61,7 @@ class Issuer:
         self.alg, self.clock = alg, clock
         self.api = ("kit-resource-server", "acv_" + secrets.token_urlsafe(30))
         self.owner, self.client_id, self.secret_id = "usr_kit", str(uuid.uuid4()), str(uuid.uuid4())
+        self.roles: tuple[str, ...] = ("reader", "writer")
         self.role_version, self.epoch = 1, 1
         self.lock = threading.RLock()
         self.active = SigningKey(alg)
@@ -85,8 +86,8 @@ class Issuer:
             "sub": self.owner,
             "client_id": self.client_id,
             "act": {"sub": self.client_id},
-            "scope": "reader writer",
-            "roles": ["reader", "writer"],
+            "scope": " ".join(self.roles),
+            "roles": list(self.roles),
             "role_version": self.role_version,
             "iat": self.now,
             "exp": self.now + 3600,
