@@ -115,11 +115,10 @@ def _by_issuer(asked: argparse.Namespace) -> Report:
             server: IssuerServer = stack.enter_context(served(issuer, host.strip("[]"), int(port)))
         except (OSError, ValueError) as error:
             raise CannotTest(f"The issuer cannot listen on {asked.listen}: {error}") from None
-        if asked.start_command:
-            stack.enter_context(started(asked.start_command, issuer))
-        else:
+        process = stack.enter_context(started(asked.start_command, issuer)) if asked.start_command else None
+        if process is None:
             _tell_settings(asked, issuer)
-        wait_until_accepted(target, issuer, asked.start_seconds)
+        wait_until_accepted(target, issuer, asked.start_seconds, process)
         return Kit(
             target,
             issuer.mint,

@@ -110,5 +110,5 @@ CLAIMS: list[Case] = [
          lambda m: m.signed(padding="x" * 9000)),
     case("no-role", "signed and live, but without the role that this call needs", "RFC 6750 §3.1 (insufficient_scope)",
          "Check the role of each call, also for a token that was let in a moment ago for another one.",
-         lambda m: [m.signed(roles=[], scope=""), m.signed(roles=["kit-other"], scope="kit-other")]),
+         lambda m: [m.issued(roles=[], scope=""), m.issued(roles=["kit-other"], scope="kit-other")]),
 ]  # fmt: skip

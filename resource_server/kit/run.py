@@ -85,7 +85,7 @@ class Kit:
         for name, (sent, send, fix) in sends.items():
             if self._begins(name, report):
                 reply = send()
-                self._judge(report, name, sent, _HEADER, fix, reply)
+                self._judge(report, reply, name=name, sent=sent, law=_HEADER, fix=fix)
                 if name == "no-token":
                     self._challenge(report, reply)
 
@@ -117,7 +117,8 @@ class Kit:
         followed = list(self.server.followed) if self.server else []
         for text in each.make(Material(self.good(), issuer, self.steal_url)):
             reply = self._sent(text)
-            if reply is not None and self._judge(report, each.name, each.sent, each.law, each.fix, reply):
+            case = {"name": each.name, "sent": each.sent, "law": each.law, "fix": each.fix}
+            if reply is not None and self._judge(report, reply, **case):
                 break
         if self.server and self.server.followed != followed:
             told = f"a request to {self.server.followed[-1]}"
@@ -138,9 +139,11 @@ class Kit:
                 report.not_run[name] = "only the throw-away issuer can end tokens (leave --token-command out)"
             return
         found: dict[tuple[str, str], Finding] = {}
-        lives = Lives(
-            self.target, self.server, self.staleness, self.idle, lambda f: found.setdefault((f.name, f.what), f)
-        )
+
+        def add(finding: Finding) -> None:
+            found.setdefault((finding.name, finding.what), finding)
+
+        lives = Lives(self.target, self.server, self.staleness, self.idle, add)
         for name, play in lives.checks.items():
             if self._begins(name, report):
                 play()
@@ -155,7 +158,7 @@ class Kit:
         report.checks.append(name)
         return True
 
-    def _judge(self, report: Report, name: str, sent: str, law: str, fix: str, reply: Reply) -> bool:
+    def _judge(self, report: Report, reply: Reply, *, name: str, sent: str, law: str, fix: str) -> bool:
         """Note what is wrong with the answer to something bad; whether something is."""
         if not (reply.accepted or reply.broke):
             return False

@@ -14,6 +14,7 @@ from resource_server.kit.issuer import Issuer
 
 _POLL = 0.1
 _END_SECONDS = 10
+_STDERR = 2
 
 
 class CannotTest(Exception):
@@ -91,15 +92,18 @@ def environment(issuer: Issuer) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(command: str, issuer: Issuer) -> Iterator[None]:
+def started(command: str, issuer: Issuer) -> "Iterator[subprocess.Popen[bytes]]":
     """Run the API while the context lasts, with the issuer's settings in its environment."""
-    told = {**os.environ, **environment(issuer), "RESOURCE_SERVER_KIT": "1"}
+    told = {**os.environ, **environment(issuer)}
     try:
-        process = subprocess.Popen(shlex.split(command), env=told, start_new_session=True)  # noqa: S603 - the user's own
+        # What the API prints goes to standard error: standard output is the report's alone.
+        process = subprocess.Popen(  # noqa: S603 - the user's own command
+            shlex.split(command), env=told, start_new_session=True, stdout=_STDERR
+        )
     except (OSError, ValueError) as error:
         raise CannotTest(f"--start-command cannot be run: {error}") from None
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -109,8 +113,10 @@ def started(command: str, issuer: Issuer) -> Iterator[None]:
             process.wait(_END_SECONDS)
 
 
-def wait_until_accepted(target: Target, issuer: Issuer, seconds: float) -> None:
-    """Wait until the API serves a good token.
+def wait_until_accepted(
+    target: Target, issuer: Issuer, seconds: float, process: "subprocess.Popen[bytes] | None" = None
+) -> None:
+    """Wait until the API, which may be a process that the kit started, serves a good token.
 
     Raises:
         CannotTest: it does not.
@@ -120,6 +126,10 @@ def wait_until_accepted(target: Target, issuer: Issuer, seconds: float) -> None:
         reply = target.call(issuer.mint())
         if reply.accepted:
             return
+        if process is not None and process.poll() is not None:
+            raise CannotTest(
+                f"--start-command ended by itself, with exit code {process.returncode}; see what it said above."
+            )
         if time.monotonic() > end:
             raise CannotTest(
                 f"The API does not serve a good token ({reply}, after {seconds:g} s)."

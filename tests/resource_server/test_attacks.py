@@ -2,7 +2,7 @@
 
 import pytest
 
-from resource_server import InvalidToken
+from resource_server import InsufficientScope
 from resource_server.kit.bad_claims import CLAIMS
 from resource_server.kit.bad_signatures import SIGNATURES
 from resource_server.kit.case import Material
@@ -22,9 +22,8 @@ def test_every_bad_token_is_refused_before_the_server_is_asked(server, issuer, v
     texts = case.make(material)
     if case.name == "no-role":
         for text in texts:
-            with pytest.raises((InvalidToken, PermissionError, Exception)) as caught:
+            with pytest.raises(InsufficientScope):
                 verifier.verify(text, roles=["reader"])
-            assert caught.value.reason in {"inactive", "insufficient_scope"}
         return
     for text in texts:
         refused(verifier, text)
