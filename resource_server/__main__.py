@@ -16,8 +16,8 @@ from resource_server.settings import ENVIRONMENT, Settings, from_environment
 from resource_server.verifier import Verifier
 
 _EPILOG = f"""\
-Settings that are not given as options come from {ENVIRONMENT}* variables: ISSUER, AUDIENCE, CLIENT_ID, CLIENT_SECRET
-(each also as *_FILE), MODE, MAX_STALENESS and others. The secret comes only from there, for options can be seen by everybody.
+What is not given as an option comes from {ENVIRONMENT}* variables: ISSUER, AUDIENCE, CLIENT_ID, CLIENT_SECRET (each
+also as *_FILE), MODE, MAX_STALENESS and others. The secret comes only from there, for options can be seen by everybody.
 """
 
 
