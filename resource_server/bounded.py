@@ -26,6 +26,10 @@ class Bounded(Generic[K, V]):
             return None
         return value
 
+    def peek(self, key: K) -> V | None:
+        """The value, or None; it does not count as used."""
+        return self._items.get(key)
+
     def put(self, key: K, value: V) -> None:
         """Keep a value."""
         with self._lock:

@@ -1,6 +1,8 @@
 """The two clocks: wall time for what tokens say, and one that only runs forward for how old an answer is."""
 
+import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,15 +25,12 @@ class SystemClock:
     """
 
     def __init__(self) -> None:
-        self._boot = getattr(time, "CLOCK_BOOTTIME", None)
-
-    def wall(self) -> float:
-        """Seconds since the epoch, UTC."""
-        return time.time()
-
-    def elapsed(self) -> float:
-        """Seconds since the machine started, time asleep included."""
-        return time.monotonic() if self._boot is None else time.clock_gettime(self._boot)
+        self.wall: Callable[[], float] = time.time
+        boot = getattr(time, "CLOCK_BOOTTIME", None)
+        # Without a wrapper: both are read for each call to the API.
+        self.elapsed: Callable[[], float] = (
+            time.monotonic if boot is None else functools.partial(time.clock_gettime, boot)
+        )
 
 
 @dataclass(slots=True)
@@ -46,8 +45,12 @@ class ServerTime:
         """An answer that came just now says that it was ``at`` seconds since the epoch when it was made."""
         seen = self.clock.elapsed()
         if at >= self._at + (seen - self._seen):
-            self._at, self._seen = at, seen
+            self._seen, self._at = seen, at  # in this order a reader between the two sees less, not more
 
     def now(self) -> float | None:
         """Not later than the server's time now; None before its first answer."""
-        return self._at + self.clock.elapsed() - self._seen if self._at else None
+        return self.at(self.clock.elapsed()) if self._at else None
+
+    def at(self, elapsed: float) -> float:
+        """Not later than the server's time at an elapsed time; far in the past before its first answer."""
+        return self._at + elapsed - self._seen

@@ -35,10 +35,15 @@ Hook = Callable[[Event], None]
 
 
 class Events:
-    """Counts events and tells them to the hook; a hook that fails never fails a call."""
+    """Counts events and tells them to the hook; a hook that fails never fails a call.
+
+    Attributes:
+        hooked: whether anybody is told.
+    """
 
     def __init__(self, hook: Hook | None) -> None:
         self._hook = hook
+        self.hooked = hook is not None
         self._counts: Counter[str] = Counter()
 
     def tell(self, name: str, **fields: Value) -> None:
@@ -49,6 +54,10 @@ class Events:
                 self._hook(Event(name, fields))
             except Exception:  # noqa: BLE001 - the hook is not ours
                 _LOG.exception("the on_event hook failed on %s", name)
+
+    def count(self, name: str) -> None:
+        """Something happened that nobody is told of."""
+        self._counts[name] += 1
 
     def counts(self) -> dict[str, int]:
         """How often each event happened in this process."""

@@ -53,6 +53,7 @@ class Feed:
         self._applying = threading.Lock()
         self.backoff = Backoff(clock, max(1.0, settings.max_staleness / 3))
         self._ends: Ends | None = None
+        self.generation = 0
         self._etag = ""
         self._fresh = -math.inf
         self._used: Bounded[str, int] = Bounded(settings.cache_size)
@@ -77,6 +78,16 @@ class Feed:
             return source
         return (yield from self._asked(use, ends))
 
+    def trusted(self, use: Use) -> float:
+        """Until what is known is too old, the token may have idled out, or its secret ends as planned."""
+        ends, token = self._ends, use.token
+        if ends is None:
+            return 0.0
+        elapsed, now = self._clock.elapsed(), self._now()
+        planned = [ends.ended_secrets.get(token.secret_id), ends.ended_credentials.get(token.client_id)]
+        until = min([self._last_use(token) + self._idle(ends), *(at for at in planned if at is not None and at > now)])
+        return min(self._fresh + self._settings.max_staleness, elapsed + until - now)
+
     def used(self, jti: str, at: int) -> None:
         """The server knows of a use at this instant."""
         known = self._used.get(jti)
@@ -85,6 +96,7 @@ class Feed:
     def ended(self, jti: str) -> None:
         """The server says, in answer to a report, that this token is dead."""
         self._dead.put(jti, True)
+        self.generation += 1
 
     def _last_use(self, token: Token) -> int:
         return max(token.issued_at, self._used.get(token.jti) or 0)
@@ -105,6 +117,7 @@ class Feed:
                 yield from self._introspector.ask(use)
             except InvalidToken:
                 self._dead.put(use.digest, True)
+                self.generation += 1
                 raise
             self.used(use.token.jti, at)
 
@@ -238,6 +251,7 @@ class Feed:
                 before.add(document)
                 before.forget(self._now())
             ends = self._ends
+            self.generation += 1
         self._time.told(document.as_of)
         if ends is not None:
             self._keys.removed = frozenset(ends.removed_keys)

@@ -31,7 +31,13 @@ class Use:
 
 
 class Judge(Protocol):
-    """What differs among the modes: how it is learned that a token has not ended."""
+    """What differs among the modes: how it is learned that a token has not ended.
+
+    Attributes:
+        generation: changes with everything that ends a token before the time that ``trusted`` named.
+    """
+
+    generation: int
 
     def judge(self, use: Use) -> Steps[str]:
         """Return on what the acceptance rests: ``server``, ``lease``, ``feed`` or ``stale``.
@@ -40,6 +46,9 @@ class Judge(Protocol):
             InvalidToken: the token is dead.
             Unavailable: that cannot be learned now.
         """
+
+    def trusted(self, use: Use) -> float:
+        """Until which elapsed time the last acceptance stands, unless ``generation`` changes."""
 
 
 def authorization(settings: Settings) -> str:
@@ -133,6 +142,8 @@ def _lease(told: object, headers: dict[str, str]) -> int:
 class Exact:
     """Asks for each call; never trusts an answer for a later one."""
 
+    generation = 0
+
     def __init__(self, introspector: Introspector) -> None:
         self._introspector = introspector
 
@@ -140,3 +151,7 @@ class Exact:
         """Ask the server."""
         yield from self._introspector.ask(use)
         return "server"
+
+    def trusted(self, _use: Use) -> float:
+        """Never."""
+        return 0.0

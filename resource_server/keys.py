@@ -107,7 +107,7 @@ class KeySource:
         self._flights = Flights()
         self._backoff = Backoff(clock)
         self._lock = threading.Lock()
-        self._view: _View | None = None
+        self.view: _View | None = None
         self._asked_for_unknown = -float("inf")
         self.removed: frozenset[str] = frozenset()
         """Keys that a change feed declared dead, whatever a cached set says."""
@@ -125,7 +125,7 @@ class KeySource:
             Unavailable: whether there is one cannot be learned now.
         """
         now = self._clock.elapsed()
-        view = self._view
+        view = self.view
         if view is None or now >= view.refresh:
             view = yield from self._renewed(kid, view)
         if kid in self.removed:
@@ -155,7 +155,7 @@ class KeySource:
         """A token names a key that is not in the set: perhaps the set is old, perhaps somebody plays."""
         with self._lock:
             now = self._clock.elapsed()
-            view = self._view
+            view = self.view
             last = max(self._asked_for_unknown, view.fetched if view else -float("inf"))
             due = now >= last + interval and not self._backoff.waiting
             if due:
@@ -171,7 +171,7 @@ class KeySource:
 
     def _fetch(self) -> Steps[_View]:
         began = self._clock.elapsed()
-        before = self._view
+        before = self.view
         headers = {"Accept": "application/jwk-set+json, application/json"}
         if before and before.etag:
             headers["If-None-Match"] = before.etag
@@ -183,7 +183,7 @@ class KeySource:
             self._events.tell("fetch_failed", what="keys", reason=error.reason, retry_in=round(wait, 3))
             raise
         self._backoff.succeed()
-        self._view = view
+        self.view = view
         self._events.tell("keys_fetched", changed=before is None or before.keys is not view.keys)
         return view
 

@@ -32,10 +32,17 @@ class Leased:
         self._leases: Bounded[bytes, _Lease] = Bounded(settings.cache_size)
         self._dead: Bounded[bytes | str, bool] = Bounded(settings.cache_size)
         self._flights = Flights()
+        self.generation = 0
 
     def ended(self, jti: str) -> None:
         """The server says, in answer to a report, that this token is dead."""
         self._dead.put(jti, True)
+        self.generation += 1
+
+    def trusted(self, use: Use) -> float:
+        """Until the end of its lease."""
+        lease = self._leases.get(use.digest)
+        return lease.until if lease else 0.0
 
     def judge(self, use: Use) -> Steps[str]:
         """Look into the lease, or ask."""
@@ -77,6 +84,7 @@ class Leased:
         except InvalidToken:
             self._dead.put(use.digest, True)
             self._leases.drop(use.digest)
+            self.generation += 1
             raise
         # A use just before the token idles out must be reported, or asked about, while it is alive.
         idle = max(active.idle_left - 1.5 * self._settings.report_interval - 2, active.lease / 2)

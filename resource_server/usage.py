@@ -59,9 +59,12 @@ class UsageReports:
 
     def note(self, use: Use) -> None:
         """A token was used now, judged without asking the server."""
-        key = (use.token.jti, use.method, use.route)
         # The server refuses instants in its future, and its clock is the one that counts.
         at = max(int(self._time.now() or self._clock.wall()), use.token.issued_at)
+        self.note_at((use.token.jti, use.method, use.route), at)
+
+    def note_at(self, key: Key, at: int) -> None:
+        """The same, for who knows the instant already."""
         with self._lock:
             known = self._pending.get(key)
             if known is not None:

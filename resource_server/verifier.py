@@ -1,11 +1,8 @@
 """The verifier: what an API asks whether a call may be served."""
 
 import asyncio
-import contextlib
 import hashlib
-import math
 import os
-import random
 import weakref
 from collections.abc import Iterable
 from types import TracebackType
@@ -13,22 +10,16 @@ from typing import Any, Self, Unpack
 
 import httpx
 
-from resource_server.background import Background
-from resource_server.bounded import Bounded
-from resource_server.clocks import Clock, ServerTime, SystemClock
-from resource_server.errors import ConfigurationError, InvalidToken, Refused, Unavailable
+from resource_server.clocks import Clock, SystemClock
+from resource_server.errors import ConfigurationError, InvalidToken, Refused
 from resource_server.events import Events, Hook
-from resource_server.feed import Feed
-from resource_server.introspection import Exact, Introspector, Judge, Use
+from resource_server.introspection import Use
 from resource_server.jose import parse, strict_object, verify
-from resource_server.keys import KeySource
-from resource_server.leased import Leased
 from resource_server.options import Options
 from resource_server.settings import Settings, from_environment
+from resource_server.state import Known, State
 from resource_server.steps import Steps
 from resource_server.token import Token, check_time, token_of
-from resource_server.transport import Transport
-from resource_server.usage import UsageReports
 
 _ALL: "weakref.WeakSet[Core]" = weakref.WeakSet()
 
@@ -41,63 +32,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-class _State:
-    """Everything that changes; a forked child gets a new one."""
-
-    def __init__(self, settings: Settings, clock: Clock, events: Events, transports: dict[str, Any]) -> None:
-        self.time = ServerTime(clock)
-        self.transport = Transport(settings, self.time, **transports)
-        self.keys = KeySource(settings, clock, events)
-        self.verified: Bounded[bytes, tuple[str, object, Token]] = Bounded(settings.cache_size)
-        introspector = Introspector(settings, clock, events, self.time)
-        self.usage = UsageReports(settings, clock, events, self.time)
-        self.feed: Feed | None = None
-        self._threads: list[Background] = []
-        if settings.mode == "exact":
-            self.judge: Judge = Exact(introspector)
-            return
-        if settings.mode == "leased":
-            leased = Leased(settings, clock, events, introspector, self.usage)
-            self.usage.dead = leased.ended
-            self.judge = leased
-        else:
-            self.feed = Feed(
-                settings, clock, events, self.time, keys=self.keys, introspector=introspector, usage=self.usage
-            )
-            self.usage.dead, self.usage.confirmed = self.feed.ended, self.feed.used
-            self.judge = self.feed
-            self._threads.append(Background("resource-server-feed", self._follow))
-        self._settings, self._clock = settings, clock
-        self._threads.append(Background("resource-server-usage", self._report, self._until_report()))
-
-    def begin(self) -> None:
-        """Start the threads, unless they run."""
-        for thread in self._threads:
-            thread.ensure()
-
-    def finish(self) -> None:
-        """End the threads, report what is unreported, close the connections."""
-        for thread in self._threads:
-            thread.stop()
-        if self.usage.waiting:
-            with contextlib.suppress(Unavailable):
-                self.transport.run(self.usage.flush())
-        self.transport.close()
-
-    def _follow(self) -> float:
-        return self.transport.run(self.feed.follow()) if self.feed else math.inf
-
-    def _report(self) -> float:
-        try:
-            self.transport.run(self.usage.flush())
-        except Unavailable:
-            return max(self.usage.backoff.next_try - self._clock.elapsed(), 0.05)
-        return self._until_report()
-
-    def _until_report(self) -> float:
-        return self._settings.report_interval * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
 
 
 class Core:
@@ -161,8 +95,8 @@ class Core:
         state = self._state
         state.transport.run(state.usage.flush())
 
-    def _fresh(self) -> _State:
-        return _State(self.settings, self._clock, self._events, self._transports)
+    def _fresh(self) -> State:
+        return State(self.settings, self._clock, self._events, self._transports)
 
     def start_anew(self) -> None:
         """Forget everything but the settings; called in a forked child."""
@@ -170,20 +104,24 @@ class Core:
         self._state = self._fresh()
         self._finalizer = weakref.finalize(self, self._state.finish)
 
-    def _steps(self, text: str, roles: Iterable[str], method: str, route: str) -> Steps[Token]:
-        state, wanted = self._state, (roles,) if isinstance(roles, str) else tuple(roles)
-        state.begin()
+    def _steps(self, text: str, wanted: tuple[str, ...], method: str, route: str) -> Steps[Token]:
+        state = self._state
         try:
-            token, digest = yield from self._local(state, text)
-            source = yield from state.judge.judge(Use(text, digest, token, method, route))
-            token.require(*wanted)
+            state.begin()
+            generation = state.judge.generation
+            known, digest = yield from self._local(state, text)
+            use = Use(text, digest, known.token, method, route)
+            source = yield from state.judge.judge(use)
+            if source != "stale":
+                state.accepted(known, generation, state.judge.trusted(use))
+            known.token.require(*wanted)
         except Refused as refusal:
             self._events.tell("refused", reason=refusal.reason, status=refusal.status)
             raise
         self._events.tell("accepted", source=source)
-        return token
+        return known.token
 
-    def _local(self, state: _State, text: str) -> Steps[tuple[Token, bytes]]:
+    def _local(self, state: State, text: str) -> Steps[tuple[Known, bytes]]:
         """What the token and the keys alone tell; a text seen before goes through all but the signature again."""
         settings = self.settings
         try:
@@ -191,20 +129,16 @@ class Core:
         except (UnicodeEncodeError, AttributeError):
             raise InvalidToken("shape") from None
         known = state.verified.get(digest)
-        if known is not None:
-            kid, key, token = known
-            if (yield from state.keys.find(kid)) is key:
-                check_time(token, self._now(state), settings)
-                return token, digest
-        parsed = parse(text, algorithms=settings.algorithms, typ=settings.token_typ)
-        key = yield from state.keys.find(parsed.kid)
-        verify(parsed, key)
-        token = token_of(strict_object(parsed.payload), parsed.kid, settings)
-        check_time(token, self._now(state), settings)
-        state.verified.put(digest, (parsed.kid, key, token))
-        return token, digest
+        if known is None or (yield from state.keys.find(known.token.kid)) is not known.key:
+            parsed = parse(text, algorithms=settings.algorithms, typ=settings.token_typ)
+            key = yield from state.keys.find(parsed.kid)
+            verify(parsed, key)
+            known = Known(token_of(strict_object(parsed.payload), parsed.kid, settings), key)
+        check_time(known.token, self._now(state), settings)
+        state.verified.put(digest, known)
+        return known, digest
 
-    def _now(self, state: _State) -> float:
+    def _now(self, state: State) -> float:
         """Seconds since the epoch; a wall clock behind the server's does not prolong a token's life."""
         wall, server = self._clock.wall(), state.time.now()
         return wall if server is None else max(wall, server)
@@ -227,7 +161,10 @@ class Verifier(Core):
             InsufficientScope: 403.
             Unavailable: 503.
         """
-        return self._state.transport.run(self._steps(token, roles, method, route))
+        wanted = (roles,) if isinstance(roles, str) else tuple(roles)
+        state = self._state
+        found = state.quick(token, wanted, method, route)
+        return found if found is not None else state.transport.run(self._steps(token, wanted, method, route))
 
     def close(self) -> None:
         """Report what is unreported, end the threads and close the connections; no call is let through after."""
@@ -245,7 +182,10 @@ class AsyncVerifier(Core):
 
     async def verify(self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "") -> Token:
         """Decide whether a call may be served; as ``Verifier.verify``."""
-        return await self._state.transport.arun(self._steps(token, roles, method, route))
+        wanted = (roles,) if isinstance(roles, str) else tuple(roles)
+        state = self._state
+        found = state.quick(token, wanted, method, route)
+        return found if found is not None else await state.transport.arun(self._steps(token, wanted, method, route))
 
     async def aclose(self) -> None:
         """Report what is unreported, end the threads and close the connections."""
