@@ -79,7 +79,7 @@ def late(history, died, bounds):
     return [let for let in history if let.jti in died and let.began > died[let.jti] + bounds[let.mode]]
 
 
-def calls(world, mode, verifier, seed, history, faults, stop):
+def calls(world, mode, verifier, *, seed, history, faults, stop):
     """Call with one token after the other, and write down what was let in."""
     dice = random.Random(seed)
     while not stop.is_set():
@@ -114,8 +114,9 @@ def played(*, skips_its_feed=False):
             made["feed"].verify(next(iter(world.live.values())))
             state.feed._apply = lambda document, known: True  # it fetches, and looks at nothing
 
+        shared = {"history": history, "faults": faults, "stop": stop}
         threads = [
-            threading.Thread(target=calls, args=(world, mode, made[mode], seed, history, faults, stop))
+            threading.Thread(target=calls, args=(world, mode, made[mode]), kwargs={"seed": seed, **shared})
             for mode in made
             for seed in range(2)
         ]
