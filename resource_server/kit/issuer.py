@@ -31,6 +31,10 @@ class Issued:
     ended_at: int | None = None
 
 
+class BadRequest(ValueError):
+    """A token request is refused; the text is the code."""
+
+
 class BadReport(ValueError):
     """The usage report is not one."""
 
@@ -60,6 +64,7 @@ class Issuer:
         self.url, self.audience, self.staleness, self.idle_seconds = url, audience, staleness, idle_seconds
         self.alg, self.clock = alg, clock
         self.api = ("kit-resource-server", "acv_" + secrets.token_urlsafe(30))
+        self.client_secret = "acs_" + secrets.token_urlsafe(30)
         self.owner, self.client_id, self.secret_id = "usr_kit", str(uuid.uuid4()), str(uuid.uuid4())
         self.roles: tuple[str, ...] = ("reader", "writer")
         self.role_version, self.epoch = 1, 1
@@ -108,6 +113,22 @@ class Issuer:
             text = self.active.jws(self.header(), claims)
             self.issued[claims["jti"]] = Issued(text, claims, self.active.kid, claims["iat"])
             return text
+
+    def grant(self, form: dict[str, str]) -> dict[str, Any]:
+        """The answer to a token request by client credentials (RFC 6749 §4.4); the client is authenticated already.
+
+        Raises:
+            BadRequest: with the code of RFC 6749 §5.2 or RFC 8707 §2.
+        """
+        if form.get("grant_type") != "client_credentials":
+            raise BadRequest("unsupported_grant_type")
+        if form.get("resource", self.audience) != self.audience:
+            raise BadRequest("invalid_target")
+        scope = form.get("scope", " ".join(self.roles))
+        if not scope or not set(scope.split()) <= set(self.roles):
+            raise BadRequest("invalid_scope")
+        text = self.mint(scope=scope, roles=scope.split())
+        return {"access_token": text, "token_type": "Bearer", "expires_in": 3600, "scope": scope}
 
     def state_of(self, token: Issued) -> int | None:
         """When a token ended, or None while it is active; inactive is final."""

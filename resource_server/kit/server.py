@@ -4,7 +4,6 @@ import base64
 import binascii
 import contextlib
 import hashlib
-import hmac
 import json
 import threading
 from collections import Counter
@@ -13,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
-from resource_server.kit.issuer import BadReport, Issuer
+from resource_server.kit.issuer import BadReport, BadRequest, Issuer
 from resource_server.kit.log import CursorTooOld
 from resource_server.kit.signing import dump
 
@@ -98,7 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(min(length, _MAX_BODY))
         if self._out():
             return
-        if path not in {"/oauth/introspect", "/oauth/usage"}:
+        if path == "/oauth/token":
+            self._granted(body)
+        elif path not in {"/oauth/introspect", "/oauth/usage"}:
             self._answer(404, dump({"error": "not_found"}))
         elif self._known_caller():
             self._asked(body) if path == "/oauth/introspect" else self._reported(body)
@@ -118,15 +119,31 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _known_caller(self) -> bool:
         """Whether HTTP Basic names the API that is tested; else it has been answered."""
+        if self._basic() == self.server.issuer.api:
+            return True
+        self._answer(401, dump({"error": "invalid_client"}), ("WWW-Authenticate", 'Basic realm="kit"'))
+        return False
+
+    def _basic(self) -> tuple[str, str] | None:
+        """Who calls, by HTTP Basic."""
         scheme, _, text = self.headers.get("Authorization", "").partition(" ")
         with contextlib.suppress(binascii.Error, UnicodeDecodeError):
             name, _, secret = base64.b64decode(text).decode().partition(":")
-            told = (unquote_plus(name), unquote_plus(secret))
-            expected = self.server.issuer.api
-            if scheme.lower() == "basic" and all(map(hmac.compare_digest, told, expected)):
-                return True
-        self._answer(401, dump({"error": "invalid_client"}), ("WWW-Authenticate", 'Basic realm="kit"'))
-        return False
+            if scheme.lower() == "basic":
+                return unquote_plus(name), unquote_plus(secret)
+        return None
+
+    def _granted(self, body: bytes) -> None:
+        issuer = self.server.issuer
+        form = {name: values[0] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
+        who = self._basic() or (form.get("client_id", ""), form.get("client_secret", ""))
+        if who != (issuer.client_id, issuer.client_secret):
+            self._answer(401, dump({"error": "invalid_client"}), ("WWW-Authenticate", 'Basic realm="kit"'))
+            return
+        try:
+            self._answer(200, dump(issuer.grant(form)), ("Cache-Control", "no-store"))
+        except BadRequest as error:
+            self._answer(400, dump({"error": str(error)}))
 
     def _asked(self, body: bytes) -> None:
         form = parse_qs(body.decode("ascii", "replace"))
@@ -178,6 +195,9 @@ def _metadata(issuer: Issuer) -> dict[str, object]:
         "jwks_uri": f"{issuer.url}/.well-known/jwks.json",
         "introspection_endpoint": f"{issuer.url}/oauth/introspect",
         "token_endpoint": f"{issuer.url}/oauth/token",
+        "authorization_endpoint": f"{issuer.url}/oauth/authorize",  # there is none; SDKs refuse metadata without it
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "response_types_supported": [],
         "id_token_signing_alg_values_supported": [issuer.alg],
         "subject_types_supported": ["public"],
