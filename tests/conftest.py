@@ -19,7 +19,7 @@ pytest_plugins = [
 ]
 
 
-LONGEST = ("crash", "cli_process", "journeys", "history", "docs", "life", "journeys_credentials", "rotations")
+LONGEST = ("crash", "kit", "cli_process", "journeys", "history", "docs", "life", "journeys_credentials", "rotations")
 """Begun first, so that in the end no process is left alone with a long one."""
 
 

@@ -133,3 +133,12 @@ def test_an_answer_that_is_none_is_neither_yes_nor_no(real, body, status):
         pytest.raises(Unavailable),
     ):
         verifier.verify(real.token())
+
+
+def test_a_server_that_gives_no_lease_is_asked_for_each_call(real):
+    """S is 0 for an API unless its registration says otherwise; the verifier cannot take more than it is given."""
+    text = real.token()
+    with Verifier(real.issuer, AUDIENCE, real.api, mode="leased", max_staleness=30) as verifier:
+        for _ in range(3):
+            verifier.verify(text)
+        assert verifier.counts()["introspected"] == 3
