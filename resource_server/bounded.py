@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -16,6 +16,8 @@ class Bounded(Generic[K, V]):
         self._size = size
         self._lock = threading.Lock()
         self._items: OrderedDict[K, V] = OrderedDict()
+        self.peek: Callable[[K], V | None] = self._items.get
+        """The value, or None; it does not count as used."""
 
     def get(self, key: K) -> V | None:
         """The value, or None; it counts as used."""
@@ -25,10 +27,6 @@ class Bounded(Generic[K, V]):
         except KeyError:  # also when another thread removed it between the two lines
             return None
         return value
-
-    def peek(self, key: K) -> V | None:
-        """The value, or None; it does not count as used."""
-        return self._items.get(key)
 
     def put(self, key: K, value: V) -> None:
         """Keep a value."""

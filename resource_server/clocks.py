@@ -1,6 +1,7 @@
 """The two clocks: wall time for what tokens say, and one that only runs forward for how old an answer is."""
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,19 +39,13 @@ class ServerTime:
     """A lower bound of the server's time, from what its answers said; whole seconds plus what passed since."""
 
     clock: Clock
-    _at: float = field(default=0.0)
-    _seen: float = field(default=0.0)
+    ahead: float = field(default=-math.inf)
+    """How far the server's time is ahead of the elapsed time, at least; one number, so that it is read whole."""
 
     def told(self, at: float) -> None:
         """An answer that came just now says that it was ``at`` seconds since the epoch when it was made."""
-        seen = self.clock.elapsed()
-        if at >= self._at + (seen - self._seen):
-            self._seen, self._at = seen, at  # in this order a reader between the two sees less, not more
+        self.ahead = max(self.ahead, at - self.clock.elapsed())
 
     def now(self) -> float | None:
         """Not later than the server's time now; None before its first answer."""
-        return self.at(self.clock.elapsed()) if self._at else None
-
-    def at(self, elapsed: float) -> float:
-        """Not later than the server's time at an elapsed time; far in the past before its first answer."""
-        return self._at + elapsed - self._seen
+        return None if self.ahead == -math.inf else self.ahead + self.clock.elapsed()

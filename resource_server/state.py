@@ -111,13 +111,14 @@ class State:
         elapsed = self._elapsed()
         if elapsed >= known.until or known.generation != self.judge.generation or known.view is not self.keys.view:
             return None
-        token, now, wall = known.token, self.time.at(elapsed), self._wall()
-        later = max(now, wall)
+        token, now, later = known.token, self.time.ahead + elapsed, self._wall()
+        later = max(later, now)
         if later >= token.expires_at or token.issued_at > later + self._settings.clock_skew:
             return None
         if not token.roles.issuperset(wanted):
             return None
-        self.usage.note_at((token.jti, method, route), max(int(now), token.issued_at))
+        at = int(now)
+        self.usage.note_at((token.jti, method, route), max(token.issued_at, at))
         if self._events.hooked:
             self._events.tell("accepted", source="feed" if self.feed else "lease")
         else:
