@@ -25,6 +25,7 @@ pytest_plugins = [
 
 LONGEST = (
     "crash",
+    "kit",
     "cli_process",
     "journeys",
     "history",

@@ -1,0 +1,39 @@
+"""Protects an API with the access tokens of the authorization server.
+
+Three lines are enough::
+
+    from resource_server import Verifier
+    verifier = Verifier(ISSUER, AUDIENCE, (API_ID, API_SECRET), mode="leased", max_staleness=30)
+    token = verifier.verify(text_after_bearer, roles=["reader"])
+
+``docs/resource-servers.md`` says which mode learns when of which kind of death, and has a snippet for each framework.
+"""
+
+from resource_server.errors import (
+    ConfigurationError,
+    InsufficientScope,
+    InvalidRequest,
+    InvalidToken,
+    MissingToken,
+    Refused,
+    Unavailable,
+)
+from resource_server.events import Event
+from resource_server.settings import Settings
+from resource_server.token import Token
+from resource_server.verifier import AsyncVerifier, Verifier
+
+__all__ = [
+    "AsyncVerifier",
+    "ConfigurationError",
+    "Event",
+    "InsufficientScope",
+    "InvalidRequest",
+    "InvalidToken",
+    "MissingToken",
+    "Refused",
+    "Settings",
+    "Token",
+    "Unavailable",
+    "Verifier",
+]

@@ -1,0 +1,154 @@
+"""One document of the change feed: what ended, as the server signed it (typ ``changes+jwt``)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from resource_server.errors import InvalidToken, Unavailable
+from resource_server.settings import Settings
+from resource_server.token import Token
+
+TYP = "changes+jwt"
+LONGEST = 16 * 1024 * 1024
+_MAX_IDLE = 10 * 365 * 86400
+
+
+@dataclass(slots=True)
+class Ends:
+    """All that a verifier knows of what ended; instants are whole seconds UTC of the server's clock.
+
+    Attributes:
+        cursor: from where the feed goes on.
+        epoch: tokens of an earlier epoch are dead.
+        complete: the document told the whole state, not what was added.
+        as_of: when it was true.
+        idle_seconds: a token unused for so long is dead.
+        role_versions: owner -> the lowest role version that is not dead.
+        ended_tokens: jti -> its ``exp``, after which it may be forgotten.
+        ended_credentials: client id -> since when; tokens issued until then are dead.
+        ended_secrets: secret id -> the same.
+        disabled_users: owners whose tokens are all dead.
+        removed_keys: ``kid`` of keys whose tokens are all dead.
+    """
+
+    cursor: str
+    epoch: str
+    complete: bool
+    as_of: int
+    idle_seconds: int
+    role_versions: dict[str, int] = field(default_factory=dict)
+    ended_tokens: dict[str, int] = field(default_factory=dict)
+    ended_credentials: dict[str, int] = field(default_factory=dict)
+    ended_secrets: dict[str, int] = field(default_factory=dict)
+    disabled_users: set[str] = field(default_factory=set)
+    removed_keys: set[str] = field(default_factory=set)
+
+    def add(self, delta: "Ends") -> None:
+        """Take over what was added since; ends first, so that who reads meanwhile sees too many rather than too few."""
+        self.removed_keys |= delta.removed_keys
+        back = {sub for sub in delta.role_versions if sub in self.disabled_users} - delta.disabled_users
+        for sub, floor in delta.role_versions.items():
+            self.role_versions[sub] = max(floor, self.role_versions.get(sub, 0))
+        self.ended_tokens.update(delta.ended_tokens)
+        self.ended_credentials.update(delta.ended_credentials)
+        self.ended_secrets.update(delta.ended_secrets)
+        # Being enabled again raises the role version, which keeps the tokens from before dead.
+        self.disabled_users = (self.disabled_users - back) | delta.disabled_users
+        self.idle_seconds, self.cursor, self.as_of = delta.idle_seconds, delta.cursor, delta.as_of
+
+    def forget(self, now: float) -> None:
+        """Drop tokens that are past their ``exp``."""
+        self.ended_tokens = {jti: exp for jti, exp in self.ended_tokens.items() if exp > now}
+
+    def reason(self, token: Token, now: float) -> str:
+        """Why the token is dead, or "" when nothing here says so; an idle timeout is not looked at."""
+        floor = self.role_versions.get(token.sub)
+        ended = self.ended_credentials.get(token.client_id)
+        secret = self.ended_secrets.get(token.secret_id)
+        reasons = (
+            (token.jti in self.ended_tokens, "ended"),
+            (token.kid in self.removed_keys, "key_removed"),
+            (token.sub in self.disabled_users, "user_disabled"),
+            (floor is not None and (token.role_version is None or token.role_version < floor), "role_version"),
+            (ended is not None and token.issued_at <= ended <= now, "credential_ended"),
+            (secret is not None and secret <= now, "secret_ended"),
+            (token.epoch != self.epoch and not newer(token.epoch, self.epoch), "epoch"),
+        )
+        return next((why for dead, why in reasons if dead), "")
+
+
+def newer(epoch: str, than: str) -> bool:
+    """Whether an epoch is later than another; both are numbers, as text."""
+    return epoch.isascii() and epoch.isdigit() and than.isascii() and than.isdigit() and int(epoch) > int(than)
+
+
+def read_changes(claims: dict[str, Any], settings: Settings) -> Ends:
+    """Read the verified claims of a document.
+
+    Raises:
+        Unavailable: it is meant for somebody else or not what a feed says.
+    """
+    if claims.get("iss") != settings.issuer:
+        raise _bad("it is from another issuer")
+    told = claims.get("aud")
+    audiences = told if isinstance(told, list) else [told]
+    if settings.audience not in audiences and settings.credentials[0] not in audiences:
+        raise _bad("it is for another resource server")
+    try:
+        return Ends(
+            cursor=_text(claims["cursor"]),
+            epoch=_text(claims["epoch"]),
+            complete=_flag(claims["complete"]),
+            as_of=_number(claims["as_of"]),
+            idle_seconds=_positive(claims["idle_seconds"]),
+            role_versions=_numbers(claims["role_versions"]),
+            ended_tokens=_numbers(claims["ended_tokens"]),
+            ended_credentials=_numbers(claims["ended_credentials"]),
+            ended_secrets=_numbers(claims["ended_secrets"]),
+            disabled_users=_texts(claims["disabled_users"]),
+            removed_keys=_texts(claims["removed_keys"]),
+        )
+    except KeyError as error:
+        raise _bad(f"the claim {error} is missing") from None
+    except InvalidToken as error:
+        raise _bad(f"a claim is of the wrong kind: {error}") from None
+
+
+def _bad(why: str) -> Unavailable:
+    return Unavailable("bad_feed", f"The change feed is refused: {why}.")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidToken("text")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidToken("true or false")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise InvalidToken("whole number")
+    return value
+
+
+def _positive(value: object) -> int:
+    number = _number(value)
+    if not 0 < number <= _MAX_IDLE:
+        raise InvalidToken("idle_seconds")
+    return number
+
+
+def _numbers(value: object) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise InvalidToken("object")
+    return {name: _number(each) for name, each in value.items()}
+
+
+def _texts(value: object) -> set[str]:
+    if not isinstance(value, list):
+        raise InvalidToken("array")
+    return {_text(each) for each in value}

@@ -1,0 +1,82 @@
+"""What can be wrong: with the configuration, with a token, with the way to the server.
+
+Each refusal knows its HTTP status and the ``error`` code of RFC 6750 §3.1. The text of a refusal is for the log of
+the API; callers are told the code and a sentence that says nothing about why a token is dead.
+"""
+
+
+class ConfigurationError(ValueError):
+    """The verifier cannot start with this configuration; the sentence says what mends it."""
+
+
+class Refused(Exception):
+    """The request must not be served.
+
+    Attributes:
+        status: HTTP status of the answer.
+        error: code of RFC 6750 §3.1, or "" where none may be told.
+        told: the sentence for the caller (``error_description``).
+        reason: a short machine-readable word for logs and metrics; never sent.
+    """
+
+    status = 401
+    error = "invalid_token"
+    told = "The access token is not valid."
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(detail or reason)
+        self.reason = reason
+
+
+class MissingToken(Refused):
+    """No bearer token was sent: 401 without an ``error`` (RFC 6750 §3.1)."""
+
+    error = ""
+    told = ""
+
+    def __init__(self) -> None:
+        super().__init__("missing", "The request has no bearer token in its Authorization header.")
+
+
+class InvalidRequest(Refused):
+    """The Authorization header cannot be read, or tokens came in two ways (RFC 6750 §3.1)."""
+
+    status = 400
+    error = "invalid_request"
+    told = "Send one access token, in one Authorization header: Bearer <token>."
+
+
+class InvalidToken(Refused):
+    """The token is malformed, forged, meant for somebody else, or dead (RFC 6750 §3.1)."""
+
+
+class InsufficientScope(Refused):
+    """The token is good but lacks a role (RFC 6750 §3.1).
+
+    Attributes:
+        roles: the roles that the call needs.
+    """
+
+    status = 403
+    error = "insufficient_scope"
+    told = "The access token lacks a role that this call needs."
+
+    def __init__(self, roles: tuple[str, ...]) -> None:
+        super().__init__("insufficient_scope", f"The call needs {' '.join(roles)}.")
+        self.roles = roles
+
+
+class Unavailable(Refused):
+    """The truth about the token cannot be read now: 503, never a guess.
+
+    Attributes:
+        retry_after: seconds after which another try makes sense.
+    """
+
+    status = 503
+    error = "temporarily_unavailable"
+    told = "The access token cannot be checked now; try again."
+
+    def __init__(self, reason: str, detail: str = "", *, retry_after: int = 1) -> None:
+        super().__init__(reason, detail)
+        self.retry_after = retry_after

@@ -1,0 +1,82 @@
+"""Any ASGI application behind a verifier; HTTP and WebSocket."""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from resource_server.errors import Refused
+from resource_server.frameworks.wsgi import TOKEN, is_public
+from resource_server.http import (
+    Response,
+    bearer_token,
+    metadata,
+    metadata_path,
+    metadata_response,
+    metadata_url,
+    refusal,
+)
+from resource_server.verifier import AsyncVerifier
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_POLICY_VIOLATION = 1008
+
+
+class BearerMiddleware:
+    """Lets only good tokens through to an application, and serves the metadata of RFC 9728.
+
+    The verified ``Token`` is in the scope, under ``resource_server.token``.
+
+    Args:
+        app: the application.
+        verifier: decides.
+        roles: what every call needs.
+        public: paths that need no token; one that ends with a slash stands for all below it.
+    """
+
+    def __init__(
+        self, app: App, verifier: AsyncVerifier, *, roles: Iterable[str] = (), public: Iterable[str] = ()
+    ) -> None:
+        self._app, self._verifier, self._roles = app, verifier, tuple(roles)
+        self._public = tuple(public)
+        settings = verifier.settings
+        self._metadata_path = metadata_path(settings) if metadata_url(settings) else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, a WebSocket or the lifespan."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        settings = self._verifier.settings
+        path, method = scope["path"], scope.get("method", "GET")
+        scope.pop(TOKEN, None)
+        if path == self._metadata_path and method in {"GET", "HEAD"} and scope["type"] == "http":
+            await respond(metadata_response(metadata(settings, self._roles)), send)
+            return
+        if not is_public(path, self._public):
+            try:
+                text = token_of_scope(scope)
+                scope[TOKEN] = await self._verifier.verify(text, roles=self._roles, method=method)
+            except Refused as refused:
+                if scope["type"] == "websocket":
+                    await receive()  # websocket.connect
+                    await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+                else:
+                    await respond(refusal(settings, refused), send)
+                return
+        await self._app(scope, receive, send)
+
+
+def token_of_scope(scope: Scope) -> str:
+    """The token of a request; raises as ``bearer_token``."""
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
+    return bearer_token(values, scope.get("query_string", b"").decode("latin-1"))
+
+
+async def respond(response: Response, send: Send) -> None:
+    """Send an answer."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+    headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,156 @@
+"""What HTTP says about bearer tokens: reading the header (RFC 6750 §2.1), challenges (§3), metadata (RFC 9728)."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from resource_server.errors import (
+    ConfigurationError,
+    InsufficientScope,
+    InvalidRequest,
+    MissingToken,
+    Refused,
+    Unavailable,
+)
+from resource_server.settings import Settings, loopback
+
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+_MAX_QUERY_FIELDS = 1000
+
+
+def bearer_token(authorization: Sequence[str], query: str = "") -> str:
+    """The token of a request.
+
+    Args:
+        authorization: the values of its Authorization headers.
+        query: its query string; a token in it is refused (RFC 9700 §4.3.2), for URLs end up in logs.
+
+    Raises:
+        MissingToken: there is none.
+        InvalidRequest: there are several, or it is written in another way.
+    """
+    if "access_token" in query and _in_query(query):
+        raise InvalidRequest("token_in_query", "The token was sent in the URL; it may be in logs now.")
+    if len(authorization) > 1:
+        raise InvalidRequest("several_headers", "There is more than one Authorization header.")
+    scheme, _, text = (authorization[0] if authorization else "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise MissingToken
+    text = text.strip(" ")
+    if not text or " " in text or "," in text:
+        raise InvalidRequest("header", "The Authorization header is not: Bearer <token>.")
+    return text
+
+
+def _in_query(query: str) -> bool:
+    try:
+        return any(name == "access_token" for name, _ in parse_qsl(query, True, max_num_fields=_MAX_QUERY_FIELDS))
+    except ValueError:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is sent instead of the API's answer, for any framework to send."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = field(repr=False)
+
+
+def refusal(settings: Settings, refused: Refused) -> Response:
+    """The answer to a request that is not served: 400, 401, 403 with a challenge, or 503 with ``Retry-After``."""
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    if isinstance(refused, Unavailable):
+        headers.append(("Retry-After", str(refused.retry_after)))
+    else:
+        headers.append(("WWW-Authenticate", challenge(settings, refused)))
+    told = {"error": refused.error or "unauthorized"}
+    if refused.told:
+        told["error_description"] = refused.told
+    return Response(refused.status, tuple(headers), json.dumps(told).encode())
+
+
+def challenge(settings: Settings, refused: Refused) -> str:
+    """The value of ``WWW-Authenticate`` (RFC 6750 §3, RFC 9728 §5.1)."""
+    told = {"realm": settings.audience}
+    if refused.error:
+        told |= {"error": refused.error, "error_description": refused.told}
+    if isinstance(refused, InsufficientScope):
+        told["scope"] = " ".join(refused.roles)
+    where = metadata_url(settings)
+    if where:
+        told["resource_metadata"] = where
+    return "Bearer " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in told.items())
+
+
+def metadata_url(settings: Settings) -> str:
+    """Where this API's metadata is (RFC 9728 §3.1); "" when neither resource nor audience is a URL."""
+    if settings.resource_metadata:
+        return settings.resource_metadata
+    resource = _resource(settings)
+    if not resource:
+        return ""
+    parts = urlsplit(resource)
+    return f"{parts.scheme}://{parts.netloc}{WELL_KNOWN}{parts.path.rstrip('/')}"
+
+
+def metadata_path(settings: Settings) -> str:
+    """The path of the metadata on this API's own host.
+
+    Raises:
+        ConfigurationError: neither ``resource`` nor the audience is a URL.
+    """
+    return urlsplit(metadata_url(settings) or _no_resource()).path
+
+
+def metadata(settings: Settings, roles: Iterable[str] = (), **more: Any) -> dict[str, Any]:
+    """Protected-resource metadata (RFC 9728 §2).
+
+    Args:
+        settings: of the verifier.
+        roles: what tokens may be asked for (``scopes_supported``).
+        **more: other members, such as ``resource_name`` and ``resource_documentation``.
+
+    Raises:
+        ConfigurationError: neither ``resource`` nor the audience is a URL.
+    """
+    told: dict[str, Any] = {
+        "resource": _resource(settings) or _no_resource(),
+        "authorization_servers": [settings.issuer],
+        "bearer_methods_supported": ["header"],
+    }
+    wanted = sorted(set(roles))
+    if wanted:
+        told["scopes_supported"] = wanted
+    return {**told, **more}
+
+
+def metadata_response(document: dict[str, Any]) -> Response:
+    """The metadata as an answer; anybody may read it, browsers of other origins too."""
+    headers = (
+        ("Content-Type", "application/json"),
+        ("Cache-Control", "public, max-age=300"),
+        ("Access-Control-Allow-Origin", "*"),
+    )
+    return Response(200, headers, json.dumps(document).encode())
+
+
+def _resource(settings: Settings) -> str:
+    told = settings.resource or settings.audience
+    parts = urlsplit(told)
+    secure = parts.scheme == "https" or (parts.scheme == "http" and loopback(parts.hostname or ""))
+    return told if secure and parts.netloc and not parts.fragment and not parts.query else ""
+
+
+def _no_resource() -> str:
+    raise ConfigurationError(
+        "The audience is no https URL, so there is no place for the metadata (RFC 9728);"
+        " give resource=, the URL of this API as its clients write it"
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,145 @@
+"""Everything of a verifier that changes: what it knows, its threads, its connections."""
+
+import contextlib
+import hashlib
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from resource_server.background import Background
+from resource_server.bounded import Bounded
+from resource_server.clocks import Clock, ServerTime
+from resource_server.errors import Unavailable
+from resource_server.events import Events
+from resource_server.feed import Feed
+from resource_server.introspection import Exact, Introspector, Judge
+from resource_server.keys import KeySource
+from resource_server.leased import Leased
+from resource_server.settings import Settings
+from resource_server.token import Token
+from resource_server.transport import Transport
+from resource_server.usage import UsageReports
+
+
+@dataclass(slots=True)
+class Known:
+    """A token whose signature was verified, and how long the last acceptance of it stands.
+
+    Attributes:
+        token: what it says.
+        key: verified it.
+        view: the keys as they were then.
+        generation: of the judge, from before it was accepted.
+        until: elapsed time.
+    """
+
+    token: Token
+    key: jwt.PyJWK
+    view: object = None
+    generation: int = -1
+    until: float = 0.0
+
+
+class State:
+    """Everything that changes; a forked child gets a new one."""
+
+    def __init__(self, settings: Settings, clock: Clock, events: Events, transports: dict[str, Any]) -> None:
+        self._settings, self._clock, self._events = settings, clock, events
+        self._closed = False
+        self._elapsed, self._wall = clock.elapsed, clock.wall
+        self.time = ServerTime(clock)
+        self.transport = Transport(settings, self.time, **transports)
+        self.keys = KeySource(settings, clock, events)
+        self.verified: Bounded[bytes, Known] = Bounded(settings.cache_size)
+        introspector = Introspector(settings, clock, events, self.time)
+        self.usage = UsageReports(settings, clock, events, self.time)
+        self.feed: Feed | None = None
+        self._threads: list[Background] = []
+        if settings.mode == "exact":
+            self.judge: Judge = Exact(introspector)
+            return
+        if settings.mode == "leased":
+            leased = Leased(settings, clock, events, introspector, self.usage)
+            self.usage.dead = leased.ended
+            self.judge = leased
+        else:
+            self.feed = Feed(
+                settings, clock, events, self.time, keys=self.keys, introspector=introspector, usage=self.usage
+            )
+            self.usage.dead, self.usage.confirmed = self.feed.ended, self.feed.used
+            self.judge = self.feed
+            self._threads.append(Background("resource-server-feed", self._follow))
+        self._threads.append(Background("resource-server-usage", self._report, self._until_report()))
+
+    def begin(self) -> None:
+        """Start the threads, unless they run.
+
+        Raises:
+            Unavailable: the verifier was closed.
+        """
+        if self._closed:
+            raise Unavailable("closed", "The verifier is closed.")
+        for thread in self._threads:
+            thread.ensure()
+
+    def finish(self) -> None:
+        """End the threads, report what is unreported, close the connections."""
+        self._closed = True
+        self.verified = Bounded(0)
+        for thread in self._threads:
+            thread.stop()
+        if self.usage.waiting:
+            with contextlib.suppress(Unavailable):
+                self.transport.run(self.usage.flush())
+        self.transport.close()
+
+    def quick(self, text: str, wanted: Iterable[str], method: str, route: str) -> Token | None:
+        """The token, where everything needed is known and says yes; None where it takes more to decide.
+
+        All checks but the signature are made, on the clocks as they are now.
+        """
+        try:
+            known = self.verified.peek(hashlib.sha256(text.encode("ascii")).digest())
+        except (UnicodeEncodeError, AttributeError):
+            return None
+        if known is None:
+            return None
+        elapsed = self._elapsed()
+        if elapsed >= known.until or known.generation != self.judge.generation or known.view is not self.keys.view:
+            return None
+        token, now, later = known.token, self.time.ahead + elapsed, self._wall()
+        later = max(later, now)
+        if later >= token.expires_at or token.issued_at > later + self._settings.clock_skew:
+            return None
+        if not token.roles.issuperset(wanted):
+            return None
+        at = int(now)
+        self.usage.note_at((token.jti, method, route), max(token.issued_at, at))
+        if self._events.hooked:
+            self._events.tell("accepted", source="feed" if self.feed else "lease")
+        else:
+            self._events.count("accepted")
+        return token
+
+    def accepted(self, known: Known, generation: int, until: float) -> None:
+        """Remember how long an acceptance stands; a refusal meanwhile has changed the generation."""
+        view = self.keys.view
+        known.view, known.generation = view, generation
+        known.until = min(until, view.refresh) if view and self.time.now() is not None else 0.0
+
+    def _follow(self) -> float:
+        return self.transport.run(self.feed.follow()) if self.feed else math.inf
+
+    def _report(self) -> float:
+        try:
+            self.transport.run(self.usage.flush())
+        except Unavailable:
+            return max(self.usage.backoff.next_try - self._clock.elapsed(), 0.05)
+        return self._until_report()
+
+    def _until_report(self) -> float:
+        return self._settings.report_interval * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing

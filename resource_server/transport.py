@@ -1,0 +1,177 @@
+"""Sends the requests: one httpx client per process for threads, one per event loop for asyncio.
+
+Redirects are not followed, answers are bounded, certificates are verified, and errors never hold credentials.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+import weakref
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import httpx
+
+from resource_server.clocks import ServerTime
+from resource_server.errors import Unavailable
+from resource_server.settings import Settings
+from resource_server.steps import Answer, Call, Steps, Wait
+
+MAX_ANSWER = 16 * 1024 * 1024
+T = TypeVar("T")
+
+
+class Transport:
+    """Runs steps, doing what they ask for.
+
+    Args:
+        settings: whose ``timeout`` bounds each request.
+        server_time: learns the server's time from its answers.
+        sync_transport, async_transport: httpx transports, for tests and special networks.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        server_time: ServerTime,
+        *,
+        sync_transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._timeout, self._time = settings.timeout, server_time
+        self._sync_transport, self._async_transport = sync_transport, async_transport
+        self._making = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._closed = False
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    # --- threads ------------------------------------------------------------------------
+
+    def run(self, steps: Steps[T]) -> T:
+        """Run steps to their end in this thread."""
+        try:
+            asked = next(steps)
+            while True:
+                try:
+                    given = self._send(asked) if isinstance(asked, Call) else self._wait(asked)
+                except BaseException as error:  # noqa: BLE001 - it is the steps' to handle
+                    asked = steps.throw(error)
+                else:
+                    asked = steps.send(given)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _wait(self, asked: Wait) -> object:
+        try:
+            return asked.future.result(self._timeout + 1)
+        except TimeoutError:
+            raise Unavailable("timeout", "Another request to the server takes too long.") from None
+
+    def _send(self, call: Call) -> Answer:
+        with self._making:
+            if self._closed:
+                raise Unavailable("closed", "The verifier is closed.")
+            if self._client is None:
+                self._client = httpx.Client(transport=self._sync_transport, limits=_LIMITS)
+            client = self._client
+        try:
+            with client.stream(
+                call.method, call.url, headers=call.headers, content=call.content, timeout=self._bound(call)
+            ) as response:
+                body, end = bytearray(), self._end(call)
+                for piece in response.iter_bytes():
+                    body += piece
+                    _bounded(body, end)
+                return self._answer(response, bytes(body))
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+            raise _unreachable(error) from None
+
+    # --- asyncio ------------------------------------------------------------------------
+
+    async def arun(self, steps: Steps[T]) -> T:
+        """Run steps to their end in this event loop."""
+        try:
+            asked = next(steps)
+            while True:
+                try:
+                    given = await self._asend(asked) if isinstance(asked, Call) else await self._await(asked)
+                except BaseException as error:  # noqa: BLE001 - it is the steps' to handle, cancellation too
+                    asked = steps.throw(error)
+                else:
+                    asked = steps.send(given)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _await(self, asked: Wait) -> object:
+        try:
+            # Shielded: that this waiter is cancelled must not cancel the future that others wait for.
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.future)), self._timeout + 1)
+        except TimeoutError:
+            raise Unavailable("timeout", "Another request to the server takes too long.") from None
+
+    async def _asend(self, call: Call) -> Answer:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None or client.is_closed:
+            client = self._clients[loop] = httpx.AsyncClient(transport=self._async_transport, limits=_LIMITS)
+        try:
+            async with client.stream(
+                call.method, call.url, headers=call.headers, content=call.content, timeout=self._bound(call)
+            ) as response:
+                body, end = bytearray(), self._end(call)
+                async for piece in response.aiter_bytes():
+                    body += piece
+                    _bounded(body, end)
+                return self._answer(response, bytes(body))
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
+            raise _unreachable(error) from None
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def close(self) -> None:
+        """Close the connections of threads."""
+        with self._making:
+            self._closed = True
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    # --- both ---------------------------------------------------------------------------
+
+    def _bound(self, call: Call) -> httpx.Timeout:
+        return httpx.Timeout(self._timeout, read=self._timeout + call.wait)
+
+    def _end(self, call: Call) -> float:
+        """When the body must be complete: httpx bounds each read, not their sum."""
+        return time.monotonic() + self._timeout + call.wait
+
+    def _answer(self, response: httpx.Response, body: bytes) -> Answer:
+        date = response.headers.get("date", "")
+        if date:
+            with contextlib.suppress(ValueError):
+                self._time.told(parsedate_to_datetime(date).timestamp())
+        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
+
+
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
+
+
+def _bounded(body: bytearray, end: float) -> None:
+    if len(body) > MAX_ANSWER:
+        raise Unavailable("too_long", "An answer of the server is longer than 16 MiB.")
+    if time.monotonic() > end:
+        raise Unavailable("timeout", "An answer of the server trickles in too slowly.")
+
+
+def _unreachable(error: Exception) -> Unavailable:
+    reason = "timeout" if isinstance(error, httpx.TimeoutException) else "unreachable"
+    return Unavailable(reason, f"The server cannot be reached: {type(error).__name__}.")

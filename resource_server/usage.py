@@ -1,0 +1,146 @@
+"""Tells the server which tokens were used here without asking it: batches to ``POST /oauth/usage``.
+
+Use is what keeps a token alive, so uses that were judged locally must reach the server. Uses of one token by one
+method and route are added up. A report that got no answer is sent again, byte for byte with the same id, so that the
+server counts it once.
+"""
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from resource_server.backoff import Backoff
+from resource_server.clocks import Clock, ServerTime
+from resource_server.errors import InvalidToken, Unavailable
+from resource_server.events import Events
+from resource_server.introspection import Use, authorization
+from resource_server.jose import strict_object
+from resource_server.settings import Settings
+from resource_server.steps import Answer, Call, Flights, Steps, failed
+
+MOST_USES = 10_000
+_MOST_PENDING = 100_000
+_OK = 200
+_HOPELESS = frozenset({400, 409, 413, 422})
+_MAX_BODY = 60_000
+"""Bytes; the server takes 64 kB. A report is cut before, however few uses it has then."""
+
+Key = tuple[str, str, str]
+
+
+@dataclass(slots=True)
+class _Report:
+    id: str
+    uses: dict[Key, list[int]]
+    body: bytes = field(repr=False)
+
+
+class UsageReports:
+    """What is to be reported.
+
+    Attributes:
+        confirmed: is called with ``jti`` and instant of each use that the server took.
+        dead: is called with each ``jti`` that the server says is dead.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, events: Events, server_time: ServerTime) -> None:
+        self._clock, self._events, self._time = clock, events, server_time
+        self.confirmed: Callable[[str, int], None] = lambda _jti, _at: None
+        self.dead: Callable[[str], None] = lambda _jti: None
+        self._url = settings.endpoint("usage_endpoint")
+        self._headers = {"Authorization": authorization(settings), "Content-Type": "application/json"}
+        self._lock = threading.Lock()
+        self._pending: dict[Key, list[int]] = {}
+        self._unanswered: _Report | None = None
+        self._flights = Flights()
+        self.backoff = Backoff(clock)
+
+    def note(self, use: Use) -> None:
+        """A token was used now, judged without asking the server."""
+        # The server refuses instants in its future, and its clock is the one that counts.
+        at = max(int(self._time.now() or self._clock.wall()), use.token.issued_at)
+        self.note_at((use.token.jti, use.method, use.route), at)
+
+    def note_at(self, key: Key, at: int) -> None:
+        """The same, for who knows the instant already."""
+        with self._lock:
+            known = self._pending.get(key)
+            if known is not None:
+                known[0] = max(known[0], at)
+                known[1] += 1
+                return
+            if len(self._pending) < _MOST_PENDING:
+                self._pending[key] = [at, 1]
+                return
+        self._events.tell("report_dropped", uses=1, reason="full")
+
+    @property
+    def waiting(self) -> int:
+        """How many uses are not yet taken by the server (those of one token, method and route count once)."""
+        unanswered = self._unanswered
+        return len(self._pending) + (len(unanswered.uses) if unanswered else 0)
+
+    def flush(self) -> Steps[None]:
+        """Report all that is there.
+
+        Raises:
+            Unavailable: a report got no answer; it is kept.
+        """
+        yield from self._flights.run("flush", self._flush)
+
+    def _flush(self) -> Steps[None]:
+        while (report := self._unanswered or self._cut()) is not None:
+            self._unanswered = report
+            try:
+                answer: Answer = yield Call("POST", self._url, self._headers, report.body)
+                if answer.status != _OK and answer.status not in _HOPELESS:
+                    raise failed(answer, "The usage report")
+            except Unavailable as error:
+                wait = self.backoff.fail(error.retry_after if error.reason.startswith("http_") else 0)
+                self._events.tell("fetch_failed", what="usage", reason=error.reason, retry_in=round(wait, 3))
+                raise
+            self._unanswered = None
+            self.backoff.succeed()
+            if answer.status == _OK:
+                self._taken(report, answer)
+            else:
+                self._events.tell("report_dropped", uses=len(report.uses), reason=f"http_{answer.status}")
+
+    def _cut(self) -> _Report | None:
+        with self._lock:
+            if not self._pending:
+                return None
+            taken: dict[Key, list[int]] = {}
+            pieces: list[str] = []
+            size = 0
+            for key in list(self._pending):
+                piece = _piece(key, self._pending[key])
+                size += len(piece) + 1
+                if pieces and (size > _MAX_BODY or len(pieces) >= MOST_USES):
+                    break
+                pieces.append(piece)
+                taken[key] = self._pending.pop(key)
+        name = str(uuid.uuid4())
+        return _Report(name, taken, f'{{"report_id":"{name}","uses":[{",".join(pieces)}]}}'.encode())
+
+    def _taken(self, report: _Report, answer: Answer) -> None:
+        try:
+            listed = strict_object(answer.body).get("dead", [])
+        except InvalidToken:
+            listed = None
+        dead = {each.get("jti") for each in listed if isinstance(each, dict)} if isinstance(listed, list) else set()
+        for jti in dead:
+            if isinstance(jti, str):
+                self.dead(jti)
+        for (jti, _, _), (at, _) in report.uses.items():
+            if jti not in dead and listed is not None:
+                self.confirmed(jti, at)
+        self._events.tell("reported", uses=len(report.uses), dead=len(dead))
+
+
+def _piece(key: Key, use: list[int]) -> str:
+    jti, method, route = key
+    told = {"jti": jti, "at": use[0], "count": use[1], "method": method, "route": route}
+    return json.dumps(told, separators=(",", ":"))

@@ -1,0 +1,201 @@
+"""The verifier: what an API asks whether a call may be served."""
+
+import asyncio
+import hashlib
+import os
+import weakref
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx
+
+from resource_server.clocks import Clock, SystemClock
+from resource_server.errors import ConfigurationError, InvalidToken, Refused
+from resource_server.events import Events, Hook
+from resource_server.introspection import Use
+from resource_server.jose import parse, strict_object, verify
+from resource_server.options import Options
+from resource_server.settings import Settings, from_environment
+from resource_server.state import Known, State
+from resource_server.steps import Steps
+from resource_server.token import Token, check_time, token_of
+
+_ALL: "weakref.WeakSet[Core]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked child: connections, threads and locks were the parent's; what it knew is asked for anew."""
+    for each in list(_ALL):
+        each.start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class Core:
+    """What the verifier for threads and the one for asyncio share.
+
+    Args:
+        issuer: the server's issuer identifier, such as ``https://auth.example.com``.
+        audience: the audience this API is registered with.
+        credentials: the resource server's own client id and secret.
+        mode: ``exact``, ``leased`` or ``feed``.
+        max_staleness: S, in whole seconds.
+        on_event: is told what happens (``resource_server.events``).
+        clock: where the time comes from.
+        transport, async_transport: httpx transports for special networks and tests.
+        **options: the other fields of ``resource_server.settings.Settings``.
+
+    Raises:
+        ConfigurationError: with the sentence that mends it.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        credentials: tuple[str, str],
+        *,
+        on_event: Hook | None = None,
+        clock: Clock | None = None,
+        transport: httpx.BaseTransport | None = None,
+        async_transport: httpx.AsyncBaseTransport | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        try:
+            self.settings = Settings(issuer=issuer, audience=audience, credentials=credentials, **options)
+        except TypeError as error:
+            raise ConfigurationError(f"{error}".partition("() ")[2] or str(error)) from None
+        if on_event is not None and not callable(on_event):
+            raise ConfigurationError("on_event is a function that takes one Event, or None")
+        self._clock = clock or SystemClock()
+        self._events = Events(on_event)
+        self._transports = {"sync_transport": transport, "async_transport": async_transport}
+        self._state = self._fresh()
+        self._finalizer = weakref.finalize(self, self._state.finish)  # at the end of the process too
+        _ALL.add(self)
+
+    @classmethod
+    def from_environment(cls, **more: Any) -> Self:
+        """Make one from ``RESOURCE_SERVER_*`` variables (each also as ``*_FILE``); ``more`` overrides them."""
+        return cls(**{**from_environment(), **more})
+
+    def counts(self) -> dict[str, int]:
+        """How often each event happened in this process."""
+        return self._events.counts()
+
+    def report_now(self) -> None:
+        """Send the usage reports now instead of at their next turn; blocks.
+
+        Raises:
+            Unavailable: the server did not take them; they are kept.
+        """
+        state = self._state
+        state.transport.run(state.usage.flush())
+
+    def _fresh(self) -> State:
+        return State(self.settings, self._clock, self._events, self._transports)
+
+    def start_anew(self) -> None:
+        """Forget everything but the settings; called in a forked child."""
+        self._finalizer.detach()
+        self._state = self._fresh()
+        self._finalizer = weakref.finalize(self, self._state.finish)
+
+    def _steps(self, text: str, wanted: tuple[str, ...], method: str, route: str) -> Steps[Token]:
+        state = self._state
+        try:
+            state.begin()
+            generation = state.judge.generation
+            known, digest = yield from self._local(state, text)
+            use = Use(text, digest, known.token, method, route)
+            source = yield from state.judge.judge(use)
+            if source != "stale":
+                state.accepted(known, generation, state.judge.trusted(use))
+            known.token.require(*wanted)
+        except Refused as refusal:
+            self._events.tell("refused", reason=refusal.reason, status=refusal.status)
+            raise
+        self._events.tell("accepted", source=source)
+        return known.token
+
+    def _local(self, state: State, text: str) -> Steps[tuple[Known, bytes]]:
+        """What the token and the keys alone tell; a text seen before goes through all but the signature again."""
+        settings = self.settings
+        try:
+            digest = hashlib.sha256(text.encode("ascii")).digest()
+        except (UnicodeEncodeError, AttributeError):
+            raise InvalidToken("shape") from None
+        known = state.verified.get(digest)
+        if known is None or (yield from state.keys.find(known.token.kid)) is not known.key:
+            parsed = parse(text, algorithms=settings.algorithms, typ=settings.token_typ)
+            key = yield from state.keys.find(parsed.kid)
+            verify(parsed, key)
+            known = Known(token_of(strict_object(parsed.payload), parsed.kid, settings), key)
+        check_time(known.token, self._now(state), settings)
+        state.verified.put(digest, known)
+        return known, digest
+
+    def _now(self, state: State) -> float:
+        """Seconds since the epoch; a wall clock behind the server's does not prolong a token's life."""
+        wall, server = self._clock.wall(), state.time.now()
+        return wall if server is None else max(wall, server)
+
+
+class Verifier(Core):
+    """Verifies tokens from any number of threads; make one per process, at start (see ``Core``)."""
+
+    def verify(self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "") -> Token:
+        """Decide whether a call may be served.
+
+        Args:
+            token: the text after ``Bearer``.
+            roles: what the call needs, all of it.
+            method: HTTP method of the call, for the usage shown to the credential's owner.
+            route: which API was called, as a pattern such as ``/things/{id}``, not a URL.
+
+        Raises:
+            InvalidToken: 401.
+            InsufficientScope: 403.
+            Unavailable: 503.
+        """
+        wanted = (roles,) if isinstance(roles, str) else tuple(roles)
+        state = self._state
+        found = state.quick(token, wanted, method, route)
+        return found if found is not None else state.transport.run(self._steps(token, wanted, method, route))
+
+    def close(self) -> None:
+        """Report what is unreported, end the threads and close the connections; no call is let through after."""
+        self._state.finish()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+
+class AsyncVerifier(Core):
+    """Verifies tokens in event loops, any number of calls at once (see ``Core``)."""
+
+    async def verify(self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "") -> Token:
+        """Decide whether a call may be served; as ``Verifier.verify``."""
+        wanted = (roles,) if isinstance(roles, str) else tuple(roles)
+        state = self._state
+        found = state.quick(token, wanted, method, route)
+        return found if found is not None else await state.transport.arun(self._steps(token, wanted, method, route))
+
+    async def aclose(self) -> None:
+        """Report what is unreported, end the threads and close the connections."""
+        await self._state.transport.aclose()
+        await asyncio.to_thread(self._state.finish)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,339 @@
+"""The same questions to an API in each framework: let in, 401, 403, 400, 503, and the metadata."""
+
+import asyncio
+import json
+import wsgiref.util
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated
+
+import django
+import fastapi
+import flask
+import grpc
+import httpx
+import pytest
+from django.conf import settings as django_settings
+from django.core.wsgi import get_wsgi_application
+from django.http import JsonResponse
+from django.test import override_settings
+from django.urls import path
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from resource_server import AsyncVerifier, Token, Verifier
+from resource_server.frameworks import asgi, wsgi
+from resource_server.frameworks import fastapi as for_fastapi
+from resource_server.frameworks import flask as for_flask
+from resource_server.frameworks import grpc as for_grpc
+from resource_server.frameworks import starlette as for_starlette
+
+if not django_settings.configured:
+    django_settings.configure(
+        DEBUG=False,
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF=__name__,
+        SECRET_KEY="of no use: nothing is signed here",
+        MIDDLEWARE=["resource_server.frameworks.django.BearerMiddleware"],
+        INSTALLED_APPS=["rest_framework"],
+        REST_FRAMEWORK={"UNAUTHENTICATED_USER": None},
+        USE_TZ=True,
+    )
+    django.setup()
+
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from resource_server.frameworks import django as for_django
+from resource_server.frameworks import rest_framework as for_drf
+
+METADATA = "/.well-known/oauth-protected-resource"
+
+
+@for_django.require_roles("writer")
+def django_things(request, number):
+    return JsonResponse({"sub": request.access_token.sub})
+
+
+class DrfThings(APIView):  # type: ignore[misc] # DRF ships no types
+    authentication_classes = (for_drf.BearerAuthentication,)
+    permission_classes = (for_drf.HasRoles("writer"),)
+
+    def get(self, request, number):
+        assert isinstance(request.auth, Token)
+        return Response({"sub": request.user.pk})
+
+
+urlpatterns = [
+    path("things/<int:number>", django_things),
+    path("drf/things/<int:number>", DrfThings.as_view()),
+    path("api/open", lambda request: JsonResponse({"sub": request.access_token.sub})),
+]
+
+
+def flask_app(verifier):
+    app = flask.Flask("things")
+    guard = for_flask.Guard(verifier, app, resource_name="Things")
+
+    @app.get("/things/<int:number>")
+    @guard.require_roles("writer")
+    def things(number):
+        return {"sub": for_flask.current_token().sub}
+
+    return httpx.Client(transport=httpx.WSGITransport(app.wsgi_app), base_url="http://api")
+
+
+def wsgi_app(verifier):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps({"sub": environ[wsgi.TOKEN].sub}).encode()]
+
+    made = wsgi.BearerMiddleware(app, verifier, roles=["writer"], public=["/open/", "/free"])
+    return httpx.Client(transport=httpx.WSGITransport(made), base_url="http://api")
+
+
+def django_app(verifier, prefix=""):
+    return httpx.Client(transport=httpx.WSGITransport(get_wsgi_application()), base_url="http://api" + prefix)
+
+
+class AsyncApp:
+    """Asks an ASGI application from a loop of its own each time."""
+
+    def __init__(self, app, verifier):
+        self._app, self._verifier = app, verifier
+
+    def get(self, path, **options):
+        async def ask():
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+                answer = await client.get(path, **options)
+            await self._verifier._state.transport.aclose()
+            return answer
+
+        return asyncio.run(ask())
+
+
+def fastapi_app(verifier):
+    app = fastapi.FastAPI()
+    guard = for_fastapi.Guard(verifier, app, resource_name="Things")
+
+    @app.get("/things/{number}")
+    async def things(number: int, token: Annotated[Token, guard.require_roles("writer")]):
+        return {"sub": token.sub}
+
+    return AsyncApp(app, verifier)
+
+
+def starlette_app(verifier):
+    async def things(request):
+        return JSONResponse({"sub": (await guard.check(request, "writer")).sub})
+
+    app = Starlette(routes=[Route("/things/{number}", things)])
+    guard = for_starlette.Guard(verifier, app)
+    return AsyncApp(app, verifier)
+
+
+def asgi_app(verifier):
+    async def app(scope, receive, send):
+        await JSONResponse({"sub": scope[wsgi.TOKEN].sub})(scope, receive, send)
+
+    return AsyncApp(asgi.BearerMiddleware(app, verifier, roles=["writer"]), verifier)
+
+
+SYNC = {"flask": flask_app, "wsgi": wsgi_app, "django": django_app, "drf": lambda v: django_app(v, "/drf")}
+ASYNC = {"fastapi": fastapi_app, "starlette": starlette_app, "asgi": asgi_app}
+
+
+@pytest.fixture(params=[*SYNC, *ASYNC])
+def framework(request):
+    return request.param
+
+
+@pytest.fixture
+def app(framework, issuer, verifier_of, server):
+    if framework in {"django", "drf"}:
+        options = {"issuer": issuer.url, "audience": issuer.audience, "credentials": issuer.api}
+        with override_settings(RESOURCE_SERVER={"verifier": options, "protect": ["/api/"]}):
+            yield SYNC[framework](None)
+            for_django.configured_verifier().close()
+            for_django._made.clear()
+    elif framework in SYNC:
+        yield SYNC[framework](verifier_of())
+    else:
+        yield ASYNC[framework](verifier_of(AsyncVerifier))
+
+
+def bearer(text):
+    return {"Authorization": f"Bearer {text}"}
+
+
+def test_a_good_token_is_let_in(app, issuer):
+    answer = app.get("/things/5", headers=bearer(issuer.mint()))
+    assert (answer.status_code, answer.json()) == (200, {"sub": issuer.owner})
+
+
+def test_W_04_no_token(app):
+    answer = app.get("/things/5")
+    assert answer.status_code == 401
+    told = answer.headers["WWW-Authenticate"]
+    assert told.startswith('Bearer realm="')
+    assert "error=" not in told
+    assert f'resource_metadata="https://api.kit.example{METADATA}"' in told
+
+
+def test_a_dead_token(app, issuer):
+    text = issuer.mint()
+    issuer.revoke(text)
+    answer = app.get("/things/5", headers=bearer(text))
+    assert answer.status_code == 401
+    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+    assert "resource_metadata=" in answer.headers["WWW-Authenticate"]
+
+
+def test_a_role_is_missing(app, issuer):
+    text = issuer.mint(roles=["reader"], scope="reader")
+    answer = app.get("/things/5", headers=bearer(text))
+    assert answer.status_code == 403
+    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+    assert 'scope="writer"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/things/5", {"Authorization": "Bearer a b"}),
+        ("/things/5?access_token=x", {}),
+        ("/things/5", {"Authorization": "Bearer "}),
+    ],
+)
+def test_a_malformed_request(app, path, headers):
+    answer = app.get(path, headers=headers)
+    if answer.status_code == 401:  # blanks at the end of a header are not part of it
+        assert headers == {"Authorization": "Bearer "}
+    else:
+        assert answer.status_code == 400
+        assert 'error="invalid_request"' in answer.headers["WWW-Authenticate"]
+
+
+def test_the_server_is_away(app, issuer, server):
+    text = issuer.mint()
+    server.outage = 503
+    answer = app.get("/things/5", headers=bearer(text))
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_W_06_metadata(app, framework, issuer):
+    if framework == "drf":
+        app = django_app(None)
+    answer = app.get(METADATA)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["resource"] == issuer.audience
+    assert told["authorization_servers"] == [issuer.url]
+
+
+def test_django_protects_paths(issuer, server):
+    options = {"issuer": issuer.url, "audience": issuer.audience, "credentials": issuer.api}
+    with override_settings(RESOURCE_SERVER={"verifier": options, "protect": ["/api/"]}):
+        app = django_app(None)
+        assert app.get("/api/open").status_code == 401
+        assert app.get("/api/open", headers=bearer(issuer.mint())).status_code == 200
+        for_django.configured_verifier().close()
+        for_django._made.clear()
+
+
+def test_wsgi_leaves_public_paths_alone(verifier_of):
+    statuses, tokens = [], []
+
+    def app(environ, start_response):
+        tokens.append(environ.get(wsgi.TOKEN))
+        start_response("204 No Content", [])
+        return []
+
+    made = wsgi.BearerMiddleware(app, verifier_of(), public=["/open/", "/free"])
+    for place in ("/open/x", "/free", "/free/x", "/openx"):
+        environ = {"PATH_INFO": place, wsgi.TOKEN: "planted"}
+        wsgiref.util.setup_testing_defaults(environ)
+        made(environ, lambda told, _: statuses.append(told[:3]))
+    assert statuses == ["204", "204", "401", "401"]
+    assert tokens == [None, None]
+
+
+def test_a_websocket_is_closed(verifier_of):
+    sent = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    made = asgi.BearerMiddleware(None, verifier_of(AsyncVerifier))
+    asyncio.run(made({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_openapi_of_fastapi_names_the_scheme(verifier_of):
+    app = fastapi_app(verifier_of(AsyncVerifier))._app
+    told = app.openapi()
+    assert told["components"]["securitySchemes"]["HTTPBearer"]["bearerFormat"] == "JWT"
+    assert told["paths"]["/things/{number}"]["get"]["security"] == [{"HTTPBearer": []}]
+
+
+class TestGrpc:
+    @pytest.fixture
+    def call(self, verifier_of):
+        def get(request, context):
+            return for_grpc.token_of(context).sub.encode()
+
+        def listed(request, context):
+            yield for_grpc.token_of(context).sub.encode()
+
+        def free(request, context):
+            with pytest.raises(LookupError):
+                for_grpc.token_of(context)
+            return b"free"
+
+        handlers = {
+            "Get": grpc.unary_unary_rpc_method_handler(get),
+            "List": grpc.unary_stream_rpc_method_handler(listed),
+            "Free": grpc.unary_unary_rpc_method_handler(free),
+        }
+        interceptor = for_grpc.BearerInterceptor(
+            verifier_of(Verifier), {"/things.Things/Get": ["writer"], "/things.Things/Free": None}
+        )
+        server = grpc.server(ThreadPoolExecutor(1), interceptors=[interceptor])
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("things.Things", handlers)])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+
+            def called(name, text=None):
+                metadata = [("authorization", f"Bearer {text}")] if text else []
+                kind = channel.unary_stream if name == "List" else channel.unary_unary
+                answer = kind(f"/things.Things/{name}")(b"", metadata=metadata, timeout=20)
+                return next(iter(answer)) if name == "List" else answer
+
+            yield called
+        server.stop(0).wait(10)
+
+    def code(self, call, *asked):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(*asked)
+        return caught.value.code()
+
+    def test_calls(self, call, issuer, server):
+        text = issuer.mint()
+        reader = issuer.mint(roles=["reader"], scope="reader")
+        assert call("Get", text) == issuer.owner.encode()
+        assert call("List", reader) == issuer.owner.encode()
+        assert call("Free") == b"free"
+        assert self.code(call, "Get") is grpc.StatusCode.UNAUTHENTICATED
+        assert self.code(call, "List") is grpc.StatusCode.UNAUTHENTICATED
+        assert self.code(call, "Get", reader) is grpc.StatusCode.PERMISSION_DENIED
+        assert self.code(call, "Nothing", text) is grpc.StatusCode.UNIMPLEMENTED
+        issuer.revoke(text)
+        assert self.code(call, "Get", text) is grpc.StatusCode.UNAUTHENTICATED
+        server.outage = 503
+        assert self.code(call, "Get", reader) is grpc.StatusCode.UNAVAILABLE
