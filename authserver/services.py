@@ -38,6 +38,7 @@ from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
 from authserver.ports.sign_in import ATTEMPTS_FORGOTTEN
 from authserver.rules.facts import Instant
+from authserver.rules.token_hash import token_hash_key
 from authserver.signing_service import SigningService
 from authserver.store.engine.clock import database_time
 from authserver.store.engine.maintenance import Maintenance
@@ -267,7 +268,7 @@ class Services:
         token_endpoint = TokenEndpoint(
             hot_path=store.hot_path, usage=store.usage, sign=sign, issuer=issuer, pepper=store.pepper
         )
-        verified_tokens = VerifiedTokens(signing_service.read, issuer)
+        verified_tokens = VerifiedTokens(signing_service.read, issuer, token_hash_key(store.pepper))
         introspection = IntrospectionEndpoint(
             hot_path=store.hot_path,
             sessions=store.sessions,
@@ -352,6 +353,8 @@ class Services:
             store.accounts.ping()
             self.database_now(store)
             self.keys().self_test(store.accounts.general().token_alg)
+            if store.usage.late:
+                faults["usage"] = "uses cannot be recorded now"
         except Unavailable as error:
             faults["database"] = str(error)
         return faults

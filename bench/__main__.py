@@ -165,7 +165,7 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
         name = f"ours {database}"
         run.start_ours(name, made)
         hot_path = made.tokens(_HOT)
-        fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1), recorded=False)
+        fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1))
         some += cases.of_ours(name, made, hot_path, fresh, chosen.rounds)
         for peer in ("documented", "same-job"):
             if peer in chosen.peers:
@@ -255,7 +255,7 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
             _tell(f"{server}: seeded in {time.monotonic() - began:.0f} s")
             hot_path, fresh = (
                 made.tokens(_HOT),
-                made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1), recorded=False),
+                made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1)),
             )
             some += cases.of_ours(server, made, hot_path, fresh, chosen.rounds)
     wanted = ("token ES256", "introspect", "introspect, never seen", "JWKS")

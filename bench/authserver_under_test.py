@@ -14,11 +14,10 @@ from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
 from authserver.actions.issue_token import authenticate, issue
 from authserver.config import Config
-from authserver.ports.usage import UsageRecorder
-from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.rules.presented_secret import presented_secret
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
+from authserver.rules.token_hash import token_hash, token_hash_key
 from authserver.services import Services
 from authserver.store.factory import Store
 from authserver.store.tables import usage_writers
@@ -35,29 +34,6 @@ ROLES = ("reports.read", "invoices.read", "orders.read")
 _OWNERS = 8
 _DAYS = 90
 _DAY = 86400
-
-
-class _Unrecorded:
-    """Notes nothing: a token needs no row before its first use."""
-
-    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
-        """Forget it."""
-
-    def refused(self, client_id: str, reason: str, at: Instant) -> None:
-        """Forget it."""
-
-    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
-        """Forget it."""
-
-    def seen_inactive(self, by: str, at: Instant) -> None:
-        """Forget it."""
-
-    def last_used(self, jti: str) -> Instant | None:  # noqa: ARG002 - the port's name
-        """Nothing is known."""
-        return None
-
-    def flush(self) -> None:
-        """Nothing waits."""
 
 
 @dataclass(slots=True)
@@ -85,10 +61,11 @@ class Ours:
         """How the API introduces itself."""
         return basic(*self.api)
 
-    def tokens(self, count: int, *, recorded: bool = True) -> list[str]:
-        """Signed tokens for the ES256 API, spread over the clients; ``recorded`` ones have a row already."""
-        store, room = self.store, self.services.keys()
-        usage: UsageRecorder = store.usage if recorded else _Unrecorded()
+    def tokens(self, count: int) -> list[str]:
+        """Signed and recorded tokens for the ES256 API, spread over the clients; no server process has seen them."""
+        store, signing_service = self.store, self.services.keys()
+        hash_key = token_hash_key(store.pepper)
+        usage = store.usage
         proven = [
             authenticate(
                 presented_secret(name, secret, prefix=CREDENTIAL_PREFIX, pepper=store.pepper),
@@ -100,8 +77,10 @@ class Ours:
         made = []
         for number in range(count):
             issued = issue(proven[number % len(proven)], "", ES256, issuer=ISSUER, usage=usage)
-            made.append(room.sign(issued.kid, issued.claims))
-            if recorded and number % 10_000 == 0:
+            text = signing_service.sign(issued.kid, issued.claims)
+            usage.issued(issued.start, token_hash=token_hash(hash_key, text))
+            made.append(text)
+            if number % 10_000 == 0:
                 store.usage.flush()
         store.usage.flush()
         return made

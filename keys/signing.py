@@ -4,21 +4,14 @@ Reading is strict where it must be: compact form and canonical base64url only, t
 algorithm is the key's and never the header's, ``typ`` must be the one asked for,
 no header member but ours, JSON as every parser reads it. So a token has exactly
 one spelling, and every other one is no token of ours.
-
-A text that was verified once is remembered by its exact bytes: the signature
-never changes, and everything that can change is asked of the database.
 """
 
 import base64
 import binascii
-import hashlib
 import json
 import math
 import re
-import sys
-from collections import OrderedDict
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any, Final
 
 import jwt
@@ -29,8 +22,6 @@ from keys.keyring import POST_QUANTUM
 from keys.material import P256_HALF_ORDER, Signer, UnusableKey, public_of, verifier
 
 MAX_TOKEN_CHARS: Final = 8 * 1024
-_REMEMBERED: Final = 2_500
-"""Tokens of 2 kB each: what is remembered in all places together must leave a worker small."""
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER: Final = {"typ", "alg", "kid"}
 _KINDS: Final = {
@@ -76,7 +67,7 @@ class TokenSigner:
 class TokenReader:
     """Reads texts that one of ``keys`` signed; safe to share between threads."""
 
-    __slots__ = ("_keys", "_known", "_lock")
+    __slots__ = ("_keys",)
 
     def __init__(self, public_jwks: Mapping[str, Mapping[str, Any]]) -> None:
         """Take public JWKs by ``kid``; each is bound to its ``alg``.
@@ -92,8 +83,6 @@ class TokenReader:
             for kid, jwk in public_jwks.items()
             if jwk.get("alg") in _KINDS and jwk.get("use") == "sig"
         }
-        self._known: OrderedDict[tuple[str, bytes], tuple[str, Claims]] = OrderedDict()
-        self._lock = Lock()
 
     def __contains__(self, kid: str) -> bool:
         """Whether a key of that id can be read."""
@@ -105,24 +94,12 @@ class TokenReader:
         Checks the signature, header and JSON only. Issuer, audience and every
         date are the caller's to judge, each time anew. Never raises.
         """
-        if len(text) > MAX_TOKEN_CHARS or not text.isascii():
-            return None
-        name = (typ, hashlib.sha256(text.encode("ascii")).digest())
-        known = self._known.get(name)
-        if known is not None:
-            return known
-        if not _COMPACT.fullmatch(text):
+        if len(text) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(text):
             return None
         try:
-            fresh = self._verify(text, typ)
+            return self._verify(text, typ)
         except _UNREADABLE:
             return None
-        if fresh is not None:
-            with self._lock:
-                self._known[name] = fresh
-                if len(self._known) > _REMEMBERED:
-                    self._known.popitem(last=False)
-        return fresh
 
     def peek_kid(self, text: str) -> str | None:
         """The ``kid`` a compact text claims, unverified: only good for "do we know it yet?"."""
@@ -144,7 +121,7 @@ class TokenReader:
         key = self._keys.get(kid) if isinstance(kid, str) else None
         if key is None or header["alg"] != key.alg or not key.verifies(signed.encode("ascii"), signature):
             return None
-        return sys.intern(kid), _load(_decode(body))
+        return kid, _load(_decode(body))
 
 
 class _PostQuantum:
@@ -236,8 +213,7 @@ def _load(data: bytes) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Interned, because thousands of remembered tokens have the same member names.
-    members = {sys.intern(name): value for name, value in pairs}
+    members = dict(pairs)
     if len(members) != len(pairs):
         msg = "a member stands twice"
         raise ValueError(msg)

@@ -1,35 +1,64 @@
-"""Token text -> alive or not (RFC 7662 §2.2); only "active" counts as use.
+"""Token text -> active or not (RFC 7662 §2.2); only "active" counts as use.
 
-A verdict of "dead" on a token of ours is written down before it is told: a
-slower node's use must not revive it, nor a setting that is changed back (INV-05).
+What is answered is what was recorded: a text is a token of ours when its keyed hash is the one in its session row
+(INV-33). Three cases have no hash to compare with: a token of the last ε that another node issued, and a row of a
+version without hashes, are judged by their signature; everything else is not ours, whoever signed it.
+
+A verdict of "dead" on a token of ours is written before it is answered: a slower node's use must not revive it, nor
+a setting that is changed back (INV-05).
 """
 
 import hashlib
 import hmac
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 from authserver.ports.errors import InvalidClient
-from authserver.ports.hot_path import HotPathReads, TokenKeys
+from authserver.ports.hot_path import HotPathReads, IntrospectionFacts, TokenKeys
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason, Token
-from authserver.rules.idle import idle_end_of_use
+from authserver.rules.idle import USE_TOLERANCE, idle_end_of_use
 from authserver.rules.lifetime import LONGEST_LIFE
 from authserver.rules.liveness import decide
 from authserver.rules.presented_secret import PresentedSecret
 
 UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, no secret
 FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
+NOT_RECORDED = "not_recorded"
 _NO_HASH = hashlib.sha256(b"nobody").digest()
+
+
+class Presented(Protocol):
+    """A text in the form of our tokens, not verified yet."""
+
+    @property
+    def start(self) -> SessionStart:
+        """What it claims to have been issued as."""
+        ...
+
+    @property
+    def owner_id(self) -> str:
+        """The ``sub`` it claims."""
+        ...
+
+    @property
+    def token_hash(self) -> str:
+        """``rules/token_hash`` of the text."""
+        ...
+
+
+Verify = Callable[[], bool]
+"""Whether signature and claims of the presented text are ours."""
 
 
 class Answer(NamedTuple):
     """The verdict: ``idle_expires_at`` is when an active token dies unless it is used before, None for inactive.
 
-    ``reason`` is not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is
-    no token of ours, or ``FOREIGN_TOKEN`` for one of another resource server. ``alg``
-    is what this resource server wants signed answers in (RFC 9701 §6).
+    ``reason`` is not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is no token of ours,
+    ``NOT_RECORDED`` for one that looks so and was never recorded as issued, or ``FOREIGN_TOKEN`` for one of another
+    resource server. ``alg`` is what this resource server wants signed answers in (RFC 9701 §6).
     """
 
     audience: str
@@ -41,11 +70,12 @@ class Answer(NamedTuple):
 
 def introspect(
     who: PresentedSecret,
-    start: SessionStart | None,
+    token: Presented | None,
     *,
     hot_path: HotPathReads,
     sessions: Sessions,
     usage: UsageRecorder,
+    verify: Verify = lambda: False,
     method: str = "",
     route: str = "",
     peer: str = "",
@@ -53,11 +83,12 @@ def introspect(
     """Judge a token for the resource server it was issued for.
 
     Args:
-        who: the resource server, unproven.
-        start: what a verified token was issued as, or None for a text that is no token of ours.
+        who: the resource server, not authenticated yet.
+        token: the presented text, or None for one that no token of ours can look like.
         hot_path: the one statement that reads everything.
-        sessions: where a death is written before it is told.
-        usage: where a use is noted.
+        sessions: where a death is written before it is answered.
+        usage: where a use is buffered.
+        verify: verifies the signature of ``token``; called only where there is no recorded hash to compare with.
         method: the HTTP method of the API that was called, if reported.
         route: the route of the API that was called, if reported.
         peer: the address the resource server asks from.
@@ -66,6 +97,7 @@ def introspect(
         InvalidClient: the caller is no resource server.
         Unavailable: the truth cannot be read, or the death not written.
     """
+    start = token.start if token else None
     keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
     facts = hot_path.introspection_facts(who.client_id, keys)
     caller = facts.caller
@@ -78,23 +110,25 @@ def introspect(
         usage.seen_inactive(caller.id, now)
         return Answer(caller.audience, caller.alg, now, None, reason)
 
-    if start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
+    if token is None or start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
         return dead(UNKNOWN_TOKEN)
+    not_ours = _not_ours(token, facts, hot_path=hot_path, usage=usage, verify=verify)
+    if not_ours:
+        return dead(not_ours)
     if start.audience != caller.audience:
         return dead(FOREIGN_TOKEN)
     if facts.standing is None:
         return dead(Reason.CREDENTIAL_DELETED)
-    noted = usage.last_used(start.jti) or 0
-    known = facts.recorded
+    recorded = facts.recorded
     record = Token(
         jti=start.jti,
         issued_at=start.issued_at,
         expires_at=start.expires_at,
-        last_used_at=max(start.issued_at, noted, known.last_used_at if known else 0),
+        last_used_at=max(start.issued_at, usage.last_used(start.jti) or 0, recorded.last_used_at if recorded else 0),
         role_version=start.role_version,
         credential_version=start.credential_version,
         epoch=start.epoch,
-        ended=known.ended if known else None,
+        ended=recorded.ended if recorded else None,
     )
     decision = decide(record, now, facts.standing)
     if decision.reason is not None:
@@ -104,3 +138,35 @@ def introspect(
         return dead(decision.reason)
     usage.used(start, now, by=caller.id, method=method, route=route, peer=peer)
     return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing))
+
+
+def _not_ours(
+    token: Presented, facts: IntrospectionFacts, *, hot_path: HotPathReads, usage: UsageRecorder, verify: Verify
+) -> str:
+    """Why a text is not what this server recorded as issued; empty when it is."""
+    recorded = facts.recorded
+    # Kept in memory until the row is certainly there, so a token of this process is known by its hash at once.
+    expected = (recorded.token_hash if recorded else "") or usage.issued_hash(token.start.jti)
+    if expected:
+        return "" if hmac.compare_digest(expected, token.token_hash) else UNKNOWN_TOKEN
+    if recorded is not None and (recorded.token_hash is None or recorded.ended is not None):
+        # A row of a version without hashes, or the end of a token: the signature decides whose it is.
+        return "" if verify() else UNKNOWN_TOKEN
+    if facts.now - token.start.issued_at > USE_TOLERANCE:
+        # Looked at before the signature: whoever stole a signing key costs no more than a text of nonsense.
+        return NOT_RECORDED
+    if not verify():
+        return UNKNOWN_TOKEN
+    return "" if _could_be_issued(token, hot_path) else NOT_RECORDED
+
+
+def _could_be_issued(token: Presented, hot_path: HotPathReads) -> bool:
+    """Whether the credential can have these roles now: another node may have issued the token within the last ε."""
+    start = token.start
+    facts = hot_path.issue_facts(start.client_id, start.audience)
+    return (
+        facts is not None
+        and facts.owner_id == token.owner_id
+        and facts.audience == start.audience
+        and set(start.roles.split()) <= facts.chosen & facts.held
+    )

@@ -105,8 +105,6 @@ def issue(
     *,
     issuer: str,
     usage: UsageRecorder,
-    peer: str = "",
-    agent: str = "",
 ) -> Issued:
     """Decide roles, audience and end of a new token.
 
@@ -115,9 +113,7 @@ def issue(
         scope: the roles asked for, empty for all that can be had.
         resource: the audience asked for, empty for the default one.
         issuer: our issuer identifier.
-        usage: where the new session is noted, or that the request was refused.
-        peer: the address it was asked for from.
-        agent: what the asking program calls itself.
+        usage: where a refused request is counted.
 
     Raises:
         InvalidScope: PRODUCT rule "asked ∩ chosen ∩ held", or nothing left.
@@ -151,7 +147,6 @@ def issue(
         expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, who.secret.ends_at),
     )
     claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
-    usage.issued(start, peer=peer, agent=agent)
     return Issued(claims, start.kid, start, start.expires_at - now, text)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from authserver.actions.introspect import FOREIGN_TOKEN, UNKNOWN_TOKEN, Answer, introspect
+from authserver.actions.introspect import FOREIGN_TOKEN, NOT_RECORDED, UNKNOWN_TOKEN, Answer, introspect
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
     NoCredentials,
@@ -23,7 +23,7 @@ from authserver.oauth.form import read_form
 from authserver.oauth.http import NO_STORE, Request, Response, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
 from authserver.oauth.throttle import FailedAttempt
-from authserver.oauth.verified_tokens import CACHE_SIZE, VerifiedToken, VerifiedTokens
+from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
 from authserver.ports.errors import InvalidClient
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
@@ -47,15 +47,19 @@ _METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
 
 
-_PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN})
+_PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NOT_RECORDED})
+
+
+CACHE_SIZE = 2_500
+"""How many parsed requests a worker keeps, about 3 kB each; what is evicted costs a parse and a hash."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class IntrospectionRequest:
-    """What one request asks, read from its bytes alone; ``known`` is None for a text that is no token of ours."""
+    """What one request asks, read from its bytes alone; ``token`` is None for what no token of ours can look like."""
 
     who: PresentedSecret
-    known: VerifiedToken | None
+    token: PresentedToken | None
     method: str
     route: str
 
@@ -63,8 +67,8 @@ class IntrospectionRequest:
 class IntrospectionEndpoint:
     """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4).
 
-    APIs send the same bytes again for as long as a token is used. How such a request reads is
-    remembered, under a hash of them; whether caller and token are good is judged each time.
+    APIs send the same bytes again for as long as a token is used. How such a request parses is
+    cached under a hash of them; whether caller and token are good is judged each time.
     """
 
     def __init__(
@@ -86,27 +90,28 @@ class IntrospectionEndpoint:
         """POST introspect."""
         mark = request_fingerprint(request)
         before = self._parsed_requests.get(mark)
-        asked = before or self._read(request)
-        if isinstance(asked, Response):
-            return asked
+        parsed = before or self._read(request)
+        if isinstance(parsed, Response):
+            return parsed
         try:
             answer = introspect(
-                asked.who,
-                asked.known.start if asked.known else None,
+                parsed.who,
+                parsed.token,
                 hot_path=self._hot_path,
                 sessions=self._sessions,
                 usage=self._usage,
-                method=asked.method,
-                route=asked.route,
+                verify=lambda: parsed.token is not None and self._verified_tokens.verify(parsed.token),
+                method=parsed.method,
+                route=parsed.route,
                 peer=request.peer,
             )
         except InvalidClient as error:
             if before is not None:
                 self._read(request)  # so that a secret that was right once is refused no faster than any other (INV-29)
-            return invalid_client(error.reason, asked.who.client_id, RESOURCE_SERVER)
+            return invalid_client(error.reason, parsed.who.client_id, RESOURCE_SERVER)
         if answer.idle_expires_at is not None and before is None:
-            self._parsed_requests.keep(mark, asked)
-        return self._told(answer, asked.known, asked.who.client_id, request.headers.get("accept", ""))
+            self._parsed_requests.keep(mark, parsed)
+        return self._respond(answer, parsed.token, parsed.who.client_id, request.headers.get("accept", ""))
 
     def _read(self, request: Request) -> IntrospectionRequest | Response:
         form = read_form(request)
@@ -118,27 +123,27 @@ class IntrospectionEndpoint:
         except MalformedSecret as error:
             return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
         text = form.get("token")
-        known = self._verified_tokens.get(text) if text else None
         if text is None:
             return self._without_token(asking)
+        token = self._verified_tokens.parse(text)
         return IntrospectionRequest(
-            asking, known, _method(form.get("http_method", "")), _route(form.get("http_route", ""))
+            asking, token, _method(form.get("http_method", "")), _route(form.get("http_route", ""))
         )
 
     def _without_token(self, who: PresentedSecret) -> Response:
-        """Who calls is looked at first also here."""
+        """Also here the caller is authenticated first."""
         try:
             introspect(who, None, hot_path=self._hot_path, sessions=self._sessions, usage=self._usage)
         except InvalidClient as error:
             return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
         return error_response("invalid_request", "token is missing.", log_fields={"client": who.client_id})
 
-    def _told(self, answer: Answer, known: VerifiedToken | None, caller: str, accept: str) -> Response:
+    def _respond(self, answer: Answer, token: PresentedToken | None, caller: str, accept: str) -> Response:
         until = answer.idle_expires_at
         log_fields = {"outcome": "inactive" if until is None else "active", "reason": answer.reason, "client": caller}
         failed_attempt = FailedAttempt("token", caller) if answer.reason in _PROBING else None
         if not (accept and wants_signed(accept)):
-            body = INACTIVE if known is None or until is None else known.answer(until)
+            body = INACTIVE if token is None or until is None else token.response(until)
             return Response(200, body, log_fields=log_fields, failed_attempt=failed_attempt)
         claims = {
             "iss": self._issuer,
@@ -146,7 +151,7 @@ class IntrospectionEndpoint:
             # authenticated with, which is what oauth4webapi and openid-client compare.
             "aud": [answer.audience, caller],
             "iat": answer.now,
-            "token_introspection": {"active": False} if known is None or until is None else known.members(until),
+            "token_introspection": {"active": False} if token is None or until is None else token.members(until),
         }
         return Response(200, self._sign(claims, answer.alg).encode(), SIGNED, NO_STORE, log_fields, failed_attempt)
 

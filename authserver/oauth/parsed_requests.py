@@ -1,13 +1,15 @@
 """A cache of parsed requests, keyed by a hash of their bytes: clients send the same bytes again and again."""
 
+from collections import OrderedDict
 from hashlib import sha256
+from threading import Lock
 from typing import Generic, TypeVar
 
 from authserver.oauth.http import Request
 
 
 def request_fingerprint(request: Request) -> bytes:
-    """A hash of all that the reading of a request depends on: APIs and clients send the same bytes again and again."""
+    """A hash of everything that parsing a request depends on."""
     headers = request.headers
     parts = (headers.get("authorization", ""), headers.get("content-type", ""), request.query)
     return sha256("\n".join(parts).encode("utf-8", "surrogatepass") + b"\n\n" + request.body).digest()
@@ -16,19 +18,45 @@ def request_fingerprint(request: Request) -> bytes:
 T = TypeVar("T")
 
 
+class _Entry(Generic[T]):
+    __slots__ = ("parsed", "used")
+
+    def __init__(self, parsed: T) -> None:
+        self.parsed, self.used = parsed, False
+
+
 class ParsedRequestCache(Generic[T]):
     """Caches parsed requests by ``request_fingerprint``; only successful ones enter, so strangers cannot fill it.
 
-    Whether caller and token are good is never kept, and is judged each time.
+    Whether caller and token are good is never kept, and is judged each time. The entries that were not used since the
+    last round are evicted first (the clock algorithm), so a scan over many tokens does not push out the busy ones;
+    reading takes no lock.
     """
 
     def __init__(self, most: int) -> None:
+        """Keep ``most`` entries."""
         self._most = most
-        self._kept: dict[bytes, T] = {}
-        self.get = self._kept.get
+        self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
+        self._lock = Lock()
 
-    def keep(self, mark: bytes, reading: T) -> None:
-        """Keep one more; when there are too many, begin anew."""
-        if len(self._kept) >= self._most:
-            self._kept.clear()
-        self._kept[mark] = reading
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self._entries)
+
+    def get(self, fingerprint: bytes) -> T | None:
+        """The parsed request, or None."""
+        entry = self._entries.get(fingerprint)
+        if entry is None:
+            return None
+        entry.used = True
+        return entry.parsed
+
+    def keep(self, fingerprint: bytes, parsed: T) -> None:
+        """Add an entry; evict one where there are too many."""
+        with self._lock:
+            self._entries[fingerprint] = _Entry(parsed)
+            while len(self._entries) > self._most:
+                oldest, entry = self._entries.popitem(last=False)
+                if entry.used:
+                    entry.used = False
+                    self._entries[oldest] = entry

@@ -36,6 +36,7 @@ from authserver.ports.hot_path import HotPathReads
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
+from authserver.rules.token_hash import token_hash, token_hash_key
 
 Sign = Callable[[Issued], str]
 
@@ -101,10 +102,12 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
         self.request.issued = self.server.decide(self.request)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], str]:
-        """RFC 6749 §5.1; the signature comes last."""
+        """RFC 6749 §5.1; signed, then recorded: what is not recorded is not active on other nodes (INV-33)."""
         issued = self.request.issued
+        text = self.server.sign(issued)
+        self.server.record(issued, text, self.request.http_request)
         token = {
-            "access_token": self.server.sign(issued),
+            "access_token": text,
             "token_type": "Bearer",
             "expires_in": issued.expires_in,
             "scope": issued.scope,
@@ -113,11 +116,12 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 
 
 class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
-    """Authlib's server over plain values: the same door under Flask and bare WSGI."""
+    """Authlib's server over plain values: the same endpoint under Flask and bare WSGI."""
 
     def __init__(self, *, hot_path: HotPathReads, usage: UsageRecorder, sign: Sign, issuer: str, pepper: bytes) -> None:
         super().__init__()
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
+        self._hash_key = token_hash_key(pepper)
         self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
         self.register_grant(DelegatedClientCredentialsGrant)
 
@@ -126,19 +130,26 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         return Response(status, dump(body), log_fields={"outcome": "granted", "client": headers})
 
     def prove(self, request: AuthlibRequest, who: PresentedSecret) -> Authenticated:
-        """Who is calling; raises the verbs' refusals."""
+        """Authenticate the client; raises the refusals of the action."""
         resource = request.payload.data.get("resource")
         return authenticate(who, resource, hot_path=self._hot_path, usage=self._usage)
 
     def decide(self, request: AuthlibRequest) -> Issued:
         """What it gets."""
-        form, http_request = request.payload.data, request.http_request
+        form = request.payload.data
         return issue(
             request.client.who,
             form.get("scope", ""),
             form.get("resource", ""),
             issuer=self._issuer,
             usage=self._usage,
+        )
+
+    def record(self, issued: Issued, text: str, http_request: Request) -> None:
+        """Buffer the new session with the keyed hash of its token's text."""
+        self._usage.issued(
+            issued.start,
+            token_hash=token_hash(self._hash_key, text),
             peer=http_request.peer,
             agent=http_request.headers.get("user-agent", ""),
         )

@@ -1,69 +1,103 @@
-"""Reads the text of a token into what the verbs and the answer need, once for each text.
+"""Reads the text of a token: what it claims, its keyed hash, and on demand whether its signature and claims are ours.
 
-Of a verified text nothing ever changes: neither what it says nor what an
-introspection repeats of it. Whether it is alive is asked of the database each
-time, and is not remembered here.
+Nothing here is trusted before ``actions/introspect`` has compared the keyed hash with the recorded one, or has called
+``verify``. Nothing is cached: the session row is the cache.
 """
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from authserver.oauth.http import dump
 from authserver.rules.claims import SessionStart, session_of
+from authserver.rules.token_hash import token_hash
 
 Claims = Mapping[str, Any]
 Read = Callable[[str], tuple[str, Claims] | None]
-"""Token text -> its ``kid`` and verified claims, the same objects for the same text; None when it is not ours."""
+"""Token text -> its ``kid`` and verified claims; None when it is not ours."""
 
-CACHE_SIZE = 2_500
-"""How many tokens a worker keeps in mind, by text, by meaning and by question; ``keys.signing`` keeps as many."""
+MAX_CHARS = 8 * 1024
+MAX_HEADER = 512
+MAX_KID = 64
 _RESPONSE_MEMBERS = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedToken:
-    """A token of ours: what it was issued as, and the answer about it up to the one value that moves."""
+@dataclass(frozen=True, slots=True, repr=False)
+class PresentedToken:
+    """A text in the form of our tokens: what it claims, unverified. Has no repr: the text is a credential."""
 
-    claims: Claims
+    text: str
     start: SessionStart
-    told: bytes
+    owner_id: str
+    token_hash: str
+    response_start: bytes
+    """The response of an active token (RFC 7662 §2.2) up to the one value that moves."""
 
-    def answer(self, idle_expires_at: int) -> bytes:
-        """The answer of an active token (RFC 7662 §2.2) as JSON."""
-        return b"%b%d}" % (self.told, idle_expires_at)
+    def response(self, idle_expires_at: int) -> bytes:
+        """The response of an active token as JSON."""
+        return b"%b%d}" % (self.response_start, idle_expires_at)
 
     def members(self, idle_expires_at: int) -> dict[str, Any]:
         """The same as a value, to be signed."""
-        return {**_response_members(self.claims), "idle_expires_at": idle_expires_at}
+        members: dict[str, Any] = orjson.loads(self.response(idle_expires_at))
+        return members
 
 
 class VerifiedTokens:
-    """What was read back; safe to share between threads."""
+    """Parses tokens and verifies them; safe to share between threads."""
 
-    def __init__(self, read: Read, issuer: str) -> None:
-        self._read, self._issuer = read, issuer
-        self._known: dict[str, VerifiedToken] = {}
+    def __init__(self, read: Read, issuer: str, hash_key: bytes) -> None:
+        """Take how a text is verified, our issuer identifier, and the key of ``rules/token_hash``."""
+        self._read, self._issuer, self._hash_key = read, issuer, hash_key
 
-    def get(self, text: str) -> VerifiedToken | None:
-        """What a text says; None when it is no token of ours."""
-        found = self._read(text)
-        if found is None:
+    def parse(self, text: str) -> PresentedToken | None:
+        """What a text claims; None when no token of ours can look like it. The signature is not looked at."""
+        if len(text) > MAX_CHARS or not text.isascii():
             return None
-        kid, claims = found
-        jti = claims.get("jti")
-        known = self._known.get(jti) if isinstance(jti, str) else None
-        # The very object, not an equal one: nothing else can be sure to be what was verified.
-        if known is not None and known.claims is claims:
-            return known
+        header, _, rest = text.partition(".")
+        body, _, signature = rest.partition(".")
+        kid = _kid(header)
+        if kid is None or not body or not signature:
+            return None
+        try:
+            claims = orjson.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        except (ValueError, binascii.Error):
+            return None
+        if not isinstance(claims, dict):
+            return None
         start = session_of(kid, claims, self._issuer)
         if start is None:
             return None
-        fresh = VerifiedToken(claims, start, dump(_response_members(claims))[:-1] + b',"idle_expires_at":')
-        if len(self._known) >= CACHE_SIZE:
-            self._known.clear()
-        self._known[start.jti] = fresh
-        return fresh
+        response_start = dump(_response_members(claims))[:-1] + b',"idle_expires_at":'
+        return PresentedToken(text, start, claims["sub"], token_hash(self._hash_key, text), response_start)
+
+    def verify(self, token: PresentedToken) -> bool:
+        """Whether signature, header and claims are ours, and say what ``parse`` read."""
+        found = self._read(token.text)
+        if found is None:
+            return False
+        kid, claims = found
+        return session_of(kid, claims, self._issuer) == token.start and claims["sub"] == token.owner_id
+
+
+@lru_cache(maxsize=128)
+def _kid(header: str) -> str | None:
+    """The ``kid`` of a header, the same text for all tokens of one key."""
+    if len(header) > MAX_HEADER:
+        return None
+    try:
+        members = orjson.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+    except (ValueError, binascii.Error):
+        return None
+    if not isinstance(members, dict) or members.get("typ") != "at+jwt":
+        return None
+    kid = members.get("kid")
+    return kid if isinstance(kid, str) and 0 < len(kid) <= MAX_KID else None
 
 
 def _response_members(claims: Claims) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import NamedTuple, Protocol
 
 from authserver.rules.facts import Instant, Reason, Standing
+from authserver.rules.token_hash import NOT_RECORDED
 
 
 class LiveSecret(NamedTuple):
@@ -48,7 +49,7 @@ class CallingResourceServer(NamedTuple):
 
 
 class TokenKeys(NamedTuple):
-    """Which rows a token points at; all from its verified text."""
+    """Which rows a token points at, by its text; what is read by an unverified text proves nothing yet."""
 
     jti: str
     client_id: str
@@ -61,6 +62,8 @@ class SessionRecord(NamedTuple):
 
     last_used_at: Instant
     ended: Reason | None
+    token_hash: str | None = NOT_RECORDED
+    """``rules/token_hash``; ``NOT_RECORDED`` in a row made by a use; None: recorded by a version without hashes."""
 
 
 class IntrospectionFacts(NamedTuple):

@@ -9,8 +9,16 @@ from authserver.rules.facts import Instant
 class UsageRecorder(Protocol):
     """When each token was last used; collected in memory, written in batches."""
 
-    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
-        """Note a new session and where it was asked for; ``Unavailable`` when notes pile up."""
+    def issued(self, start: SessionStart, *, token_hash: str = "", peer: str = "", agent: str = "") -> None:
+        """Buffer a new session with the hash of its token's text and where it was requested from.
+
+        ``Unavailable`` when buffered sessions pile up, or have waited longer than ε: what is not recorded is not
+        active on other nodes.
+        """
+        ...
+
+    def issued_hash(self, jti: str) -> str:
+        """The hash of a token issued by this process that a row read a moment ago may not have yet; or empty."""
         ...
 
     def refused(self, client_id: str, reason: str, at: Instant) -> None:
@@ -18,20 +26,20 @@ class UsageRecorder(Protocol):
         ...
 
     def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
-        """Note a use; an older instant never moves a newer one back, an ended session stays as it is.
+        """Buffer a use; an older instant never moves a newer one back, an ended session stays as it is.
 
-        The caller has judged the token alive at ``at``. ``Unavailable`` when notes have waited longer than ε.
+        The caller has judged the token alive at ``at``. ``Unavailable`` when buffered uses have waited longer than ε.
         """
         ...
 
     def seen_inactive(self, by: str, at: Instant) -> None:
-        """Note that a resource server asked about a token that was not active."""
+        """Buffer that a resource server asked about a token that was not active."""
         ...
 
     def last_used(self, jti: str) -> Instant | None:
-        """The newest use noted here that a row read a moment ago may not show yet."""
+        """The newest use buffered here that a row read a moment ago may not show yet."""
         ...
 
     def flush(self) -> None:
-        """Write what is noted."""
+        """Write what is buffered."""
         ...

@@ -212,6 +212,7 @@ sessions = Table(
     Column("end_reason", String(32)),
     Column("issued_peer", _PEER),
     Column("last_used_peer", _PEER),
+    Column("token_hash", String(43)),  # rules/token_hash; NULL: recorded by a version without it
     Index("ix_sessions_client_id_issued_at", "client_id", "issued_at"),
 )
 _not_ended = text("ended_at IS NULL")

@@ -9,6 +9,7 @@ import pytest
 
 from resource_server import AsyncVerifier, InsufficientScope, InvalidToken, Unavailable, Verifier
 from tests.resource_server.real import AUDIENCE, OTHER_AUDIENCE
+from tests.support import async_calls
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_asyncio(real):
             tokens = await asyncio.gather(*(verifier.verify(text) for _ in range(8)))
             return tokens, verifier.counts()
 
-    tokens, counts = asyncio.run(told())
+    tokens, counts = async_calls.run(told())
     assert len({token.jti for token in tokens}) == 1
     assert counts == {"keys_fetched": 1, "introspected": 8, "accepted": 8}
 

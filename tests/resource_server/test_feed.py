@@ -8,6 +8,7 @@ from resource_server import AsyncVerifier, InvalidToken, Unavailable
 from resource_server.kit.signing import SigningKey
 from resource_server.settings import Settings
 from tests.resource_server.conftest import refused, unavailable, until
+from tests.support import async_calls
 
 S = 30
 
@@ -259,7 +260,7 @@ def test_asyncio(server, issuer, verifier_of):
         async with verifier_of(AsyncVerifier, mode="feed", max_staleness=S) as verifier:
             await asyncio.gather(*(verifier.verify(issuer.mint()) for _ in range(8)))
 
-    asyncio.run(call())
+    async_calls.run(call())
     assert introspections(server) == 0
 
 

@@ -1,6 +1,5 @@
 """The same questions to an API in each framework: let in, 401, 403, 400, 503, and the metadata."""
 
-import asyncio
 import json
 import wsgiref.util
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from resource_server.frameworks import fastapi as for_fastapi
 from resource_server.frameworks import flask as for_flask
 from resource_server.frameworks import grpc as for_grpc
 from resource_server.frameworks import starlette as for_starlette
+from tests.support import async_calls
 
 if not django_settings.configured:
     django_settings.configure(
@@ -110,7 +110,7 @@ class AsyncApp:
             await self._verifier._state.transport.aclose()
             return answer
 
-        return asyncio.run(ask())
+        return async_calls.run(ask())
 
 
 def fastapi_app(verifier):
@@ -270,7 +270,7 @@ def test_a_websocket_is_closed(verifier_of):
         sent.append(message)
 
     made = asgi.BearerMiddleware(None, verifier_of(AsyncVerifier))
-    asyncio.run(made({"type": "websocket", "path": "/", "headers": []}, receive, send))
+    async_calls.run(made({"type": "websocket", "path": "/", "headers": []}, receive, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 

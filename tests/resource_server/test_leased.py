@@ -8,6 +8,7 @@ import pytest
 
 from resource_server import AsyncVerifier, Unavailable, Verifier
 from tests.resource_server.conftest import refused, unavailable, until
+from tests.support import async_calls
 
 S = 30
 
@@ -149,7 +150,7 @@ def test_asyncio_asks_once_too(server, issuer, verifier_of):
         async with verifier_of(AsyncVerifier, mode="leased", max_staleness=S) as verifier:
             await asyncio.gather(*(verifier.verify(text) for _ in range(32)))
 
-    asyncio.run(call())
+    async_calls.run(call())
     assert asked(server) == 1
 
 
@@ -171,7 +172,7 @@ def test_a_cancelled_leader_does_not_fail_the_others(server, issuer, verifier_of
             issuer.lock.release()
             return await asyncio.gather(*others)
 
-    assert len(asyncio.run(asyncio.wait_for(call(), 20))) == 4
+    assert len(async_calls.run(asyncio.wait_for(call(), 20))) == 4
 
 
 def test_uses_within_a_lease_keep_a_token_alive(issuer, verifier, clock):

@@ -1,6 +1,5 @@
 """The page for resource servers tells the truth: its Python runs as it stands, its tables match the code."""
 
-import asyncio
 import dataclasses
 import re
 
@@ -10,6 +9,7 @@ import pytest
 from resource_server import AsyncVerifier, Verifier
 from resource_server.kit.run import names
 from resource_server.settings import Settings
+from tests.support import async_calls
 from tests.support.processes import ROOT
 
 PAGE = (ROOT / "docs" / "resource-servers.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def asked(app, verifier, **options):
         await verifier._state.transport.aclose()  # its connections are this loop's
         return status
 
-    return asyncio.run(call())
+    return async_calls.run(call())
 
 
 def verifiers(names):
@@ -65,7 +65,7 @@ def test_python_runs_as_it_stands(environment, issuer, number):
         if isinstance(verifier, Verifier):
             verifier.close()
         else:
-            asyncio.run(verifier.aclose())
+            async_calls.run(verifier.aclose())
 
 
 def test_every_setting_is_on_the_page():

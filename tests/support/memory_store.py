@@ -270,6 +270,7 @@ class ModelStore:
 
     def __init__(self, clock):
         self.t, self.clock = Tables(), clock
+        self.hashes = {}
         self.accounts = self.sessions = self.usage = self.hot_path = self.keys = self
 
     # Accounts
@@ -359,8 +360,9 @@ class ModelStore:
             server, known = self.t.servers[by]
             self.t.servers[by] = (replace(server, last_asked_at=max(at, server.last_asked_at or 0)), known)
 
-    def issued(self, start, *, peer="", agent=""):
+    def issued(self, start, *, token_hash="", peer="", agent=""):
         self._row(start, issued_peer=peer or None)
+        self.hashes[start.jti] = token_hash
         credential = self.t.credentials.get(start.client_id)
         if credential:
             mine = tuple(
@@ -388,6 +390,9 @@ class ModelStore:
         if shown not in routes and len(routes) >= 200:
             shown = ("", "other")
         self.t.usage[day, start.client_id, start.secret_id, by, *shown] += 1
+
+    def issued_hash(self, jti):
+        return self.hashes.get(jti, "")
 
     def last_used(self, jti):
         return self.t.sessions[jti].last_used_at if jti in self.t.sessions else None
@@ -464,7 +469,8 @@ class ModelStore:
             )
         if keys and keys.jti in self.t.sessions:
             row = self.t.sessions[keys.jti]
-            recorded = SessionRecord(row.last_used_at, Reason(row.end_reason) if row.end_reason else None)
+            ended = Reason(row.end_reason) if row.end_reason else None
+            recorded = SessionRecord(row.last_used_at, ended, self.hashes.get(row.jti, ""))
         return IntrospectionFacts(self.clock.now(), who, standing, recorded)
 
     # SigningKeys

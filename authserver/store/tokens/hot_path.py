@@ -162,6 +162,7 @@ def introspection_statement(dialect: str) -> Select[Any]:
             func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
             settings.c.used_since,
             settings.c.issued_since,
+            sessions.c.token_hash,
         )
         .select_from(
             settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
@@ -245,7 +246,7 @@ class SqlHotPathReads:
             )
         recorded = None
         if row[17] is not None:
-            recorded = SessionRecord(row[17], _reason(row[18]))
+            recorded = SessionRecord(row[17], _reason(row[18]), row[22])
         return IntrospectionFacts(self._clock.now(row[0]), who, standing, recorded)
 
 

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from authserver.ports.sessions import Session
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
+from authserver.rules.token_hash import NOT_RECORDED
 from authserver.store.engine.batch_statements import BatchUpsert, greatest, insert_for
 from authserver.store.engine.connections import reading, writing
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
@@ -50,9 +51,9 @@ def _values(extra: Sequence[str]) -> dict[str, Any]:
 def uses(engine: Engine) -> BatchUpsert:
     """Insert or move forward; never backwards, never after the end.
 
-    A row is a ``SessionStart``, the last use, and the peers of issue and use.
+    A row is a ``SessionStart``, the last use, the peers of issue and use, and the hash of the token's text.
     """
-    names = (*SessionStart._fields, "last_used_at", "issued_peer", "last_used_peer")
+    names = (*SessionStart._fields, "last_used_at", "issued_peer", "last_used_peer", "token_hash")
     return BatchUpsert(engine, sessions, names, partial(_moved, greatest(engine.dialect.name)), _moves)
 
 
@@ -69,13 +70,20 @@ def _moved(larger: Any, fresh: Any) -> dict[str, Any]:
             (_newer(fresh), func.coalesce(fresh.last_used_peer, mine.last_used_peer)),
             else_=func.coalesce(mine.last_used_peer, fresh.last_used_peer),
         ),
+        "token_hash": case((_proves(fresh), fresh.token_hash), else_=mine.token_hash),
     }
+
+
+def _proves(fresh: Any) -> Any:
+    """Whether the fresh row has the hash that the other lacks: the issuing node came after one that saw a use."""
+    mine = sessions.c.token_hash
+    return and_(func.coalesce(mine, NOT_RECORDED) == NOT_RECORDED, fresh.token_hash != NOT_RECORDED)
 
 
 def _moves(fresh: Any) -> Any:
     # The node that issued the token may come after one that saw it used.
     unknown_peer = and_(sessions.c.issued_peer.is_(None), fresh.issued_peer.is_not(None))
-    return and_(sessions.c.ended_at.is_(None), or_(_newer(fresh), unknown_peer))
+    return and_(sessions.c.ended_at.is_(None), or_(_newer(fresh), unknown_peer, _proves(fresh)))
 
 
 def end_statement(dialect: str) -> Any:

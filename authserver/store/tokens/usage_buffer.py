@@ -4,19 +4,19 @@ One module, because the argument below holds only for all of it together.
 
 Why that keeps the tolerance ε = ``USE_TOLERANCE`` (INV-06). A token used at least
 every ``T - ε`` is judged idle by another node at the earliest ``ε`` whole seconds,
-so more than one real second, after the use that node has not read yet. A note
+so more than one real second, after the use that node has not read yet. A buffered use
 waits half a second and two batches at most, so it is there in time while a
 batch takes less than a quarter of a second. Nobody can promise that of a
-database that does not answer: then no use is acknowledged once the oldest note
+database that does not answer: then no use is acknowledged once the oldest buffered use
 has waited for ε (INV-25), and a crash or a cut loses the uses of the last ε at
-most. An end written by another node is final: notes move only rows that have
+most. An end written by another node is final: buffered uses move only rows that have
 not ended, and every introspection reads the row anew (INV-05).
 
 Whether a use counts at all is judged by the verb, at the instant of the use and
-against the recorded last use: a use at or after the idle end must not be noted.
+against the recorded last use: a use at or after the idle end must not be buffered.
 Here an instant in the past is as good as any; it never moves a newer one back.
 
-From the same notes follows what is shown of a credential: its last use, the peer
+From the same uses follows what is shown of a credential: its last use, the peer
 of its last token request, and how many requests of a day were granted. Refused
 requests are only counted: they are statistics, so a count that finds no room is
 dropped, and no refusal ever fails for want of one.
@@ -83,6 +83,7 @@ class _PendingUse(NamedTuple):
     peer: str = ""
     agent: str = ""
     use_peer: str = ""
+    token_hash: str = ""
 
 
 _PendingUses = dict[str, _PendingUse]
@@ -90,18 +91,18 @@ _PendingUses = dict[str, _PendingUse]
 
 @dataclass(slots=True)
 class _Batch:
-    """What was noted since the one before; ``since`` on the monotonic clock."""
+    """What was buffered since the one before; ``since`` on the monotonic clock."""
 
     number: int
     since: float
-    notes: _PendingUses = field(default_factory=dict)
+    pending: _PendingUses = field(default_factory=dict)
     counts: _Counts = field(default_factory=dict)
     refusals: Counter[tuple[str, Instant, str]] = field(default_factory=Counter)
-    askers: dict[str, Instant] = field(default_factory=dict)
+    inactive_seen: dict[str, Instant] = field(default_factory=dict)
 
 
 class SqlUsageBuffer:
-    """``ports.ActivityClock``; the writing thread starts with the first note."""
+    """``ports.ActivityClock``; the writing thread starts with the first one."""
 
     def __init__(self, engine: Engine, *, background: bool = True) -> None:
         self._engine = engine
@@ -118,7 +119,7 @@ class SqlUsageBuffer:
             },
         )
         self._secret = BatchStatement(engine, _newest_request(secrets.c.id))
-        self._asker = BatchStatement(
+        self._seen_inactive = BatchStatement(
             engine,
             update(resource_servers)
             .where(
@@ -159,23 +160,37 @@ class SqlUsageBuffer:
         self._routes = _Routes()
 
     def after_fork(self) -> None:
-        """Start empty in a child process: what is noted is the parent's to write, and so is its number."""
+        """Start empty in a child process: what is buffered is the parent's to write, and so is its number."""
         self._begin()
 
-    def issued(self, start: SessionStart, *, peer: str = "", agent: str = "") -> None:
-        """Note a new session and where it was asked for; the token is valid even if this note is lost.
+    def issued(self, start: SessionStart, *, token_hash: str = "", peer: str = "", agent: str = "") -> None:
+        """Buffer a new session with the hash of its token's text and where it was requested from.
 
         Raises:
-            Unavailable: too many notes wait.
+            Unavailable: too many sessions wait, or they have waited for too long.
         """
+        if not self._background and self._late():
+            self.flush()  # there is no thread that would
         with self._lock:
             batch = self._batch()
-            if len(batch.notes) >= MAX_PENDING:
+            if len(batch.pending) >= MAX_PENDING or self._late():
                 msg = "sessions cannot be recorded now"
                 raise Unavailable(msg)
-            batch.notes.setdefault(
-                start.jti, _PendingUse(start, start.issued_at, True, peer[:_PEER_LENGTH], agent[:_AGENT_LENGTH])
+            peer, agent = peer[:_PEER_LENGTH], agent[:_AGENT_LENGTH]
+            batch.pending.setdefault(
+                start.jti, _PendingUse(start, start.issued_at, True, peer, agent, token_hash=token_hash)
             )
+
+    def issued_hash(self, jti: str) -> str:
+        """The hash of a token issued here and not certainly in a row that was read a moment ago; or empty."""
+        with self._lock:
+            places = self._places()
+        return next((place[jti].token_hash for place in places if jti in place and place[jti].token_hash), "")
+
+    @property
+    def late(self) -> bool:
+        """Whether buffered uses have waited for longer than ε: none is acknowledged until they are written."""
+        return self._late()
 
     def refused(self, client_id: str, reason: str, at: Instant) -> None:
         """Count a token request that was refused; one of nobody, "", costs as much and is dropped when written."""
@@ -188,14 +203,14 @@ class SqlUsageBuffer:
     def seen_inactive(self, by: str, at: Instant) -> None:
         """Note that a resource server asked about a token that was not active."""
         with self._lock:
-            askers = self._batch().askers
-            askers[by] = max(at, askers.get(by, 0))
+            inactive_seen = self._batch().inactive_seen
+            inactive_seen[by] = max(at, inactive_seen.get(by, 0))
 
     def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
         """Note a use; an older instant never moves a newer one back.
 
         Raises:
-            Unavailable: earlier notes could not be written for too long.
+            Unavailable: earlier pending could not be written for too long.
         """
         key = (at - at % _DAY, start.client_id, start.secret_id, by, *_shown(method, route))
         if not self._background and self._late():
@@ -206,27 +221,29 @@ class SqlUsageBuffer:
                 raise Unavailable(msg)
             batch = self._batch()
             # What the row says already need not be written again: a busy token moves once a second.
-            mine = batch.notes.get(start.jti)
-            noted = mine or self._written.get(start.jti)
-            if noted is None:
-                batch.notes[start.jti] = _PendingUse(start, at, use_peer=peer[:_PEER_LENGTH])
-            elif noted.at < at or (peer and not noted.use_peer):
+            mine = batch.pending.get(start.jti)
+            buffered = mine or self._written.get(start.jti)
+            if buffered is None:
+                batch.pending[start.jti] = _PendingUse(start, at, use_peer=peer[:_PEER_LENGTH])
+            elif buffered.at < at or (peer and not buffered.use_peer):
                 # What is written began in that batch and in no later one: it must not count as asked for again.
-                batch.notes[start.jti] = noted._replace(
-                    at=max(noted.at, at), use_peer=peer[:_PEER_LENGTH], issued=mine is not None and noted.issued
+                batch.pending[start.jti] = buffered._replace(
+                    at=max(buffered.at, at), use_peer=peer[:_PEER_LENGTH], issued=mine is not None and buffered.issued
                 )
             uses, last = batch.counts.get(key, (0, 0))
             batch.counts[key] = (uses + 1, max(last, at))
 
     def last_used(self, jti: str) -> Instant | None:
-        """The newest use noted here and not certainly in a row that was read a moment ago."""
+        """The newest use buffered here and not certainly in a row that was read a moment ago."""
         with self._lock:
-            places = [self._written, *(batch.notes for batch in (self._sending, self._collecting) if batch)]
-        noted = [place[jti].at for place in places if jti in place]
-        return max(noted, default=None)
+            places = self._places()
+        return max((place[jti].at for place in places if jti in place), default=None)
+
+    def _places(self) -> list[_PendingUses]:
+        return [self._written, *(batch.pending for batch in (self._sending, self._collecting) if batch)]
 
     def flush(self) -> None:
-        """Write what is noted; what could not be written stays noted and goes first the next time.
+        """Write what is buffered; what could not be written stays buffered and goes first the next time.
 
         Raises:
             Unavailable: the database does not take it.
@@ -276,7 +293,7 @@ class SqlUsageBuffer:
         self._write(batch)
         with self._lock:
             # Kept for one more round: a judge may have read the row before this write and asks here after it.
-            self._written = batch.notes
+            self._written = batch.pending
             self._sending = None
 
     def _write(self, batch: _Batch) -> None:
@@ -285,19 +302,20 @@ class SqlUsageBuffer:
             if connection.execute(self._claim, claim).first() is None:
                 return
             # One order for all nodes, so that two batches never wait for each other in a ring.
-            self._uses.run(connection, [_row(batch.notes[jti]) for jti in sorted(batch.notes)])
-            self._credential.run(connection, _credential_rows(batch.notes))
-            self._secret.run(connection, _request_rows(batch.notes))
+            self._uses.run(connection, [_row(batch.pending[jti]) for jti in sorted(batch.pending)])
+            self._credential.run(connection, _credential_rows(batch.pending))
+            self._secret.run(connection, _request_rows(batch.pending))
             self._requests.run(connection, _request_counts(batch))
-            self._asker.run(
+            self._seen_inactive.run(
                 connection, ({"b_id": key, "b_at": at} for key, at in sorted(_inactive_callers(batch).items()))
             )
             counts = self._routes.folded(connection, batch.counts)
             self._usage.run(connection, [(*key, *value) for key, value in sorted(counts.items())])
 
 
-def _row(note: _PendingUse) -> tuple[Any, ...]:
-    return (*note.start, note.at, _cut(note.peer, _PEER_LENGTH), _cut(note.use_peer, _PEER_LENGTH))
+def _row(use: _PendingUse) -> tuple[Any, ...]:
+    peers = (_cut(use.peer, _PEER_LENGTH), _cut(use.use_peer, _PEER_LENGTH))
+    return (*use.start, use.at, *peers, use.token_hash)
 
 
 def _newest_request(key: Any) -> Any:
@@ -327,54 +345,54 @@ def _newest_use(larger: Any, fresh: Any) -> dict[str, Any]:
     }
 
 
-def _credential_rows(notes: _PendingUses) -> list[tuple[Any, ...]]:
+def _credential_rows(pending: _PendingUses) -> list[tuple[Any, ...]]:
     """Client id, last use, and of the newest token request: when, where from, what asked."""
     used: dict[str, Instant] = {}
-    for note in notes.values():
-        client_id = note.start.client_id
-        used[client_id] = max(note.at, used.get(client_id, 0))
-    newest = _newest_issued(notes, "client_id")
+    for use in pending.values():
+        client_id = use.start.client_id
+        used[client_id] = max(use.at, used.get(client_id, 0))
+    newest = _newest_issued(pending, "client_id")
     return [(client_id, used[client_id], *_request(newest.get(client_id))) for client_id in sorted(used)]
 
 
-def _request(note: _PendingUse | None) -> tuple[Instant | None, str | None, str | None]:
-    if note is None:
+def _request(use: _PendingUse | None) -> tuple[Instant | None, str | None, str | None]:
+    if use is None:
         return None, None, None
-    return note.start.issued_at, _cut(note.peer, _PEER_LENGTH), _cut(note.agent, _AGENT_LENGTH)
+    return use.start.issued_at, _cut(use.peer, _PEER_LENGTH), _cut(use.agent, _AGENT_LENGTH)
 
 
-def _request_rows(notes: _PendingUses) -> list[dict[str, Any]]:
+def _request_rows(pending: _PendingUses) -> list[dict[str, Any]]:
     names = ("b_id", "b_at", "b_peer", "b_agent")
-    newest = sorted(_newest_issued(notes, "secret_id").items())
-    return [dict(zip(names, (secret_id, *_request(note)), strict=True)) for secret_id, note in newest]
+    newest = sorted(_newest_issued(pending, "secret_id").items())
+    return [dict(zip(names, (secret_id, *_request(use)), strict=True)) for secret_id, use in newest]
 
 
-def _newest_issued(notes: _PendingUses, of: str) -> dict[str, _PendingUse]:
+def _newest_issued(pending: _PendingUses, of: str) -> dict[str, _PendingUse]:
     """The newest token request of each client or secret, by the field of its start that names it."""
     newest: dict[str, _PendingUse] = {}
-    for note in notes.values():
-        key = getattr(note.start, of)
+    for use in pending.values():
+        key = getattr(use.start, of)
         known = newest.get(key)
-        if note.issued and (known is None or known.start.issued_at <= note.start.issued_at):
-            newest[key] = note
+        if use.issued and (known is None or known.start.issued_at <= use.start.issued_at):
+            newest[key] = use
     return newest
 
 
 def _request_counts(batch: _Batch) -> list[tuple[str, Instant, str, int]]:
     """Client id, day, outcome, how many."""
     counts = Counter({key: number for key, number in batch.refusals.items() if key[0]})
-    for note in batch.notes.values():
-        if note.issued:
-            at = note.start.issued_at
-            counts[note.start.client_id, at - at % _DAY, GRANTED] += 1
+    for use in batch.pending.values():
+        if use.issued:
+            at = use.start.issued_at
+            counts[use.start.client_id, at - at % _DAY, GRANTED] += 1
     return [(*key, number) for key, number in sorted(counts.items())]
 
 
 def _inactive_callers(batch: _Batch) -> dict[str, Instant]:
-    askers = dict(batch.askers)
+    inactive_seen = dict(batch.inactive_seen)
     for key, (_, last) in batch.counts.items():
-        askers[key[3]] = max(last, askers.get(key[3], 0))
-    return askers
+        inactive_seen[key[3]] = max(last, inactive_seen.get(key[3], 0))
+    return inactive_seen
 
 
 @lru_cache(maxsize=1024)
