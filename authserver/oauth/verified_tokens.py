@@ -97,7 +97,8 @@ def _kid(header: str) -> str | None:
     if not isinstance(members, dict) or members.get("typ") != "at+jwt":
         return None
     kid = members.get("kid")
-    return kid if isinstance(kid, str) and 0 < len(kid) <= MAX_KID else None
+    good = isinstance(kid, str) and 0 < len(kid) <= MAX_KID and kid.isascii() and kid.isprintable()
+    return kid if good else None  # what no database can hold must not reach it
 
 
 def _response_members(claims: Claims) -> dict[str, Any]:

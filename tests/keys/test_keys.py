@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keys import signing
 from keys.keyring import PUBLISHED, USABLE, IllegalMove, KeyInfo, State, check_move, jwks
 from keys.master import MasterKey, WrongMasterKey
 from keys.material import ALGORITHMS, NewKey, Signer, UnusableKey, make, thumbprint, unseal
@@ -882,30 +881,7 @@ class TestTokenReader:
     def test_a_surrogate_pair_is_one_good_character(self, es256):
         assert es256.reader().read(es256.token({"x": "\U0001f916"})) == (es256.kid, {"x": "\U0001f916"})
 
-    def test_what_was_read_once_is_remembered_and_read_alike(self, es256):
-        reader, text = es256.reader(), es256.token()
-        first = reader.read(text)
-        assert reader.read(text) is first
-        assert reader.read(str(text.encode(), "ascii")) is first
-
-    def test_bad_texts_are_never_remembered(self, es256):
-        reader = es256.reader()
-        for number in range(100):
-            assert reader.read(es256.token() + str(number)) is None
-        assert not reader._known
-
-    def test_it_remembers_so_many_and_then_forgets_the_oldest(self, es256, monkeypatch):
-        monkeypatch.setattr(signing, "_REMEMBERED", 3)
-        reader = es256.reader()
-        texts = [es256.token({"number": number}) for number in range(5)]
-        told = [reader.read(text) for text in texts]
-        assert len(reader._known) == 3
-        again = [reader.read(text) for text in reversed(texts)]
-        assert again == told[::-1]
-        assert [new is old for new, old in zip(again, told[::-1], strict=True)] == [True, True, True, False, False]
-
-    def test_inv_31_threads_that_share_it_never_see_another_ones_token(self, es256, monkeypatch):
-        monkeypatch.setattr(signing, "_REMEMBERED", 5)
+    def test_inv_31_threads_that_share_it_never_see_another_ones_token(self, es256):
         reader = es256.reader()
         texts = [es256.token({"number": number}) for number in range(20)]
         wrong = []
@@ -924,7 +900,6 @@ class TestTokenReader:
         for thread in threads:
             join(thread)
         assert wrong == []
-        assert len(reader._known) <= 5
 
     @patient
     @given(st.text() | st.text(alphabet="AZaz09-_.=+/ ", max_size=80))

@@ -182,6 +182,7 @@ def test_T_129_use_at_the_last_second_from_two_nodes(world, other_node, border):
     for _ in range(6):
         client = world.credential(days=1)
         token = world.access_token(client)
+        world.store.usage.flush()
         end = {"idle": 30 * 60, "exp": 720 * 60, "credential": 86400}[border]
         start = world.clock.at
         if border != "idle":  # used all the while, so that idleness is not what ends it

@@ -2,11 +2,14 @@
 
 import base64
 import contextlib
+import itertools
 import json
 import time
 
 from authserver.actions import general_settings
 from authserver.oauth.throttle import Throttle
+from authserver.oauth.verified_tokens import VerifiedTokens
+from authserver.rules.token_hash import token_hash_key
 from keys.keyring import State
 from tests.conftest import World
 from tests.support import databases
@@ -93,13 +96,29 @@ def signed(world, header, claims, kid=None):
     return f"{text}.{b64(sign(text.encode()))}"
 
 
+_forgeries = itertools.count()
+
+
 def forged(world, header=None, without=(), **claims):
-    """A live token of the world's client, changed as told and signed anew with the right key."""
+    """A token of the world's client, changed, signed anew with the right key, and recorded as if it had been issued.
+
+    So a test sees what the claims alone decide; that a token which was not recorded is dead is INV-33.
+    """
     real_header, real_claims = parts(world.access_token())
-    changed = {**real_claims, **claims}
+    changed = {**real_claims, "jti": f"forged-{next(_forgeries)}", **claims}
     for name in without:
         del changed[name]
-    return signed(world, {**real_header, **(header or {})}, changed)
+    return recorded(world, signed(world, {**real_header, **(header or {})}, changed))
+
+
+def recorded(world, text):
+    """Record a text as issued, where its claims have the form of ours; the text."""
+    token = VerifiedTokens(world.services.keys().read, world.services.issuer, token_hash_key(world.store.pepper)).parse(
+        text
+    )
+    if token is not None:
+        world.store.usage.issued(token.start, token_hash=token.token_hash)
+    return text
 
 
 def settled(seconds=10.0):

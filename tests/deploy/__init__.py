@@ -1,0 +1,1 @@
+"""What ``Dockerfile``, ``compose.yaml`` and ``deploy/`` promise, tried with the real programs."""
