@@ -24,6 +24,7 @@ Read = Callable[[str], tuple[str, Claims] | None]
 MAX_CHARS = 8 * 1024
 MAX_HEADER = 512
 MAX_KID = 64
+_HEADER = {"typ", "alg", "kid"}
 _RESPONSE_MEMBERS = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
 
 
@@ -94,7 +95,7 @@ def _kid(header: str) -> str | None:
         members = orjson.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
     except (ValueError, binascii.Error):
         return None
-    if not isinstance(members, dict) or members.get("typ") != "at+jwt":
+    if not isinstance(members, dict) or members.keys() != _HEADER or members["typ"] != "at+jwt":
         return None
     kid = members.get("kid")
     good = isinstance(kid, str) and 0 < len(kid) <= MAX_KID and kid.isascii() and kid.isprintable()

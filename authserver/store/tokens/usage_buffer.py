@@ -169,11 +169,9 @@ class SqlUsageBuffer:
         Raises:
             Unavailable: too many sessions wait, or they have waited for too long.
         """
-        if not self._background and self._late():
-            self.flush()  # there is no thread that would
         with self._lock:
             batch = self._batch()
-            if len(batch.pending) >= MAX_PENDING or self._late():
+            if len(batch.pending) >= MAX_PENDING or (self._background and self._late()):
                 msg = "sessions cannot be recorded now"
                 raise Unavailable(msg)
             peer, agent = peer[:_PEER_LENGTH], agent[:_AGENT_LENGTH]
