@@ -213,7 +213,7 @@ class _Crowd:
                     authserver_under_test.ES256,
                 ),
                 *("reports.read", 1, 1, 1, issued, issued + 12 * _HOUR, max(seen, issued), *ended),
-                *("192.0.2.7", "192.0.2.8"),
+                *("192.0.2.7", "192.0.2.8", None),
             )
 
     def _pour(self, table: Table, rows: Iterable[Sequence[Any]]) -> None:

@@ -70,7 +70,9 @@ def figures(measured: Mapping[str, Measured]) -> Iterator[Figure]:
     for goal in GOALS:
         value = ratio(measured, goal.over, goal.under)
         if value is not None:
-            by_time = median(measured[goal.under].cpu) / median(measured[goal.over].cpu)
+            spent = median(measured[goal.over].cpu)
+            # The kernel counts in ticks: a burst too short for one has no figure by processor time.
+            by_time = median(measured[goal.under].cpu) / spent if spent else None
             yield Figure(f"{goal.over} ÷ {goal.under}", value, goal.first, goal.then, by_time=by_time)
     for name, cell in measured.items():
         if name.endswith("half load"):

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +19,7 @@ from authserver.config import Config
 from keys.master import MasterKey
 from keys.material import make
 from tests.support import databases
+from tests.support.deadlines import wait_until
 
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
 ROLES = ("reader", "writer")
@@ -39,15 +39,20 @@ def started(url, key):
     }
     p = subprocess.Popen([sys.executable, "app.py"], env=env)
     base = f"http://127.0.0.1:{port}"
-    for _ in range(200):
+
+    def ready():
+        assert p.poll() is None, "the server ended"
         try:
-            if requests.get(base + "/readyz", timeout=10).status_code == 200:
-                break
+            return requests.get(base + "/readyz", timeout=10).status_code == 200
         except requests.ConnectionError:
-            time.sleep(0.05)
-    yield base
-    p.terminate()
-    p.wait(60)
+            return False
+
+    try:
+        wait_until("the server to be ready", ready, pause=0.05)
+        yield base
+    finally:
+        p.terminate()
+        p.wait(60)
 
 
 @dataclass(frozen=True, repr=False)
