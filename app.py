@@ -23,6 +23,7 @@ from authserver.services import Services, ServicesConfig, SystemClock
 from authserver.store.engine.connections import engine_options, prepare
 from authserver.store.engine.maintenance import Maintenance
 from authserver.store.engine.schema import MIGRATIONS
+from authserver.store.engine.sqlite_library import journal_cost
 from authserver.store.tables import db
 from authserver.telemetry.logs import configure, logger
 from authserver.web import error_pages
@@ -137,6 +138,9 @@ def _prepare(config: Config) -> demo.DemoSecrets | None:
     try:
         if config.migrate:
             services.migrate()
+        cost = journal_cost() if config.embedded else ""
+        if cost:
+            logger().warning("slow_journal_mode", reason=cost)
         store = services.store()
         if config.demo and config.embedded and config.on_loopback:
             return demo.seed(store.accounts, store.pepper, services.clock.now())

@@ -115,12 +115,16 @@ class AccessLog:
         self.flush()
 
 
+def _redacted(value: object) -> object:
+    return redact(value) if isinstance(value, str) else value
+
+
 def _render(entry: Line) -> str:
     at, level, values = entry
     second, fraction = divmod(at, 1)
     line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": level}
     for key, value in values.items():
-        line[key] = redact(value) if isinstance(value, str) else value
+        line[key] = _redacted(value)
     try:
         written = orjson.dumps(line)
     except TypeError:  # half a surrogate pair, which somebody sent
@@ -137,27 +141,32 @@ _IN_THE_LINE = frozenset({"event", "request_id", "endpoint", "route", "method", 
 def text_renderer(*, colours: bool) -> Callable[[Line], str]:
     """Make the short line that a person at a terminal reads: ``09:30:00 POST token 200 8 ms granted client=…``."""
 
+    def coloured(colour: str, text: str) -> str:
+        return f"{colour}{text}{_PLAIN}" if colours and text else text
+
     def render(entry: Line) -> str:
         at, _, values = entry
-        status = values.get("status", "")
+        shown = {name: _printable(value) for name, value in values.items() if value or value == 0}
+        status = values.get("status", 0)
         code = status if isinstance(status, int) else 0
         colour = _RED if code >= _FIRST_FAULT else _YELLOW if code >= _FIRST_ERROR else _GREEN
-        shown = f"{colour}{status}{_PLAIN}" if colours else str(status)
         words = [
             datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S"),
-            *(str(values[name]) for name in ("method",) if values.get(name)),
-            str(values.get("route") or values.get("endpoint") or values.get("event", "")),
-            shown,
+            shown.get("method", ""),
+            shown.get("route") or shown.get("endpoint") or shown.get("event", ""),
+            coloured(colour, shown.get("status", "")),
             f"{values['ms']:.0f} ms" if isinstance(values.get("ms"), float | int) else "",
-            str(values.get("outcome", "")),
+            shown.get("outcome", ""),
+            coloured(_FAINT, " ".join(f"{name}={text}" for name, text in shown.items() if name not in _IN_THE_LINE)),
         ]
-        extra = " ".join(f"{name}={value}" for name, value in values.items() if name not in _IN_THE_LINE and value)
-        words.append(f"{_FAINT}{extra}{_PLAIN}" if colours and extra else extra)
-        line = " ".join(word for word in words if word)
-        # What a terminal could take for an order is shown as an escape; ours were put in above.
-        return "".join(char if char.isprintable() or char == "\x1b" else ascii(char)[1:-1] for char in line) + "\n"
+        return " ".join(word for word in words if word) + "\n"
 
     return render
+
+
+def _printable(value: object) -> str:
+    """A value without secrets, and without what a terminal could take for an order."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(_redacted(value)))
 
 
 @lru_cache(maxsize=4)

@@ -11,8 +11,8 @@ _SHOWN = 512
 _LOOKED_AT = 8 * _SHOWN
 """What stands behind is cut off unread, so that a megabyte costs no more than a line."""
 _SECRETS = re.compile(
-    r"\b(?:acs|acv|acu)_[0-9A-Za-z]{8,}"
-    r"|\beyJ[0-9A-Za-z_-]{10,}(?:\.[0-9A-Za-z_-]*)*"
+    r"(?:acs|acv|acu)_[0-9A-Za-z]{8,}"  # also behind a letter: escape sequences end in one
+    r"|eyJ[0-9A-Za-z_-]{10,}(?:\.[0-9A-Za-z_-]*)*"
     r"|(?i:\b(?:basic|bearer)\s+)[0-9A-Za-z+/=._~-]{8,}"
     r"|(?i:\b(?:client_secret|password|token|client_assertion)=)[^&\s]+"
     r"|[0-9A-Za-z_+=-]{65,}"  # no name or hash of ours is that long

@@ -631,6 +631,26 @@ def test_a_person_at_a_terminal_gets_one_short_line_per_request():
     assert second.endswith("POST token 503 8 ms temporarily_unavailable")
 
 
+@pytest.mark.parametrize("colours", [True, False])
+@pytest.mark.parametrize("name", ["client", "reason", "peer", "route", "outcome", "method"])
+def test_a_short_line_holds_no_secret_and_no_escape_sequence_of_a_caller(name, colours):
+    sink = io.StringIO()
+    log = AccessLog(sink, render=text_renderer(colours=colours))
+    log.write({"event": "request", "status": 401, name: f"\x1b[2J\x9b31m{SECRET} {TOKEN}\r\n"}, "warning")
+    log.close()
+    line = one_line_of_text(sink.getvalue())
+    assert SECRET not in line
+    assert TOKEN not in line
+    assert "\x9b" not in line
+    assert "\x1b[2J" not in line
+
+
+def one_line_of_text(written):
+    assert written.endswith("\n")
+    (line,) = written.splitlines()
+    return line
+
+
 @pytest.mark.parametrize(
     ("log_format", "terminal", "text"),
     [("auto", True, True), ("auto", False, False), ("json", True, False), ("text", False, True)],
