@@ -34,8 +34,8 @@ class Presented(Protocol):
     """A text in the form of our tokens, not verified yet."""
 
     @property
-    def start(self) -> SessionStart:
-        """What it claims to have been issued as."""
+    def keys(self) -> TokenKeys:
+        """Which rows it points at."""
         ...
 
     @property
@@ -46,6 +46,14 @@ class Presented(Protocol):
     @property
     def token_hash(self) -> str:
         """``rules/token_hash`` of the text."""
+        ...
+
+    def recorded_start(self) -> SessionStart:
+        """What it was issued as, once its hash was found recorded."""
+        ...
+
+    def claimed_start(self) -> SessionStart | None:
+        """What it claims to have been issued as; None when we make no such claims."""
         ...
 
 
@@ -97,9 +105,7 @@ def introspect(
         InvalidClient: the caller is no resource server.
         Unavailable: the truth cannot be read, or the death not written.
     """
-    start = token.start if token else None
-    keys = TokenKeys(start.jti, start.client_id, start.secret_id, start.kid) if start else None
-    facts = hot_path.introspection_facts(who.client_id, keys)
+    facts = hot_path.introspection_facts(who.client_id, token.keys if token else None)
     caller = facts.caller
     right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, who.secret_hash)
     if caller is None or not right or caller.disabled:
@@ -110,11 +116,11 @@ def introspect(
         usage.seen_inactive(caller.id, now)
         return Answer(caller.audience, caller.alg, now, None, reason)
 
-    if token is None or start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
+    if token is None:
         return dead(UNKNOWN_TOKEN)
-    not_ours = _not_ours(token, facts, hot_path=hot_path, usage=usage, verify=verify)
-    if not_ours:
-        return dead(not_ours)
+    start = _issued_as(token, facts, hot_path=hot_path, usage=usage, verify=verify)
+    if isinstance(start, str):
+        return dead(start)
     if start.audience != caller.audience:
         return dead(FOREIGN_TOKEN)
     if facts.standing is None:
@@ -136,37 +142,40 @@ def introspect(
         if record.ended is None:
             sessions.end(start, decision.reason, now)
         return dead(decision.reason)
-    usage.used(start, now, by=caller.id, method=method, route=route, peer=peer)
+    usage.used(start, now, by=caller.id, method=method, route=route, peer=peer, recorded=recorded is not None)
     return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing))
 
 
-def _not_ours(
+def _issued_as(
     token: Presented, facts: IntrospectionFacts, *, hot_path: HotPathReads, usage: UsageRecorder, verify: Verify
-) -> str:
-    """Why a text is not what this server recorded as issued; empty when it is."""
+) -> SessionStart | str:
+    """What this server recorded the text as issued as, or why it is not what this server recorded."""
     recorded = facts.recorded
     # Kept in memory until the row is certainly there, so a token of this process is known by its hash at once.
-    expected = (recorded.token_hash if recorded else "") or usage.issued_hash(token.start.jti)
-    if expected:
-        return "" if hmac.compare_digest(expected, token.token_hash) else UNKNOWN_TOKEN
+    expected = (recorded.token_hash if recorded else "") or usage.issued_hash(token.keys.jti)
+    proven = bool(expected) and hmac.compare_digest(expected, token.token_hash)
+    start = token.recorded_start() if proven else None if expected else token.claimed_start()
+    if start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
+        return UNKNOWN_TOKEN
+    if proven:
+        return start
     if recorded is not None and (recorded.token_hash is None or recorded.ended is not None):
         # A row of a version without hashes, or the end of a token: the signature decides whose it is.
-        return "" if verify() else UNKNOWN_TOKEN
-    if facts.now - token.start.issued_at > USE_TOLERANCE:
+        return start if verify() else UNKNOWN_TOKEN
+    if facts.now - start.issued_at > USE_TOLERANCE:
         # Looked at before the signature: whoever stole a signing key costs no more than a text of nonsense.
         return NOT_RECORDED
     if not verify():
         return UNKNOWN_TOKEN
-    return "" if _could_be_issued(token, hot_path) else NOT_RECORDED
+    return start if _could_be_issued(start, token.owner_id, hot_path) else NOT_RECORDED
 
 
-def _could_be_issued(token: Presented, hot_path: HotPathReads) -> bool:
+def _could_be_issued(start: SessionStart, owner_id: str, hot_path: HotPathReads) -> bool:
     """Whether the credential can have these roles now: another node may have issued the token within the last ε."""
-    start = token.start
     facts = hot_path.issue_facts(start.client_id, start.audience)
     return (
         facts is not None
-        and facts.owner_id == token.owner_id
+        and facts.owner_id == owner_id
         and facts.audience == start.audience
         and set(start.roles.split()) <= facts.chosen & facts.held
     )

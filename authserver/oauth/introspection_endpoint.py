@@ -7,8 +7,8 @@ given; resource servers should not cache it (RFC 7662 §4).
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from authserver.actions.introspect import FOREIGN_TOKEN, NOT_RECORDED, UNKNOWN_TOKEN, Answer, introspect
@@ -21,7 +21,7 @@ from authserver.oauth.client_authentication import (
 )
 from authserver.oauth.form import read_form
 from authserver.oauth.http import NO_STORE, Request, Response, error_response
-from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
+from authserver.oauth.parsed_requests import ParsedRequestCache
 from authserver.oauth.throttle import FailedAttempt
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
 from authserver.ports.errors import InvalidClient
@@ -50,25 +50,17 @@ _MAX_ROUTE = 200
 _PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NOT_RECORDED})
 
 
-CACHE_SIZE = 2_500
-"""How many parsed requests a worker keeps, about 3 kB each; what is evicted costs a parse and a hash."""
+_CALLERS = 512
+"""How many callers a worker keeps; there are few, and one that is evicted costs a few microseconds."""
 
-
-@dataclass(frozen=True, slots=True, repr=False)
-class IntrospectionRequest:
-    """What one request asks, read from its bytes alone; ``token`` is None for what no token of ours can look like."""
-
-    who: PresentedSecret
-    token: PresentedToken | None
-    method: str
-    route: str
+_IN_THE_BODY = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
 class IntrospectionEndpoint:
     """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4).
 
-    APIs send the same bytes again for as long as a token is used. How such a request parses is
-    cached under a hash of them; whether caller and token are good is judged each time.
+    A resource server sends the same Authorization header with each request. Which secret that presents is cached under
+    a hash of the header; whether it is right is judged each time. Of tokens nothing is cached.
     """
 
     def __init__(
@@ -84,59 +76,49 @@ class IntrospectionEndpoint:
     ) -> None:
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._verified_tokens, self._sign, self._issuer, self._pepper = verified_tokens, sign, issuer, pepper
-        self._parsed_requests: ParsedRequestCache[IntrospectionRequest] = ParsedRequestCache(CACHE_SIZE)
+        self._callers: ParsedRequestCache[PresentedSecret] = ParsedRequestCache(_CALLERS)
 
     def __call__(self, request: Request) -> Response:
         """POST introspect."""
-        mark = request_fingerprint(request)
-        before = self._parsed_requests.get(mark)
-        parsed = before or self._read(request)
-        if isinstance(parsed, Response):
-            return parsed
+        form = read_form(request)
+        header = request.headers.get("authorization", "")
+        mark = b"" if _IN_THE_BODY.intersection(form) else sha256(header.encode("utf-8", "surrogatepass")).digest()
+        cached = self._callers.get(mark) if mark else None
+        caller = cached or self._caller(request, form)
+        if isinstance(caller, Response):
+            return caller
+        text = form.get("token")
+        token = self._verified_tokens.parse(text) if text is not None else None
         try:
             answer = introspect(
-                parsed.who,
-                parsed.token,
+                caller,
+                token,
                 hot_path=self._hot_path,
                 sessions=self._sessions,
                 usage=self._usage,
-                verify=lambda: parsed.token is not None and self._verified_tokens.verify(parsed.token),
-                method=parsed.method,
-                route=parsed.route,
+                verify=lambda: token is not None and self._verified_tokens.verify(token),
+                method=_method(form.get("http_method", "")),
+                route=_route(form.get("http_route", "")),
                 peer=request.peer,
             )
         except InvalidClient as error:
-            if before is not None:
-                self._read(request)  # so that a secret that was right once is refused no faster than any other (INV-29)
-            return invalid_client(error.reason, parsed.who.client_id, RESOURCE_SERVER)
-        if answer.idle_expires_at is not None and before is None:
-            self._parsed_requests.keep(mark, parsed)
-        return self._respond(answer, parsed.token, parsed.who.client_id, request.headers.get("accept", ""))
+            if cached is not None:
+                self._caller(request, form)  # so that a secret that was right once is refused no faster (INV-29)
+            return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
+        if mark and cached is None:
+            self._callers.keep(mark, caller)
+        if text is None:
+            return error_response("invalid_request", "token is missing.", log_fields={"client": caller.client_id})
+        return self._respond(answer, token, caller.client_id, request.headers.get("accept", ""))
 
-    def _read(self, request: Request) -> IntrospectionRequest | Response:
-        form = read_form(request)
+    def _caller(self, request: Request, form: Mapping[str, str]) -> PresentedSecret | Response:
         try:
             who = presented_credentials(request, form)
-            asking = presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
+            return presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
         except NoCredentials as error:
             return unauthenticated(error)
         except MalformedSecret as error:
             return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
-        text = form.get("token")
-        if text is None:
-            return self._without_token(asking)
-        token = self._verified_tokens.parse(text)
-        return IntrospectionRequest(
-            asking, token, _method(form.get("http_method", "")), _route(form.get("http_route", ""))
-        )
-
-    def _without_token(self, who: PresentedSecret) -> Response:
-        """Also here the caller is authenticated first."""
-        try:
-            introspect(who, None, hot_path=self._hot_path, sessions=self._sessions, usage=self._usage)
-        except InvalidClient as error:
-            return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
-        return error_response("invalid_request", "token is missing.", log_fields={"client": who.client_id})
 
     def _respond(self, answer: Answer, token: PresentedToken | None, caller: str, accept: str) -> Response:
         until = answer.idle_expires_at
@@ -183,5 +165,5 @@ def _method(text: str) -> str:
 
 def _route(text: str) -> str:
     """A route is a pattern, not a URL: what follows ``?`` or ``#`` may be anybody's secret and is not kept."""
-    path = re.split(r"[?#]", text, maxsplit=1)[0]
-    return "".join(char for char in path if char.isprintable())[:_MAX_ROUTE]
+    path = text if "?" not in text and "#" not in text else re.split(r"[?#]", text, maxsplit=1)[0]
+    return (path if path.isprintable() else "".join(char for char in path if char.isprintable()))[:_MAX_ROUTE]

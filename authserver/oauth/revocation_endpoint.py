@@ -36,8 +36,7 @@ class RevocationEndpoint:
             proven = authenticate(asking, None, hot_path=self._hot_path)
             if "token" not in form:
                 return error_response("invalid_request", "token is missing.", log_fields={"client": who.client_id})
-            token = self._verified_tokens.parse(form["token"])
-            start = token.start if token is not None and self._verified_tokens.verify(token) else None
+            start = self._verified_tokens.verified_start(form["token"])
             revoke(proven.facts.client_id, start, proven.facts.now, sessions=self._sessions)
         except NoCredentials as error:
             return unauthenticated(error)

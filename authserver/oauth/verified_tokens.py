@@ -1,20 +1,21 @@
-"""Reads the text of a token: what it claims, its keyed hash, and on demand whether its signature and claims are ours.
+"""Reads the text of a token: which rows it points at, its keyed hash, and on demand what it claims and who signed it.
 
 Nothing here is trusted before ``actions/introspect`` has compared the keyed hash with the recorded one, or has called
-``verify``. Nothing is cached: the session row is the cache.
+``verify``. Nothing is cached: the session row is the cache. So an introspection reads as little as it can: the claims
+of a text whose hash was recorded are those this server signed, and are not checked again.
 """
 
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from authserver.oauth.http import dump
-from authserver.rules.claims import SessionStart, session_of
+from authserver.ports.hot_path import TokenKeys
+from authserver.rules.claims import SessionStart, is_id, session_of, signed_session
 from authserver.rules.token_hash import token_hash
 
 Claims = Mapping[str, Any]
@@ -23,30 +24,42 @@ Read = Callable[[str], tuple[str, Claims] | None]
 
 MAX_CHARS = 8 * 1024
 MAX_HEADER = 512
-MAX_KID = 64
 _HEADER = {"typ", "alg", "kid"}
 _RESPONSE_MEMBERS = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class PresentedToken:
-    """A text in the form of our tokens: what it claims, unverified. Has no repr: the text is a credential."""
+    """A text in the form of our tokens, unverified. Has no repr: the text is a credential."""
 
-    text: str
-    start: SessionStart
-    owner_id: str
-    token_hash: str
-    response_start: bytes
-    """The response of an active token (RFC 7662 §2.2) up to the one value that moves."""
+    __slots__ = ("_claims", "_issuer", "keys", "text", "token_hash")
+
+    def __init__(self, text: str, keys: TokenKeys, claims: Claims, issuer: str, text_hash: str) -> None:
+        """Take the text, the rows it points at, its claims, our issuer identifier, and ``rules/token_hash``."""
+        self.text, self.keys, self.token_hash = text, keys, text_hash
+        self._claims, self._issuer = claims, issuer
+
+    def recorded_start(self) -> SessionStart:
+        """What it was issued as; only for a text whose hash was recorded, since nothing is checked."""
+        return signed_session(self.keys.kid, self._claims)
+
+    def claimed_start(self) -> SessionStart | None:
+        """What it claims to have been issued as; None when we make no such claims."""
+        return session_of(self.keys.kid, self._claims, self._issuer)
+
+    @property
+    def owner_id(self) -> str:
+        """The ``sub`` it claims."""
+        return str(self._claims["sub"])
 
     def response(self, idle_expires_at: int) -> bytes:
-        """The response of an active token as JSON."""
-        return b"%b%d}" % (self.response_start, idle_expires_at)
+        """The response of an active token as JSON (RFC 7662 §2.2)."""
+        return dump(self.members(idle_expires_at))
 
     def members(self, idle_expires_at: int) -> dict[str, Any]:
         """The same as a value, to be signed."""
-        members: dict[str, Any] = orjson.loads(self.response(idle_expires_at))
-        return members
+        claims = self._claims
+        told = {name: claims[name] for name in _RESPONSE_MEMBERS}
+        return {"active": True, "token_type": "Bearer", **told, "idle_expires_at": idle_expires_at}
 
 
 class VerifiedTokens:
@@ -57,25 +70,25 @@ class VerifiedTokens:
         self._read, self._issuer, self._hash_key = read, issuer, hash_key
 
     def parse(self, text: str) -> PresentedToken | None:
-        """What a text claims; None when no token of ours can look like it. The signature is not looked at."""
+        """Which rows a text points at; None when no token of ours can look like it. The signature is not looked at."""
         if len(text) > MAX_CHARS or not text.isascii():
             return None
         header, _, rest = text.partition(".")
         body, _, signature = rest.partition(".")
         kid = _kid(header)
-        if kid is None or not body or not signature:
+        if kid is None or not signature:
             return None
+        claims = _json(body)
         try:
-            claims = orjson.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        except (ValueError, binascii.Error):
+            jti, client_id, secret_id = claims["jti"], claims["client_id"], claims["standing"]["secret"]
+            if claims["iss"] != self._issuer:
+                return None
+        except (KeyError, TypeError):
             return None
-        if not isinstance(claims, dict):
-            return None
-        start = session_of(kid, claims, self._issuer)
-        if start is None:
-            return None
-        response_start = dump(_response_members(claims))[:-1] + b',"idle_expires_at":'
-        return PresentedToken(text, start, claims["sub"], token_hash(self._hash_key, text), response_start)
+        if not (is_id(jti) and is_id(client_id) and is_id(secret_id)):
+            return None  # what no database can hold must not reach it
+        keys = TokenKeys(jti, client_id, secret_id, kid)
+        return PresentedToken(text, keys, claims, self._issuer, token_hash(self._hash_key, text))
 
     def verify(self, token: PresentedToken) -> bool:
         """Whether signature, header and claims are ours, and say what ``parse`` read."""
@@ -83,24 +96,28 @@ class VerifiedTokens:
         if found is None:
             return False
         kid, claims = found
-        return session_of(kid, claims, self._issuer) == token.start and claims["sub"] == token.owner_id
+        start = session_of(kid, claims, self._issuer)
+        return start is not None and start == token.claimed_start() and claims["sub"] == token.owner_id
+
+    def verified_start(self, text: str) -> SessionStart | None:
+        """What a text was issued as; None when it is no token of ours."""
+        token = self.parse(text)
+        return token.claimed_start() if token is not None and self.verify(token) else None
 
 
 @lru_cache(maxsize=128)
 def _kid(header: str) -> str | None:
     """The ``kid`` of a header, the same text for all tokens of one key."""
-    if len(header) > MAX_HEADER:
-        return None
-    try:
-        members = orjson.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
-    except (ValueError, binascii.Error):
-        return None
+    members = _json(header) if len(header) <= MAX_HEADER else None
     if not isinstance(members, dict) or members.keys() != _HEADER or members["typ"] != "at+jwt":
         return None
-    kid = members.get("kid")
-    good = isinstance(kid, str) and 0 < len(kid) <= MAX_KID and kid.isascii() and kid.isprintable()
-    return kid if good else None  # what no database can hold must not reach it
+    kid = members["kid"]
+    return kid if is_id(kid) else None
 
 
-def _response_members(claims: Claims) -> dict[str, Any]:
-    return {"active": True, "token_type": "Bearer", **{name: claims[name] for name in _RESPONSE_MEMBERS}}
+def _json(part: str) -> Any:
+    """One part of a JWS as a value; None when it is no JSON in base64url."""
+    try:
+        return orjson.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, binascii.Error):
+        return None

@@ -25,10 +25,21 @@ class UsageRecorder(Protocol):
         """Count a token request of a known credential that was refused; one of nobody, "", costs as much."""
         ...
 
-    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
+    def used(
+        self,
+        start: SessionStart,
+        at: Instant,
+        *,
+        by: str,
+        method: str,
+        route: str,
+        peer: str = "",
+        recorded: bool = False,
+    ) -> None:
         """Buffer a use; an older instant never moves a newer one back, an ended session stays as it is.
 
-        The caller has judged the token alive at ``at``. ``Unavailable`` when buffered uses have waited longer than ε.
+        The caller has judged the token alive at ``at``; ``recorded`` when it saw the session's row, which costs less
+        to write. ``Unavailable`` when buffered uses have waited longer than ε.
         """
         ...
 

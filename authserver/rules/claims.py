@@ -73,6 +73,29 @@ def session_of(kid: str, claims: Mapping[str, Any], issuer: str) -> SessionStart
     return start if claims == made else None
 
 
+def signed_session(kid: str, claims: Mapping[str, Any]) -> SessionStart:
+    """Read the claims of a text that this server recorded as issued; nothing is checked."""
+    standing = claims["standing"]
+    return SessionStart(
+        claims["jti"],
+        claims["client_id"],
+        standing["secret"],
+        kid,
+        claims["aud"],
+        claims["scope"],
+        claims["role_version"],
+        standing["credential_version"],
+        standing["epoch"],
+        claims["iat"],
+        claims["exp"],
+    )
+
+
+def is_id(value: object) -> bool:
+    """Whether a value can be the id of a token, credential, secret or key: printable ASCII of 64 characters at most."""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_ID and value.isascii() and value.isprintable()
+
+
 # What no token of ours holds must not reach the database, whoever signed it: it could not be kept there.
 _MAX_ID = 64
 _MAX_SCOPE = 4096

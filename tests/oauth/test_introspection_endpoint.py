@@ -292,9 +292,9 @@ def test_what_was_called_is_cleaned(world):
     usage = type(world.store.usage)
     before = usage.used
 
-    def used(self, start, at, *, by, method, route, peer):
+    def used(self, *args, method, route, **options):
         seen.append((method, route))
-        before(self, start, at, by=by, method=method, route=route, peer=peer)
+        before(self, *args, method=method, route=route, **options)
 
     usage.used = used
     try:

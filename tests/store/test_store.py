@@ -715,6 +715,29 @@ class TestActivityClock:
         a.usage.flush()
         assert (row(a, session).ended_at, row(a, session).end_reason) == (NOW + 6, "idle")
 
+    def test_a_use_of_a_recorded_session_moves_its_row_and_never_back(self, store):
+        session = start()
+        store.usage.issued(session, token_hash="h" * 43, peer="192.0.2.1")
+        store.usage.flush()
+        for at, peer in ((NOW + 9, "192.0.2.2"), (NOW + 5, "192.0.2.3")):
+            store.usage.used(session, at, **USE, peer=peer, recorded=True)
+            store.usage.flush()
+        moved = row(store, session)
+        assert (moved.last_used_at, moved.issued_peer, moved.last_used_peer) == (NOW + 9, "192.0.2.1", "192.0.2.2")
+
+    def test_a_use_of_a_recorded_session_makes_no_row_and_revives_none(self, place):
+        """A restored database has no such row any more; a use must not bring it back without the token's hash."""
+        store, other = place.open(), place.open()
+        ended, gone = start(), start()
+        store.usage.issued(ended)
+        store.usage.flush()
+        for each in (ended, gone):
+            store.usage.used(each, NOW + 5, **USE, recorded=True)
+        other.sessions.end(ended, Reason.IDLE, NOW + 3)
+        store.usage.flush()
+        assert row(store, ended).ended_at == NOW + 3
+        assert gone.jti not in {each.jti for each in store.sessions.of_credential(gone.client_id)}
+
     def test_an_unused_session_counts_from_its_issue(self, store):
         session = start()
         store.usage.issued(session)

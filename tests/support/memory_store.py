@@ -378,11 +378,17 @@ class ModelStore:
             )
             self.t.credentials[start.client_id] = replace(credential, secrets=mine)
 
-    def used(self, start, at, *, by, method, route, peer=""):
+    def used(self, start, at, *, by, method, route, peer="", recorded=False):
+        if recorded and start.jti not in self.t.sessions:
+            self._count(start, at, by, method, route)
+            return
         known = self.t.sessions.get(start.jti)
         newer = known is None or at > known.last_used_at or known.last_used_peer is None
         seen = (peer or None) if newer else known.last_used_peer
         self._row(start, last_used_at=max(at, known.last_used_at if known else at), last_used_peer=seen)
+        self._count(start, at, by, method, route)
+
+    def _count(self, start, at, by, method, route):
         self._note_asker(by, at)
         day = at - at % 86400
         routes = {key[4:] for key in self.t.usage if key[:2] == (day, start.client_id)} - {("", "other")}

@@ -117,8 +117,9 @@ def recorded(world, text):
     token = VerifiedTokens(world.services.keys().read, world.services.issuer, token_hash_key(world.store.pepper)).parse(
         text
     )
-    if token is not None:
-        world.store.usage.issued(token.start, token_hash=token.token_hash)
+    start = token and token.claimed_start()
+    if start:
+        world.store.usage.issued(start, token_hash=token.token_hash)
     return text
 
 

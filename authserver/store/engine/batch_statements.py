@@ -4,14 +4,17 @@ The rows go to the driver as they are: SQLAlchemy would look at each value of ea
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Connection, Engine, Executable, Table, bindparam, cast, column, func, select
+from sqlalchemy import JSON, Connection, Engine, Executable, Table, bindparam, cast, column, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 _ROWS = "rows"
+_NEW = "new_"
 
 
 def insert_for(dialect: str) -> Any:
@@ -46,12 +49,45 @@ class BatchStatement:
             connection.exec_driver_sql(self._sql, list(rows) if len(rows) > 1 else rows[0])
 
 
-class BatchUpsert:
-    """Inserts rows, or merges them into those that are there.
+class _BatchOfRows:
+    """A statement for many rows of the same names.
 
     PostgreSQL gets all of them as one JSON text and unfolds it itself, in their order, which
     costs both sides a fraction of a statement for each row. With SQLite nothing is on the way that could be saved.
     """
+
+    def __init__(self, engine: Engine, names: Sequence[str], statement: Executable) -> None:
+        self._names = tuple(map(str, names))  # SQLAlchemy has a kind of its own, which is no key of JSON
+        self._at_once = engine.dialect.name == "postgresql"
+        self._statement = BatchStatement(engine, statement)
+        self._in_order = None if self._at_once else _reordered(self._names, self._statement.order)
+
+    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run it for all rows, no two of which are one row of the table."""
+        if self._in_order is not None:
+            self._statement.run_in_order(connection, list(map(self._in_order, rows)))
+        elif rows:
+            named = [dict(zip(self._names, row, strict=True)) for row in rows]
+            self._statement.run(connection, [{_ROWS: orjson.dumps(named).decode()}])
+
+
+def _reordered(names: Sequence[str], order: Sequence[str]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Turn a row of ``names`` into the parameters of a statement."""
+    if len(order) < 2 or not set(order) <= set(names):  # noqa: PLR2004 - itemgetter makes no tuple of one
+        msg = f"a batch of {names} cannot fill {order}"
+        raise ValueError(msg)
+    return itemgetter(*map(names.index, order))
+
+
+def _sent(table: Table, names: Sequence[str]) -> Any:
+    """The rows of a batch as a table of PostgreSQL, unfolded from one JSON text."""
+    typed = (column(name, table.c[name].type) for name in names)
+    sent = func.json_to_recordset(cast(bindparam(_ROWS), JSON)).table_valued(*typed)
+    return sent.render_derived(with_types=True)
+
+
+class BatchUpsert(_BatchOfRows):
+    """Inserts rows, or merges them into those that are there."""
 
     def __init__(
         self,
@@ -68,16 +104,12 @@ class BatchUpsert:
             table: where the rows go.
             names: the columns each row has a value for, in its order.
             merged: given the columns of the row that comes, the new values of the one that is there.
-            only_if: given the same, whether the one that is there changes at all; always when not told.
+            only_if: given the same, whether the one that is there changes at all; always when not given.
         """
-        self._names = tuple(map(str, names))  # SQLAlchemy has a kind of its own, which is no key of JSON
-        self._at_once = engine.dialect.name == "postgresql"
         insert: Any
-        if self._at_once:
-            typed = (column(name, table.c[name].type) for name in names)
-            sent = func.json_to_recordset(cast(bindparam(_ROWS), JSON)).table_valued(*typed)
+        if engine.dialect.name == "postgresql":
             insert = postgresql_insert(table).from_select(
-                self._names, select(sent.render_derived(with_types=True)), include_defaults=False
+                list(names), select(_sent(table, names)), include_defaults=False
             )
         else:
             insert = sqlite_insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})
@@ -87,14 +119,35 @@ class BatchUpsert:
             set_=merged(fresh),
             where=None if only_if is None else only_if(fresh),
         )
-        self._statement = BatchStatement(engine, upsert)
+        super().__init__(engine, names, upsert)
 
-    def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run it for all rows, no two of which are one row of the table."""
-        if self._statement.order == self._names:
-            self._statement.run_in_order(connection, rows)
-            return
-        named = [dict(zip(self._names, row, strict=True)) for row in rows]
-        if self._at_once and named:
-            named = [{_ROWS: orjson.dumps(named).decode()}]
-        self._statement.run(connection, named)
+
+class BatchUpdate(_BatchOfRows):
+    """Changes rows that are there; a row that is not there is passed over."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        table: Table,
+        names: Sequence[str],
+        changes: Callable[[Any], Mapping[str, Any]],
+        only_if: Callable[[Any], Any],
+    ) -> None:
+        """Prepare the statement.
+
+        Args:
+            engine: tells the dialect.
+            table: which rows.
+            names: the primary key, and the columns each row of the batch has a value for, in its order.
+            changes: given the columns of the row that comes, the new values of the one that is there.
+            only_if: given the same, whether the one that is there changes at all.
+        """
+        fresh: Any
+        if engine.dialect.name == "postgresql":
+            fresh = _sent(table, names).c
+        else:
+            # SQLAlchemy keeps the columns' own names for the values of SET.
+            fresh = SimpleNamespace(**{name: bindparam(f"{_NEW}{name}", type_=table.c[name].type) for name in names})
+            names = [f"{_NEW}{name}" for name in names]
+        keys = [each == getattr(fresh, each.name) for each in table.primary_key]
+        super().__init__(engine, names, update(table).where(*keys, only_if(fresh)).values(changes(fresh)))

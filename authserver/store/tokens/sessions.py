@@ -25,6 +25,7 @@ from sqlalchemy import (
     case,
     delete,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -36,7 +37,7 @@ from authserver.ports.sessions import Session
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.token_hash import NOT_RECORDED
-from authserver.store.engine.batch_statements import BatchUpsert, greatest, insert_for
+from authserver.store.engine.batch_statements import BatchUpdate, BatchUpsert, greatest, insert_for
 from authserver.store.engine.connections import reading, writing
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
 from authserver.store.tables import audit_head, form_keys, kills, sessions, token_requests, usage, usage_writers
@@ -46,6 +47,27 @@ from authserver.store.tokens.revocations import append_revocations, lock_head
 def _values(extra: Sequence[str]) -> dict[str, Any]:
     columns = [*SessionStart._fields, "last_used_at", *extra]
     return {name: bindparam(name, type_=sessions.c[name].type) for name in columns}
+
+
+_NO_HASH: Any = literal_column(f"'{NOT_RECORDED}'")
+"""In the text of the statement: what never changes need not be sent with each row."""
+
+
+def recorded_uses(engine: Engine) -> BatchUpdate:
+    """Move a session that was recorded forward; never backwards, never after the end.
+
+    A row is the ``jti``, the last use, and its peer.
+    """
+    return BatchUpdate(
+        engine,
+        sessions,
+        ("jti", "last_used_at", "last_used_peer"),
+        lambda fresh: {
+            "last_used_at": fresh.last_used_at,
+            "last_used_peer": func.coalesce(fresh.last_used_peer, sessions.c.last_used_peer),
+        },
+        lambda fresh: and_(sessions.c.ended_at.is_(None), _newer(fresh)),
+    )
 
 
 def uses(engine: Engine) -> BatchUpsert:
@@ -76,8 +98,7 @@ def _moved(larger: Any, fresh: Any) -> dict[str, Any]:
 
 def _proves(fresh: Any) -> Any:
     """Whether the fresh row has the hash that the other lacks: the issuing node came after one that saw a use."""
-    mine = sessions.c.token_hash
-    return and_(func.coalesce(mine, NOT_RECORDED) == NOT_RECORDED, fresh.token_hash != NOT_RECORDED)
+    return and_(func.coalesce(sessions.c.token_hash, _NO_HASH) == _NO_HASH, fresh.token_hash != _NO_HASH)
 
 
 def _moves(fresh: Any) -> Any:

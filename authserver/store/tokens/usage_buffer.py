@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, case, func, literal_column, or_, select, update
 
 from authserver.ports.errors import Refusal, Unavailable
 from authserver.rules.claims import SessionStart
@@ -44,7 +44,7 @@ from authserver.rules.secret_format import masked
 from authserver.store.engine.batch_statements import BatchStatement, BatchUpsert, greatest, insert_for
 from authserver.store.engine.connections import storable, writing
 from authserver.store.tables import credential_use, resource_servers, secrets, token_requests, usage, usage_writers
-from authserver.store.tokens.sessions import uses
+from authserver.store.tokens.sessions import recorded_uses, uses
 
 FLUSH_SECONDS = 0.5
 MAX_WAIT_SECONDS = float(USE_TOLERANCE)
@@ -75,7 +75,10 @@ _Counts = dict[_UsageKey, tuple[int, Instant]]
 
 
 class _PendingUse(NamedTuple):
-    """What is known of a session since the batch before; ``issued`` when it began in this one."""
+    """What is known of a session since the batch before.
+
+    ``issued`` when it began in this one; ``recorded`` when its row was there, so that the use alone need be written.
+    """
 
     start: SessionStart
     at: Instant
@@ -84,6 +87,7 @@ class _PendingUse(NamedTuple):
     agent: str = ""
     use_peer: str = ""
     token_hash: str = ""
+    recorded: bool = False
 
 
 _PendingUses = dict[str, _PendingUse]
@@ -102,13 +106,13 @@ class _Batch:
 
 
 class SqlUsageBuffer:
-    """``ports.ActivityClock``; the writing thread starts with the first one."""
+    """``ports.UsageRecorder``; the writing thread starts with the first use."""
 
     def __init__(self, engine: Engine, *, background: bool = True) -> None:
         self._engine = engine
         dialect = engine.dialect.name
         larger = greatest(dialect)
-        self._uses = uses(engine)
+        self._uses, self._recorded_uses = uses(engine), recorded_uses(engine)
         self._usage = BatchUpsert(
             engine,
             usage,
@@ -199,16 +203,26 @@ class SqlUsageBuffer:
                 refusals[key] += 1
 
     def seen_inactive(self, by: str, at: Instant) -> None:
-        """Note that a resource server asked about a token that was not active."""
+        """Buffer that a resource server asked about a token that was not active."""
         with self._lock:
             inactive_seen = self._batch().inactive_seen
             inactive_seen[by] = max(at, inactive_seen.get(by, 0))
 
-    def used(self, start: SessionStart, at: Instant, *, by: str, method: str, route: str, peer: str = "") -> None:
-        """Note a use; an older instant never moves a newer one back.
+    def used(
+        self,
+        start: SessionStart,
+        at: Instant,
+        *,
+        by: str,
+        method: str,
+        route: str,
+        peer: str = "",
+        recorded: bool = False,
+    ) -> None:
+        """Buffer a use; an older instant never moves a newer one back. ``recorded``: its session's row was seen.
 
         Raises:
-            Unavailable: earlier pending could not be written for too long.
+            Unavailable: earlier uses could not be written for too long.
         """
         key = (at - at % _DAY, start.client_id, start.secret_id, by, *_shown(method, route))
         if not self._background and self._late():
@@ -222,20 +236,28 @@ class SqlUsageBuffer:
             mine = batch.pending.get(start.jti)
             buffered = mine or self._written.get(start.jti)
             if buffered is None:
-                batch.pending[start.jti] = _PendingUse(start, at, use_peer=peer[:_PEER_LENGTH])
+                peer = peer[:_PEER_LENGTH]
+                batch.pending[start.jti] = _PendingUse(start, at, False, "", "", peer, "", recorded)
             elif buffered.at < at or (peer and not buffered.use_peer):
                 # What is written began in that batch and in no later one: it must not count as asked for again.
                 batch.pending[start.jti] = buffered._replace(
-                    at=max(buffered.at, at), use_peer=peer[:_PEER_LENGTH], issued=mine is not None and buffered.issued
+                    at=max(buffered.at, at),
+                    use_peer=peer[:_PEER_LENGTH],
+                    issued=mine is not None and buffered.issued,
+                    recorded=mine is None or buffered.recorded,
                 )
             uses, last = batch.counts.get(key, (0, 0))
             batch.counts[key] = (uses + 1, max(last, at))
 
     def last_used(self, jti: str) -> Instant | None:
         """The newest use buffered here and not certainly in a row that was read a moment ago."""
+        newest: Instant | None = None
         with self._lock:
-            places = self._places()
-        return max((place[jti].at for place in places if jti in place), default=None)
+            for place in self._places():
+                use = place.get(jti)
+                if use is not None and (newest is None or use.at > newest):
+                    newest = use.at
+        return newest
 
     def _places(self) -> list[_PendingUses]:
         return [self._written, *(batch.pending for batch in (self._sending, self._collecting) if batch)]
@@ -300,7 +322,9 @@ class SqlUsageBuffer:
             if connection.execute(self._claim, claim).first() is None:
                 return
             # One order for all nodes, so that two batches never wait for each other in a ring.
-            self._uses.run(connection, [_row(batch.pending[jti]) for jti in sorted(batch.pending)])
+            pending = [batch.pending[jti] for jti in sorted(batch.pending)]
+            self._uses.run(connection, [_row(use) for use in pending if not use.recorded])
+            self._recorded_uses.run(connection, [_recorded_row(use) for use in pending if use.recorded])
             self._credential.run(connection, _credential_rows(batch.pending))
             self._secret.run(connection, _request_rows(batch.pending))
             self._requests.run(connection, _request_counts(batch))
@@ -314,6 +338,10 @@ class SqlUsageBuffer:
 def _row(use: _PendingUse) -> tuple[Any, ...]:
     peers = (_cut(use.peer, _PEER_LENGTH), _cut(use.use_peer, _PEER_LENGTH))
     return (*use.start, use.at, *peers, use.token_hash)
+
+
+def _recorded_row(use: _PendingUse) -> tuple[Any, ...]:
+    return use.start.jti, use.at, _cut(use.use_peer, _PEER_LENGTH)
 
 
 def _newest_request(key: Any) -> Any:
@@ -330,10 +358,13 @@ def _newest_request(key: Any) -> Any:
     )
 
 
+_ZERO: Any = literal_column("0")
+
+
 def _newest_use(larger: Any, fresh: Any) -> dict[str, Any]:
     """Move forward the last use of a credential and its last token request, each for itself."""
     mine = credential_use.c
-    newer = func.coalesce(fresh.requested_at, 0) > func.coalesce(mine.requested_at, 0)
+    newer = func.coalesce(fresh.requested_at, _ZERO) > func.coalesce(mine.requested_at, _ZERO)
     return {
         "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
         **{
