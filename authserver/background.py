@@ -1,4 +1,4 @@
-"""What a serving process does by itself, on one thread: each chore in its own rhythm, none stops another."""
+"""What a serving process does by itself, on one thread: each task in its own rhythm, none stops another."""
 
 import os
 import secrets
@@ -22,20 +22,20 @@ class PeriodicTask:
     do: Callable[[], object]
     waited: float = 0.0
     failing: bool = False
-    """Only the first of a row of failures is told."""
+    """Only the first of a row of failures is logged."""
 
 
 class PeriodicTasks:
     """The thread that does them; it ends with the process, or when told."""
 
-    def __init__(self, chores: list[PeriodicTask]) -> None:
-        self._chores = chores
+    def __init__(self, tasks: list[PeriodicTask]) -> None:
+        self._tasks = tasks
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="services-keeping", daemon=True)
-        for chore in chores:
+        self._thread = threading.Thread(target=self._run, name="periodic-tasks", daemon=True)
+        for task in tasks:
             # Many processes start at once; what takes long they do one after the other, what is short soon.
-            spread = chore.every if chore.every > _SOON else min(chore.every, 5.0)
-            chore.waited = chore.every - spread * secrets.randbelow(100) / 100
+            spread = task.every if task.every > _SOON else min(task.every, 5.0)
+            task.waited = task.every - spread * secrets.randbelow(100) / 100
 
     def start(self) -> None:
         """Begin."""
@@ -54,21 +54,21 @@ class PeriodicTasks:
                 # The process that started us is gone: nobody would restart or stop us any more.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            for chore in self._chores:
-                chore.waited += 1.0
-                if chore.waited >= chore.every:
-                    chore.waited = 0.0
-                    self._do(chore)
+            for task in self._tasks:
+                task.waited += 1.0
+                if task.waited >= task.every:
+                    task.waited = 0.0
+                    self._do(task)
 
     @staticmethod
-    def _do(chore: PeriodicTask) -> None:
+    def _do(task: PeriodicTask) -> None:
         reason = ""
         try:
-            chore.do()
+            task.do()
         except (Unavailable, Refusal) as error:
             reason = str(error)
-        except Exception as error:  # noqa: BLE001 - one chore must not end the others
+        except Exception as error:  # noqa: BLE001 - one task must not end the others
             reason = type(error).__name__
-        if reason and not chore.failing:
-            logger().warning("chore_failed", chore=chore.name, reason=reason)
-        chore.failing = bool(reason)
+        if reason and not task.failing:
+            logger().warning("periodic_task_failed", task=task.name, reason=reason)
+        task.failing = bool(reason)

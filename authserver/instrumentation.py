@@ -10,6 +10,7 @@ from typing import NamedTuple
 from authserver.actions.security_log import SecurityLog
 from authserver.oauth.http import Request, Response
 from authserver.ports.errors import Unavailable
+from authserver.ports.general_settings import retention_seconds
 from authserver.rules.facts import Instant
 from authserver.store.factory import Store
 from authserver.store.tokens.gauges import Counts, gauges
@@ -133,7 +134,8 @@ class Instrumentation:
         if self._counted is None or time.monotonic() - self._counted[0] > 10:  # noqa: PLR2004 - seconds between counts
             counts: Counts = {"oauth_build_info": {(VERSION,): 1.0}}
             try:
-                counts |= gauges(self._store.engine, self._now())
+                now, days = self._now(), self._store.accounts.general().session_retention_days
+                counts |= gauges(self._store.engine, self._store.sessions.backlog(now, retention_seconds(days)), now)
             except Unavailable as error:
                 logger().warning("gauges_failed", reason=str(error))
             self._counted = (time.monotonic(), counts)

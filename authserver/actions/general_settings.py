@@ -26,6 +26,7 @@ BOUNDS = {
     "key_announcement_hours": (1, 720),
     "key_patience_hours": (0, 2160),
     "post_quantum": (0, 1),
+    "session_retention_days": (0, 365),
 }
 
 

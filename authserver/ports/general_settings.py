@@ -4,6 +4,14 @@ from dataclasses import dataclass
 
 from authserver.rules.facts import Instant
 
+LEAST_RETENTION_SECONDS = 3600
+"""A session stays on record that long behind its ``exp`` even where the setting says 0 days."""
+
+
+def retention_seconds(days: int) -> int:
+    """How long a session stays on record behind its ``exp``, by the setting ``session_retention_days``."""
+    return max(days * 24 * 3600, LEAST_RETENTION_SECONDS)
+
 
 @dataclass(frozen=True, slots=True)
 class GeneralSettings:
@@ -24,3 +32,5 @@ class GeneralSettings:
     key_patience_hours: int = 168
     post_quantum: int = 0
     """1: keys of RFC 9964 are in the one JWKS with the others, and tokens may be signed with them."""
+    session_retention_days: int = 30
+    """How long a session stays on record behind its ``exp``, for its owner to see why it ended."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
@@ -30,6 +30,13 @@ class Session:
     last_used_peer: str | None = None
 
 
+class SessionBacklog(NamedTuple):
+    """How many rows the sessions take, as the database estimates, and how many seconds the sweep is behind."""
+
+    rows: int
+    lag: int
+
+
 class Sessions(Protocol):
     """The record of each token."""
 
@@ -49,6 +56,13 @@ class Sessions(Protocol):
         """The sessions that may live, and the newest of the others; ``limit`` of each kind at most, newest first."""
         ...
 
-    def sweep(self, now: Instant, keep: int) -> int:
-        """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond 400 days; how many."""
+    def backlog(self, now: Instant, keep: int) -> SessionBacklog:
+        """How many sessions are on record, and how far ``sweep`` is behind; costs the same for any number of rows."""
+        ...
+
+    def sweep(self, now: Instant, keep: int, seconds: float = ...) -> int:
+        """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond 400 days; how many.
+
+        Stops after about so many ``seconds``; the oldest go first.
+        """
         ...

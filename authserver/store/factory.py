@@ -32,7 +32,7 @@ from keys.key_stores.database import DatabaseKeyStore
 from keys.master import MasterKey
 
 _AUDIT, _PEPPER = "audit", "pepper"
-_DEFAULTS = {
+DEFAULT_SETTINGS = {
     "id": 1,
     "idle_timeout_minutes": 30,
     "max_token_lifetime_minutes": 720,
@@ -46,6 +46,7 @@ _DEFAULTS = {
     "key_announcement_hours": 24,
     "key_patience_hours": 168,
     "post_quantum": 0,
+    "session_retention_days": 30,
 }
 
 
@@ -168,7 +169,7 @@ def _vault(engine: Engine, master: MasterKey) -> dict[str, bytes]:
         for purpose, plain in fresh.items():
             found[purpose] = master.seal(f"vault:{purpose}", plain)
             connection.execute(insert(vault).values(purpose=purpose, sealed=found[purpose]))
-        connection.execute(insert(settings).values(**_DEFAULTS))
+        connection.execute(insert(settings).values(**DEFAULT_SETTINGS))
         connection.execute(insert(audit_head).values(**genesis_head(fresh[_AUDIT])))
     return found
 

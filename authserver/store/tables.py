@@ -50,6 +50,7 @@ settings = Table(
     Column("key_announcement_hours", Integer, server_default="24", nullable=False),
     Column("key_patience_hours", Integer, server_default="168", nullable=False),
     Column("post_quantum", Integer, server_default="0", nullable=False),
+    Column("session_retention_days", Integer, server_default="30", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
 )

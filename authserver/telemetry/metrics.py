@@ -27,6 +27,8 @@ GaugeSource = Mapping[str, Mapping[tuple[str, ...], float]]
 GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "oauth_tokens_active": ("Sessions not ended and not past their end", ()),
     "oauth_tokens_ended": ("Sessions kept on record that ended, by reason", ("reason",)),
+    "oauth_session_rows": ("Sessions on record, as the database estimates", ()),
+    "oauth_session_sweep_lag_seconds": ("How long the oldest session on record is overdue to be deleted", ()),
     "oauth_credentials": ("Application credentials by state", ("state",)),
     "oauth_credentials_expiring": ("Live credentials that expire within a time", ("within",)),
     "oauth_signing_key_age_seconds": ("Age of the signing keys", ("alg", "state")),

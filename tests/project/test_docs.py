@@ -110,12 +110,13 @@ def test_numbers_in_the_text_are_the_numbers_in_the_code():
     from authserver.oauth import throttle
     from authserver.rules.idle import USE_TOLERANCE
     from authserver.rules.liveness import CLOCK_SLACK
-    from authserver.services import KEEP_SESSIONS_SECONDS, MAX_SKEW_SECONDS
+    from authserver.services import MAX_SKEW_SECONDS
+    from authserver.store.factory import DEFAULT_SETTINGS
 
     dies, threats = page("docs/how-it-dies.md"), page("docs/threat-model.md")
     assert f"The tolerance ε is {USE_TOLERANCE} seconds" in dies
     assert f"more than {CLOCK_SLACK} seconds" in dies
-    assert f"on record for {KEEP_SESSIONS_SECONDS // 86400} days" in dies
+    assert f"on record for {DEFAULT_SETTINGS['session_retention_days']} days" in dies
     assert f"more than {MAX_SKEW_SECONDS} seconds" in threats
     assert f"{throttle.PER_CLIENT} failed authentications" in threats
     assert f"{throttle.PER_PEER:,} for a network address" in threats

@@ -682,6 +682,31 @@ class TestSessions:
         assert sum(uses(store).values()) == 1
         assert store.sessions.sweep(NOW + 60, 10) == 0
 
+    def test_the_backlog_tells_how_far_the_sweep_is_behind(self, store):
+        assert store.sessions.backlog(NOW, 0) == (0, 0)
+        for lasts in (50, 500):
+            store.sessions.end(start(lasts=lasts), Reason.ROLES_CHANGED, NOW)
+        assert store.sessions.backlog(NOW + 60, 10) == (2, 0)
+        assert store.sessions.backlog(NOW + 75, 10) == (2, 15)
+        store.sessions.sweep(NOW + 75, 10)
+        assert store.sessions.backlog(NOW + 75, 10) == (1, 0)
+
+    def test_two_nodes_sweep_at_once_and_nothing_is_left(self, nodes, monkeypatch):
+        monkeypatch.setattr(sessions, "_SWEPT_AT_ONCE", 3)
+        for _ in range(40):
+            nodes[0].sessions.end(start(lasts=5), Reason.ROLES_CHANGED, NOW)
+        swept = at_once(*(lambda s=s: s.sessions.sweep(NOW + 60, 10) for s in nodes))
+        assert not [each for each in swept if isinstance(each, Exception)]
+        nodes[0].sessions.sweep(NOW + 60, 10)
+        assert nodes[0].sessions.of_credential("c1") == ()
+
+    def test_a_sweep_without_time_left_takes_one_step(self, store, monkeypatch):
+        monkeypatch.setattr(sessions, "_SWEPT_AT_ONCE", 3)
+        for _ in range(9):
+            store.sessions.end(start(lasts=5), Reason.ROLES_CHANGED, NOW)
+        store.sessions.sweep(NOW + 60, 10, seconds=0)
+        assert len(store.sessions.of_credential("c1")) in {0, 6}
+
 
 class TestActivityClock:
     def test_never_moves_back(self, store):

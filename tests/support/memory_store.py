@@ -13,7 +13,7 @@ from authserver.audit import GENESIS, Record, canonical, seal, seal_head, verify
 from authserver.ports.errors import AlreadyDone, Conflict, NotFound
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.hot_path import CallingResourceServer, IntrospectionFacts, IssueFacts, LiveSecret, SessionRecord
-from authserver.ports.sessions import Session
+from authserver.ports.sessions import Session, SessionBacklog
 from authserver.ports.signing_keys import always
 from authserver.rules.facts import Reason, Standing
 from keys.keyring import USABLE, IllegalMove, KeyInfo, State, check_move
@@ -341,7 +341,11 @@ class ModelStore:
         wanted = {each.jti for each in (*mine[:limit], *living[:limit])}
         return tuple(each for each in mine if each.jti in wanted)
 
-    def sweep(self, now, keep):
+    def backlog(self, now, keep):
+        ends = [each.expires_at for each in self.t.sessions.values()]
+        return SessionBacklog(len(ends), max(0, now - keep - min(ends, default=now)))
+
+    def sweep(self, now, keep, seconds=0.0):
         gone = [jti for jti, each in self.t.sessions.items() if each.expires_at < now - keep]
         old = [key for key in self.t.usage if key[0] < now - 400 * 86400]
         for table, names in ((self.t.sessions, gone), (self.t.usage, old)):

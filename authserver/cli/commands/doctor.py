@@ -15,6 +15,7 @@ from rich.text import Text
 from authserver.cli.command import Answer, Command, fault_of
 from authserver.cli.context import Schema, maintenance, services
 from authserver.cli.output import HumanText, plain
+from authserver.ports.general_settings import retention_seconds
 from authserver.ports.store import Store
 from authserver.rules.facts import over
 from keys.keyring import State
@@ -151,6 +152,20 @@ def settings() -> Iterator[Finding]:
     )
 
 
+def sessions() -> Iterator[Finding]:
+    """Whether the sweep keeps up with the sessions that end."""
+    store, days = services().store(), services().store().accounts.general().session_retention_days
+    backlog = store.sessions.backlog(services().clock.now(), retention_seconds(days))
+    told = f"about {backlog.rows} on record, kept for {days} days behind their end"
+    late = backlog.lag > _LATE_SWEEP
+    told += f"; the oldest is {backlog.lag // 3600} h overdue" if late else ""
+    fix = "a running server deletes them in the background; let it run, or lower session_retention_days"
+    yield _judged("sessions", not late, told, fix, WARNING)
+
+
+_LATE_SWEEP = 6 * 3600
+
+
 def issuer() -> Iterator[Finding]:
     """Whether clients reach us by https."""
     parts = urlsplit(services().issuer)
@@ -190,12 +205,13 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("clock", clock),
     ("issuer", issuer),
     ("settings", settings),
+    ("sessions", sessions),
     ("audit", audit_chain),
     ("permissions", files),
 )
 """In the order of dependence: what fails first explains what fails after it."""
 
-_NEEDS_STORE = {"master key", "signing key", "settings", "audit"}
+_NEEDS_STORE = {"master key", "signing key", "settings", "sessions", "audit"}
 
 
 def examine() -> Iterator[Finding]:

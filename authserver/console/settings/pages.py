@@ -75,6 +75,11 @@ SAID: Final = {
         N_("How long a rotation waits for resource servers that have not fetched the new key."),
         N_("{} h"),
     ),
+    "session_retention_days": Said(
+        N_("Ended sessions"),
+        N_("How long a session stays on record behind the end of its token, to tell its owner why it ended."),
+        N_("{} days"),
+    ),
     "post_quantum": Said(
         N_("Post-quantum algorithms"),
         N_("Whether ML-DSA is offered, which few verifiers know yet."),

@@ -184,4 +184,5 @@ def find_general(connection: Connection) -> GeneralSettings:
         key_announcement_hours=row.key_announcement_hours,
         key_patience_hours=row.key_patience_hours,
         post_quantum=row.post_quantum,
+        session_retention_days=row.session_retention_days,
     )

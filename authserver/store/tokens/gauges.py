@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Engine, func, select
 
+from authserver.ports.sessions import SessionBacklog
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading
 from authserver.store.tables import audit_head, credentials, sessions, signing_keys
@@ -13,7 +14,7 @@ _DAY = 24 * 3600
 Counts = dict[str, Mapping[tuple[str, ...], float]]
 
 
-def gauges(engine: Engine, now: Instant) -> Counts:
+def gauges(engine: Engine, backlog: SessionBacklog, now: Instant) -> Counts:
     """Count sessions, credentials and keys at ``now``.
 
     Raises:
@@ -40,6 +41,8 @@ def gauges(engine: Engine, now: Instant) -> Counts:
         return {
             "oauth_tokens_active": {(): count(sessions.c.ended_at.is_(None) & (sessions.c.expires_at > now))},
             "oauth_tokens_ended": {(reason,): float(number) for reason, number in ended},
+            "oauth_session_rows": {(): float(backlog.rows)},
+            "oauth_session_sweep_lag_seconds": {(): float(backlog.lag)},
             "oauth_credentials": {
                 ("live",): count(live),
                 ("disabled",): count(kept & mine.disabled_at.is_not(None)),

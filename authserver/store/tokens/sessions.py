@@ -10,6 +10,8 @@ is noted for the change feed in the same transaction; the others follow from a
 kill that is there already, or from a date in the token.
 """
 
+import math
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -28,12 +30,13 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     tuple_,
     union,
     update,
 )
 
-from authserver.ports.sessions import Session
+from authserver.ports.sessions import Session, SessionBacklog
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.token_hash import NOT_RECORDED
@@ -118,7 +121,8 @@ def end_statement(dialect: str) -> Any:
 
 
 _OWN_ENDS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE})
-_SWEPT_AT_ONCE = 1_000
+_SWEPT_AT_ONCE = 500
+_LONGEST_PAUSE = 0.1
 _USAGE_DAYS = 400
 _DAY = 24 * 3600
 
@@ -139,6 +143,16 @@ def _recent() -> Select[Any]:
 
 
 _RECENT = _recent()
+
+
+_ESTIMATES = {
+    "sqlite": text("SELECT coalesce(max(rowid) - min(rowid) + 1, 0) FROM sessions"),
+    "postgresql": text(
+        "SELECT CASE WHEN reltuples < 0 THEN (SELECT count(*) FROM sessions) ELSE reltuples END"
+        " FROM pg_class WHERE oid = 'sessions'::regclass"
+    ),
+}
+"""A count would read every row; what PostgreSQL has not analyzed yet is small."""
 
 
 class SqlSessions:
@@ -185,17 +199,28 @@ class SqlSessions:
             rows = connection.execute(_RECENT, {"client_id": client_id, "now": now, "most": limit}).all()
         return tuple(_as_session(row) for row in rows)
 
-    def sweep(self, now: Instant, keep: int) -> int:
+    def backlog(self, now: Instant, keep: int) -> SessionBacklog:
+        """How many sessions are on record, as the database estimates, and how many seconds the sweep is behind."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_ESTIMATES[connection.dialect.name]).scalar_one()
+            oldest = connection.execute(select(func.min(sessions.c.expires_at))).scalar_one()
+        return SessionBacklog(int(rows), 0 if oldest is None else max(0, now - keep - oldest))
+
+    def sweep(self, now: Instant, keep: int, seconds: float = math.inf) -> int:
         """Delete sessions that ended by ``exp`` more than ``keep`` seconds ago, and old usage and kills; how many rows.
 
-        Some rows at a time, so that nobody waits long for a lock.
+        Some rows at a time, oldest first, and a pause as long as each took, so that nobody waits long for a lock.
+        What is left after about so many ``seconds`` is for the next time.
         """
-        old = now - _USAGE_DAYS * _DAY
+        old, until = now - _USAGE_DAYS * _DAY, time.monotonic() + seconds
         oldest_kills = select(kills.c.seq, kills.c.at).order_by(kills.c.seq).limit(_SWEPT_AT_ONCE).subquery()
         return sum(
-            self._sweep(table, page)
+            self._sweep(table, page, until)
             for table, page in (
-                (sessions, select(sessions.c.jti).where(sessions.c.expires_at < now - keep)),
+                (
+                    sessions,
+                    select(sessions.c.jti).where(sessions.c.expires_at < now - keep).order_by(sessions.c.expires_at),
+                ),
                 (usage, select(*usage.primary_key).where(usage.c.day < old)),
                 (token_requests, select(*token_requests.primary_key).where(token_requests.c.day < old)),
                 (form_keys, select(*form_keys.primary_key).where(form_keys.c.at < old)),
@@ -204,15 +229,20 @@ class SqlSessions:
             )
         )
 
-    def _sweep(self, table: Table, page: Select[Any]) -> int:
+    def _sweep(self, table: Table, page: Select[Any], until: float) -> int:
+        # Nodes sweep at the same time: each takes rows that no other has taken (PostgreSQL; SQLite has one writer).
+        some = page.limit(_SWEPT_AT_ONCE).with_for_update(skip_locked=True)
+        statement = delete(table).where(tuple_(*table.primary_key).in_(some))
         total = 0
         while True:
+            began = time.monotonic()
             with writing(self._engine) as connection:
-                found = tuple_(*table.primary_key).in_(page.limit(_SWEPT_AT_ONCE))
-                gone = connection.execute(delete(table).where(found)).rowcount
+                gone = connection.execute(statement).rowcount
             total += gone
-            if gone < _SWEPT_AT_ONCE:
+            now = time.monotonic()
+            if gone < _SWEPT_AT_ONCE or now >= until:
                 return total
+            time.sleep(min(now - began, _LONGEST_PAUSE))
 
 
 def _as_session(row: Any) -> Session:
