@@ -19,7 +19,7 @@ from authserver.actions.general_settings import BOUNDS
 from authserver.config import PREFIX, Config
 from authserver.ports.general_settings import GeneralSettings
 from authserver.rules.facts import Reason
-from authserver.store.factory import _DEFAULTS
+from authserver.store.factory import DEFAULT_SETTINGS
 from authserver.telemetry.metrics import GAUGES, Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +73,7 @@ def test_every_general_setting_is_documented_with_bounds_and_default():
         name for name in GeneralSettings.__dataclass_fields__ if name not in {"epoch", "used_since", "issued_since"}
     ]
     for name, row in told.items():
-        assert row[2] == str(_DEFAULTS.get(name, "empty"))
+        assert row[2] == str(DEFAULT_SETTINGS.get(name, "empty"))
         if name in BOUNDS:
             assert row[1] == "{} to {}".format(*BOUNDS[name])
 
@@ -111,7 +111,6 @@ def test_numbers_in_the_text_are_the_numbers_in_the_code():
     from authserver.rules.idle import USE_TOLERANCE
     from authserver.rules.liveness import CLOCK_SLACK
     from authserver.services import MAX_SKEW_SECONDS
-    from authserver.store.factory import DEFAULT_SETTINGS
 
     dies, threats = page("docs/how-it-dies.md"), page("docs/threat-model.md")
     assert f"The tolerance ε is {USE_TOLERANCE} seconds" in dies
