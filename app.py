@@ -19,7 +19,7 @@ from authserver.console.openid.identity import ProviderSettings
 from authserver.oauth.dispatcher import Dispatcher
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Refusal, Unavailable
-from authserver.server import CannotServe, check_port, run
+from authserver.server import CannotServe, check_port, report_start, run
 from authserver.services import Services, ServicesConfig, SystemClock
 from authserver.store.engine.connections import engine_options, prepare
 from authserver.store.engine.maintenance import Maintenance
@@ -88,8 +88,23 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
     return app
 
 
+CANNOT_START = (InvalidConfig, CannotServe, WrongMasterKey, Unavailable, Refusal)
+"""What an operator can mend, each with a text that says how."""
+
+
 def wsgi() -> Dispatcher:
-    """Make the WSGI callable of one serving process."""
+    """Make the WSGI callable of one serving process; one that cannot start says why and exits with 1."""
+    try:
+        dispatcher = _serving()
+    except CANNOT_START as error:
+        if not report_start(str(error)):
+            logger().error("worker_cannot_start", reason=str(error))
+        sys.exit(1)
+    report_start()
+    return dispatcher
+
+
+def _serving() -> Dispatcher:
     config = load()
     configure(config.log_level, config.log_format)
     services: Services = create_app(config).extensions["services"]
@@ -124,9 +139,8 @@ def main() -> int:
         configure(config.log_level, config.log_format)
         check_port(config.host, config.port)
         shown = _prepare(config)
-    except (InvalidConfig, CannotServe, WrongMasterKey, Unavailable, Refusal) as error:
-        sys.stderr.write(f"Cannot start: {error}\n")
-        return 1
+    except CANNOT_START as error:
+        return _cannot_start(error)
 
     def announce() -> None:
         url = f"http://{config.bind}"
@@ -135,15 +149,23 @@ def main() -> int:
             sys.stdout.write("\n" + demo.lines(shown, url, config.database_url))
         sys.stdout.flush()
 
-    run(
-        "app:wsgi",
-        host=config.host,
-        port=config.port,
-        workers=config.workers,
-        threads=config.serving_threads,
-        announce=announce,
-    )
+    try:
+        run(
+            "app:wsgi",
+            host=config.host,
+            port=config.port,
+            workers=config.workers,
+            threads=config.serving_threads,
+            announce=announce,
+        )
+    except CannotServe as error:
+        return _cannot_start(error)
     return 0
+
+
+def _cannot_start(error: Exception) -> int:
+    sys.stderr.write(f"Cannot start: {error}\n")
+    return 1
 
 
 def _prepare(config: Config) -> demo.DemoSecrets | None:

@@ -1,16 +1,19 @@
 """Runs the production server: granian, in one or several processes.
 
-The starting process prepares the database and lets go of it; each serving
-process opens its own. Faults an operator can mend leave as one sentence.
+The starting process prepares the database and lets go of it; each serving process, a worker, opens its own. Faults an
+operator can mend leave as one sentence: a worker that cannot start reports it in a file that the starting process
+reads, and nothing is announced before a worker serves.
 """
 
 import contextlib
+import logging
 import os
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from granian.constants import Interfaces
@@ -22,6 +25,10 @@ _HEADER_BUFFER = 64 * 1024
 _BACKLOG = 1024
 _GRACE_SECONDS = 10
 _RESTART_SECONDS = 0.5
+_LOOK_SECONDS = 0.05
+_REPORT = "SERVER_START_REPORT"
+"""Names the file in which a worker says that it serves, or why it cannot."""
+_SERVES = "serves"
 
 
 class CannotServe(Exception):
@@ -70,13 +77,13 @@ def run(target: str, *, host: str, port: int, workers: int, threads: int, announ
         port: port to listen on.
         workers: processes.
         threads: threads in each process.
-        announce: called when the socket is open.
+        announce: called when a worker serves.
 
     Raises:
-        CannotServe: the port is in use.
+        CannotServe: the port is in use, or no worker can start.
     """
     check_port(host, port)
-    with _numbers_of_all(workers):
+    with _numbers_of_all(workers), _start_report() as report:
         server = Stoppable(
             target,
             address="127.0.0.1" if host == "localhost" else host,
@@ -95,9 +102,75 @@ def run(target: str, *, host: str, port: int, workers: int, threads: int, announ
             workers_kill_timeout=_GRACE_SECONDS,
             websockets=False,
         )
-        server.on_startup(announce)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve()
+        start = _Start(server, report, announce)
+        server.main_loop_interrupt = start
+        # granian's own lines about a worker that ended would come before the sentence that says why.
+        server.on_startup(lambda: logging.getLogger("_granian").setLevel(logging.CRITICAL))
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                server.serve()
+        except SystemExit:
+            if not start.failure:
+                raise
+        if start.failure:
+            raise CannotServe(start.failure)
+
+
+def report_start(failure: str = "") -> bool:
+    """Say in a worker that it serves, or why it cannot; False when nobody waits for that any more."""
+    name = os.environ.get(_REPORT)
+    if not name or not Path(name).exists():
+        return False
+    with Path(name).open("a", encoding="utf-8") as report:
+        report.write(f"{failure or _SERVES}\n")
+    return True
+
+
+@contextlib.contextmanager
+def _start_report() -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(prefix="authserver-start-")
+    os.close(handle)
+    os.environ[_REPORT] = name
+    try:
+        yield Path(name)
+    finally:
+        del os.environ[_REPORT]
+        Path(name).unlink(missing_ok=True)
+
+
+class _Start(threading.Event):
+    """What granian's main loop waits for; until the first worker reports, it looks for that report meanwhile.
+
+    On the main thread: with a thread beside it, a worker could be forked while that thread holds a lock.
+    """
+
+    def __init__(self, server: Stoppable, report: Path, announce: Callable[[], None]) -> None:
+        super().__init__()
+        self._server, self._report, self._announce = server, report, announce
+        self._reported = False
+        self.failure = ""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not self._reported and not super().wait(_LOOK_SECONDS):
+            self._look()
+        # A worker that failed wakes the loop before its report was looked at.
+        self._look()
+        return super().wait(timeout)
+
+    def _look(self) -> None:
+        report = "" if self._reported else self._report.read_text(encoding="utf-8")
+        if not report.endswith("\n"):
+            return
+        self._reported = True
+        self._report.unlink()
+        first = report.splitlines()[0]
+        if first == _SERVES:
+            logging.getLogger("_granian").setLevel(logging.WARNING)
+            self._announce()
+        else:
+            self.failure = first
+            self._server.interrupt_signal = True
+            self.set()
 
 
 def _through_ours() -> dict[str, Any]:
