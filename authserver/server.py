@@ -162,9 +162,9 @@ class _Start(threading.Event):
         if not report.endswith("\n"):
             return
         self._reported = True
-        self._report.unlink()
         first = report.splitlines()[0]
         if first == _SERVES:
+            self._report.unlink()
             logging.getLogger("_granian").setLevel(logging.WARNING)
             self._announce()
         else:
