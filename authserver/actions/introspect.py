@@ -20,6 +20,7 @@ from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason, Token
 from authserver.rules.idle import USE_TOLERANCE, idle_end_of_use
+from authserver.rules.lease import lease_seconds
 from authserver.rules.lifetime import LONGEST_LIFE
 from authserver.rules.liveness import decide
 from authserver.rules.presented_secret import PresentedSecret
@@ -66,7 +67,8 @@ class Answer(NamedTuple):
 
     ``reason`` is not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is no token of ours,
     ``NOT_RECORDED`` for one that looks so and was never recorded as issued, or ``FOREIGN_TOKEN`` for one of another
-    resource server. ``alg`` is what this resource server wants signed answers in (RFC 9701 §6).
+    resource server. ``lease`` is for how many seconds an active answer may be trusted. ``alg`` is what this resource
+    server wants signed answers in (RFC 9701 §6).
     """
 
     audience: str
@@ -74,6 +76,7 @@ class Answer(NamedTuple):
     now: Instant
     idle_expires_at: Instant | None = None
     reason: str = ""
+    lease: int = 0
 
 
 def introspect(
@@ -143,7 +146,8 @@ def introspect(
             sessions.end(start, decision.reason, now)
         return dead(decision.reason)
     usage.used(start, now, by=caller.id, method=method, route=route, peer=peer, recorded=recorded is not None)
-    return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing))
+    lease = lease_seconds(record, now, facts.standing, caller.max_staleness) if caller.max_staleness else 0
+    return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing), lease=lease)
 
 
 def _issued_as(

@@ -98,6 +98,31 @@ def edit_resource_server(
     return replace(server, token_alg=token_alg)
 
 
+MAX_STALENESS = 3600
+"""Seconds; the longest that an answer may be trusted."""
+
+
+def bound_staleness(accounts: Accounts, name: str, seconds: int, *, actor: str, now: Instant) -> ResourceServer:
+    """Choose for how many seconds a resource server may trust an answer of introspection; 0: it asks for each call.
+
+    Raises:
+        NotFound: no such resource server.
+        Invalid: out of bounds.
+        Conflict: it is so already.
+    """
+    if not 0 <= seconds <= MAX_STALENESS:
+        msg = f"max_staleness is a whole number of seconds from 0 to {MAX_STALENESS}"
+        raise Invalid(msg)
+    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if server.max_staleness == seconds:
+            msg = f"{server.name} may trust an answer for {seconds} s already"
+            raise Conflict(msg)
+        tx.detail(resource_server=server.id, setting="max_staleness", before=server.max_staleness, after=seconds)
+        tx.update_resource_server(server.id, max_staleness=seconds)
+    return replace(server, max_staleness=seconds)
+
+
 def name_jwks_client(accounts: Accounts, name: str, *, actor: str, now: Instant) -> str:
     """Give a resource server a new name for its fetches of the JWKS, to be sent as ``jwks_client``; the old one ends.
 

@@ -3,7 +3,7 @@
 Checks run in this order: the request alone (``invalid_request``), the caller
 (``invalid_client``), the presence of a token, then the token. An inactive token is not
 an error; the reason goes to the log only. A response is true at the instant it is
-given; resource servers should not cache it (RFC 7662 §4).
+given; a resource server may trust it for its lease (``rules/lease``), by default not at all (RFC 7662 §4).
 """
 
 import re
@@ -20,7 +20,7 @@ from authserver.oauth.client_authentication import (
     unauthenticated,
 )
 from authserver.oauth.form import read_form
-from authserver.oauth.http import NO_STORE, Request, Response, error_response
+from authserver.oauth.http import NO_STORE, Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache
 from authserver.oauth.throttle import FailedAttempt
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
@@ -124,18 +124,22 @@ class IntrospectionEndpoint:
         until = answer.idle_expires_at
         log_fields = {"outcome": "inactive" if until is None else "active", "reason": answer.reason, "client": caller}
         failed_attempt = FailedAttempt("token", caller) if answer.reason in _PROBING else None
+        members = None if token is None or until is None else token.members(until, answer.lease)
+        headers = NO_STORE
+        if answer.lease:
+            headers = (("Cache-Control", f"private, max-age={answer.lease}"), ("Vary", "Accept, Authorization"))
         if not (accept and wants_signed(accept)):
-            body = INACTIVE if token is None or until is None else token.response(until)
-            return Response(200, body, log_fields=log_fields, failed_attempt=failed_attempt)
+            body = INACTIVE if members is None else dump(members)
+            return Response(200, body, headers=headers, log_fields=log_fields, failed_attempt=failed_attempt)
         claims = {
             "iss": self._issuer,
             # RFC 9701 §5: it names the caller, by its audience as in the RFC's example and by the id it
             # authenticated with, which is what oauth4webapi and openid-client compare.
             "aud": [answer.audience, caller],
             "iat": answer.now,
-            "token_introspection": {"active": False} if token is None or until is None else token.members(until),
+            "token_introspection": members or {"active": False},
         }
-        return Response(200, self._sign(claims, answer.alg).encode(), SIGNED, NO_STORE, log_fields, failed_attempt)
+        return Response(200, self._sign(claims, answer.alg).encode(), SIGNED, headers, log_fields, failed_attempt)
 
 
 def wants_signed(accept: str) -> bool:

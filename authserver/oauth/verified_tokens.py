@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 
-from authserver.oauth.http import dump
 from authserver.ports.hot_path import TokenKeys
 from authserver.rules.claims import SessionStart, is_id, session_of, signed_session
 from authserver.rules.token_hash import token_hash
@@ -51,15 +50,16 @@ class PresentedToken:
         """The ``sub`` it claims."""
         return str(self._claims["sub"])
 
-    def response(self, idle_expires_at: int) -> bytes:
-        """The response of an active token as JSON (RFC 7662 §2.2)."""
-        return dump(self.members(idle_expires_at))
-
-    def members(self, idle_expires_at: int) -> dict[str, Any]:
-        """The same as a value, to be signed."""
+    def members(self, idle_expires_at: int, lease: int) -> dict[str, Any]:
+        """The members of the response of an active token (RFC 7662 §2.2)."""
         claims = self._claims
-        told = {name: claims[name] for name in _RESPONSE_MEMBERS}
-        return {"active": True, "token_type": "Bearer", **told, "idle_expires_at": idle_expires_at}
+        return {
+            "active": True,
+            "token_type": "Bearer",
+            **{name: claims[name] for name in _RESPONSE_MEMBERS},
+            "idle_expires_at": idle_expires_at,
+            "lease_seconds": lease,
+        }
 
 
 class VerifiedTokens:

@@ -38,7 +38,10 @@ class IssueFacts(NamedTuple):
 
 
 class CallingResourceServer(NamedTuple):
-    """A resource server that may ask about tokens of its audience; ``alg`` is what answers to it are signed with."""
+    """A resource server that may ask about tokens of its audience.
+
+    ``alg`` is what answers to it are signed with, ``max_staleness`` for how many seconds it may trust one.
+    """
 
     id: str
     client_id: str
@@ -46,6 +49,7 @@ class CallingResourceServer(NamedTuple):
     secret_hash: bytes
     disabled: bool
     alg: str
+    max_staleness: int = 0
 
 
 class TokenKeys(NamedTuple):

@@ -17,3 +17,5 @@ class ResourceServer:
     created_at: Instant
     disabled_at: Instant | None
     last_asked_at: Instant | None = None
+    max_staleness: int = 0
+    """S: for how many seconds it may trust an answer; 0: it asks for each call."""

@@ -8,6 +8,7 @@
 - ``lifetime``: when a new token must end at the latest (INV-07).
 - ``secret_format``: the text of a secret, and how two may overlap (INV-10). ``presented_secret``: what a client sent.
 - ``claims``: the claims of a token, made and read back in one module.
+- ``lease``: for how long a resource server may trust an active answer.
 - ``token_hash``: the proof that a text was recorded as issued (INV-33).
 - ``credential_status``: active, expiring, reduced, disabled, …: what lists show.
 - ``key_readiness``: whether an announced key may sign. ``sign_in``: how long a console session and a proof hold.

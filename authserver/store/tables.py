@@ -191,6 +191,7 @@ resource_servers = Table(
     Column("disabled_at", BigInteger),
     Column("last_asked_at", BigInteger),
     Column("jwks_client", String(64)),
+    Column("max_staleness", Integer, nullable=False, server_default="0"),
     Index("uq_resource_servers_jwks_client", "jwks_client", unique=True),
 )
 

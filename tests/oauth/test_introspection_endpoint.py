@@ -181,6 +181,7 @@ def test_I_07_the_members_agree_with_the_token(world):
     assert told.pop("active") is True
     assert told.pop("token_type") == "Bearer"
     assert told.pop("idle_expires_at") == world.clock.at + 30 * 60
+    assert told.pop("lease_seconds") == 0
     names = {"iss", "aud", "sub", "client_id", "act", "scope", "roles", "role_version", "iat", "exp", "jti"}
     assert told == {name: claims[name] for name in names}
 

@@ -457,6 +457,7 @@ class ModelStore:
             asking[1],
             disabled=asking[0].disabled_at is not None,
             alg=asking[0].token_alg or general.token_alg,
+            max_staleness=asking[0].max_staleness,
         )
         mine = keys and self.t.credentials.get(keys.client_id)
         secret = mine and next((each for each in mine.secrets if each.id == keys.secret_id), None)

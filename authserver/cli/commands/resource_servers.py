@@ -23,6 +23,7 @@ def _document(server: ResourceServer) -> dict[str, object]:
         "name": server.name,
         "audience": server.audience,
         "token_alg": server.token_alg,
+        "max_staleness": server.max_staleness,
         "disabled": server.disabled_at is not None,
         "disabled_at": iso_or_none(server.disabled_at),
         "created_at": iso(server.created_at),
@@ -92,18 +93,33 @@ def regenerate(name: str) -> Answer:
 
 @resource_servers.command(
     "edit",
-    examples=("flask resource-servers edit Reports --alg RS256", "flask resource-servers edit Reports --alg general"),
+    examples=(
+        "flask resource-servers edit Reports --alg RS256",
+        "flask resource-servers edit Reports --alg general",
+        "flask resource-servers edit Reports --max-staleness 30",
+    ),
 )
 @click.argument("name", type=RESOURCE_SERVER)
 @click.option(
     "--alg",
-    required=True,
     type=click.Choice((*ALGORITHMS, *POST_QUANTUM, "general")),
-    help="What its tokens are signed with; `general`: as the general setting says.",
+    help="What its tokens are signed with; `general`: as the general setting says. Tokens that it got stay good.",
 )
-def edit(name: str, alg: str) -> Answer:
-    """Choose the algorithm its tokens are signed with. Tokens that it got before stay good."""
+@click.option(
+    "--max-staleness",
+    metavar="SECONDS",
+    type=click.IntRange(0, resource_server_actions.MAX_STALENESS),
+    help="For how long it may trust an answer of introspection; 0: it asks for each call.",
+)
+def edit(name: str, alg: str | None, max_staleness: int | None) -> Answer:
+    """Choose the algorithm its tokens are signed with, or how long it may trust an answer: one at a time."""
     at = command_context()
+    if (alg is None) == (max_staleness is None):
+        msg = "give --alg or --max-staleness, one of them"
+        raise click.UsageError(msg)
+    if max_staleness is not None:
+        server = resource_server_actions.bound_staleness(at.accounts, name, max_staleness, **at.who)
+        return Answer(_document(server), line(f"{server.name} may trust an answer for {max_staleness} s."))
     server = resource_server_actions.edit_resource_server(
         at.accounts, name, None if alg == "general" else alg, **at.who
     )

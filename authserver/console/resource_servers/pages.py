@@ -132,6 +132,30 @@ def resource_server_algorithm(server_id: str) -> ResponseReturnValue:
     return page("resource_servers/algorithm.html", _status(form), form=form, server=server, algorithms=_algorithms())
 
 
+@console.route("/resource-servers/<server_id>/staleness", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(RECENT)
+def resource_server_staleness(server_id: str) -> ResponseReturnValue:
+    """Choose for how long it may trust an answer of introspection."""
+    at = console_context()
+    server = _server(server_id)
+    form = Form.sent() if Form.is_sent() else Form.blank({"seconds": str(server.max_staleness)})
+    most = resource_server_actions.MAX_STALENESS
+    if Form.is_sent():
+        text = form["seconds"].strip()
+        number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+        try:
+            seconds = int(text) if number else most + 1
+            resource_server_actions.bound_staleness(at.accounts, server.name, seconds, **at.who)
+            flash(_("Saved. It holds from the next answer on."))
+            return redirect(url_for("console.resource_server", server_id=server.id), 303)
+        except Conflict:
+            form.fault("seconds", _("It has this value already."))
+        except Invalid:
+            form.fault("seconds", _("Type a whole number from %(low)s to %(high)s.", low=0, high=most))
+    return page("resource_servers/staleness.html", _status(form), form=form, server=server)
+
+
 @console.route("/resource-servers/<server_id>/disable", methods=["GET", "POST"])
 @requires(permission.RESOURCE_SERVERS)
 @step_up(JUST_NOW)

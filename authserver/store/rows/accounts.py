@@ -43,7 +43,15 @@ _SETTINGS = select(settings)
 def as_resource_server(row: Any) -> ResourceServer:
     """One row of ``resource_servers``."""
     return ResourceServer(
-        row.id, row.client_id, row.name, row.audience, row.token_alg, row.created_at, row.disabled_at, row.last_asked_at
+        row.id,
+        row.client_id,
+        row.name,
+        row.audience,
+        row.token_alg,
+        row.created_at,
+        row.disabled_at,
+        row.last_asked_at,
+        row.max_staleness,
     )
 
 

@@ -163,6 +163,7 @@ def introspection_statement(dialect: str) -> Select[Any]:
             settings.c.used_since,
             settings.c.issued_since,
             sessions.c.token_hash,
+            resource_servers.c.max_staleness,
         )
         .select_from(
             settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
@@ -226,7 +227,9 @@ class SqlHotPathReads:
             return IntrospectionFacts(self._clock.now(None), None, None, None)
         who = None
         if row[1] is not None:
-            who = CallingResourceServer(row[1], caller, row[2], bytes(row[3]), disabled=row[4] is not None, alg=row[19])
+            who = CallingResourceServer(
+                row[1], caller, row[2], bytes(row[3]), disabled=row[4] is not None, alg=row[19], max_staleness=row[23]
+            )
         standing = None
         if row[10] is not None and row[15] is not None and row[8] is not None:
             standing = Standing(
