@@ -23,6 +23,7 @@ _KINDS = {
     "/auth/oauth/token": "token",
     "/oauth/introspect": "introspection",
     "/oauth/revoke": "revocation",
+    "/oauth/usage": "usage",
     "/oauth/authorize": "authorization",
     "/.well-known/jwks.json": "jwks",
     "/.well-known/jwks-pq.json": "jwks",

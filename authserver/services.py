@@ -33,6 +33,7 @@ from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_qua
 from authserver.oauth.proxy import ProxyTrust
 from authserver.oauth.revocation_endpoint import RevocationEndpoint
 from authserver.oauth.token_endpoint import TokenEndpoint
+from authserver.oauth.usage_endpoint import UsageEndpoint
 from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
@@ -282,6 +283,13 @@ class Services:
         revocation = RevocationEndpoint(
             hot_path=store.hot_path, sessions=store.sessions, verified_tokens=verified_tokens, pepper=store.pepper
         )
+        usage_endpoint = UsageEndpoint(
+            hot_path=store.hot_path,
+            sessions=store.sessions,
+            usage=store.usage,
+            reports=store.usage_reports,
+            pepper=store.pepper,
+        )
         fetch_observer = JwksFetchObserver(
             hot_path=store.hot_path, book=store.jwks_fetchers, pepper=store.pepper, clock=self._system_clock
         )
@@ -291,6 +299,7 @@ class Services:
                 "/auth/oauth/token": token_endpoint,
                 "/oauth/introspect": introspection,
                 "/oauth/revoke": revocation,
+                "/oauth/usage": usage_endpoint,
             },
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.saw),

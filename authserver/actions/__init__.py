@@ -5,11 +5,12 @@ Each reads its facts in one statement, asks ``rules``, writes in one audited tra
 
 - ``issue_token``: client_credentials -> claims to sign. Called for clients.
 - ``introspect``: token -> active or not. Called for resource servers.
+- ``report_usage``: counts the uses that a resource server judged without asking.
 - ``revoke_token``: ends a token. Called for its client, its owner, the operator.
 - ``sessions``: lists, explains and ends the sessions of a credential.
 - ``credentials``: create, edit, regenerate, disable, delete.
-- ``users``, ``roles``: every change of a user's roles raises the role version. ``administrators``: one must remain.
-- ``resource_servers``, ``general_settings``; ``token_algorithms``: which algorithm either may choose.
+- ``users``, ``roles``: every change of a user's roles raises the role version.
+- ``resource_servers``, ``general_settings``. ``preconditions``: what several actions check first.
 - ``signing_keys``: generate, announce, activate, retire, compromise, import, reseal.
 - ``sign_in``, ``identities``: console sessions, passwords, login links; links to an OpenID provider.
 - ``restore``: declares the database restored from a backup.

@@ -3,7 +3,7 @@
 import re
 from dataclasses import asdict
 
-from authserver.actions.token_algorithms import require_usable_algorithm
+from authserver.actions.preconditions.token_algorithms import require_usable_algorithm
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid

@@ -8,12 +8,11 @@ A verdict of "dead" on a token of ours is written before it is answered: a slowe
 a setting that is changed back (INV-05).
 """
 
-import hashlib
 import hmac
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from authserver.ports.errors import InvalidClient
+from authserver.actions.preconditions.calling_resource_server import require_resource_server
 from authserver.ports.hot_path import HotPathReads, IntrospectionFacts, TokenKeys
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
@@ -28,7 +27,6 @@ from authserver.rules.presented_secret import PresentedSecret
 UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, no secret
 FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
 NOT_RECORDED = "not_recorded"
-_NO_HASH = hashlib.sha256(b"nobody").digest()
 
 
 class Presented(Protocol):
@@ -109,10 +107,7 @@ def introspect(
         Unavailable: the truth cannot be read, or the death not written.
     """
     facts = hot_path.introspection_facts(who.client_id, token.keys if token else None)
-    caller = facts.caller
-    right = hmac.compare_digest(caller.secret_hash if caller else _NO_HASH, who.secret_hash)
-    if caller is None or not right or caller.disabled:
-        raise InvalidClient("unknown_client" if caller is None else "credential_disabled" if right else "wrong_secret")
+    caller = require_resource_server(who, facts.caller)
     now = facts.now
 
     def dead(reason: str) -> Answer:

@@ -4,7 +4,7 @@ import secrets as dice
 import uuid
 from dataclasses import dataclass, replace
 
-from authserver.actions.token_algorithms import require_usable_algorithm
+from authserver.actions.preconditions.token_algorithms import require_usable_algorithm
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 
-from authserver.actions.administrators import require_administrator
+from authserver.actions.preconditions.administrators import require_administrator
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid

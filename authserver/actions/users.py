@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from argon2 import PasswordHasher
 
-from authserver.actions.administrators import require_administrator
+from authserver.actions.preconditions.administrators import require_administrator
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid

@@ -97,8 +97,8 @@ class IntrospectionEndpoint:
                 sessions=self._sessions,
                 usage=self._usage,
                 verify=lambda: token is not None and self._verified_tokens.verify(token),
-                method=_method(form.get("http_method", "")),
-                route=_route(form.get("http_route", "")),
+                method=http_method(form.get("http_method", "")),
+                route=http_route(form.get("http_route", "")),
                 peer=request.peer,
             )
         except InvalidClient as error:
@@ -163,11 +163,12 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def _method(text: str) -> str:
+def http_method(text: str) -> str:
+    """The name of an HTTP method in upper case, or empty for what is none."""
     return text.upper() if _METHOD.fullmatch(text) else ""
 
 
-def _route(text: str) -> str:
+def http_route(text: str) -> str:
     """A route is a pattern, not a URL: what follows ``?`` or ``#`` may be anybody's secret and is not kept."""
     path = text if "?" not in text and "#" not in text else re.split(r"[?#]", text, maxsplit=1)[0]
     return (path if path.isprintable() else "".join(char for char in path if char.isprintable()))[:_MAX_ROUTE]

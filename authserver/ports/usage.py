@@ -1,9 +1,11 @@
-"""When and where each token was last used: written in batches, behind the request."""
+"""When and where each token was last used: written in batches behind the request, or as a resource server reports."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
+from authserver.ports.hot_path import SessionRecord
 from authserver.rules.claims import SessionStart
-from authserver.rules.facts import Instant
+from authserver.rules.facts import Instant, Standing
 
 
 class UsageRecorder(Protocol):
@@ -53,4 +55,41 @@ class UsageRecorder(Protocol):
 
     def flush(self) -> None:
         """Write what is buffered."""
+        ...
+
+
+class ReportedUse(NamedTuple):
+    """``times`` uses of a token by one method and route of an API, the last of them at ``at``."""
+
+    jti: str
+    at: Instant
+    times: int
+    method: str
+    route: str
+
+
+class ReportedToken(NamedTuple):
+    """A recorded token and all that can end it; ``standing`` is None when its credential or secret is gone."""
+
+    start: SessionStart
+    recorded: SessionRecord
+    ended_at: Instant | None
+    standing: Standing | None
+
+
+class UsageReports(Protocol):
+    """What resource servers report of the tokens they judged without asking."""
+
+    def tokens(self, audience: str, jtis: Sequence[str]) -> Sequence[ReportedToken]:
+        """The recorded tokens of an audience among these, each with its standing, as of one instant."""
+        ...
+
+    def take(
+        self, server_id: str, report_id: str, uses: Sequence[tuple[SessionStart, ReportedUse]], at: Instant
+    ) -> int:
+        """Write the uses and that the report was taken, in one transaction; how many uses were counted.
+
+        A report that was taken before changes nothing; the answer is what it was. An older instant never moves a
+        newer one back, an ended session stays as it is.
+        """
         ...

@@ -26,6 +26,7 @@ from authserver.store.tokens.hot_path import SqlHotPathReads
 from authserver.store.tokens.reads import SqlTokenReads
 from authserver.store.tokens.sessions import SqlSessions
 from authserver.store.tokens.usage_buffer import SqlUsageBuffer
+from authserver.store.tokens.usage_reports import SqlUsageReports
 from authserver.store.user_reads import SqlUserReads
 from keys.key_stores import KeyStore
 from keys.key_stores.database import DatabaseKeyStore
@@ -57,6 +58,7 @@ class Store:
     accounts: SqlAccounts
     sessions: SqlSessions
     usage: SqlUsageBuffer
+    usage_reports: SqlUsageReports
     hot_path: SqlHotPathReads
     keys: SqlSigningKeys
     sign_ins: SqlSignIns
@@ -132,10 +134,12 @@ def open_store(
     audit_key, pepper = (master.open(f"vault:{purpose}", sealed[purpose]) for purpose in (_AUDIT, _PEPPER))
     held = ThreadConnections(engine)
     accounts = SqlAccounts(engine, audit_key)
+    usage = SqlUsageBuffer(engine, background=background)
     store = Store(
         accounts=accounts,
         sessions=SqlSessions(engine, held),
-        usage=SqlUsageBuffer(engine, background=background),
+        usage=usage,
+        usage_reports=SqlUsageReports(engine, usage),
         hot_path=SqlHotPathReads(held, clock),
         keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),
         jwks_fetchers=SqlJwksFetchers(engine, held),

@@ -256,6 +256,15 @@ usage_writers = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+usage_reports = Table(
+    "usage_reports",
+    metadata,
+    Column("resource_server_id", _ID, primary_key=True),
+    Column("report_id", _ID, primary_key=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("accepted", BigInteger, nullable=False),
+)
+
 signing_keys = Table(
     "signing_keys",
     metadata,

@@ -9,9 +9,10 @@ import re
 import pytest
 from flask import url_for
 
-from authserver.actions import administrators, credentials, general_settings
+from authserver.actions import credentials, general_settings
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
+from authserver.actions.preconditions import administrators
 from authserver.ports.errors import Invalid
 from authserver.rules import permission
 from authserver.rules.permission import PERMISSIONS, USERS

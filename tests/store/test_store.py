@@ -18,10 +18,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, make_url
 
-from authserver.actions import administrators, credentials, general_settings
+from authserver.actions import credentials, general_settings
 from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
+from authserver.actions.preconditions import administrators
 from authserver.audit import Event, Verdict
 from authserver.ports.credentials import Credential, SecretRecord
 from authserver.ports.errors import Conflict, Invalid, NotFound, Refusal, Unavailable

@@ -9,9 +9,9 @@ from http import HTTPStatus
 from flask import redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from authserver.actions import administrators
 from authserver.actions import sign_in as sign_in_actions
 from authserver.actions import users as user_actions
+from authserver.actions.preconditions import administrators
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.frame import query_args

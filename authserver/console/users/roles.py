@@ -5,8 +5,8 @@ from http import HTTPStatus
 from flask import redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from authserver.actions import administrators
 from authserver.actions import roles as role_actions
+from authserver.actions.preconditions import administrators
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.frame.access import JUST_NOW, RECENT, requires, step_up

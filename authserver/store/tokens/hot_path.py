@@ -4,6 +4,7 @@ On PostgreSQL the statement also reads the database's clock: every node judges
 idleness and expiry by the same one.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -136,6 +137,48 @@ def issue_statement(dialect: str) -> Select[Any]:
     )
 
 
+STANDING = (
+    settings.c.idle_timeout_minutes,
+    settings.c.max_token_lifetime_minutes,
+    settings.c.used_since,
+    settings.c.issued_since,
+    settings.c.epoch,
+    signing_keys.c.state,
+    users.c.disabled_at,
+    users.c.role_version,
+    credentials.c.deleted_at,
+    credentials.c.disabled_at,
+    credentials.c.version,
+    credentials.c.expires_at,
+    secrets.c.id,
+    secrets.c.ends_at,
+)
+"""What ``as_standing`` reads, in its order."""
+
+
+def as_standing(values: Sequence[Any]) -> Standing | None:
+    """The state outside a token; None when its key, owner, credential or secret is gone."""
+    idle, longest, used_since, issued_since, epoch, key, owner_off, role_version, *rest = values
+    deleted_at, disabled_at, version, expires_at, secret_id, secret_ends_at = rest
+    if key is None or role_version is None or secret_id is None:
+        return None
+    return Standing(
+        idle_timeout=idle * 60,
+        max_lifetime=longest * 60,
+        used_since=used_since,
+        issued_since=issued_since,
+        epoch=epoch,
+        key_usable=key in USABLE,
+        owner_disabled=owner_off is not None,
+        role_version=role_version,
+        credential_deleted=deleted_at is not None,
+        credential_disabled=disabled_at is not None,
+        credential_version=version,
+        credential_expires_at=expires_at,
+        secret_ends_at=secret_ends_at,
+    )
+
+
 def introspection_statement(dialect: str) -> Select[Any]:
     """Exactly one row: the caller, the standing and the record, each possibly absent."""
     return (
@@ -145,25 +188,12 @@ def introspection_statement(dialect: str) -> Select[Any]:
             resource_servers.c.audience,
             resource_servers.c.secret_hash,
             resource_servers.c.disabled_at,
-            settings.c.idle_timeout_minutes,
-            settings.c.max_token_lifetime_minutes,
-            settings.c.epoch,
-            signing_keys.c.state,
-            users.c.disabled_at,
-            users.c.role_version,
-            credentials.c.deleted_at,
-            credentials.c.disabled_at,
-            credentials.c.version,
-            credentials.c.expires_at,
-            secrets.c.id,
-            secrets.c.ends_at,
+            func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
+            resource_servers.c.max_staleness,
             sessions.c.last_used_at,
             sessions.c.end_reason,
-            func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
-            settings.c.used_since,
-            settings.c.issued_since,
             sessions.c.token_hash,
-            resource_servers.c.max_staleness,
+            *STANDING,
         )
         .select_from(
             settings.outerjoin(resource_servers, resource_servers.c.client_id == bindparam("caller"))
@@ -228,32 +258,20 @@ class SqlHotPathReads:
         who = None
         if row[1] is not None:
             who = CallingResourceServer(
-                row[1], caller, row[2], bytes(row[3]), disabled=row[4] is not None, alg=row[19], max_staleness=row[23]
+                row[1],
+                caller,
+                row[2],
+                bytes(row[3]),
+                disabled=row[4] is not None,
+                alg=row[5],
+                max_staleness=row[6],
             )
-        standing = None
-        if row[10] is not None and row[15] is not None and row[8] is not None:
-            standing = Standing(
-                idle_timeout=row[5] * 60,
-                max_lifetime=row[6] * 60,
-                used_since=row[20],
-                issued_since=row[21],
-                epoch=row[7],
-                key_usable=row[8] in USABLE,
-                owner_disabled=row[9] is not None,
-                role_version=row[10],
-                credential_deleted=row[11] is not None,
-                credential_disabled=row[12] is not None,
-                credential_version=row[13],
-                credential_expires_at=row[14],
-                secret_ends_at=row[16],
-            )
-        recorded = None
-        if row[17] is not None:
-            recorded = SessionRecord(row[17], _reason(row[18]), row[22])
-        return IntrospectionFacts(self._clock.now(row[0]), who, standing, recorded)
+        recorded = SessionRecord(row[7], end_reason(row[8]), row[9]) if row[7] is not None else None
+        return IntrospectionFacts(self._clock.now(row[0]), who, as_standing(row[10:]), recorded)
 
 
-def _reason(text: str | None) -> Reason | None:
+def end_reason(text: str | None) -> Reason | None:
+    """Why a session ended, as its row says."""
     if text is None:
         return None
     try:

@@ -43,7 +43,16 @@ from authserver.rules.token_hash import NOT_RECORDED
 from authserver.store.engine.batch_statements import BatchUpdate, BatchUpsert, greatest, insert_for
 from authserver.store.engine.connections import reading, writing
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
-from authserver.store.tables import audit_head, form_keys, kills, sessions, token_requests, usage, usage_writers
+from authserver.store.tables import (
+    audit_head,
+    form_keys,
+    kills,
+    sessions,
+    token_requests,
+    usage,
+    usage_reports,
+    usage_writers,
+)
 from authserver.store.tokens.revocations import append_revocations, lock_head
 
 
@@ -124,6 +133,7 @@ _OWN_ENDS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE})
 _SWEPT_AT_ONCE = 500
 _LONGEST_PAUSE = 0.1
 _USAGE_DAYS = 400
+_REPORT_DAYS = 7
 _DAY = 24 * 3600
 
 
@@ -213,6 +223,7 @@ class SqlSessions:
         What is left after about so many ``seconds`` is for the next time.
         """
         old, until = now - _USAGE_DAYS * _DAY, time.monotonic() + seconds
+        taken = usage_reports.c.at < now - _REPORT_DAYS * _DAY
         oldest_kills = select(kills.c.seq, kills.c.at).order_by(kills.c.seq).limit(_SWEPT_AT_ONCE).subquery()
         return sum(
             self._sweep(table, page, until)
@@ -225,6 +236,10 @@ class SqlSessions:
                 (token_requests, select(*token_requests.primary_key).where(token_requests.c.day < old)),
                 (form_keys, select(*form_keys.primary_key).where(form_keys.c.at < old)),
                 (usage_writers, select(usage_writers.c.writer).where(usage_writers.c.at < now - _DAY)),
+                (
+                    usage_reports,
+                    select(*usage_reports.primary_key).where(taken),
+                ),
                 (kills, select(oldest_kills.c.seq).where(oldest_kills.c.at < old)),
             )
         )

@@ -30,6 +30,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, and_, bindparam, case, func, literal_column, or_, select, update
 
 from authserver.ports.errors import Refusal, Unavailable
+from authserver.ports.usage import ReportedUse
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
@@ -316,23 +318,50 @@ class SqlUsageBuffer:
             self._written = batch.pending
             self._sending = None
 
+    def write_at_once(
+        self,
+        by: str,
+        reported: Sequence[tuple[SessionStart, ReportedUse]],
+        claim: Callable[[Connection], bool],
+    ) -> bool:
+        """Write uses that a resource server reports in a transaction of their own; False when it was not ``claim``ed.
+
+        Raises:
+            Unavailable: the database does not take them.
+        """
+        batch = _Batch(0, time.monotonic())
+        for start, use in reported:
+            known = batch.pending.get(start.jti)
+            if known is None or known.at < use.at:
+                batch.pending[start.jti] = _PendingUse(start, use.at, recorded=True)
+            key = (use.at - use.at % _DAY, start.client_id, start.secret_id, by, *_shown(use.method, use.route))
+            uses, last = batch.counts.get(key, (0, 0))
+            batch.counts[key] = (uses + use.times, max(last, use.at))
+        with self._flushing, writing(self._engine) as connection:
+            claimed = claim(connection)
+            if claimed:
+                self._write_rows(connection, batch)
+            return claimed
+
     def _write(self, batch: _Batch) -> None:
         with writing(self._engine) as connection:
             claim = {"writer": self._writer, "batch": batch.number, "at": int(time.time())}
-            if connection.execute(self._claim, claim).first() is None:
-                return
-            # One order for all nodes, so that two batches never wait for each other in a ring.
-            pending = [batch.pending[jti] for jti in sorted(batch.pending)]
-            self._uses.run(connection, [_row(use) for use in pending if not use.recorded])
-            self._recorded_uses.run(connection, [_recorded_row(use) for use in pending if use.recorded])
-            self._credential.run(connection, _credential_rows(batch.pending))
-            self._secret.run(connection, _request_rows(batch.pending))
-            self._requests.run(connection, _request_counts(batch))
-            self._seen_inactive.run(
-                connection, ({"b_id": key, "b_at": at} for key, at in sorted(_inactive_callers(batch).items()))
-            )
-            counts = self._routes.folded(connection, batch.counts)
-            self._usage.run(connection, [(*key, *value) for key, value in sorted(counts.items())])
+            if connection.execute(self._claim, claim).first() is not None:
+                self._write_rows(connection, batch)
+
+    def _write_rows(self, connection: Connection, batch: _Batch) -> None:
+        # One order for all nodes, so that two batches never wait for each other in a ring.
+        pending = [batch.pending[jti] for jti in sorted(batch.pending)]
+        self._uses.run(connection, [_row(use) for use in pending if not use.recorded])
+        self._recorded_uses.run(connection, [_recorded_row(use) for use in pending if use.recorded])
+        self._credential.run(connection, _credential_rows(batch.pending))
+        self._secret.run(connection, _request_rows(batch.pending))
+        self._requests.run(connection, _request_counts(batch))
+        self._seen_inactive.run(
+            connection, ({"b_id": key, "b_at": at} for key, at in sorted(_inactive_callers(batch).items()))
+        )
+        counts = self._routes.folded(connection, batch.counts)
+        self._usage.run(connection, [(*key, *value) for key, value in sorted(counts.items())])
 
 
 def _row(use: _PendingUse) -> tuple[Any, ...]:

@@ -1,0 +1,105 @@
+"""A usage report: the uses of tokens that a resource server judged without asking.
+
+A use counts when the token was alive at that instant and is on record as alive, and moves its idle end as an
+introspection then would have; it never revives (INV-05, INV-06). Everything counted is durable before it is answered.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from authserver.actions.preconditions.calling_resource_server import require_resource_server
+from authserver.ports.errors import Invalid
+from authserver.ports.hot_path import HotPathReads
+from authserver.ports.sessions import Sessions
+from authserver.ports.usage import ReportedToken, ReportedUse, UsageRecorder, UsageReports
+from authserver.rules.facts import Instant, Reason, Token
+from authserver.rules.liveness import decide
+from authserver.rules.presented_secret import PresentedSecret
+
+WINDOW = 3600
+"""Seconds; a use that is longer ago does not count, since nobody can tell any more what was true then."""
+
+
+class Ended(NamedTuple):
+    """A reported token that is dead, and since when; the reason is not told."""
+
+    jti: str
+    ended_at: Instant
+
+
+class Outcome(NamedTuple):
+    """How many uses counted, and which of the tokens are dead by now."""
+
+    accepted: int
+    dead: tuple[Ended, ...]
+
+
+def report_usage(
+    who: PresentedSecret,
+    report_id: str,
+    uses: Sequence[ReportedUse],
+    *,
+    hot_path: HotPathReads,
+    reports: UsageReports,
+    usage: UsageRecorder,
+    sessions: Sessions,
+) -> Outcome:
+    """Count a report; the same ``report_id`` counts once (INV-23).
+
+    Args:
+        who: the resource server, not authenticated yet.
+        report_id: chosen by the resource server, the same when it sends the report again.
+        uses: of tokens for its own audience; others are passed over.
+        hot_path: reads who calls, and the time.
+        reports: reads the tokens, and writes what counts.
+        usage: knows the uses that are buffered here.
+        sessions: where a death is written before it is answered.
+
+    Raises:
+        InvalidClient: the caller is no resource server.
+        Invalid: a use lies in the future.
+        Unavailable: the truth cannot be read or written.
+    """
+    facts = hot_path.introspection_facts(who.client_id, None)
+    caller, now = require_resource_server(who, facts.caller), facts.now
+    if any(use.at > now for use in uses):
+        msg = "at lies in the future; use the time of the Date header of our answers"
+        raise Invalid(msg)
+    usage.flush()  # a token that this node has just issued may not have its row yet
+    wanted = sorted({use.jti for use in uses})
+    before = {token.start.jti: token for token in reports.tokens(caller.audience, wanted)}
+    counted = [use for use in uses if use.jti in before and _counts(before[use.jti], use.at, now, usage)]
+    accepted = reports.take(caller.id, report_id, [(before[use.jti].start, use) for use in counted], now)
+    dead = []
+    for token in reports.tokens(caller.audience, wanted):
+        ended_at = token.ended_at
+        if ended_at is None:
+            reason = _verdict(token, now, usage)
+            if reason is None:
+                continue
+            sessions.end(token.start, reason, now)
+            ended_at = now
+        dead.append(Ended(token.start.jti, ended_at))
+    return Outcome(accepted, tuple(dead))
+
+
+def _counts(token: ReportedToken, at: Instant, now: Instant, usage: UsageRecorder) -> bool:
+    return max(token.start.issued_at, now - WINDOW) <= at <= now and _verdict(token, at, usage) is None
+
+
+def _verdict(token: ReportedToken, at: Instant, usage: UsageRecorder) -> Reason | None:
+    """Why the token is dead at ``at``, as the state of everything else is now; None while it lives."""
+    if token.standing is None:
+        return Reason.CREDENTIAL_DELETED
+    start, recorded = token.start, token.recorded
+    facts = Token(
+        jti=start.jti,
+        issued_at=start.issued_at,
+        expires_at=start.expires_at,
+        last_used_at=max(start.issued_at, usage.last_used(start.jti) or 0, recorded.last_used_at),
+        role_version=start.role_version,
+        credential_version=start.credential_version,
+        epoch=start.epoch,
+        ended=recorded.ended,
+    )
+    return decide(facts, at, token.standing).reason

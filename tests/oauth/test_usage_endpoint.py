@@ -1,0 +1,232 @@
+"""Usage reports: what resource servers judged without asking counts, once, and revives nothing."""
+
+import json
+import threading
+import uuid
+
+import pytest
+
+from authserver.actions import credentials, resource_servers
+from authserver.actions.report_usage import WINDOW
+from tests.support.deadlines import join
+from tests.support.wsgi_client import BACKENDS, basic, opened, parts
+
+IDLE = 30 * 60
+
+
+@pytest.fixture(params=BACKENDS)
+def world(request, tmp_path):
+    yield from opened(request.param, tmp_path)
+
+
+def use(token, at, count=1, **members):
+    return {
+        "jti": parts(token)[1]["jti"],
+        "at": at,
+        "count": count,
+        "method": "GET",
+        "route": "/orders/{id}",
+        **members,
+    }
+
+
+def report(world, uses, *, report_id=None, api=None, body=None, **headers):
+    told = {"report_id": report_id or str(uuid.uuid4()), "uses": uses}
+    content = json.dumps(told) if body is None else body
+    headers = {"Content-Type": "application/json", **headers}
+    if api != ():
+        headers["Authorization"] = basic(*(api or world.api))
+    return world.http.post("/oauth/usage", data=content, headers=headers)
+
+
+def test_a_token_that_is_only_reported_stays_alive(world):
+    token = world.access_token()
+    for _ in range(5):
+        world.clock.at += IDLE - 60
+        answer = report(world, [use(token, world.clock.at - 20)])
+        assert answer.json == {"accepted": 1, "dead": []}
+    assert world.active(token)
+
+
+def test_an_unused_token_is_told_dead_with_its_instant_and_nothing_revives_it(world):
+    token = world.access_token()
+    world.clock.at += IDLE + 5
+    late = use(token, world.clock.at)
+    assert report(world, [late]).json == {"accepted": 0, "dead": [{"jti": late["jti"], "ended_at": world.clock.at}]}
+    ended = world.clock.at
+    world.clock.at += 3
+    again = report(world, [use(token, ended - 10)]).json
+    assert again == {"accepted": 0, "dead": [{"jti": late["jti"], "ended_at": ended}]}
+    assert not world.active(token)
+
+
+def test_a_use_before_the_idle_end_counts_though_it_is_reported_after_it(world):
+    token = world.access_token()
+    issued = world.clock.at
+    world.clock.at += IDLE + 30
+    assert report(world, [use(token, issued + IDLE - 10)]).json == {"accepted": 1, "dead": []}
+    assert world.active(token)
+
+
+def test_a_dead_answer_stands_before_an_older_use_is_reported(world):
+    token = world.access_token()
+    issued = world.clock.at
+    world.clock.at += IDLE + 30
+    assert not world.active(token)
+    answer = report(world, [use(token, issued + IDLE - 10)]).json
+    assert (answer["accepted"], [each["jti"] for each in answer["dead"]]) == (0, [parts(token)[1]["jti"]])
+    assert not world.active(token)
+
+
+def test_a_report_sent_again_counts_once(world):
+    token = world.access_token()
+    name = str(uuid.uuid4())
+    for _ in range(3):
+        answer = report(world, [use(token, world.clock.at, 7)], report_id=name)
+        assert answer.json == {"accepted": 7, "dead": []}
+    assert counted(world, token) == 7
+
+
+def test_a_report_sent_at_once_by_many_counts_once(world):
+    token, name, answers = world.access_token(), str(uuid.uuid4()), []
+    body = [use(token, world.clock.at, 5)]
+
+    def send():
+        answers.append(report(world, body, report_id=name).json)
+
+    threads = [threading.Thread(target=send) for _ in range(6)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        join(each)
+    assert answers == [{"accepted": 5, "dead": []}] * 6
+    assert counted(world, token) == 5
+
+
+def test_the_same_id_of_another_resource_server_is_another_report(world):
+    other = resource_servers.register_resource_server(
+        world.accounts, "other", "https://other.example.com", pepper=world.store.pepper, **world.who
+    )
+    token, theirs = world.access_token(), world.access_token(resource="https://other.example.com")
+    name = str(uuid.uuid4())
+    assert report(world, [use(token, world.clock.at)], report_id=name).json["accepted"] == 1
+    told = report(world, [use(theirs, world.clock.at)], report_id=name, api=(other.server.client_id, other.secret))
+    assert told.json["accepted"] == 1
+
+
+def test_tokens_of_other_audiences_and_unknown_ones_are_passed_over_in_silence(world):
+    resource_servers.register_resource_server(
+        world.accounts, "other", "https://other.example.com", pepper=world.store.pepper, **world.who
+    )
+    theirs = world.access_token(resource="https://other.example.com")
+    unknown = use(theirs, world.clock.at, jti="never-issued")
+    assert report(world, [use(theirs, world.clock.at), unknown]).json == {"accepted": 0, "dead": []}
+    assert counted(world, theirs) == 0
+
+
+def test_what_was_switched_off_is_told_dead(world):
+    token = world.access_token()
+    credentials.disable(world.accounts, world.client[0], **world.who)
+    answer = report(world, [use(token, world.clock.at)]).json
+    assert (answer["accepted"], len(answer["dead"])) == (0, 1)
+
+
+def test_a_use_of_long_ago_does_not_count(world):
+    token = world.access_token()
+    for _ in range(4):
+        world.clock.at += IDLE - 1
+        assert world.active(token)
+    assert report(world, [use(token, world.clock.at - WINDOW - 1)]).json["accepted"] == 0
+    assert report(world, [use(token, world.clock.at - WINDOW)]).json["accepted"] == 1
+
+
+def test_a_use_never_moves_the_last_one_back(world):
+    token = world.access_token()
+    began = world.clock.at
+    world.clock.at += 600
+    assert world.active(token)
+    assert report(world, [use(token, began + 300)]).json["accepted"] == 1
+    world.clock.at = began + 600 + IDLE - 1
+    assert world.active(token)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"jti": ""},
+        {"jti": 7},
+        {"jti": "x" * 65},
+        {"jti": "a\u0000b"},
+        {"at": -1},
+        {"at": 1.5},
+        {"at": True},
+        {"at": 2**60},
+        {"count": 0},
+        {"count": "1"},
+        {"method": None},
+        {"route": 5},
+        {"extra": 1},
+    ],
+    ids=str,
+)
+def test_a_report_with_one_bad_use_is_refused_whole(world, change):
+    token = world.access_token()
+    answer = report(world, [use(token, world.clock.at), {**use(token, world.clock.at), **change}])
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+    assert counted(world, token) == 0
+
+
+def test_a_use_in_the_future_is_refused(world):
+    token = world.access_token()
+    answer = report(world, [use(token, world.clock.at + 1)])
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "[]", "{", '"x"', '{"uses":[]}', '{"report_id":"1","uses":[]}', '{"report_id":null,"uses":[]}', "\ud800"],
+)
+def test_what_is_no_report_is_a_bad_request(world, body):
+    assert report(world, [], body=body.encode("utf-8", "surrogatepass")).status_code == 400
+
+
+def test_a_report_is_json_and_nothing_else(world):
+    answer = report(world, [], **{"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status_code, answer.json["error"]) == (415, "invalid_request")
+
+
+def test_only_resource_servers_report(world):
+    token = world.access_token()
+    uses = [use(token, world.clock.at)]
+    faces = set()
+    for api in (world.client, (world.api[0], world.api[1][:-1] + "0"), ("nobody", world.api[1]), (world.api[0], "x")):
+        answer = report(world, uses, api=api)
+        assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
+        faces.add(answer.get_data())
+    assert len(faces) == 1
+    assert report(world, uses, api=()).status_code == 401
+    assert counted(world, token) == 0
+
+
+def test_INV_25_the_database_away_is_503(world, monkeypatch):
+    from authserver.ports.errors import Unavailable
+
+    def away(*_args):
+        msg = "the database cannot be reached now"
+        raise Unavailable(msg)
+
+    token = world.access_token()
+    monkeypatch.setattr(type(world.store.usage_reports), "take", away)
+    assert report(world, [use(token, world.clock.at)]).status_code == 503
+
+
+def counted(world, token):
+    """How many uses of the token's credential are on record."""
+    from sqlalchemy import func, select
+
+    from authserver.store.tables import usage
+
+    world.store.usage.flush()
+    with world.store.engine.connect() as connection:
+        mine = usage.c.client_id == parts(token)[1]["client_id"]
+        return connection.execute(select(func.coalesce(func.sum(usage.c.uses), 0)).where(mine)).scalar_one()
