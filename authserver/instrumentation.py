@@ -24,6 +24,7 @@ _KINDS = {
     "/oauth/introspect": "introspection",
     "/oauth/revoke": "revocation",
     "/oauth/usage": "usage",
+    "/oauth/changes": "changes",
     "/oauth/authorize": "authorization",
     "/.well-known/jwks.json": "jwks",
     "/.well-known/jwks-pq.json": "jwks",

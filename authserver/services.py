@@ -26,6 +26,7 @@ from authserver.console.openid.identity import ProviderSettings
 from authserver.instrumentation import Instrumentation
 from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
 from authserver.oauth.authorization_endpoint import AuthorizationEndpoint
+from authserver.oauth.changes_endpoint import ChangesEndpoint
 from authserver.oauth.dispatcher import Dispatcher, routes
 from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
 from authserver.oauth.jwks_fetchers import JwksFetchObserver
@@ -303,6 +304,9 @@ class Services:
             },
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.saw),
+                "/oauth/changes": ChangesEndpoint(
+                    changes=store.changes, sign=signing_service.sign_answer, issuer=issuer, pepper=store.pepper
+                ),
                 "/.well-known/jwks-pq.json": post_quantum_endpoint(store.keys.ring),
                 AUTHORIZE: AuthorizationEndpoint(issuer),
                 "/.well-known/oauth-authorization-server": metadata_endpoint(

@@ -44,8 +44,8 @@ class SigningService:
         """
         return self._signer(kid).sign(claims)
 
-    def sign_answer(self, claims: Mapping[str, Any], alg: str) -> str:
-        """Sign an introspection answer (RFC 9701) with the active key for ``alg``.
+    def sign_answer(self, claims: Mapping[str, Any], alg: str, typ: str = "token-introspection+jwt") -> str:
+        """Sign an answer to a resource server, an introspection (RFC 9701) by default, with the active key for ``alg``.
 
         Raises:
             Unavailable: no key is active for ``alg``.
@@ -55,7 +55,7 @@ class SigningService:
             if not active:
                 break
             try:
-                return self._signer(active[0].kid).sign(claims, "token-introspection+jwt")
+                return self._signer(active[0].kid).sign(claims, typ)
             except KeyGone:
                 # It retired since the ring was read; the one that followed it is there already.
                 if last:

@@ -151,7 +151,8 @@ def edit(
             changed["version"] = before.version + 1
             _check_room(tx, before.owner_id, before.owner, now)
         tx.update_credential(client_id, **changed)
-        if expires_at is not None and expires_at < before.expires_at:
+        if "expires_at" in changed and expires_at is not None:
+            # A later expiry as well: who learned of an earlier one must not end the tokens then.
             tx.append_revocation("credential_expiry", client_id, now, expires_at)
         tx.detail(before={key: getattr(before, key) for key in changed}, after=changed)
         return tx.credential(client_id, owner_id)

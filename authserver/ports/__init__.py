@@ -7,7 +7,8 @@ Imports ``audit`` and ``rules`` only.
 - ``accounts``: reads, and ``change(event)``, which opens a ``transaction``: the only way to write what is audited.
 - ``users``, ``credentials``, ``resource_servers``, ``general_settings``, ``sign_in``: records of each.
 - ``hot_path``: the facts of a token request and of an introspection. ``usage``: issued and used tokens, buffered.
-- ``sessions``: the record of each token. ``signing_keys``, ``jwks_fetchers``: the key ring and who fetched it.
+- ``sessions``: the record of each token. ``changes``: what ended, in order.
+- ``signing_keys``, ``jwks_fetchers``: the key ring and who fetched it.
 - ``store``: all of these together, as commands and pages use them.
 - ``console_reads``: lists, searches and previews for people.
 """

@@ -22,6 +22,7 @@ from authserver.store.sign_in.sessions import SqlSignIns
 from authserver.store.signing_keys.jwks_fetchers import SqlJwksFetchers
 from authserver.store.signing_keys.keys import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
+from authserver.store.tokens.change_feed import SqlChangeReads
 from authserver.store.tokens.hot_path import SqlHotPathReads
 from authserver.store.tokens.reads import SqlTokenReads
 from authserver.store.tokens.sessions import SqlSessions
@@ -59,6 +60,7 @@ class Store:
     sessions: SqlSessions
     usage: SqlUsageBuffer
     usage_reports: SqlUsageReports
+    changes: SqlChangeReads
     hot_path: SqlHotPathReads
     keys: SqlSigningKeys
     sign_ins: SqlSignIns
@@ -140,6 +142,7 @@ def open_store(
         sessions=SqlSessions(engine, held),
         usage=usage,
         usage_reports=SqlUsageReports(engine, usage),
+        changes=SqlChangeReads(engine, held, clock),
         hot_path=SqlHotPathReads(held, clock),
         keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),
         jwks_fetchers=SqlJwksFetchers(engine, held),

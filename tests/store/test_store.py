@@ -489,7 +489,7 @@ class TestCredentials:
         ends = [each.ends_at for each in nodes[0].accounts.credential(made.client_id).secrets]
         assert sorted(each or 0 for each in ends) == [0, NOW, NOW, NOW, NOW + 3600]
 
-    def test_what_shortens_lives_is_noted_and_what_does_not_is_not(self, store):
+    def test_what_moves_the_end_of_a_token_is_listed_and_what_does_not_is_not(self, store):
         seed(store)
         made = credential(store)
         for days, name in ((80, None), (85, None), (None, "other")):
@@ -499,6 +499,7 @@ class TestCredentials:
         general_settings.set_general(store.accounts, "max_credential_days", "30", **WHO)
         assert kills(store) == [
             ("credential_expiry", made.client_id, NOW + 80 * DAY),
+            ("credential_expiry", made.client_id, NOW + 85 * DAY),
             ("settings", "idle_timeout_minutes", 15),
         ]
 

@@ -53,7 +53,8 @@ _NO_AUDIENCE = "\N{REPLACEMENT CHARACTER}"
 """Asked for instead of what no database can hold; an audience is ASCII, so nobody has it."""
 
 
-def _now(dialect: str) -> ColumnElement[Any]:
+def database_now(dialect: str) -> ColumnElement[Any]:
+    """The database's clock as a column; NULL on SQLite, which has none of its own."""
     if dialect == "postgresql":
         return cast(func.floor(func.extract("epoch", func.clock_timestamp())), BigInteger).label("now")
     return null().label("now")
@@ -105,7 +106,7 @@ def issue_statement(dialect: str) -> Select[Any]:
     active = select(signing_keys.c.kid).where(signing_keys.c.alg == alg, is_active)
     return (
         select(
-            _now(dialect),
+            database_now(dialect),
             credentials.c.client_id,
             users.c.id,
             users.c.disabled_at,
@@ -183,7 +184,7 @@ def introspection_statement(dialect: str) -> Select[Any]:
     """Exactly one row: the caller, the standing and the record, each possibly absent."""
     return (
         select(
-            _now(dialect),
+            database_now(dialect),
             resource_servers.c.id,
             resource_servers.c.audience,
             resource_servers.c.secret_hash,

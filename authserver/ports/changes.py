@@ -1,0 +1,54 @@
+"""What ended, in the order it was committed, for resource servers that verify tokens by themselves."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from authserver.ports.hot_path import CallingResourceServer
+from authserver.rules.facts import Instant
+
+
+class ChangesHead(NamedTuple):
+    """How far the list of what ended reaches, and who asks; read in one statement."""
+
+    now: Instant
+    caller: CallingResourceServer | None
+    epoch: int
+    last: int
+    """The number of the newest entry."""
+    idle_timeout: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What ended for the tokens of one audience; instants are whole seconds UTC."""
+
+    as_of: Instant
+    epoch: int
+    last: int
+    idle_timeout: int
+    role_versions: dict[str, int] = field(default_factory=dict)
+    """Owner -> the lowest role version that is not dead."""
+    ended_tokens: dict[str, Instant] = field(default_factory=dict)
+    """``jti`` -> its ``exp``."""
+    ended_credentials: dict[str, Instant] = field(default_factory=dict)
+    """Client id -> since when: tokens issued until then are dead."""
+    ended_secrets: dict[str, Instant] = field(default_factory=dict)
+    """Secret -> since when its tokens are dead; also an end that is still to come."""
+    disabled_users: frozenset[str] = frozenset()
+    removed_keys: frozenset[str] = frozenset()
+
+
+class ChangeReads(Protocol):
+    """The list of what ended."""
+
+    def head(self, caller: str) -> ChangesHead:
+        """How far it reaches, and the resource server of this client id."""
+        ...
+
+    def since(self, audience: str, after: int | None, now: Instant, oldest: Instant) -> Changes | None:
+        """What was added behind number ``after``, or the whole state for None, as of one instant.
+
+        The whole state leaves out what ended before ``oldest``, from when no token can be alive. None when entries
+        behind ``after`` are no longer on record.
+        """
+        ...
