@@ -25,6 +25,7 @@ _KINDS = {
     "/oauth/revoke": "revocation",
     "/oauth/usage": "usage",
     "/oauth/changes": "changes",
+    "/oauth/forward-auth": "forward_auth",
     "/oauth/authorize": "authorization",
     "/.well-known/jwks.json": "jwks",
     "/.well-known/jwks-pq.json": "jwks",

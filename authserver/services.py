@@ -28,6 +28,7 @@ from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
 from authserver.oauth.authorization_endpoint import AuthorizationEndpoint
 from authserver.oauth.changes_endpoint import ChangesEndpoint
 from authserver.oauth.dispatcher import Dispatcher, routes
+from authserver.oauth.forward_auth_endpoint import ForwardAuthEndpoint
 from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
 from authserver.oauth.jwks_fetchers import JwksFetchObserver
 from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_quantum_endpoint
@@ -317,6 +318,15 @@ class Services:
                 ),
             },
             issuer,
+            {
+                "/oauth/forward-auth": ForwardAuthEndpoint(
+                    hot_path=store.hot_path,
+                    sessions=store.sessions,
+                    usage=store.usage,
+                    verified_tokens=verified_tokens,
+                    pepper=store.pepper,
+                )
+            },
         )
         observer = Instrumentation(
             store,

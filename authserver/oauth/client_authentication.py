@@ -38,14 +38,16 @@ class PresentedCredentials:
     secret: str
 
 
-def presented_credentials(request: Request, form: Mapping[str, str]) -> PresentedCredentials:
-    """Read the client's authentication.
+def presented_credentials(
+    request: Request, form: Mapping[str, str], header_name: str = "authorization"
+) -> PresentedCredentials:
+    """Read the client's authentication, from the header of this name or from the form.
 
     Raises:
         BadRequest: two mechanisms at once, two different client ids, or a NUL.
         NoCredentials: none, or one that cannot be read.
     """
-    header = request.headers.get("authorization", "")
+    header = request.headers.get(header_name, "")
     secret = form.get("client_secret")
     if bool(header) + (secret is not None) + ("client_assertion" in form) > 1:
         msg = "Authenticate in one way only: the Authorization header or the request body."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
 from traceback import extract_tb
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,23 +28,32 @@ _TOKEN = "/oauth/token"  # noqa: S105 - a path
 _OURS = ("/oauth/", "/auth/oauth/")
 
 
+ANY_METHOD = "*"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An endpoint, its one method, and its path in logs and metrics."""
+    """An endpoint, its one method or ``ANY_METHOD``, and its path in logs and metrics."""
 
     method: str
     path: str
     endpoint: Endpoint
 
 
-def routes(posts: Mapping[str, Endpoint], gets: Mapping[str, Endpoint], issuer: str = "") -> dict[str, Route]:
-    """One table of all paths.
+def routes(
+    posts: Mapping[str, Endpoint],
+    gets: Mapping[str, Endpoint],
+    issuer: str = "",
+    any_method: Mapping[str, Endpoint] = MappingProxyType({}),
+) -> dict[str, Route]:
+    """One table of all paths; an endpoint for any method gets no body.
 
     Where the issuer has a path, each endpoint is also served below it, and well-known
     documents before it too (RFC 8414 §3.1).
     """
     table = {path: Route("POST", path, endpoint) for path, endpoint in posts.items()}
     table |= {path: Route("GET", path, endpoint) for path, endpoint in gets.items()}
+    table |= {path: Route(ANY_METHOD, path, endpoint) for path, endpoint in any_method.items()}
     tenant = urlsplit(issuer).path
     if tenant:
         table |= {tenant + path: route for path, route in table.items()} | {
@@ -91,7 +101,7 @@ class Dispatcher:
         if self._observe is not None:
             response = self._observe(request, response, began)
         headers = [*response.headers, ("X-Content-Type-Options", "nosniff")]
-        if response.status != HTTPStatus.NOT_MODIFIED:
+        if response.status not in {HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT}:
             headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
         start_response(_STATUS[response.status], headers)
         return [b"" if request.method == "HEAD" else response.body]
@@ -120,7 +130,8 @@ class Dispatcher:
     def _call(self, request: Request, route: Route) -> Response:
         if route is _NO_ENDPOINT:
             return route.endpoint(request)
-        if request.method != route.method and not (route.method == "GET" and request.method == "HEAD"):
+        fits = request.method == route.method or (route.method == "GET" and request.method == "HEAD")
+        if not fits and route.method != ANY_METHOD:
             allowed = "GET, HEAD" if route.method == "GET" else route.method
             return error_response("invalid_request", f"Use {route.method}.", 405, (("Allow", allowed),))
         try:
