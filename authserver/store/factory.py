@@ -35,6 +35,7 @@ from keys.master import MasterKey
 
 _AUDIT, _PEPPER = "audit", "pepper"
 DEFAULT_SETTINGS = {
+    # Of a new installation; one that exists keeps what it has.
     "id": 1,
     "idle_timeout_minutes": 30,
     "max_token_lifetime_minutes": 720,
@@ -44,7 +45,7 @@ DEFAULT_SETTINGS = {
     "epoch": 1,
     "used_since": 0,
     "issued_since": 0,
-    "key_rotation_days": 0,
+    "key_rotation_days": 90,
     "key_announcement_hours": 24,
     "key_patience_hours": 168,
     "post_quantum": 0,

@@ -399,9 +399,9 @@ def test_a_setting_changed_meanwhile_is_not_overwritten(world, root):
     assert book.events() == []
     assert "200 days now" in clash.send().words
     never = root.get("/console/settings/key_rotation_days/change")
-    assert never.value("was") == "0"
-    assert "Key rotation is 90 days now" in never.send(value="90").words
-    assert "Somebody else has set this to 90 days meanwhile" in never.send(value="30").words
+    assert never.value("was") == "90"
+    assert "Key rotation is 60 days now" in never.send(value="60").words
+    assert "Somebody else has set this to 60 days meanwhile" in never.send(value="30").words
     assert world.accounts.general().max_credential_days == 200
 
 

@@ -152,6 +152,13 @@ def settings() -> Iterator[Finding]:
     )
 
 
+def key_rotation() -> Iterator[Finding]:
+    """Whether keys rotate by themselves."""
+    days = services().store().accounts.general().key_rotation_days
+    told = f"every {days} days" if days else "off: a key signs until somebody rotates it"
+    yield _judged("key rotation", days, told, "flask settings set key_rotation_days 90", WARNING)
+
+
 def sessions() -> Iterator[Finding]:
     """Whether the sweep keeps up with the sessions that end."""
     store, days = services().store(), services().store().accounts.general().session_retention_days
@@ -202,6 +209,7 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("database", database),
     ("master key", master_key),
     ("signing key", signing_keys),
+    ("key rotation", key_rotation),
     ("clock", clock),
     ("issuer", issuer),
     ("settings", settings),
@@ -211,7 +219,7 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
 )
 """In the order of dependence: what fails first explains what fails after it."""
 
-_NEEDS_STORE = {"master key", "signing key", "settings", "sessions", "audit"}
+_NEEDS_STORE = {"master key", "signing key", "key rotation", "settings", "sessions", "audit"}
 
 
 def examine() -> Iterator[Finding]:
