@@ -32,7 +32,8 @@ DATABASES = ("sqlite", "postgresql")
 PEERS = ("bare", "echo", "documented", "same-job")
 _SEEDED: Mapping[str, Any] = {"documented": documented, "same-job": same_job}
 _CLIENTS = 64
-_HOT = 256
+_LIVE = {True: 5_000, False: 100_000}
+"""Live tokens that are introspected in a random order: quickly, and thoroughly."""
 _PEER_TOKENS = 200
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
@@ -58,6 +59,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--databases", type=_some_of(DATABASES), default=DATABASES, help="sqlite,postgresql (default both)")
     add("--peers", type=_some_of(PEERS), default=PEERS, help="bare,echo,documented,same-job (default all; '' none)")
     add("--only", action="append", metavar="PATTERN", help="only cells whose name is like this; may be repeated")
+    add("--live", type=_positive, help="live tokens introspected at random (default 100000; quick 5000)")
     add("--load", choices=("wrk", "python"), help="the load generator (default wrk where it is installed)")
     add("--database-core", choices=("load", "server"), default="load", help="which core PostgreSQL runs on")
     add("--no-workers", action="store_true", help="leave out two workers against one")
@@ -70,6 +72,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     chosen = parser.parse_args(argv)
     chosen.rounds = chosen.rounds or (1 if chosen.quick else 5)
     chosen.seconds = chosen.seconds or (1 if chosen.quick else 2)
+    chosen.live = chosen.live or _LIVE[chosen.quick]
     usual = dataset.Sizes() if chosen.pages else scale.Sizes(100_000, 1_000_000, 1_000_000)
     for name in ("credentials", "sessions", "audit"):
         if getattr(chosen, name) is None:
@@ -164,9 +167,9 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     for database, made in seeded.items():
         name = f"ours {database}"
         run.start_ours(name, made)
-        hot_path = made.tokens(_HOT)
+        live = made.tokens(chosen.live)
         fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1))
-        some += cases.of_ours(name, made, hot_path, fresh, chosen.rounds)
+        some += cases.of_ours(name, made, live, fresh, chosen.rounds)
         for peer in ("documented", "same-job"):
             if peer in chosen.peers:
                 url = run.fresh_url(database)
@@ -192,7 +195,7 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
             Figure(
                 f"ours {database}, durable transactions for uses, all tokens together",
                 writes,
-                _HOT,
+                cases.HOT,
                 2.5,
                 least=False,
                 unit="per s",
@@ -253,12 +256,12 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
             server = f"ours {database} {name}"
             run.start_ours(server, made)
             _tell(f"{server}: seeded in {time.monotonic() - began:.0f} s")
-            hot_path, fresh = (
-                made.tokens(_HOT),
+            live, fresh = (
+                made.tokens(chosen.live),
                 made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1)),
             )
-            some += cases.of_ours(server, made, hot_path, fresh, chosen.rounds)
-    wanted = ("token ES256", "introspect", "introspect, never seen", "JWKS")
+            some += cases.of_ours(server, made, live, fresh, chosen.rounds)
+    wanted = ("token ES256", "introspect", "introspect, many live", "introspect, never seen", "JWKS")
     in_turn = [cell for what in wanted for cell in some if cell.name.endswith(f" {what}")]
     measured = runner.run(run.wanted(in_turn), run.servers, run.course)
     found = []

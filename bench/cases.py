@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 
 from bench.authserver_under_test import ES256, RS256, Ours
 from bench.peers.fixtures import API, SECRET, Made, basic
@@ -43,13 +44,17 @@ def limits(sample: bytes) -> list[Cell]:
     ]
 
 
-def of_ours(server: str, ours: Ours, hot_path: Sequence[str], fresh: Sequence[str], rounds: int) -> list[Cell]:
+HOT = 256
+"""Tokens that fit every cache of a server; the others measure what customers have."""
+
+
+def of_ours(server: str, ours: Ours, live: Sequence[str], fresh: Sequence[str], rounds: int) -> list[Cell]:
     """What the real server is asked.
 
     Args:
         server: its name.
         ours: its database.
-        hot_path: tokens that are introspected again and again.
+        live: tokens that are introspected again and again: all of them in a random order, or the first ``HOT``.
         fresh: tokens that nobody has shown yet; each round has its own share.
         rounds: how many rounds there will be.
     """
@@ -63,19 +68,20 @@ def of_ours(server: str, ours: Ours, hot_path: Sequence[str], fresh: Sequence[st
         return [post("/oauth/token", form, basic(*each)) for each in ours.clients]
 
     share = len(fresh) // (rounds + 1)
+    hot = live[:HOT]
+    shuffled = Random(1).sample(live, len(live))
     return [
         Cell(f"{server} token ES256", server, "token", _always(wanted(ES256))),
         Cell(f"{server} token RS256", server, "token", _always(wanted(RS256))),
-        Cell(f"{server} introspect", server, "active", _always(asked(hot_path))),
+        Cell(f"{server} introspect", server, "active", _always(asked(hot))),
+        Cell(f"{server} introspect, many live", server, "active", _always(asked(shuffled))),
         Cell(
             f"{server} introspect, never seen",
             server,
             "active",
             lambda number: asked(fresh[(number - WARMING) * share :][:share]),
         ),
-        Cell(
-            f"{server} introspect, half load", server, "active", _always(asked(hot_path)), below=f"{server} introspect"
-        ),
+        Cell(f"{server} introspect, half load", server, "active", _always(asked(hot)), below=f"{server} introspect"),
         Cell(f"{server} JWKS", server, "keys", _always([get("/.well-known/jwks.json")])),
         Cell(
             f"{server} metadata",

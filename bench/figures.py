@@ -45,6 +45,13 @@ GOALS = (
     Goal("ours sqlite introspect", "same-job sqlite introspect", 0, 75),
     Goal("ours postgresql introspect", "same-job postgresql introspect", 8, _NONE),
     Goal("ours postgresql introspect", "bare", 0, 0.33),
+    *(
+        Goal(f"ours {database} introspect, {what}", f"ours {database} introspect", first, then)
+        for database in ("sqlite", "postgresql")
+        for what, first, then in (("many live", 0.8, 0.95), ("never seen", 0.6, 0.9))
+    ),
+    Goal("ours sqlite introspect, many live", "bare", 0.22, 0.4),
+    Goal("ours postgresql introspect, many live", "bare", 0.2, 0.4),
     Goal("ours sqlite token ES256", "same-job sqlite token", 12, _NONE),
     Goal("ours postgresql token ES256", "same-job postgresql token", 12, _NONE),
     Goal("ours sqlite token RS256", "raw RS256 signature", 0.5, 0.75),

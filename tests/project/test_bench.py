@@ -26,6 +26,7 @@ CELLS = (
             "token ES256",
             "token RS256",
             "introspect",
+            "introspect, many live",
             "introspect, never seen",
             "introspect, half load",
             "JWKS",
@@ -53,8 +54,9 @@ def run(capsys, tmp_path, *more):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(InPython, "SHARE", 0.05)
-    for name in ("_FRESH", "_HOT", "_CLIENTS", "_PEER_TOKENS"):
+    for name in ("_FRESH", "_CLIENTS", "_PEER_TOKENS"):
         monkeypatch.setattr(bench, name, 8)
+    monkeypatch.setattr(bench, "_LIVE", {True: 8, False: 8})
 
 
 @pytest.mark.slow
