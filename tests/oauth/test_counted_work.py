@@ -1,0 +1,122 @@
+"""What a request of the hot paths may cost, in counted work: statements, signature checks, JSON texts read.
+
+Time is not measured: a machine may be slow, a count is not. A change that makes a request do more fails here.
+"""
+
+from collections import Counter
+
+import pytest
+
+from authserver.oauth import verified_tokens
+from authserver.store.engine.prepared import ThreadConnections
+from keys.signing import TokenReader, TokenSigner
+from tests.support.wsgi_client import BACKENDS, opened, parts, signed
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def world(request, tmp_path_factory):
+    yield from opened(request.param, tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """Counts what is done while the fixture is in use."""
+    counts = Counter()
+
+    def counted(owner, name, what):
+        before = getattr(owner, name)
+
+        def wrapped(*args, **options):
+            counts[what] += 1
+            return before(*args, **options)
+
+        monkeypatch.setattr(owner, name, wrapped)
+
+    counted(ThreadConnections, "run", "statements")
+    counted(TokenReader, "read", "signature checks")
+    counted(TokenSigner, "sign", "signatures")
+    counted(verified_tokens, "_json", "JSON texts")
+    return counts
+
+
+def cost(work, call):
+    work.clear()
+    answer = call()
+    return answer, dict(work)
+
+
+def test_a_token_request_is_one_statement_and_one_signature(world, work):
+    for _ in range(3):
+        answer, done = cost(work, world.token)
+        assert answer.status_code == 200
+        assert done["statements"] == 1
+        assert done["signatures"] == 1
+        assert "signature checks" not in done
+
+
+@pytest.mark.parametrize("flushed", [True, False], ids=["recorded", "just issued here"])
+def test_an_introspection_is_one_statement_and_no_signature_check(world, work, flushed):
+    token = world.access_token()
+    if flushed:
+        world.store.usage.flush()
+    for _ in range(3):
+        answer, done = cost(work, lambda: world.introspect(token))
+        assert answer.json["active"] is True
+        assert done["statements"] == 1
+        assert "signature checks" not in done
+        assert "signatures" not in done
+        assert done["JSON texts"] <= 2
+
+
+def test_a_token_that_another_node_issued_is_one_statement_and_no_signature_check(world, work):
+    token = world.access_token()
+    world.store.usage.flush()
+    world.store.usage.after_fork()  # forgets what this process has issued
+    answer, done = cost(work, lambda: world.introspect(token))
+    assert answer.json["active"] is True
+    assert (done["statements"], done.get("signature checks", 0)) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["garbage", "another form", "changed", "never recorded"])
+def test_what_is_no_token_of_ours_costs_no_more(world, work, kind):
+    real = world.access_token()
+    world.store.usage.flush()
+    header, claims = parts(real)
+    old = {**claims, "jti": "never-recorded", "iat": claims["iat"] - 60, "exp": claims["exp"] - 60}
+    text = {
+        "garbage": "a.b.c",
+        "another form": real.replace(".", "..", 1),
+        "changed": real[:-4] + ("AAAA" if not real.endswith("AAAA") else "BBBB"),
+        "never recorded": signed(world, header, old),
+    }[kind]
+    answer, done = cost(work, lambda: world.introspect(text))
+    assert answer.json == {"active": False}
+    assert done["statements"] == 1
+    assert done.get("signature checks", 0) == 0
+
+
+def test_a_use_of_many_tokens_is_written_in_one_transaction(world, work):
+    tokens = [world.access_token() for _ in range(20)]
+    world.store.usage.flush()
+    for token in tokens:
+        assert world.active(token)
+    began = batches(world)
+    world.store.usage.flush()
+    assert batches(world) == began + 1
+
+
+def batches(world):
+    from sqlalchemy import func, select
+
+    from authserver.store.tables import usage_writers
+
+    with world.store.engine.connect() as connection:
+        return int(connection.execute(select(func.coalesce(func.sum(usage_writers.c.batch), 0))).scalar_one())
+
+
+def test_the_documents_of_keys_and_metadata_are_at_most_one_statement(world, work):
+    for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server"):
+        answer, done = cost(work, lambda path=path: world.http.get(path))
+        assert answer.status_code == 200
+        assert done.get("statements", 0) <= 1
+        assert "signatures" not in done
