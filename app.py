@@ -10,6 +10,7 @@ import multiprocessing.util
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -29,6 +30,7 @@ from authserver.store.tables import db
 from authserver.telemetry.logs import configure, logger
 from authserver.web import error_pages
 from authserver.web.health import health
+from authserver.web.path_prefix import below
 from keys.master import WrongMasterKey
 
 HERE = Path(__file__).resolve().parent
@@ -85,6 +87,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
     console.install(app)
     error_pages.install(app, has_pages=console.is_ours, error_page=console.error_response)
     app.register_blueprint(health)
+    app.wsgi_app = below(urlsplit(config.issuer).path.rstrip("/"), app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app
 
 

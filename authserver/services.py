@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import urlsplit
 
 from flask import Flask
 
@@ -178,6 +179,12 @@ class Services:
     def key_store(self) -> KeyStore:
         """Where new keys are kept."""
         return self.key_stores[self.config.key_store]
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of the issuer, without its path: what ``url_for`` begins behind."""
+        parts = urlsplit(self.config.issuer)
+        return f"{parts.scheme}://{parts.netloc}"
 
     def migrate(self) -> None:
         """Bring the schema up to date; safe from many processes at once.

@@ -11,7 +11,6 @@ import secrets as dice
 import threading
 import uuid
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -104,9 +103,8 @@ def begin(
 
 
 def link_url(issuer: str, code: str) -> str:
-    """Where a browser opens a one-time link: at the host of the issuer."""
-    parts = urlsplit(issuer)
-    return f"{parts.scheme}://{parts.netloc}/console/link?code={code}"
+    """Where a browser opens a one-time link: below the issuer."""
+    return f"{issuer}/console/link?code={code}"
 
 
 def make_link(accounts: Accounts, username: str, *, actor: str, now: Instant) -> LoginLink:

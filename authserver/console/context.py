@@ -28,6 +28,11 @@ class Services(Protocol):
         ...
 
     @property
+    def origin(self) -> str:
+        """Scheme and host of the issuer, without its path."""
+        ...
+
+    @property
     def clock(self) -> Clock:
         """The clock for changes."""
         ...

@@ -35,7 +35,7 @@ def install(app: Flask, *, has_pages: Callable[[str], bool], error_page: Callabl
 
     @app.get("/")
     def front() -> AnyResponse:
-        return redirect("/console/", 303)
+        return redirect(f"{request.script_root}/console/", 303)
 
     @app.after_request
     def secure(response: Response) -> Response:

@@ -154,14 +154,19 @@ def _own_form(subject: str = "") -> bool:
 def requested_path() -> str:
     """The path that was asked for, with its query."""
     query = request.query_string.decode("ascii", "replace")
-    return request.path + (f"?{query}" if query else "")
+    return own_path() + (f"?{query}" if query else "")
+
+
+def own_path() -> str:
+    """The path of this request, also where the server lives below one."""
+    return request.script_root + request.path
 
 
 def local_path(text: str, default: str) -> str:
     """A path within the console that somebody may be sent to, whatever ``text`` says (T-111)."""
     # A browser drops tabs and newlines and takes a backslash for a slash, so the alphabet is short
     # and the beginning fixed.
-    if not text.startswith("/console/") and text != "/console":
+    if not text.startswith(f"{request.script_root}/console/") and text != f"{request.script_root}/console":
         return default
     if not all("!" <= char <= "~" for char in text) or "\\" in text or "//" in text.partition("?")[0]:
         return default
@@ -187,4 +192,4 @@ def set_security_headers(response: Response) -> Response:
     return response
 
 
-__all__ = ["JUST_NOW", "RECENT", "local_path", "may", "public", "requires", "step_up"]
+__all__ = ["JUST_NOW", "RECENT", "local_path", "may", "own_path", "public", "requires", "step_up"]

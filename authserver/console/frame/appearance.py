@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from flask import make_response, redirect, request
+from flask import make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from authserver.console.blueprint import console
@@ -28,7 +28,7 @@ def appearance() -> ResponseReturnValue:
         likes = at.current_user.preferences
         changed = replace(likes, theme=theme or likes.theme, language=language or likes.language)
         at.store.sign_ins.set_preferences(at.current_user.user.id, changed)
-    response = make_response(redirect(local_path(form.get("back", ""), "/console/sign-in"), 303))
+    response = make_response(redirect(local_path(form.get("back", ""), url_for("console.sign_in")), 303))
     for name, value in ((THEME_COOKIE, theme), (LANGUAGE_COOKIE, language)):
         if value:
             cookies.put(response, name, value, _YEAR)

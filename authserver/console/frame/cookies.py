@@ -17,8 +17,18 @@ HEADER: Final = "X-CSRF-Token"
 
 
 def cookie_name(name: str = "console") -> str:
-    """The cookie's name; where people come by https, no other host and no other path can set it (RFC 6265bis)."""
-    return f"__Host-{name}" if console_context().secure else name
+    """The cookie's name; where people come by https, no other host can set it (RFC 6265bis).
+
+    Below the path of an issuer the cookie is for that path alone, which the prefix ``__Host-`` does not allow.
+    """
+    if not console_context().secure:
+        return name
+    return f"__Secure-{name}" if request.script_root else f"__Host-{name}"
+
+
+def cookie_path() -> str:
+    """The path cookies are for: all that is below the issuer."""
+    return f"{request.script_root}/"
 
 
 def browser_id() -> str:
@@ -53,7 +63,7 @@ def apply_cookies(response: Response) -> None:
 def put(response: Response, name: str, value: str, max_age: int | None = None) -> None:
     """Set a cookie that scripts cannot read and other sites cannot send along with a form."""
     response.set_cookie(
-        name, value, max_age=max_age, path="/", secure=console_context().secure, httponly=True, samesite="Lax"
+        name, value, max_age=max_age, path=cookie_path(), secure=console_context().secure, httponly=True, samesite="Lax"
     )
 
 
@@ -63,7 +73,7 @@ def drop(name: str) -> None:
 
     @after_this_request
     def taken(response: Response) -> Response:
-        response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="Lax")
+        response.delete_cookie(name, path=cookie_path(), secure=secure, httponly=True, samesite="Lax")
         return response
 
 

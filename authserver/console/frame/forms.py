@@ -38,7 +38,7 @@ class Form:
     def blank(cls, values: Values | None = None) -> "Form":
         """A form to begin with."""
         begun = {name: [each] if isinstance(each, str) else list(each) for name, each in (values or {}).items()}
-        typed = draft(request.path)
+        typed = draft(request.script_root + request.path)
         return cls(begun if typed is None else {**{name: [] for name in begun}, **typed})
 
     def copy(self) -> "Form":

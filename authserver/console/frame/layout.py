@@ -104,7 +104,7 @@ def theme() -> str:
 
 def parts() -> list[dict[str, Any]]:
     """The parts of the console that whoever is signed in may open."""
-    path = request.path
+    path = request.script_root + request.path
     shown = []
     for part in PARTS:
         if part.permission and not may(part.permission):

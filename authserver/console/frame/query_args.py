@@ -43,7 +43,7 @@ def day(name: str, *, behind: bool = False) -> Instant | None:
 
 def again(**changes: object) -> str:
     """The address at hand with other words in its query; empty ones fall away."""
-    return with_query(request.path, **changes)
+    return with_query(request.script_root + request.path, **changes)
 
 
 def with_query(path: str, **changes: object) -> str:

@@ -17,7 +17,7 @@ from authserver.actions.sign_in import SignedIn, SignInRefused
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.frame import access_log, cookies, flash
-from authserver.console.frame.access import local_path, public, requested_path
+from authserver.console.frame.access import local_path, own_path, public, requested_path
 from authserver.console.frame.forms import Form, keepable
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, ngettext
@@ -27,7 +27,12 @@ from authserver.ports.users import User
 from authserver.telemetry.logs import logger
 from keys.master import WrongMasterKey
 
-HOME: Final = "/console/credentials"
+
+def home() -> str:
+    """Where somebody begins who has just signed in."""
+    return f"{request.script_root}/console/credentials"
+
+
 _DRAFT: Final = "console-draft"
 _DRAFT_LIFE: Final = 12 * 3600
 _MAX_DRAFT: Final = 16 * 1024
@@ -52,7 +57,7 @@ def ways() -> Sequence[Way]:
 @public
 def sign_in() -> ResponseReturnValue:
     """Ask for user name and password."""
-    target = local_path(request.args.get("next", ""), HOME)
+    target = local_path(request.args.get("next", ""), home())
     if console_context().current_user is not None:
         return redirect(target, 303)
     return page("sign_in.html", form=Form.blank(), next=target, ways=ways())
@@ -63,7 +68,7 @@ def sign_in() -> ResponseReturnValue:
 def do_sign_in() -> ResponseReturnValue:
     """Let in who knows the password."""
     at, form = console_context(), Form.sent()
-    target, kept = local_path(form["next"], HOME), form["_draft"]
+    target, kept = local_path(form["next"], home()), form["_draft"]
 
     def again(status: int) -> Response:
         return page("sign_in.html", status, form=form, next=target, draft=kept, ways=ways())
@@ -117,14 +122,14 @@ def use_link() -> ResponseReturnValue:
 @console.get("/confirm")
 def confirm_it() -> ResponseReturnValue:
     """Ask for the password again."""
-    return _confirm_page(Form({}), local_path(request.args.get("next", ""), HOME))
+    return _confirm_page(Form({}), local_path(request.args.get("next", ""), home()))
 
 
 @console.post("/confirm")
 def do_confirm_it() -> ResponseReturnValue:
     """Take the password as a new proof."""
     at, form = console_context(), Form.sent()
-    target, kept = local_path(form["next"], HOME), form["_draft"]
+    target, kept = local_path(form["next"], home()), form["_draft"]
     user = at.signed_in.user
     wait = login_throttle().begin(user.username, at.peer)
     if wait:
@@ -179,7 +184,7 @@ def welcome(user: User, method: str, target: str, fields: dict[str, list[str]] |
 
 def draft_of(form: Mapping[str, str]) -> tuple[dict[str, list[str]] | None, str]:
     """What a form that asks for a proof carries along: what was typed before, if anything, and where to go."""
-    target = local_path(form.get("next", ""), HOME)
+    target = local_path(form.get("next", ""), home())
     return _opened_draft(form.get("_draft", ""), console_context().signed_in.user.id, target)
 
 
@@ -254,7 +259,7 @@ def _page_of_form() -> str:
         endpoint, _values = current_app.url_map.bind("").match(request.path, method="GET")
     except (HTTPException, RequestRedirect):
         endpoint = _NOWHERE
-    return local_path(request.form.get("back", "") if endpoint == _NOWHERE else request.path, HOME)
+    return local_path(request.form.get("back", "") if endpoint == _NOWHERE else own_path(), home())
 
 
 def _sealed_draft(target: str, user_id: str) -> str:

@@ -21,7 +21,7 @@ from authserver.console.frame.forms import Form
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, error_text
 from authserver.console.openid.identity import Identity, ProviderRefused, ProviderUnavailable
-from authserver.console.sign_in.pages import HOME, Way, draft_of, note_refusal, ways, welcome
+from authserver.console.sign_in.pages import Way, draft_of, home, note_refusal, ways, welcome
 from authserver.ports.errors import Conflict, Invalid
 from authserver.telemetry.logs import logger
 from keys.master import WrongMasterKey
@@ -56,7 +56,7 @@ def identity_provider() -> dict[str, Any] | None:
 @public
 def sign_in_with_provider() -> ResponseReturnValue:
     """Send somebody to the provider to sign in."""
-    return _depart("sign-in", local_path(request.form.get("next", ""), HOME))
+    return _depart("sign-in", local_path(request.form.get("next", ""), home()))
 
 
 @console.post("/confirm/provider")
@@ -150,12 +150,12 @@ def _link(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
 def _depart(purpose: Purpose, target: str) -> ResponseReturnValue:
     at, provider = console_context(), _provider()
     try:
-        away = provider.depart(at.services.issuer + url_for("console.provider_callback"), again=purpose == "prove")
+        away = provider.depart(at.services.origin + url_for("console.provider_callback"), again=purpose == "prove")
     except ProviderUnavailable as error:
         return _down(error)
     kept = {
         "purpose": purpose,
-        "next": target if len(target) < _MAX_STATE // 2 else HOME,
+        "next": target if len(target) < _MAX_STATE // 2 else home(),
         "handle": at.current_user.session.handle if at.current_user else "",
         "begun": at.now,
         "provider": away.state,
@@ -209,7 +209,7 @@ def _again(text: str, status: int) -> ResponseReturnValue:
     form.fault("", text)
     if console_context().current_user is not None:
         return page("elsewhere_failed.html", status, form=form, requested_path=_sign_in_path)
-    return page("sign_in.html", status, form=form, next=HOME, ways=ways(), requested_path=_sign_in_path)
+    return page("sign_in.html", status, form=form, next=home(), ways=ways(), requested_path=_sign_in_path)
 
 
 def _sign_in_path() -> str:

@@ -217,7 +217,7 @@ def _show_link(user: User, *, is_new: bool = False) -> ResponseReturnValue:
         # Deactivated, or robbed of the builder role, since we looked.
         flash(_("Only an active user with a builder role may enter the console."), kind="alert")
         return redirect(_href(user), 303)
-    address = f"{at.services.issuer}{url_for('console.link', code=link.code)}"
+    address = f"{at.services.origin}{url_for('console.link', code=link.code)}"
     return page("users/link_shown.html", user=link.user, link=address, expires_at=link.expires_at, is_new=is_new)
 
 
