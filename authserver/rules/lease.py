@@ -6,16 +6,16 @@ dead one for no longer than the staleness bound S of its resource server.
 
 from authserver.rules.facts import Instant, Span, Standing, Token
 
+_ROUNDED: Span = 1
+"""``now`` is the last whole second: an end that is N seconds away may be nearer by almost one."""
+
+_IDLE_SHARE = 2
+"""A lease takes half of the idle timeout; the other half is there to ask again, or to report the uses."""
+
 
 def lease_seconds(token: Token, now: Instant, standing: Standing, max_staleness: Span) -> Span:
-    """Whole seconds from ``now``: S, and no longer than anything that is known to end the token."""
-    ends = [
-        now + max_staleness,
-        now + standing.idle_timeout,
-        token.expires_at,
-        token.issued_at + standing.max_lifetime,
-        standing.credential_expires_at,
-    ]
+    """Whole seconds from ``now``, which is a use: S, and no longer than anything that is known to end the token."""
+    ends = [token.expires_at, token.issued_at + standing.max_lifetime, standing.credential_expires_at]
     if standing.secret_ends_at is not None:
         ends.append(standing.secret_ends_at)
-    return max(0, min(ends) - now)
+    return max(0, min(max_staleness, standing.idle_timeout // _IDLE_SHARE, min(ends) - now - _ROUNDED))
