@@ -4,7 +4,7 @@ A use counts when the token was alive at that instant and is on record as alive,
 introspection then would have; it never revives (INV-05, INV-06). Everything counted is durable before it is answered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from authserver.actions.preconditions.calling_resource_server import require_resource_server
@@ -12,12 +12,17 @@ from authserver.ports.errors import Invalid
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import ReportedToken, ReportedUse, UsageRecorder, UsageReports
+from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason, Token
 from authserver.rules.liveness import decide
 from authserver.rules.presented_secret import PresentedSecret
 
 WINDOW = 3600
 """Seconds; a use that is longer ago does not count, since nobody can tell any more what was true then."""
+
+
+CLOCK_TOLERANCE = 30
+"""Seconds that the clock of the node that told the time may be ahead of the database's; such a use counts as of now."""
 
 
 class Ended(NamedTuple):
@@ -57,37 +62,53 @@ def report_usage(
 
     Raises:
         InvalidClient: the caller is no resource server.
-        Invalid: a use lies in the future.
+        Invalid: a use lies in the future by more than clocks may differ.
         Unavailable: the truth cannot be read or written.
     """
     facts = hot_path.introspection_facts(who.client_id, None)
     caller, now = require_resource_server(who, facts.caller), facts.now
-    if any(use.at > now for use in uses):
+    if any(use.at > now + CLOCK_TOLERANCE for use in uses):
         msg = "at lies in the future; use the time of the Date header of our answers"
         raise Invalid(msg)
     usage.flush()  # a token that this node has just issued may not have its row yet
     wanted = sorted({use.jti for use in uses})
     before = {token.start.jti: token for token in reports.tokens(caller.audience, wanted)}
-    counted = [use for use in uses if use.jti in before and _counts(before[use.jti], use.at, now, usage)]
-    accepted = reports.take(caller.id, report_id, [(before[use.jti].start, use) for use in counted], now)
-    dead = []
+    accepted = reports.take(caller.id, report_id, _counted(uses, before, now, usage), now)
+    dead, found = [], []
     for token in reports.tokens(caller.audience, wanted):
         ended_at = token.ended_at
         if ended_at is None:
-            reason = _verdict(token, now, usage)
+            reason = _verdict(token, now, _last_used(token, usage))
             if reason is None:
                 continue
-            sessions.end(token.start, reason, now)
+            found.append((token.start, reason))
             ended_at = now
         dead.append(Ended(token.start.jti, ended_at))
+    sessions.end_all(found, now)
     return Outcome(accepted, tuple(dead))
 
 
-def _counts(token: ReportedToken, at: Instant, now: Instant, usage: UsageRecorder) -> bool:
-    return max(token.start.issued_at, now - WINDOW) <= at <= now and _verdict(token, at, usage) is None
+def _counted(
+    uses: Sequence[ReportedUse], tokens: Mapping[str, ReportedToken], now: Instant, usage: UsageRecorder
+) -> list[tuple[SessionStart, ReportedUse]]:
+    """The uses that count, oldest first: each is what kept the token alive until the next."""
+    last_used = {jti: _last_used(token, usage) for jti, token in tokens.items()}
+    counted = []
+    for use in sorted(uses, key=lambda each: each.at):
+        token, at = tokens.get(use.jti), min(use.at, now)
+        if token is None or at < max(token.start.issued_at, now - WINDOW):
+            continue
+        if _verdict(token, at, last_used[use.jti]) is None:
+            last_used[use.jti] = max(last_used[use.jti], at)
+            counted.append((token.start, use._replace(at=at)))
+    return counted
 
 
-def _verdict(token: ReportedToken, at: Instant, usage: UsageRecorder) -> Reason | None:
+def _last_used(token: ReportedToken, usage: UsageRecorder) -> Instant:
+    return max(token.start.issued_at, usage.last_used(token.start.jti) or 0, token.recorded.last_used_at)
+
+
+def _verdict(token: ReportedToken, at: Instant, last_used: Instant) -> Reason | None:
     """Why the token is dead at ``at``, as the state of everything else is now; None while it lives."""
     if token.standing is None:
         return Reason.CREDENTIAL_DELETED
@@ -96,7 +117,7 @@ def _verdict(token: ReportedToken, at: Instant, usage: UsageRecorder) -> Reason 
         jti=start.jti,
         issued_at=start.issued_at,
         expires_at=start.expires_at,
-        last_used_at=max(start.issued_at, usage.last_used(start.jti) or 0, recorded.last_used_at),
+        last_used_at=last_used,
         role_version=start.role_version,
         credential_version=start.credential_version,
         epoch=start.epoch,

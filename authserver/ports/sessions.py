@@ -44,6 +44,10 @@ class Sessions(Protocol):
         """Durable before it returns; the first end stands (INV-05)."""
         ...
 
+    def end_all(self, ends: Sequence[tuple[SessionStart, Reason]], at: Instant) -> None:
+        """The same for many, in one transaction."""
+        ...
+
     def end_known(self, jti: str, reason: Reason, at: Instant) -> bool:
         """End a session by its id; False when there is none that lives."""
         ...

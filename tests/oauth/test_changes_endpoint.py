@@ -9,7 +9,7 @@ from authserver.store.tables import kills
 from keys.master import MasterKey
 from keys.material import make
 from keys.signing import TokenReader
-from tests.support.wsgi_client import BACKENDS, basic, opened, parts
+from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts
 
 
 @pytest.fixture(params=BACKENDS)
@@ -162,7 +162,7 @@ def test_a_shorter_idle_timeout_is_told_at_once(world):
 
 
 def test_only_resource_servers_are_told(world):
-    for api in (world.client, (world.api[0], world.api[1][:-1] + "0"), ("nobody", world.api[1])):
+    for api in (world.client, (world.api[0], WRONG_SECRET), ("nobody", world.api[1])):
         answer = fetch(world, api=api)
         assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
     assert fetch(world, api=()).status_code == 401

@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
-from authserver.actions import credentials, resource_servers
-from authserver.actions.report_usage import WINDOW
+from authserver.actions import credentials, general_settings, resource_servers
+from authserver.actions.report_usage import CLOCK_TOLERANCE, WINDOW
 from tests.support.deadlines import join
-from tests.support.wsgi_client import BACKENDS, basic, opened, parts
+from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts
 
 IDLE = 30 * 60
 
@@ -178,16 +178,73 @@ def test_a_report_with_one_bad_use_is_refused_whole(world, change):
 
 def test_a_use_in_the_future_is_refused(world):
     token = world.access_token()
-    answer = report(world, [use(token, world.clock.at + 1)])
+    answer = report(world, [use(token, world.clock.at + CLOCK_TOLERANCE + 1)])
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+
+
+def test_a_use_by_a_clock_that_is_ahead_counts_as_of_now(world):
+    """Resource servers know the time of a node, which may differ from the database's."""
+    token, began = world.access_token(), world.clock.at
+    assert report(world, [use(token, began + CLOCK_TOLERANCE)]).json["accepted"] == 1
+    world.clock.at = began + IDLE
+    assert not world.active(token)
+
+
+def test_uses_in_one_report_keep_a_token_alive_from_each_to_the_next(world):
+    token, began = world.access_token(), world.clock.at
+    general_settings.set_general(world.accounts, "idle_timeout_minutes", "1", **world.who)
+    world.clock.at = began + 150
+    gaps = [use(token, began + after, route=f"/{after}") for after in (140, 50, 95)]
+    assert report(world, gaps).json == {"accepted": 3, "dead": []}
+    assert world.active(token)
+
+
+def test_a_gap_between_uses_in_one_report_is_not_bridged(world):
+    token, began = world.access_token(), world.clock.at
+    general_settings.set_general(world.accounts, "idle_timeout_minutes", "1", **world.who)
+    world.clock.at = began + 150
+    gaps = [use(token, began + after, route=f"/{after}") for after in (140, 50)]
+    answer = report(world, gaps).json
+    assert (answer["accepted"], [each["jti"] for each in answer["dead"]]) == (1, [gaps[0]["jti"]])
+    assert not world.active(token)
+
+
+def test_many_deaths_in_one_report_are_written_before_they_are_told(world):
+    texts = [world.access_token() for _ in range(60)]
+    world.clock.at += IDLE
+    answer = report(world, [use(text, world.clock.at) for text in texts]).json
+    assert len(answer["dead"]) == 60
+    general_settings.set_general(world.accounts, "idle_timeout_minutes", "1440", **world.who)
+    assert not any(world.active(text) for text in texts)
 
 
 @pytest.mark.parametrize(
     "body",
-    ["", "[]", "{", '"x"', '{"uses":[]}', '{"report_id":"1","uses":[]}', '{"report_id":null,"uses":[]}', "\ud800"],
+    [
+        "",
+        "[]",
+        "{",
+        '"x"',
+        "[" * 9000,
+        '{"report_id":"1","report_id":"1","uses":[]}',
+        '{"uses":[NaN]}',
+        '{"uses":[]}',
+        '{"report_id":"1","uses":[]}',
+        '{"report_id":null,"uses":[]}',
+        "\ud800",
+    ],
 )
 def test_what_is_no_report_is_a_bad_request(world, body):
     assert report(world, [], body=body.encode("utf-8", "surrogatepass")).status_code == 400
+
+
+def test_a_member_twice_is_refused_and_nothing_counts(world):
+    token = world.access_token()
+    twice = json.dumps(use(token, world.clock.at)).replace('"count": 1', '"count": 1, "count": 900')
+    body = f'{{"report_id": "{uuid.uuid4()}", "uses": [{twice}]}}'
+    assert "900" in body
+    assert report(world, [], body=body).status_code == 400
+    assert counted(world, token) == 0
 
 
 def test_a_report_is_json_and_nothing_else(world):
@@ -199,7 +256,7 @@ def test_only_resource_servers_report(world):
     token = world.access_token()
     uses = [use(token, world.clock.at)]
     faces = set()
-    for api in (world.client, (world.api[0], world.api[1][:-1] + "0"), ("nobody", world.api[1]), (world.api[0], "x")):
+    for api in (world.client, (world.api[0], WRONG_SECRET), ("nobody", world.api[1]), (world.api[0], "x")):
         answer = report(world, uses, api=api)
         assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
         faces.add(answer.get_data())

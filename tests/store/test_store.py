@@ -620,6 +620,17 @@ class TestSessions:
         store.sessions.end(session, Reason.ROLES_CHANGED, NOW)
         assert row(store, session).end_reason == "roles_changed"
 
+    def test_many_ends_in_one_change_are_each_as_one_alone(self, store):
+        idle, expired, ended = start(), start(), start()
+        store.sessions.end(ended, Reason.REVOKED, NOW)
+        ends = [(ended, Reason.IDLE), (expired, Reason.EXPIRED), (idle, Reason.IDLE)]
+        for _ in range(2):
+            store.sessions.end_all(ends, NOW + 5)
+        told = [(row(store, each).ended_at, row(store, each).end_reason) for each in (idle, expired, ended)]
+        assert told == [(NOW + 5, "idle"), (NOW + 5, "expired"), (NOW, "revoked")]
+        assert kills(store) == [("session", ended.jti, 0), ("session", idle.jti, 0)]
+        store.sessions.end_all([], NOW)
+
     def test_of_many_ends_at_once_one_stands(self, nodes):
         session = start()
         reasons = [Reason.IDLE, Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.EXPIRED]

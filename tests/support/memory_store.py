@@ -328,6 +328,10 @@ class ModelStore:
             self.t.kills.append(("session", start.jti, 0))
         self._row(start, ended_at=at, end_reason=reason.value)
 
+    def end_all(self, ends, at):
+        for start, reason in ends:
+            self.end(start, reason, at)
+
     def end_known(self, jti, reason, at):
         return Change(self.t).end_session(jti, reason, at)
 

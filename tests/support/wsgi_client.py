@@ -9,12 +9,15 @@ import time
 from authserver.actions import general_settings
 from authserver.oauth.throttle import Throttle
 from authserver.oauth.verified_tokens import VerifiedTokens
+from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, mint
 from authserver.rules.token_hash import token_hash_key
 from keys.keyring import State
 from tests.conftest import World
 from tests.support import databases
 
 BACKENDS = ["sqlite", "postgresql"]
+WRONG_SECRET = mint(RESOURCE_SERVER_PREFIX, lambda alphabet: alphabet[0])
+"""In the form of a resource server's, and nobody's."""
 
 
 class Tick:

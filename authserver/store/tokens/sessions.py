@@ -175,14 +175,27 @@ class SqlSessions:
 
     def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
         """Durable before it returns; the first end stands."""
-        values = {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
+        values = _ended(start, reason, at)
         if reason not in _OWN_ENDS:
             self._end.write(values)
             return
         with writing(self._engine) as connection:
             head = lock_head(connection)
             if connection.execute(self._statement.returning(sessions.c.jti), values).first():
-                _note_end(connection, head, start.jti, at)
+                _note_ends(connection, head, [start.jti], at)
+
+    def end_all(self, ends: Sequence[tuple[SessionStart, Reason]], at: Instant) -> None:
+        """Durable before it returns, in one transaction; the first end of each stands."""
+        if not ends:
+            return
+        statement, own = self._statement.returning(sessions.c.jti), []
+        with writing(self._engine) as connection:
+            head = lock_head(connection)
+            # In the order in which the usage buffer writes them: two transactions never wait for each other in a ring.
+            for start, reason in sorted(ends, key=lambda each: each[0].jti):
+                if connection.execute(statement, _ended(start, reason, at)).first() and reason in _OWN_ENDS:
+                    own.append(start.jti)
+            _note_ends(connection, head, own, at)
 
     def end_known(self, jti: str, reason: Reason, at: Instant) -> bool:
         """End a session by its id; False when there is none that lives."""
@@ -190,7 +203,7 @@ class SqlSessions:
             head = lock_head(connection)
             ended = end_row(connection, jti, reason, at)
             if ended:
-                _note_end(connection, head, jti, at)
+                _note_ends(connection, head, [jti], at)
             return ended
 
     def of_credential(self, client_id: str) -> Sequence[Session]:
@@ -285,9 +298,14 @@ def _as_session(row: Any) -> Session:
     )
 
 
-def _note_end(connection: Connection, head: Any, jti: str, at: Instant) -> None:
-    last = append_revocations(connection, head.kill_seq, [("session", jti, at, 0)])
-    connection.execute(update(audit_head).values(kill_seq=last))
+def _ended(start: SessionStart, reason: Reason, at: Instant) -> dict[str, Any]:
+    return {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
+
+
+def _note_ends(connection: Connection, head: Any, jtis: Sequence[str], at: Instant) -> None:
+    if jtis:
+        last = append_revocations(connection, head.kill_seq, [("session", jti, at, 0) for jti in jtis])
+        connection.execute(update(audit_head).values(kill_seq=last))
 
 
 def end_row(connection: Any, jti: str, reason: Reason, at: Instant) -> bool:
