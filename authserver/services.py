@@ -120,6 +120,13 @@ class ServicesConfig:
     log_level: str = "info"
     log_format: str = "json"
     publish_scopes: bool = False
+    threads: int = 1
+    """That serve requests in this process."""
+
+    @property
+    def most_waiting(self) -> int:
+        """How many requests may wait for changes at a time: under half of the threads, since sign-in may hold two."""
+        return max(0, self.threads - 2) // 2
 
 
 class Services:
@@ -313,7 +320,11 @@ class Services:
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.saw),
                 "/oauth/changes": ChangesEndpoint(
-                    changes=store.changes, sign=signing_service.sign_answer, issuer=issuer, pepper=store.pepper
+                    changes=store.changes,
+                    sign=signing_service.sign_answer,
+                    issuer=issuer,
+                    pepper=store.pepper,
+                    most_waiting=self.config.most_waiting,
                 ),
                 "/.well-known/jwks-pq.json": post_quantum_endpoint(store.keys.ring),
                 AUTHORIZE: AuthorizationEndpoint(issuer),

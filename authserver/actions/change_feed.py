@@ -21,11 +21,15 @@ class CursorTooOld(Exception):
 
 
 class Feed(NamedTuple):
-    """The claims of a document, or None where nothing changed; ``alg`` is what the caller wants it signed with."""
+    """The claims of a document, or None where nothing changed; ``alg`` is what the caller wants it signed with.
+
+    ``unchanged`` when there is nothing new behind the cursor, with or without a document that says so.
+    """
 
     claims: dict[str, Any] | None
     tag: str
     alg: str
+    unchanged: bool
 
 
 def change_feed(who: PresentedSecret, after: str, tag: str, *, changes: ChangeReads, issuer: str) -> Feed:
@@ -46,18 +50,19 @@ def change_feed(who: PresentedSecret, after: str, tag: str, *, changes: ChangeRe
     head = changes.head(who.client_id)
     caller = require_resource_server(who, head.caller)
     if tag and tag == _tag(head.epoch, head.last, head.idle_timeout) and after == f"{head.epoch}.{head.last}":
-        return Feed(None, tag, caller.alg)
+        return Feed(None, tag, caller.alg, unchanged=True)
     # The time was read before the snapshot is: a document is never newer than it says.
     found = changes.since(caller.audience, _number(after, head.epoch), head.now, head.now - LONGEST_LIFE)
     if found is None or (after and found.epoch != head.epoch):
         raise CursorTooOld
+    cursor = f"{found.epoch}.{found.last}"
     return Feed(
         {
             "iss": issuer,
             "aud": [caller.audience, caller.client_id],
             "iat": found.as_of,
             "as_of": found.as_of,
-            "cursor": f"{found.epoch}.{found.last}",
+            "cursor": cursor,
             "complete": not after,
             "epoch": str(found.epoch),
             "idle_seconds": found.idle_timeout,
@@ -70,6 +75,7 @@ def change_feed(who: PresentedSecret, after: str, tag: str, *, changes: ChangeRe
         },
         _tag(found.epoch, found.last, found.idle_timeout),
         caller.alg,
+        unchanged=after == cursor,
     )
 
 

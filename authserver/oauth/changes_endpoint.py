@@ -1,15 +1,19 @@
 """GET changes: a signed document of what ended, whole or since a cursor, for offline verifiers (docs/adr/0013).
 
 ``?after=CURSOR`` asks for what was added since; without it the answer is the whole state. A poll with the ``ETag`` of
-the document at hand costs one statement and is answered 304 while nothing has changed. ``wait`` is accepted for
-clients that offer to wait, and is answered at once: a waiting request would hold one of the few threads.
+the document at hand costs one statement and is answered 304 while nothing has changed. With ``wait=SECONDS`` the
+answer comes when something has ended, or after so long, ``LONGEST_WAIT`` at most. A waiting request holds a thread, so
+some may wait at a time; the others are answered at once, and ask again.
 """
 
+import re
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from authserver.actions.change_feed import CursorTooOld, change_feed
+from authserver.actions.change_feed import CursorTooOld, Feed, change_feed
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
     NoCredentials,
@@ -20,31 +24,42 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.http import BadRequest, Request, Response, error_response
 from authserver.ports.changes import ChangeReads
 from authserver.ports.errors import InvalidClient
-from authserver.rules.presented_secret import MalformedSecret, presented_secret
+from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
 
 Sign = Callable[[dict[str, Any], str, str], str]
 """Claims, algorithm, ``typ`` -> the text of a JWT."""
 
 TYP = "changes+jwt"
+LONGEST_WAIT = 5
+"""Seconds; shorter than a process that is told to stop leaves the requests under way."""
+
+LOOK_SECONDS = 0.2
+"""How often a waiting request looks whether something has ended: one prepared statement."""
+
 _PARAMETERS = {"after", "wait"}
+_SECONDS = re.compile("[0-9]{1,6}")
 _CACHE = (("Cache-Control", "private, no-cache"), ("Vary", "Authorization"))
 
 
 class ChangesEndpoint:
     """Serves the change feed; the caller authenticates by HTTP Basic, as at introspection."""
 
-    def __init__(self, *, changes: ChangeReads, sign: Sign, issuer: str, pepper: bytes) -> None:
+    def __init__(self, *, changes: ChangeReads, sign: Sign, issuer: str, pepper: bytes, most_waiting: int = 0) -> None:
+        """``most_waiting`` requests of this process may wait at a time."""
         self._changes, self._sign, self._issuer, self._pepper = changes, sign, issuer, pepper
+        self._seats = threading.BoundedSemaphore(most_waiting) if most_waiting else None
 
     def __call__(self, request: Request) -> Response:
         """GET changes."""
-        query = _query(request.query)
+        after, wait = _query(request.query)
         try:
             who = presented_credentials(request, {})
             caller = presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
             tag = request.headers.get("if-none-match", "")
-            feed = change_feed(caller, query.get("after", ""), tag, changes=self._changes, issuer=self._issuer)
+            feed = self._feed(caller, after, tag)
+            if wait and after and feed.unchanged:
+                feed = self._awaited(caller, after, tag, feed, wait)
         except NoCredentials as error:
             return unauthenticated(error)
         except (InvalidClient, MalformedSecret) as error:
@@ -59,12 +74,39 @@ class ChangesEndpoint:
         text = self._sign(feed.claims, feed.alg, TYP)
         return Response(200, text.encode(), "application/jwt", headers, log_fields)
 
+    def _feed(self, caller: PresentedSecret, after: str, tag: str) -> Feed:
+        return change_feed(caller, after, tag, changes=self._changes, issuer=self._issuer)
 
-def _query(text: str) -> dict[str, str]:
-    """Read the query; each parameter once, and none that is unknown."""
+    def _awaited(self, caller: PresentedSecret, after: str, tag: str, feed: Feed, wait: int) -> Feed:
+        """What ended meanwhile, as soon as it did; who may call is judged each time."""
+        if self._seats is None or not self._seats.acquire(blocking=False):
+            return feed
+        try:
+            until = time.monotonic() + wait
+            while (left := until - time.monotonic()) > 0:
+                time.sleep(min(LOOK_SECONDS, left))
+                later = self._feed(caller, after, feed.tag)
+                if not later.unchanged:
+                    return later
+        finally:
+            self._seats.release()
+        return self._feed(caller, after, tag)
+
+
+def _query(text: str) -> tuple[str, int]:
+    """The cursor, and how long to wait; each parameter once, and none that is unknown.
+
+    Raises:
+        BadRequest: it is not so.
+    """
     pairs = parse_qsl(text, keep_blank_values=True)
     names = [name for name, _ in pairs]
     if len(set(names)) != len(names) or not _PARAMETERS.issuperset(names):
         msg = "Send after and wait at most, each once."
         raise BadRequest(msg)
-    return dict(pairs)
+    query = dict(pairs)
+    wait = query.get("wait", "0")
+    if not _SECONDS.fullmatch(wait):
+        msg = f"wait is a whole number of seconds; {LONGEST_WAIT} is the longest that is waited."
+        raise BadRequest(msg)
+    return query.get("after", ""), min(int(wait), LONGEST_WAIT)

@@ -1,14 +1,18 @@
 """The change feed: what ended, signed, whole or since a cursor."""
 
+import threading
+
 import pytest
 from sqlalchemy import delete
 
 from authserver.actions import credentials, general_settings, resource_servers, restore, sessions, users
+from authserver.oauth import changes_endpoint
 from authserver.rules.facts import Reason
 from authserver.store.tables import kills
 from keys.master import MasterKey
 from keys.material import make
 from keys.signing import TokenReader
+from tests.support.deadlines import SECONDS, join, wait_until
 from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts
 
 
@@ -27,12 +31,15 @@ def fetch(world, after="", *, tag="", api=None, query=None):
 
 def read(world, after="", **options):
     """Verify a document with the published keys; its claims."""
-    answer = fetch(world, after, **options)
+    return verified(world, fetch(world, after, **options))
+
+
+def verified(world, answer):
     assert answer.status_code == 200, answer.text
     assert answer.content_type == "application/jwt"
-    verified = TokenReader(world.store.keys.public()).read(answer.text, "changes+jwt")
-    assert verified is not None
-    return verified[1]
+    found = TokenReader(world.store.keys.public()).read(answer.text, "changes+jwt")
+    assert found is not None
+    return found[1]
 
 
 def owner(world):
@@ -149,7 +156,66 @@ def test_a_cursor_that_was_never_told_is_too_old(world, cursor):
     assert fetch(world, cursor).status_code == 410
 
 
-@pytest.mark.parametrize("query", ["after=1.0&after=1.0", "x=1", "after=%00"])
+@pytest.fixture
+def patient(monkeypatch):
+    """Requests may wait for as long as the other threads of a test may need."""
+    monkeypatch.setattr(changes_endpoint, "LONGEST_WAIT", SECONDS)
+
+
+def waited(world, cursor, **options):
+    """A poll that waits, in a thread; its answer is put into the list when it comes."""
+    answers = []
+    query = f"after={cursor}&wait={SECONDS}"
+    thread = threading.Thread(target=lambda: answers.append(fetch(world, query=query, **options)))
+    thread.start()
+    return thread, answers
+
+
+@pytest.mark.parametrize("tagged", [True, False], ids=["with the tag", "without"])
+def test_a_poll_that_waits_is_answered_when_something_ends(world, patient, tagged):
+    token = world.access_token()
+    world.store.usage.flush()
+    cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"] if tagged else ""
+    thread, answers = waited(world, cursor, tag=tag)
+    assert not answers
+    assert world.post("/oauth/revoke", {"token": token}, world.client).status_code == 200
+    join(thread)
+    assert list(verified(world, answers[0])["ended_tokens"]) == [parts(token)[1]["jti"]]
+
+
+def test_a_poll_that_waits_in_vain_is_answered_as_one_that_does_not(world):
+    cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"]
+    assert fetch(world, query=f"after={cursor}&wait=1", tag=tag).status_code == 304
+    world.clock.at += 7
+    claims = verified(world, fetch(world, query=f"after={cursor}&wait=1"))
+    assert (claims["cursor"], claims["complete"], claims["as_of"]) == (cursor, False, world.clock.at)
+
+
+def test_no_more_polls_wait_than_leave_threads_for_the_rest(world, patient):
+    """The others are answered at once, so that token requests always find a thread."""
+    cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"]
+    most = world.services.config.most_waiting
+    assert 1 <= most < world.services.config.threads / 2
+    polls = [waited(world, cursor, tag=tag) for _ in range(most + 3)]
+    wait_until("three answers", lambda: len([answers for _, answers in polls if answers]) == 3)
+    assert [answers[0].status_code for _, answers in polls if answers] == [304] * 3
+    users.revoke(world.accounts, "ada", "writer", **world.who)
+    for thread, _ in polls:
+        join(thread)
+    assert sorted(answers[0].status_code for _, answers in polls) == [200] * most + [304] * 3
+
+
+def test_a_resource_server_that_is_switched_off_waits_no_longer(world, patient):
+    thread, answers = waited(world, read(world)["cursor"])
+    resource_servers.disable_resource_server(world.accounts, "api", **world.who)
+    join(thread)
+    assert answers[0].status_code == 401
+
+
+NO_QUESTIONS = ["after=1.0&after=1.0", "x=1", "after=%00", "wait=", "wait=-1", "wait=1.5", "wait=x", "wait=1&wait=1"]
+
+
+@pytest.mark.parametrize("query", NO_QUESTIONS)
 def test_what_is_no_question_is_a_bad_request(world, query):
     assert fetch(world, query=query).status_code == 400
 

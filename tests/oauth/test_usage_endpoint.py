@@ -131,6 +131,17 @@ def test_what_was_switched_off_is_told_dead(world):
     assert (answer["accepted"], len(answer["dead"])) == (0, 1)
 
 
+def test_a_token_older_than_a_shorter_longest_lifetime_is_told_dead(world):
+    """The change feed cannot tell it: the ``exp`` in the token does not move."""
+    token = world.access_token()
+    for _ in range(3):
+        world.clock.at += IDLE - 1
+        assert world.active(token)
+    general_settings.set_general(world.accounts, "max_token_lifetime_minutes", "60", **world.who)
+    answer = report(world, [use(token, world.clock.at)]).json
+    assert [each["jti"] for each in answer["dead"]] == [parts(token)[1]["jti"]]
+
+
 def test_a_use_of_long_ago_does_not_count(world):
     token = world.access_token()
     for _ in range(4):
