@@ -236,7 +236,7 @@ class Services:
                 store.accounts,
                 actor="system",
                 now=self.database_now(store),
-                found=rolled_back.reason,
+                evidence=rolled_back.reason,
                 since=rolled_back.epoch,
             )
         guard.record(count_at=self.database_now(store))
@@ -264,7 +264,7 @@ class Services:
         if any(key.state == "active" for key in store.keys.ring()):
             return
         key_context = signing_keys.key_context(store.accounts, store.keys, self.key_store, store.jwks_fetchers)
-        signing_keys.first(
+        signing_keys.ensure_active(
             key_context, store.accounts.general().token_alg, actor="system", now=self.database_now(store)
         )
 

@@ -1,7 +1,7 @@
 """What ended, for resource servers that verify tokens by themselves (docs/adr/0013).
 
-A cursor names an epoch and the number of the last entry that was told. Entries are numbered in the order of their
-commits, so whoever has seen number n never misses a smaller one.
+A cursor names an epoch and the number of the last entry that was sent. Entries are numbered in the order of their
+commits, so a reader that has number n has every smaller one.
 """
 
 import re
@@ -17,7 +17,7 @@ _CURSOR = re.compile(r"([0-9]{1,15})\.([0-9]{1,15})")
 
 
 class CursorTooOld(Exception):
-    """What was added behind the cursor cannot be told any more: ask for the whole state."""
+    """The entries behind the cursor are no longer on record; the client has to read the whole state."""
 
 
 class Feed(NamedTuple):
@@ -32,48 +32,48 @@ class Feed(NamedTuple):
     unchanged: bool
 
 
-def change_feed(who: PresentedSecret, after: str, tag: str, *, changes: ChangeReads, issuer: str) -> Feed:
-    """Tell a resource server what ended.
+def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes: ChangeReads, issuer: str) -> Feed:
+    """Read what ended, for one resource server.
 
     Args:
-        who: the resource server, not authenticated yet.
+        caller_secret: the resource server's id and secret, not authenticated yet.
         after: the cursor of an earlier document; empty for the whole state.
-        tag: of the document it has, or empty.
-        changes: the list of what ended.
-        issuer: our issuer identifier.
+        tag: the ETag of the document that the caller has, or empty.
+        changes: reads the list of what ended.
+        issuer: the issuer identifier of this server.
 
     Raises:
         CursorTooOld: the cursor is of another epoch, or the entries behind it were deleted.
         InvalidClient: the caller is no resource server.
-        Unavailable: the truth cannot be read.
+        Unavailable: the database cannot be read.
     """
-    head = changes.head(who.client_id)
-    caller = require_resource_server(who, head.caller)
+    head = changes.head(caller_secret.client_id)
+    caller = require_resource_server(caller_secret, head.caller)
     if tag and tag == _tag(head.epoch, head.last, head.idle_timeout) and after == f"{head.epoch}.{head.last}":
         return Feed(None, tag, caller.alg, unchanged=True)
-    # The time was read before the snapshot is: a document is never newer than it says.
-    found = changes.since(caller.audience, _number(after, head.epoch), head.now, head.now - LONGEST_LIFE)
-    if found is None or (after and found.epoch != head.epoch):
+    # The time is read before the snapshot, so ``as_of`` is never later than the data.
+    changed = changes.since(caller.audience, _number(after, head.epoch), head.now, head.now - LONGEST_LIFE)
+    if changed is None or (after and changed.epoch != head.epoch):
         raise CursorTooOld
-    cursor = f"{found.epoch}.{found.last}"
+    cursor = f"{changed.epoch}.{changed.last}"
     return Feed(
         {
             "iss": issuer,
             "aud": [caller.audience, caller.client_id],
-            "iat": found.as_of,
-            "as_of": found.as_of,
+            "iat": changed.as_of,
+            "as_of": changed.as_of,
             "cursor": cursor,
             "complete": not after,
-            "epoch": str(found.epoch),
-            "idle_seconds": found.idle_timeout,
-            "role_versions": found.role_versions,
-            "ended_tokens": found.ended_tokens,
-            "ended_credentials": found.ended_credentials,
-            "ended_secrets": found.ended_secrets,
-            "disabled_users": sorted(found.disabled_users),
-            "removed_keys": sorted(found.removed_keys),
+            "epoch": str(changed.epoch),
+            "idle_seconds": changed.idle_timeout,
+            "role_versions": changed.role_versions,
+            "ended_tokens": changed.ended_tokens,
+            "ended_credentials": changed.ended_credentials,
+            "ended_secrets": changed.ended_secrets,
+            "disabled_users": sorted(changed.disabled_users),
+            "removed_keys": sorted(changed.removed_keys),
         },
-        _tag(found.epoch, found.last, found.idle_timeout),
+        _tag(changed.epoch, changed.last, changed.idle_timeout),
         caller.alg,
         unchanged=after == cursor,
     )

@@ -1,11 +1,11 @@
 """Application credentials: create, edit, regenerate the secret, disable, enable, delete.
 
-A secret is returned once, by the verb that made it, and kept only as a keyed
-hash (INV-11). ``owner_id`` narrows a verb to one owner's credentials: a foreign
+A secret is returned once, by the function that made it, and kept only as a keyed
+hash (INV-11). ``owner_id`` narrows a function to one owner's credentials: a foreign
 one then looks exactly like an unknown one (INV-09).
 """
 
-import secrets as dice
+import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ from authserver.rules.names import display_name_fault
 from authserver.rules.secret_format import CREDENTIAL_PREFIX, OVERLAPS, hint, keyed_hash, mint
 
 MAX_FORM_KEY = 255
-MOST_AT_ONCE = 100
+MAX_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Revealed:
-    """A credential with its secret, for the one moment it may be seen. Has no repr."""
+    """A credential with its secret, which is shown once. Has no repr, so it cannot be logged by accident."""
 
     credential: Credential
     secret: str
 
 
 class Changed(Conflict):
-    """Somebody else changed it meanwhile; ``current`` is how it stands now."""
+    """The credential was changed since the editor read it; ``current`` is its present state."""
 
     def __init__(self, current: Credential) -> None:
         super().__init__("it was changed meanwhile; look at it as it is now")
@@ -55,20 +55,20 @@ def create(
     """Make a credential for ``owner`` with roles the owner holds right now.
 
     Args:
-        accounts: where it is kept.
-        owner: the user name of the person it acts for.
-        name: what it is called.
-        expires_at: when it ends.
-        role_names: its roles, fixed for good.
+        accounts: the store.
+        owner: the user name of the owner.
+        name: the display name.
+        expires_at: the expiry, seconds of UTC.
+        role_names: its roles; they cannot be changed later.
         pepper: the key secrets are hashed with.
-        actor: who makes it.
-        now: the instant.
-        form_key: drawn at random for one form; a form sent twice then makes one credential (INV-23).
+        actor: who creates it, for the audit record.
+        now: seconds of UTC.
+        form_key: a random idempotency key; a form sent twice creates one credential (INV-23).
 
     Raises:
         AlreadyDone: the form was sent before; ``subject`` is the credential it made.
         Conflict: the owner has as many live credentials as the settings allow.
-        Invalid: name, expiry, role choice or form key cannot be.
+        Invalid: name, expiry, roles or form key are invalid.
         NotFound: no such owner.
     """
     _check_form_key(form_key)
@@ -83,7 +83,7 @@ def create(
             msg = f"{owner} is disabled; `flask users enable {owner}` first"
             raise Invalid(msg)
         _check_expiry(tx, expires_at, now)
-        _check_room(tx, user.id, user.username, now)
+        _check_limit(tx, user.id, user.username, now)
         held = {role.name: role for role in user.roles}
         chosen = sorted(set(role_names))
         missing = [each for each in chosen if each not in held]
@@ -124,12 +124,12 @@ def edit(
 ) -> Credential:
     """Change name or expiry; an earlier expiry also shortens live tokens.
 
-    ``seen`` are the name and expiry that whoever edits had before their eyes.
+    ``seen`` are the name and expiry that the editor was shown.
 
     Raises:
-        Changed: it is not as it was ``seen``; nothing is changed.
-        Conflict: it would come back to life as one more than the settings allow.
-        Invalid: nothing to change, or a value that cannot be.
+        Changed: name or expiry differ from ``seen``; nothing is changed.
+        Conflict: it has expired, and with it the owner would have more live credentials than the settings allow.
+        Invalid: nothing to change, or an invalid value.
         NotFound: unknown, or not the owner's.
     """
     with accounts.change(Event("credential.edited", actor, client_id), now) as tx:
@@ -149,10 +149,10 @@ def edit(
         if over(now, before.expires_at) and "expires_at" in changed:
             # Tokens that died with the credential's expiry stay dead when it is extended (INV-05).
             changed["version"] = before.version + 1
-            _check_room(tx, before.owner_id, before.owner, now)
+            _check_limit(tx, before.owner_id, before.owner, now)
         tx.update_credential(client_id, **changed)
         if "expires_at" in changed and expires_at is not None:
-            # A later expiry as well: who learned of an earlier one must not end the tokens then.
+            # Also for a later expiry: whoever read the earlier one in the change feed must not end the tokens at it.
             tx.append_revocation("credential_expiry", client_id, now, expires_at)
         tx.detail(before={key: getattr(before, key) for key in changed}, after=changed)
         return tx.credential(client_id, owner_id)
@@ -173,7 +173,7 @@ def regenerate(
 
     Raises:
         AlreadyDone: with a ``form_key`` that was used before; nothing is changed again (INV-23).
-        Invalid: an overlap that is not offered, or a form key that cannot be.
+        Invalid: an overlap that is not offered, or an invalid form key.
         NotFound: unknown, or not the owner's.
     """
     _check_form_key(form_key)
@@ -192,10 +192,10 @@ def regenerate(
 def move_old_secret(
     accounts: Accounts, client_id: str, overlap: Span, *, actor: str, now: Instant, owner_id: str | None = None
 ) -> None:
-    """Let the old secret, which still works beside its successor, end now or ``overlap`` seconds from now.
+    """End the old secret, which still works beside its successor, now or ``overlap`` seconds from now.
 
     Raises:
-        Conflict: no old secret works any more: what ended stays so (INV-05).
+        Conflict: the old secret has ended already, and an end is final (INV-05).
         Invalid: an overlap that is not offered.
         NotFound: unknown, or not the owner's.
     """
@@ -212,40 +212,40 @@ def move_old_secret(
 
 
 def disable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
-    """Switch a credential off; its tokens die for good.
+    """Disable a credential; its tokens end for good.
 
     Raises:
-        Conflict: it is off already.
+        Conflict: it is disabled already.
         NotFound: unknown, or not the owner's.
     """
     with accounts.change(Event("credential.disabled", actor, client_id), now) as tx:
-        _switch_off(tx, client_id, now, owner_id)
+        _disable(tx, client_id, now, owner_id)
 
 
 def disable_many(accounts: Accounts, client_ids: Sequence[str], *, actor: str, now: Instant) -> None:
-    """Switch credentials of whomever off, all or none, with a record each.
+    """Disable credentials of any owners, all or none, with one audit record each.
 
     Raises:
-        Conflict: one is off already; nothing is changed.
-        Invalid: none, the same twice, or too many at once.
+        Conflict: one is disabled already; nothing is changed.
+        Invalid: no credential, a duplicate, or more than ``MAX_AT_ONCE``.
         NotFound: one is unknown or deleted; nothing is changed.
     """
-    if not 0 < len(client_ids) <= MOST_AT_ONCE or len(set(client_ids)) < len(client_ids):
-        msg = f"choose 1 to {MOST_AT_ONCE} different credentials"
+    if not 0 < len(client_ids) <= MAX_AT_ONCE or len(set(client_ids)) < len(client_ids):
+        msg = f"choose 1 to {MAX_AT_ONCE} different credentials"
         raise Invalid(msg)
     first, *others = (Event("credential.disabled", actor, each) for each in client_ids)
     with accounts.change(first, now) as tx:
-        _switch_off(tx, first.target, now)
+        _disable(tx, first.target, now)
         for event in others:
             tx.next_event(event)
-            _switch_off(tx, event.target, now)
+            _disable(tx, event.target, now)
 
 
 def enable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
-    """Switch a credential on again; tokens from before stay dead (INV-05).
+    """Enable a credential again; tokens from before stay dead (INV-05).
 
     Raises:
-        Conflict: it is on already.
+        Conflict: it is enabled already.
         NotFound: unknown, or not the owner's.
     """
     with accounts.change(Event("credential.enabled", actor, client_id), now) as tx:
@@ -256,7 +256,7 @@ def enable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owne
 
 
 def delete(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
-    """Delete a credential for good; a tombstone stays, so the id is never used again (INV-12).
+    """Delete a credential for good; its row stays as a tombstone, so the id is never used again (INV-12).
 
     Raises:
         NotFound: unknown, deleted already, or not the owner's.
@@ -269,7 +269,7 @@ def delete(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owne
         tx.append_revocation("credential", client_id, now, credential.version + 1)
 
 
-def _switch_off(tx: Transaction, client_id: str, now: Instant, owner_id: str | None = None) -> None:
+def _disable(tx: Transaction, client_id: str, now: Instant, owner_id: str | None = None) -> None:
     credential = tx.credential(client_id, owner_id)
     if credential.disabled_at is not None:
         msg = "the credential is disabled already"
@@ -279,7 +279,7 @@ def _switch_off(tx: Transaction, client_id: str, now: Instant, owner_id: str | N
 
 
 def _new_secret(tx: Transaction, client_id: str, pepper: bytes, now: Instant) -> str:
-    secret = mint(CREDENTIAL_PREFIX, dice.choice)
+    secret = mint(CREDENTIAL_PREFIX, secrets.choice)
     record = SecretRecord(f"sec_{uuid.uuid4().hex}", hint(secret), now, None, None)
     tx.insert_secret(client_id, record, keyed_hash(pepper, secret))
     return secret
@@ -291,10 +291,10 @@ def _check_form_key(form_key: str | None) -> None:
         raise Invalid(msg)
 
 
-def _check_room(tx: Transaction, owner_id: str, owner: str, now: Instant) -> None:
-    most = tx.general().max_credentials_per_user
-    if tx.count_credentials(owner_id, now) >= most:
-        msg = f"{owner} has {most} live credentials, which is the most allowed; delete one that is not needed first"
+def _check_limit(tx: Transaction, owner_id: str, owner: str, now: Instant) -> None:
+    limit = tx.general().max_credentials_per_user
+    if tx.count_credentials(owner_id, now) >= limit:
+        msg = f"{owner} has {limit} live credentials, which is the most allowed; delete one that is not needed first"
         raise Conflict(msg)
 
 
@@ -305,7 +305,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_expiry(tx: Transaction, expires_at: Instant, now: Instant) -> None:
-    longest = tx.general().max_credential_days
-    if not now < expires_at <= now + longest * DAY:
-        msg = f"an expiry lies in the future, {longest} days away at most"
+    max_days = tx.general().max_credential_days
+    if not now < expires_at <= now + max_days * DAY:
+        msg = f"an expiry lies in the future, {max_days} days away at most"
         raise Invalid(msg)

@@ -30,8 +30,8 @@ BOUNDS = {
 }
 
 
-def _killed_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, Instant]:
-    """What must be remembered of a value that is given up: whom it killed stays dead, also who was never asked for."""
+def _ended_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, Instant]:
+    """Column values that keep tokens dead which the old value had ended, asked about or not (INV-05)."""
     if name == "idle_timeout_minutes":
         return {"used_since": max(before.used_since, used_since(now, before.idle_timeout_minutes * 60))}
     if name == "max_token_lifetime_minutes":
@@ -40,7 +40,7 @@ def _killed_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, In
 
 
 class ChangedMeanwhile(Conflict):
-    """Somebody else changed the setting after it was looked at; ``value`` is what it is now."""
+    """The setting was changed since the editor read it; ``value`` is its present value."""
 
     def __init__(self, value: str) -> None:
         super().__init__("Somebody else has changed this setting meanwhile.")
@@ -52,17 +52,19 @@ def set_general(
 ) -> GeneralSettings:
     """Change one general setting; it holds for live tokens at once.
 
+    ``was`` is the value that the editor was shown; None skips the check.
+
     Raises:
         Invalid: no such setting, or a value out of bounds.
-        ChangedMeanwhile: it is not what it ``was`` when somebody decided to change it.
+        ChangedMeanwhile: the present value is not ``was``.
         Conflict: it has that value already, or no key is active for the algorithm.
     """
     parsed = _parsed(accounts, name, value)
     with accounts.change(Event("settings.changed", actor, name), now) as tx:
         before = asdict(tx.general())[name]
-        stands = "" if before is None else str(before)
-        if was not in {None, stands}:
-            raise ChangedMeanwhile(stands)
+        current = "" if before is None else str(before)
+        if was not in {None, current}:
+            raise ChangedMeanwhile(current)
         if before == parsed:
             msg = f"{name} is {value} already"
             raise Conflict(msg)
@@ -72,7 +74,7 @@ def set_general(
             msg = "tokens are signed with ML-DSA; choose other algorithms first, then opt out"
             raise Conflict(msg)
         tx.detail(before=before, after=parsed)
-        tx.update_settings(**{name: parsed}, **_killed_by(name, tx.general(), now))
+        tx.update_settings(**{name: parsed}, **_ended_by(name, tx.general(), now))
         if name in {"idle_timeout_minutes", "max_token_lifetime_minutes"}:
             tx.append_revocation("settings", name, now, int(value))
         return tx.general()

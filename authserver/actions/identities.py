@@ -1,6 +1,6 @@
-"""Who somebody is at another provider: issuer and subject, joined to a user by an operator or by that user.
+"""Identities at an OpenID provider: a pair of issuer and subject, linked to a user by an operator or by that user.
 
-Nothing else joins them: neither a name nor an e-mail address that looks alike (T-113).
+Nothing is linked automatically: no user name or e-mail address is ever compared (T-113).
 """
 
 from authserver.audit import Event
@@ -12,12 +12,12 @@ from authserver.rules.names import identity_fault
 
 
 def link(accounts: Accounts, username: str, issuer: str, subject: str, *, actor: str, now: Instant) -> User:
-    """Let whoever is ``subject`` at ``issuer`` sign in as a user.
+    """Allow the identity ``subject`` at ``issuer`` to sign in as a user.
 
     Raises:
         NotFound: no such user.
-        Invalid: the issuer is no URL of one, or the subject cannot be.
-        Conflict: the identity is somebody's already.
+        Invalid: the issuer is no issuer URL, or the subject is invalid.
+        Conflict: the identity is linked already.
     """
     fault = identity_fault(issuer, subject)
     if fault:
@@ -31,10 +31,10 @@ def link(accounts: Accounts, username: str, issuer: str, subject: str, *, actor:
 
 
 def unlink(accounts: Accounts, username: str, issuer: str, subject: str, *, actor: str, now: Instant) -> User:
-    """Take an identity from a user; who signed in by it is signed out.
+    """Unlink an identity from a user; ends the user's console sessions that a provider opened.
 
     Raises:
-        NotFound: no such user, or not that user's.
+        NotFound: no such user, or the identity is not linked to that user.
     """
     event = Event("user.identity_unlinked", actor, username, {"issuer": issuer, "subject": subject})
     with accounts.change(event, now) as tx:

@@ -1,11 +1,11 @@
 """Token text -> active or not (RFC 7662 §2.2); only "active" counts as use.
 
-What is answered is what was recorded: a text is a token of ours when its keyed hash is the one in its session row
-(INV-33). Three cases have no hash to compare with: a token of the last ε that another node issued, and a row of a
-version without hashes, are judged by their signature; everything else is not ours, whoever signed it.
+A text is a token of this server when its keyed hash is the one in its session row (INV-33). Where there is no hash to
+compare with, the signature decides for a token of the last ε that another node issued, and for a row of a version
+without hashes; any other text is unknown, whoever signed it.
 
-A verdict of "dead" on a token of ours is written before it is answered: a slower node's use must not revive it, nor
-a setting that is changed back (INV-05).
+An end that is found here is written before it is answered: neither a buffered use of a slower node nor a setting that
+is changed back may revive the token (INV-05).
 """
 
 import hmac
@@ -26,20 +26,20 @@ from authserver.rules.presented_secret import PresentedSecret
 
 UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a reason, no secret
 FOREIGN_TOKEN = "foreign_token"  # noqa: S105 - a reason, no secret
-NOT_RECORDED = "not_recorded"
+NEVER_RECORDED = "not_recorded"
 
 
 class Presented(Protocol):
-    """A text in the form of our tokens, not verified yet."""
+    """A parsed token that is not verified yet."""
 
     @property
     def keys(self) -> TokenKeys:
-        """Which rows it points at."""
+        """The ids of the rows it refers to."""
         ...
 
     @property
     def owner_id(self) -> str:
-        """The ``sub`` it claims."""
+        """The unverified ``sub``."""
         ...
 
     @property
@@ -48,25 +48,25 @@ class Presented(Protocol):
         ...
 
     def recorded_start(self) -> SessionStart:
-        """What it was issued as, once its hash was found recorded."""
+        """What it was issued as; valid only once its hash was found recorded."""
         ...
 
     def claimed_start(self) -> SessionStart | None:
-        """What it claims to have been issued as; None when we make no such claims."""
+        """What it was issued as by its unverified claims; None when this server makes no such claims."""
         ...
 
 
 Verify = Callable[[], bool]
-"""Whether signature and claims of the presented text are ours."""
+"""Verifies signature and claims of the presented text."""
 
 
 class Answer(NamedTuple):
-    """The verdict: ``idle_expires_at`` is when an active token dies unless it is used before, None for inactive.
+    """The verdict: ``idle_expires_at`` is when an active token idles out unless it is used before, None for inactive.
 
-    ``reason`` is not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is no token of ours,
-    ``NOT_RECORDED`` for one that looks so and was never recorded as issued, or ``FOREIGN_TOKEN`` for one of another
-    resource server. ``lease`` is for how many seconds an active answer may be trusted. ``alg`` is what this resource
-    server wants signed answers in (RFC 9701 §6).
+    ``reason`` is for the log, not for the caller: a ``Reason``, ``UNKNOWN_TOKEN`` for a text that is no token of this
+    server, ``NEVER_RECORDED`` for one without a session row, or ``FOREIGN_TOKEN`` for one of another resource server.
+    ``lease`` is for how many seconds an active answer may be trusted. ``alg`` is what this resource server wants signed
+    answers in (RFC 9701 §6).
     """
 
     audience: str
@@ -78,7 +78,7 @@ class Answer(NamedTuple):
 
 
 def introspect(
-    who: PresentedSecret,
+    caller_secret: PresentedSecret,
     token: Presented | None,
     *,
     hot_path: HotPathReads,
@@ -89,14 +89,14 @@ def introspect(
     route: str = "",
     peer: str = "",
 ) -> Answer:
-    """Judge a token for the resource server it was issued for.
+    """Decide whether a token is active, for the resource server it was issued for.
 
     Args:
-        who: the resource server, not authenticated yet.
-        token: the presented text, or None for one that no token of ours can look like.
-        hot_path: the one statement that reads everything.
-        sessions: where a death is written before it is answered.
-        usage: where a use is buffered.
+        caller_secret: the resource server's id and secret, not authenticated yet.
+        token: the parsed token, or None for a text that cannot be parsed as one.
+        hot_path: reads all facts in one statement.
+        sessions: writes an end before it is answered.
+        usage: buffers a use.
         verify: verifies the signature of ``token``; called only where there is no recorded hash to compare with.
         method: the HTTP method of the API that was called, if reported.
         route: the route of the API that was called, if reported.
@@ -104,25 +104,25 @@ def introspect(
 
     Raises:
         InvalidClient: the caller is no resource server.
-        Unavailable: the truth cannot be read, or the death not written.
+        Unavailable: the facts cannot be read, or the end cannot be written.
     """
-    facts = hot_path.introspection_facts(who.client_id, token.keys if token else None)
-    caller = require_resource_server(who, facts.caller)
+    facts = hot_path.introspection_facts(caller_secret.client_id, token.keys if token else None)
+    caller = require_resource_server(caller_secret, facts.caller)
     now = facts.now
 
-    def dead(reason: str) -> Answer:
+    def inactive(reason: str) -> Answer:
         usage.seen_inactive(caller.id, now)
         return Answer(caller.audience, caller.alg, now, None, reason)
 
     if token is None:
-        return dead(UNKNOWN_TOKEN)
+        return inactive(UNKNOWN_TOKEN)
     start = _issued_as(token, facts, hot_path=hot_path, usage=usage, verify=verify)
     if isinstance(start, str):
-        return dead(start)
+        return inactive(start)
     if start.audience != caller.audience:
-        return dead(FOREIGN_TOKEN)
+        return inactive(FOREIGN_TOKEN)
     if facts.standing is None:
-        return dead(Reason.CREDENTIAL_DELETED)
+        return inactive(Reason.CREDENTIAL_DELETED)
     recorded = facts.recorded
     record = Token(
         jti=start.jti,
@@ -136,10 +136,10 @@ def introspect(
     )
     decision = decide(record, now, facts.standing)
     if decision.reason is not None:
-        # A later look must not find it alive, whatever was changed back meanwhile (INV-05).
+        # A later introspection must not find it active, whatever setting is changed back (INV-05).
         if record.ended is None:
             sessions.end(start, decision.reason, now)
-        return dead(decision.reason)
+        return inactive(decision.reason)
     usage.used(start, now, by=caller.id, method=method, route=route, peer=peer, recorded=recorded is not None)
     lease = lease_seconds(record, now, facts.standing, caller.max_staleness) if caller.max_staleness else 0
     return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing), lease=lease)
@@ -148,9 +148,9 @@ def introspect(
 def _issued_as(
     token: Presented, facts: IntrospectionFacts, *, hot_path: HotPathReads, usage: UsageRecorder, verify: Verify
 ) -> SessionStart | str:
-    """What this server recorded the text as issued as, or why it is not what this server recorded."""
+    """What the token was issued as by the session row, or the reason why it is not accepted as recorded."""
     recorded = facts.recorded
-    # Kept in memory until the row is certainly there, so a token of this process is known by its hash at once.
+    # The hash stays in memory until the row is written, so a token of this process is verified by it at once.
     expected = (recorded.token_hash if recorded else "") or usage.issued_hash(token.keys.jti)
     proven = bool(expected) and hmac.compare_digest(expected, token.token_hash)
     start = token.recorded_start() if proven else None if expected else token.claimed_start()
@@ -162,11 +162,11 @@ def _issued_as(
         # A row of a version without hashes, or the end of a token: the signature decides whose it is.
         return start if verify() else UNKNOWN_TOKEN
     if facts.now - start.issued_at > USE_TOLERANCE:
-        # Looked at before the signature: whoever stole a signing key costs no more than a text of nonsense.
-        return NOT_RECORDED
+        # Checked before the signature: a forged token costs no more than a text that is no token.
+        return NEVER_RECORDED
     if not verify():
         return UNKNOWN_TOKEN
-    return start if _could_be_issued(start, token.owner_id, hot_path) else NOT_RECORDED
+    return start if _could_be_issued(start, token.owner_id, hot_path) else NEVER_RECORDED
 
 
 def _could_be_issued(start: SessionStart, owner_id: str, hot_path: HotPathReads) -> bool:

@@ -1,8 +1,8 @@
 """client_credentials -> the claims of a new token.
 
-Every failure of authentication is ``InvalidClient``. What depends on us (unknown,
-wrong, ended, expired, disabled, deleted) walks the same steps: one statement, and
-comparisons in constant time (INV-29).
+Every failure of authentication is ``InvalidClient``. Every cause that only the server
+knows (unknown, wrong, ended, expired, disabled, deleted) takes the same steps: one
+statement, and comparisons in constant time (INV-29).
 """
 
 import base64
@@ -22,7 +22,7 @@ from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.role_subset import BadScope, granted, parse_scope
 
 MAX_ROLES_BYTES = 4096
-"""Room for the roles in a token, which names each twice; with it every token stays below the 8 kB we read."""
+"""Bytes for the roles in a token, which names each twice; keeps every token below the 8 kB that introspection reads."""
 
 _LONG_SIGNATURES = {"ML-DSA-44": 2400, "ML-DSA-65": 1500}
 """The same for algorithms whose signature alone takes 3 to 4 kB of the 8."""
@@ -32,7 +32,7 @@ _NONE = LiveSecret("", _NO_HASH, None)
 
 
 class Authenticated(NamedTuple):
-    """A client whose secret was right, with the facts it was judged by."""
+    """An authenticated client, with the facts that were read for it."""
 
     facts: IssueFacts
     secret: LiveSecret
@@ -49,80 +49,80 @@ class Issued(NamedTuple):
 
 
 def authenticate(
-    who: PresentedSecret,
+    presented: PresentedSecret,
     resource: str | None,
     *,
     hot_path: HotPathReads,
     usage: UsageRecorder | None = None,
 ) -> Authenticated:
-    """Prove that the caller holds a live secret of a live credential.
+    """Authenticate a client by a live secret of a live credential.
 
     Args:
-        who: who says to be calling.
-        resource: the audience asked for, or None.
-        hot_path: the one statement that reads everything.
-        usage: where a refused token request is counted for its credential; None counts nothing.
+        presented: the client id and the hash of the presented secret.
+        resource: the requested audience, or None.
+        hot_path: reads all facts in one statement.
+        usage: counts a refused token request for its credential; None counts nothing.
 
     Raises:
-        InvalidClient: any reason, all alike to the caller.
-        Unavailable: the truth cannot be read.
+        InvalidClient: for any reason; the caller cannot tell one from another.
+        Unavailable: the facts cannot be read.
     """
-    facts = hot_path.issue_facts(who.client_id, resource)
-    known = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
-    matching = [each for each in known if hmac.compare_digest(each.hash, who.secret_hash)]
+    facts = hot_path.issue_facts(presented.client_id, resource)
+    secrets = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
+    matching = [each for each in secrets if hmac.compare_digest(each.hash, presented.secret_hash)]
     fault = _fault(facts, matching)
     if facts is None or fault:
         if usage is not None:
-            # Also for nobody, who is not counted: it takes the same time.
+            # Called for an unknown client too, which is not counted, so that both take the same time.
             usage.refused(facts.client_id if facts else "", fault, facts.now if facts else 0)
         raise InvalidClient(fault)
     return Authenticated(facts, matching[0])
 
 
 def _fault(facts: IssueFacts | None, matching: list[LiveSecret]) -> str:
-    """The true reason, for the log; empty when there is none."""
+    """The true cause of a failure, for the log; empty when there is none."""
     if facts is None:
         return "unknown_client"
     if not matching or not matching[0].id:
         return "wrong_secret"
     ends_at, now = matching[0].ends_at, facts.now
-    for name, true in (
+    for name, holds in (
         ("credential_deleted", facts.credential_deleted),
         ("secret_ended", ends_at is not None and over(now, ends_at)),
         ("credential_disabled", facts.credential_disabled),
         ("owner_disabled", facts.owner_disabled),
         ("credential_expired", over(now, facts.credential_expires_at)),
     ):
-        if true:
+        if holds:
             return name
     return ""
 
 
 def issue(
-    who: Authenticated,
+    client: Authenticated,
     scope: str,
     resource: str = "",
     *,
     issuer: str,
     usage: UsageRecorder,
 ) -> Issued:
-    """Decide roles, audience and end of a new token.
+    """Decide roles, audience and expiry of a new token.
 
     Args:
-        who: the proven client; its facts were read for ``resource``.
-        scope: the roles asked for, empty for all that can be had.
-        resource: the audience asked for, empty for the default one.
-        issuer: our issuer identifier.
-        usage: where a refused request is counted.
+        client: the authenticated client; its facts were read for ``resource``.
+        scope: the requested roles, empty for all that can be granted.
+        resource: the requested audience, empty for the default one.
+        issuer: the issuer identifier of this server.
+        usage: counts a refused request.
 
     Raises:
-        InvalidScope: PRODUCT rule "asked ∩ chosen ∩ held", or nothing left.
+        InvalidScope: a requested role is not chosen or not held, or no role is left.
         InvalidTarget: no registered resource server to issue for.
         Unavailable: no key is active for the algorithm.
     """
-    facts = who.facts
+    facts = client.facts
     try:
-        roles = _roles(_asked(scope), facts.chosen, facts.held, facts.token_alg)
+        roles = _grant_roles(_requested(scope), facts.chosen, facts.held, facts.token_alg)
         audience = _audience(resource, facts)
     except (InvalidScope, InvalidTarget) as error:
         usage.refused(facts.client_id, error.code, facts.now)
@@ -131,12 +131,12 @@ def issue(
         msg = f"no signing key is active for {facts.token_alg}"
         raise Unavailable(msg)
     now, text = facts.now, " ".join(roles)
-    # The instant comes first, so that rows made together lie together in the index; the rest is 144 random bits.
+    # The instant comes first, so that new rows are neighbours in the index; the rest is 144 random bits.
     jti = f"{now:08x}{base64.urlsafe_b64encode(os.urandom(18)).decode()}"
     start = SessionStart(
         jti=jti,
         client_id=facts.client_id,
-        secret_id=who.secret.id,
+        secret_id=client.secret.id,
         kid=facts.active_kid,
         audience=audience,
         roles=text,
@@ -144,13 +144,13 @@ def issue(
         credential_version=facts.credential_version,
         epoch=facts.epoch,
         issued_at=now,
-        expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, who.secret.ends_at),
+        expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, client.secret.ends_at),
     )
     claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
     return Issued(claims, start.kid, start, start.expires_at - now, text)
 
 
-def _asked(scope: str) -> frozenset[str]:
+def _requested(scope: str) -> frozenset[str]:
     try:
         return parse_scope(scope)
     except BadScope as error:
@@ -158,9 +158,9 @@ def _asked(scope: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _roles(asked: frozenset[str], chosen: frozenset[str], held: frozenset[str], alg: str) -> tuple[str, ...]:
-    # Remembered, because clients ask for the same again and again; what is refused is not.
-    grant = granted(asked, chosen, held)
+def _grant_roles(requested: frozenset[str], chosen: frozenset[str], held: frozenset[str], alg: str) -> tuple[str, ...]:
+    # Cached, because clients repeat their requests; a refusal raises and is not cached.
+    grant = granted(requested, chosen, held)
     if grant.refused:
         msg = "A requested role is not part of this credential or no longer held by its owner; omit scope to get all."
         raise InvalidScope(msg)

@@ -1,6 +1,6 @@
 """Resource servers: register, edit, regenerate the secret, disable and enable."""
 
-import secrets as dice
+import secrets
 import uuid
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ _FORMS = "resource_servers"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RegisteredServer:
-    """A resource server with its secret, for the one moment it may be seen. Has no repr."""
+    """A resource server with its secret, which is shown once. Has no repr, so it cannot be logged by accident."""
 
     server: ResourceServer
     secret: str
@@ -35,18 +35,18 @@ def register_resource_server(
     token_alg: str | None = None,
     form_key: str | None = None,
 ) -> RegisteredServer:
-    """Register an API; its secret is shown once. A form sent twice, by its ``form_key``, makes one (INV-23).
+    """Register an API; its secret is returned once. A form sent twice with one ``form_key`` registers one (INV-23).
 
     Raises:
         AlreadyDone: the form was sent before; ``subject`` is the id of what it made.
-        Invalid: name, audience or algorithm cannot be.
+        Invalid: name, audience or algorithm are invalid.
         Conflict: name or audience is taken, or no key is active for the algorithm.
     """
     fault = display_name_fault(name) or audience_fault(audience)
     if fault:
         raise Invalid(fault)
     server = ResourceServer(f"rs_{uuid.uuid4().hex}", str(uuid.uuid4()), name, audience, token_alg, now, None)
-    secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
+    secret = mint(RESOURCE_SERVER_PREFIX, secrets.choice)
     event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
     with accounts.change(event, now) as tx:
         if form_key is not None:
@@ -66,7 +66,7 @@ def regenerate_resource_server(
         AlreadyDone: with a ``form_key`` that was used before; nothing is changed again (INV-23).
         NotFound: no such resource server.
     """
-    secret = mint(RESOURCE_SERVER_PREFIX, dice.choice)
+    secret = mint(RESOURCE_SERVER_PREFIX, secrets.choice)
     with accounts.change(Event("resource_server.regenerated", actor, name), now) as tx:
         server = tx.resource_server(name)
         if form_key is not None:
@@ -79,12 +79,12 @@ def regenerate_resource_server(
 def edit_resource_server(
     accounts: Accounts, name: str, token_alg: str | None, *, actor: str, now: Instant
 ) -> ResourceServer:
-    """Choose what tokens for a resource server are signed with; None for the general setting.
+    """Set the algorithm that tokens for a resource server are signed with; None for the general setting.
 
     Raises:
         NotFound: no such resource server.
         Invalid: no such algorithm.
-        Conflict: it is so already, or no key is active for the algorithm.
+        Conflict: it has that algorithm already, or no key is active for it.
     """
     with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
         server = tx.resource_server(name)
@@ -103,12 +103,12 @@ MAX_STALENESS = 3600
 
 
 def bound_staleness(accounts: Accounts, name: str, seconds: int, *, actor: str, now: Instant) -> ResourceServer:
-    """Choose for how many seconds a resource server may trust an answer of introspection; 0: it asks for each call.
+    """Set for how many seconds a resource server may trust an introspection response; 0: it asks for each call.
 
     Raises:
         NotFound: no such resource server.
         Invalid: out of bounds.
-        Conflict: it is so already.
+        Conflict: it has that bound already.
     """
     if not 0 <= seconds <= MAX_STALENESS:
         msg = f"max_staleness is a whole number of seconds from 0 to {MAX_STALENESS}"
@@ -124,14 +124,14 @@ def bound_staleness(accounts: Accounts, name: str, seconds: int, *, actor: str, 
 
 
 def name_jwks_client(accounts: Accounts, name: str, *, actor: str, now: Instant) -> str:
-    """Give a resource server a new name for its fetches of the JWKS, to be sent as ``jwks_client``; the old one ends.
+    """Make a new ``jwks_client`` name, which a resource server sends when it fetches the JWKS; replaces the old one.
 
-    It proves nothing and opens nothing: it only tells whose cache was filled.
+    It is no credential and authorizes nothing: it only identifies whose cache was filled.
 
     Raises:
         NotFound: no such resource server.
     """
-    token = dice.token_urlsafe(16)
+    token = secrets.token_urlsafe(16)
     with accounts.change(Event("resource_server.jwks_client_named", actor, name), now) as tx:
         server = tx.resource_server(name)
         tx.detail(resource_server=server.id)
@@ -140,26 +140,26 @@ def name_jwks_client(accounts: Accounts, name: str, *, actor: str, now: Instant)
 
 
 def disable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
-    """Switch a resource server off: it may not introspect, and no token is issued for its audience.
+    """Disable a resource server: it may not introspect, and no token is issued for its audience.
 
     Raises:
         NotFound: no such resource server.
-        Conflict: it is off already.
+        Conflict: it is disabled already.
     """
-    return _switch(accounts, name, "resource_server.disabled", now, actor=actor, now=now)
+    return _set_disabled(accounts, name, "resource_server.disabled", now, actor=actor, now=now)
 
 
 def enable_resource_server(accounts: Accounts, name: str, *, actor: str, now: Instant) -> ResourceServer:
-    """Switch a resource server on again.
+    """Enable a resource server again.
 
     Raises:
         NotFound: no such resource server.
-        Conflict: it is on already, or no key is active for its algorithm any more.
+        Conflict: it is enabled already, or no key is active for its algorithm any more.
     """
-    return _switch(accounts, name, "resource_server.enabled", None, actor=actor, now=now)
+    return _set_disabled(accounts, name, "resource_server.enabled", None, actor=actor, now=now)
 
 
-def _switch(
+def _set_disabled(
     accounts: Accounts, name: str, event: str, disabled_at: Instant | None, *, actor: str, now: Instant
 ) -> ResourceServer:
     with accounts.change(Event(event, actor, name), now) as tx:

@@ -1,4 +1,4 @@
-"""What to do when the database came from a backup: end every token by raising the epoch (INV-03)."""
+"""Handles a database that was restored from a backup: raising the epoch ends every token (INV-03)."""
 
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
@@ -8,24 +8,24 @@ from authserver.rules.facts import Instant
 
 
 def declare_restored(
-    accounts: Accounts, *, actor: str, now: Instant, found: str = "", since: int | None = None
+    accounts: Accounts, *, actor: str, now: Instant, evidence: str = "", since: int | None = None
 ) -> GeneralSettings:
-    """Say that this database came from a backup: every token issued before is dead (INV-03).
+    """Declare that this database was restored from a backup: every token issued before is dead (INV-03).
 
-    Kills made after the backup are lost with it, so no older token can be trusted. The epoch
-    jumps to the present, so that two restores of one backup never share a number.
+    Revocations made after the backup are lost, so no older token can be trusted. The epoch is
+    at least the present time, so that two restores of one backup never share an epoch.
 
     Args:
-        accounts: where it is written.
-        actor: who says so.
+        accounts: the store.
+        actor: who declares it, for the audit record.
         now: seconds of UTC.
-        found: how it was noticed, where nobody said it.
-        since: the epoch this is about; None for whichever it is.
+        evidence: how the server detected it; empty where an operator declares it.
+        since: the epoch to be raised; None for the present one.
 
     Raises:
-        Conflict: the epoch is above ``since`` already: another node was first.
+        Conflict: another node has raised the epoch above ``since`` already.
     """
-    event = Event("database.restored", actor, "database", {"found": found} if found else {})
+    event = Event("database.restored", actor, "database", {"found": evidence} if evidence else {})
     with accounts.change(event, now) as tx:
         before = tx.general().epoch
         if since is not None and before > since:

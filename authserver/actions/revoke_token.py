@@ -1,4 +1,4 @@
-"""End a token for good: by its client (RFC 7009)."""
+"""Revoke a token for its client (RFC 7009)."""
 
 from authserver.ports.errors import InvalidGrant
 from authserver.ports.sessions import Sessions
@@ -13,13 +13,13 @@ def revoke(
     *,
     sessions: Sessions,
 ) -> None:
-    """End a token; a text that is no token of ours is ended already (RFC 7009 §2.2).
+    """Revoke a token; an unknown token is a success without effect (RFC 7009 §2.2).
 
     Args:
-        client_id: the client that proved its secret.
-        start: what a verified token was issued as, or None for a text that is no token of ours.
-        now: the instant the client was proven at.
-        sessions: where the end is written before it is told.
+        client_id: the authenticated client.
+        start: what a verified token was issued as, or None for an unknown token.
+        now: when the client was authenticated, seconds of UTC.
+        sessions: writes the end before the answer is sent.
 
     Raises:
         InvalidGrant: the token of another client; it stays alive.

@@ -18,7 +18,7 @@ def create_role(
     """Make a role.
 
     Raises:
-        Invalid: the name, kind or a permission cannot be.
+        Invalid: the name, kind or a permission is invalid.
         Conflict: there is a live role of that name.
     """
     fault = role_name_fault(name)
@@ -35,12 +35,12 @@ def create_role(
     return role
 
 
-_NAMED = 5
-"""How many people a refusal names; it counts the others."""
+_MAX_NAMED = 5
+"""How many users the error text names; it counts the others."""
 
 
 class LastOperationalRole(Conflict):
-    """Somebody would be left without an operational role; ``users`` names some of them, ``more`` counts the others."""
+    """Users would be left without an operational role; ``users`` names some of them, ``more`` counts the others."""
 
     def __init__(self, users: Sequence[str], more: int) -> None:
         self.users, self.more = tuple(users), more
@@ -51,19 +51,19 @@ class LastOperationalRole(Conflict):
 
 
 def delete_role(accounts: Accounts, name: str, *, actor: str, now: Instant, keep_administrator: bool = False) -> int:
-    """Delete a role; every holder's tokens die. How many held it.
+    """Delete a role; every holder's tokens end. Returns how many users held it.
 
     Raises:
         NotFound: no such role.
-        LastOperationalRole: somebody holds no other operational role (PRODUCT.md §1).
+        LastOperationalRole: a user holds no other operational role (PRODUCT.md §1).
         LastAdministrator: with ``keep_administrator``, when nobody else can manage users.
     """
     with accounts.change(Event("role.deleted", actor, name), now) as tx:
         role = tx.role(name)
-        bare = tx.only_operational(role)
-        if bare:
-            raise LastOperationalRole(bare[:_NAMED], len(bare[_NAMED:]))
-        with require_administrator(tx, asked=keep_administrator):
+        usernames = tx.only_operational(role)
+        if usernames:
+            raise LastOperationalRole(usernames[:_MAX_NAMED], len(usernames[_MAX_NAMED:]))
+        with require_administrator(tx, enforce=keep_administrator):
             holders = tx.delete_role(role, now)
         tx.detail(role=role.id, holders=holders)
     return holders

@@ -1,9 +1,8 @@
 """Writes the first refusal of each kind per caller and minute into the audit (PRODUCT.md §2.14).
 
-The security log has every refusal; the audit has enough of them to see an
-attack and never so many that an attacker could flood it. Writing happens on a
-thread of its own, so a refusal takes the same time whether it is the first or
-not (INV-29).
+The security log has every refusal; the audit trail has enough of them to show an
+attack, and a limit so that an attacker cannot flood it. A thread of its own writes,
+so a refusal takes the same time whether it is the first or not (INV-29).
 """
 
 import queue
@@ -19,12 +18,12 @@ PER_MINUTE = 60
 """How many refusals of all kinds together reach the audit in one minute."""
 
 _MINUTE = 60
-_NOBODY = frozenset({"unknown_client", "malformed_client_id", "malformed_secret", "no_credentials"})
-"""Here the claimed client was never looked up or not found: made-up ids are one caller, told by its address."""
+_UNKNOWN_CLIENT = frozenset({"unknown_client", "malformed_client_id", "malformed_secret", "no_credentials"})
+"""Reasons where the client id is not a known one: the caller is then identified by its address."""
 
 
 class SecurityLog:
-    """Remembers what was refused in this minute, and hands what is new to the audit."""
+    """Records the first refusal of each kind and minute in the audit trail, on a thread of its own."""
 
     def __init__(self, accounts: Accounts, now: Callable[[], Instant]) -> None:
         self._accounts, self._now = accounts, now
@@ -35,7 +34,7 @@ class SecurityLog:
         self._thread: threading.Thread | None = None
 
     def record(self, endpoint: str, reason: str, *, client: str, peer: str, minute: int) -> bool:
-        """Note a refusal.
+        """Record a refusal.
 
         Args:
             endpoint: which endpoint refused, such as ``token``.
@@ -47,7 +46,7 @@ class SecurityLog:
         Returns:
             Whether it was the first of its kind and goes to the audit.
         """
-        client = "" if reason in _NOBODY else client
+        client = "" if reason in _UNKNOWN_CLIENT else client
         kind = (endpoint, reason, client or peer)
         with self._lock:
             if minute != self._minute:

@@ -1,7 +1,7 @@
-"""Look at the sessions of a credential, and end them.
+"""List the sessions of a credential with their state, and end them.
 
-Looking is not use (PRODUCT.md §2.9). A token may be dead before anybody asked
-about it, so each session is judged by the same rules as an introspection.
+Listing is not use (PRODUCT.md §2.9). A token may be dead before an introspection
+sees it, so each session is judged by the same rules as an introspection.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from authserver.rules.liveness import decide
 
 @dataclass(frozen=True, slots=True)
 class InspectedSession:
-    """A session with its verdict; ``ended_at`` is None where a death has no recorded instant."""
+    """A session with its state; ``ended_at`` is None where the instant of an end is not recorded."""
 
     session: Session
     live: bool
@@ -28,7 +28,7 @@ class InspectedSession:
     end_reason: str | None
 
 
-def inspect_session(
+def inspect_sessions(
     accounts: Accounts,
     sessions: Sessions,
     hot_path: HotPathReads,
@@ -38,38 +38,38 @@ def inspect_session(
     limit: int | None = None,
     now: Instant = 0,
 ) -> tuple[InspectedSession, ...]:
-    """The kept sessions of a credential, newest first.
+    """The recorded sessions of a credential, newest first.
 
     Args:
-        accounts: where the credential is.
-        sessions: the record of each token.
-        hot_path: how things stand around a token.
-        client_id: whose sessions.
+        accounts: reads the credential.
+        sessions: reads the session rows.
+        hot_path: reads the ``Standing`` of a token.
+        client_id: the credential.
         owner_id: only this owner's credential.
-        limit: so many that may live at ``now``, and so many of the newest others; None for all.
-        now: needed with ``limit`` only.
+        limit: the most that may live at ``now``, and the most of the newest others; None for all.
+        now: seconds of UTC; needed with ``limit`` only.
 
     Raises:
         NotFound: no such credential, or not the owner's.
     """
     accounts.credential(client_id, owner_id)
-    return inspect_known_session(sessions, hot_path, client_id, limit=limit, now=now)
+    return inspect_sessions_unchecked(sessions, hot_path, client_id, limit=limit, now=now)
 
 
-def inspect_known_session(
+def inspect_sessions_unchecked(
     sessions: Sessions, hot_path: HotPathReads, client_id: str, *, limit: int | None = None, now: Instant = 0
 ) -> tuple[InspectedSession, ...]:
-    """The same, for whoever has read the credential in this very request, and seen whose it is."""
+    """The same without reading the credential, for a caller that has checked its owner in this request."""
     standings: dict[tuple[str, str], tuple[Instant, Standing | None]] = {}
-    watched = []
-    found = sessions.of_credential(client_id) if limit is None else sessions.recent_of_credential(client_id, now, limit)
-    for session in found:
-        around = (session.secret_id, session.kid)
-        if around not in standings:
+    inspected = []
+    rows = sessions.of_credential(client_id) if limit is None else sessions.recent_of_credential(client_id, now, limit)
+    for session in rows:
+        ids = (session.secret_id, session.kid)
+        if ids not in standings:
             facts = hot_path.introspection_facts("", TokenKeys("", client_id, session.secret_id, session.kid))
-            standings[around] = (facts.now, facts.standing)
-        watched.append(_judge(session, *standings[around]))
-    return tuple(watched)
+            standings[ids] = (facts.now, facts.standing)
+        inspected.append(_judge(session, *standings[ids]))
+    return tuple(inspected)
 
 
 def _judge(session: Session, now: Instant, standing: Standing | None) -> InspectedSession:
@@ -89,23 +89,30 @@ def _judge(session: Session, now: Instant, standing: Standing | None) -> Inspect
     reason_now = decide(token, now, standing).reason
     if reason_now is None:
         return InspectedSession(session, live=True, idle_ends_at=idle, ended_at=None, end_reason=None)
-    instants = {Reason.EXPIRED: min(token.expires_at, token.issued_at + standing.max_lifetime), Reason.IDLE: idle}
+    instants = {
+        Reason.EXPIRED: min(token.expires_at, token.issued_at + standing.max_lifetime),
+        Reason.IDLE: idle,
+    }
     if reason_now in instants:
-        # An introspection takes the first rule that says no; whoever asks why wants the one that came first.
+        # An introspection reports the first rule that fails; the owner is shown the end that came first in time.
         reason_now = min(instants, key=lambda each: instants[each])
     ended = instants.get(reason_now, now)
-    # Under a setting of the past it ended before this, and nobody knows when.
-    known = reason_now in instants and ended <= now
+    # A former setting may have ended it before this, at an unknown instant.
+    dated = reason_now in instants and ended <= now
     return InspectedSession(
-        session, live=False, idle_ends_at=idle, ended_at=ended if known else None, end_reason=reason_now.value
+        session,
+        live=False,
+        idle_ends_at=idle,
+        ended_at=ended if dated else None,
+        end_reason=reason_now.value,
     )
 
 
 def end(accounts: Accounts, jti: str, reason: Reason, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
-    """End one session for good; the credential's others live on.
+    """End one session for good; other sessions of the credential stay active.
 
     Raises:
-        NotFound: no session of that id lives, or it is not the owner's.
+        NotFound: no live session has that id, or it is not the owner's.
     """
     with accounts.change(Event("session.ended", actor, jti, {"reason": reason.value}), now) as tx:
         if not tx.end_session(jti, reason, now, owner_id):
@@ -116,9 +123,9 @@ def end(accounts: Accounts, jti: str, reason: Reason, *, actor: str, now: Instan
 def end_all(
     accounts: Accounts, client_id: str, reason: Reason, *, actor: str, now: Instant, owner_id: str | None = None
 ) -> tuple[Credential, int]:
-    """End every session of a credential, also those not on record yet; how many were on record.
+    """End every session of a credential, also those not recorded yet; returns the credential and how many had a row.
 
-    A new credential version kills what has no row (INV-05); the credential itself stays as it is.
+    A new credential version ends the tokens without a row (INV-05); the credential itself stays enabled.
 
     Raises:
         NotFound: no such credential, or not the owner's.

@@ -1,13 +1,13 @@
-"""Signing in to the console: by password, by one-time link; and proving it again.
+"""Signing in to the console by password or one-time link, and re-authentication.
 
-Whoever may not enter gets one answer, in one time: an unknown name, a wrong
-password, no password, a disabled account and one without a builder role look
-alike (INV-29). A session's id is 256 random bits; the database keeps a hash.
+Every refusal has the same answer and takes the same time: an unknown name, a wrong
+password, no password, a disabled account and one without a builder role cannot be
+told apart (INV-29). A session id is 256 random bits; the database keeps its hash.
 """
 
 import functools
 import hashlib
-import secrets as dice
+import secrets
 import threading
 import uuid
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ from authserver.rules.secret_format import LOGIN_LINK_PREFIX, mint, well_formed
 from authserver.rules.sign_in import ABSOLUTE, LINK_LIFE, signed_out
 
 SEEN_EVERY = 30
-"""Seconds between two notes that somebody is still there: a page a second is not a write a second."""
+"""Seconds between two writes of ``last_seen_at``, so that a busy session does not write for each page."""
 
 _MAX_AGENT, _MAX_PEER = 200, 64
 _AT_ONCE = threading.BoundedSemaphore(2)
-"""A password costs 64 MiB and a core for a while: strangers get no more than so many at a time."""
+"""Bounds concurrent password checks: each costs 64 MiB and a core, and anonymous callers can ask for them."""
 
 
 class SignInRefused(Refusal):
-    """All causes look like this; ``reason`` is the true one, for the log."""
+    """The same for every cause; ``reason`` is the true one, for the log."""
 
     code = "sign_in_refused"
 
@@ -46,7 +46,7 @@ class SignInRefused(Refusal):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SignedIn:
-    """A sign-in and the id that opens it. Has no repr."""
+    """A console session and its secret id. Has no repr, so it cannot be logged by accident."""
 
     session: ConsoleSession
     id: str
@@ -54,7 +54,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LoginLink:
-    """A one-time link for the one moment it may be seen. Has no repr."""
+    """A one-time link, which is shown once. Has no repr, so it cannot be logged by accident."""
 
     user: User
     code: str
@@ -63,27 +63,27 @@ class LoginLink:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """Who comes with a session's id: somebody signed in, or nobody; ``expired`` is a sign-in that is over by time."""
+    """The user of a session id, None if not signed in; ``expired`` is the user of a session that has timed out."""
 
     current_user: CurrentUser | None = None
     expired: CurrentUser | None = None
 
 
 def check_password(sign_ins: SignIns, username: str, password: str) -> User:
-    """Find who may enter with this password.
+    """Find the user by name and password.
 
     Raises:
-        SignInRefused: nobody.
+        SignInRefused: unknown, wrong password, or not allowed in the console.
     """
-    known = sign_ins.password_of(username)
-    user, kept = known or (None, None)
-    # Somebody unknown costs as much as somebody known.
-    right = _matches(kept or _nobodys_hash(), password)
+    row = sign_ins.password_of(username)
+    user, password_hash = row or (None, None)
+    # An unknown user name takes as long as a known one.
+    matches = _matches(password_hash or _dummy_hash(), password)
     if user is None:
         reason = "unknown_user"
-    elif kept is None:
+    elif password_hash is None:
         reason = "no_password"
-    elif not right:
+    elif not matches:
         reason = "wrong_password"
     elif not may_enter_now(user):
         reason = "may_not_enter"
@@ -95,9 +95,9 @@ def check_password(sign_ins: SignIns, username: str, password: str) -> User:
 def begin(
     accounts: Accounts, user: User, *, method: str, peer: str, agent: str, now: Instant, pending: str = ""
 ) -> SignedIn:
-    """Sign in somebody who has proved who they are."""
-    signed_in = _fresh(user, method, peer, agent, now)
-    with accounts.change(_signed_in(signed_in.session, user), now) as tx:
+    """Open a console session for an authenticated user."""
+    signed_in = _new_session(user, method, peer, agent, now)
+    with accounts.change(_signed_in_event(signed_in.session, user), now) as tx:
         tx.open_console_session(signed_in.session, hashed(signed_in.id), pending)
     return signed_in
 
@@ -114,7 +114,7 @@ def make_link(accounts: Accounts, username: str, *, actor: str, now: Instant) ->
         NotFound: no such user.
         Invalid: the user may not enter the console.
     """
-    code = mint(LOGIN_LINK_PREFIX, dice.choice)
+    code = mint(LOGIN_LINK_PREFIX, secrets.choice)
     with accounts.change(Event("console.link_made", actor, username), now) as tx:
         user = tx.user(username)
         if user.disabled_at is not None:
@@ -129,7 +129,7 @@ def make_link(accounts: Accounts, username: str, *, actor: str, now: Instant) ->
 
 
 def link_owner(sign_ins: SignIns, code: str, now: Instant) -> User | None:
-    """Whom a link would sign in; None when it is not good any more."""
+    """The user a link would sign in; None when it is unknown, expired or used."""
     if not well_formed(code, LOGIN_LINK_PREFIX):
         return None
     user = sign_ins.link_owner(hashed(code), now)
@@ -140,7 +140,7 @@ def use_link(accounts: Accounts, code: str, *, peer: str, agent: str, now: Insta
     """Sign in by a one-time link, and use it up.
 
     Raises:
-        NotFound: it is unknown, over, or was used; or its owner may not enter any more.
+        NotFound: it is unknown, expired or used, or its owner may not enter any more.
     """
     if not well_formed(code, LOGIN_LINK_PREFIX):
         msg = "this link was used, or is too old; ask for a new one"
@@ -151,21 +151,21 @@ def use_link(accounts: Accounts, code: str, *, peer: str, agent: str, now: Insta
         if not may_enter_now(user):
             msg = "this link was used, or is too old; ask for a new one"
             raise NotFound(msg)
-        signed_in = _fresh(user, "link", peer, agent, now)
+        signed_in = _new_session(user, "link", peer, agent, now)
         tx.open_console_session(signed_in.session, hashed(signed_in.id))
         tx.detail(user=user.id, username=user.username, session=signed_in.session.handle)
     return signed_in
 
 
 def session_state(sign_ins: SignIns, session_id: str, now: Instant) -> SessionState:
-    """Who comes with this session's id; a use of it, where it is good."""
+    """The state of a session by its id; counts as a use of the session where it is live."""
     id_hash = hashed(session_id)
     current_user = sign_ins.current_user(id_hash)
     if current_user is None:
         return SessionState()
     session = current_user.session
     if not may_enter_now(current_user.user):
-        # For good: a role that comes back does not bring back who was signed in.
+        # Ended for good: a role that is granted again does not revive the session.
         sign_ins.close(id_hash)
         return SessionState()
     if signed_out(now, session.last_seen_at, session.ends_at):
@@ -175,8 +175,8 @@ def session_state(sign_ins: SignIns, session_id: str, now: Instant) -> SessionSt
     return SessionState(current_user)
 
 
-def prove(sign_ins: SignIns, session_id: str, user: User, password: str, now: Instant) -> str:
-    """Take a new proof from somebody signed in; the session's new id.
+def reauthenticate(sign_ins: SignIns, session_id: str, user: User, password: str, now: Instant) -> str:
+    """Re-authenticate a signed-in user by password; returns the session's new id.
 
     Raises:
         SignInRefused: the password is wrong.
@@ -187,27 +187,27 @@ def prove(sign_ins: SignIns, session_id: str, user: User, password: str, now: In
 
 
 def renew(sign_ins: SignIns, session_id: str, now: Instant) -> str:
-    """Note that somebody signed in has proved it again; the session's new id.
+    """Record a re-authentication; returns the session's new id.
 
     Raises:
         SignInRefused: the session is gone.
     """
-    fresh = _new_id()
-    if not sign_ins.renew(hashed(session_id), hashed(fresh), now):
+    new_id = _new_id()
+    if not sign_ins.renew(hashed(session_id), hashed(new_id), now):
         raise SignInRefused("session_gone")
-    return fresh
+    return new_id
 
 
 def sessions_of(sign_ins: SignIns, user: User, now: Instant) -> list[ConsoleSession]:
-    """Where a user is signed in now, newest first."""
+    """The live console sessions of a user, newest first."""
     return [each for each in sign_ins.of_user(user.id) if not signed_out(now, each.last_seen_at, each.ends_at)]
 
 
 def end_session(accounts: Accounts, user: User, handle: str, *, actor: str, now: Instant) -> None:
-    """End one sign-in of ``user``.
+    """End one console session of ``user``.
 
     Raises:
-        NotFound: the user has none with that handle.
+        NotFound: the user has no session with that handle.
     """
     with accounts.change(Event("console.session_ended", actor, user.username, {"session": handle}), now) as tx:
         if not tx.end_console_session(user.id, handle):
@@ -216,7 +216,7 @@ def end_session(accounts: Accounts, user: User, handle: str, *, actor: str, now:
 
 
 def end_other_sessions(accounts: Accounts, user: User, keep: str, *, actor: str, now: Instant) -> int:
-    """End every sign-in of ``user`` but the one with the handle ``keep``; how many."""
+    """End every console session of ``user`` but the one with the handle ``keep``; returns how many."""
     with accounts.change(Event("console.other_sessions_ended", actor, user.username), now) as tx:
         ended = tx.end_console_sessions(user.id, keep)
         tx.detail(user=user.id, ended=ended)
@@ -224,11 +224,11 @@ def end_other_sessions(accounts: Accounts, user: User, keep: str, *, actor: str,
 
 
 def hashed(text: str) -> str:
-    """What the database keeps of an id or a code; 238 random bits and more need no slow hash."""
+    """The hash that the database keeps of an id or a code; 238 random bits and more need no slow hash."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _fresh(user: User, method: str, peer: str, agent: str, now: Instant) -> SignedIn:
+def _new_session(user: User, method: str, peer: str, agent: str, now: Instant) -> SignedIn:
     session = ConsoleSession(
         handle=f"cs_{uuid.uuid4().hex}",
         user_id=user.id,
@@ -243,31 +243,31 @@ def _fresh(user: User, method: str, peer: str, agent: str, now: Instant) -> Sign
     return SignedIn(session, _new_id())
 
 
-def _signed_in(session: ConsoleSession, user: User) -> Event:
+def _signed_in_event(session: ConsoleSession, user: User) -> Event:
     detail = {"method": session.method, "peer": session.peer, "session": session.handle, "user": user.id}
     return Event("console.signed_in", f"console:{user.username}", user.username, detail)
 
 
 def _new_id() -> str:
-    return dice.token_urlsafe(32)
+    return secrets.token_urlsafe(32)
 
 
 def may_enter_now(user: User) -> bool:
-    """Whether a user may be in the console as things stand."""
+    """Whether a user may use the console now."""
     return user.disabled_at is None and may_enter(role.kind for role in user.roles)
 
 
-def _matches(kept: str, password: str) -> bool:
-    # Too long a one is cut: it is never right, and costs no more than any other.
-    long, tried = len(password) > MAX_PASSWORD, password[:MAX_PASSWORD].encode("utf-8", "surrogatepass")
+def _matches(password_hash: str, password: str) -> bool:
+    # A password that is too long is cut, so that it costs no more than any other; it never matches.
+    too_long, candidate = len(password) > MAX_PASSWORD, password[:MAX_PASSWORD].encode("utf-8", "surrogatepass")
     try:
         with _AT_ONCE:
-            PasswordHasher().verify(kept, tried)
+            PasswordHasher().verify(password_hash, candidate)
     except (VerificationError, InvalidHashError):
         return False
-    return not long
+    return not too_long
 
 
 @functools.cache
-def _nobodys_hash() -> str:
-    return PasswordHasher().hash(dice.token_urlsafe(32))
+def _dummy_hash() -> str:
+    return PasswordHasher().hash(secrets.token_urlsafe(32))

@@ -1,9 +1,9 @@
-"""The life of the signing keys: announce, let sign, retire, withdraw; by hand, by the calendar, or in an emergency.
+"""The life cycle of the signing keys: stage, activate, retire, withdraw; by hand, by the rotation, or in an emergency.
 
 A key signs only after it has been published for the announcement and every resource
-server that fetches the JWKS has been given it (INV-14). Who cannot wait says why: the
-reason goes into the audit record. What is decided here from the ring is asked again
-inside the transaction, so of many nodes that act at once one wins and none does harm.
+server that fetches the JWKS has fetched it (INV-14). An operator who cannot wait gives a
+reason, which goes into the audit record. Every decision is checked again inside the
+transaction, so of many nodes that act at once one wins and the others change nothing.
 """
 
 import time
@@ -26,22 +26,22 @@ from keys.rotation import DAY, Generate, Policy, Promote, Step, Withdraw, foreca
 HOUR = 3600
 MAX_REASON = 200
 _MOST_ROUNDS = 4
-"""A tick is over when nothing is due any more; each algorithm needs two rounds at most."""
+"""Limits the rounds of a tick, which ends when nothing is due any more; each algorithm needs two at most."""
 
 
 class KeyStore(Protocol):
-    """Where new keys are kept (``keys.key_stores.KeyHolder``)."""
+    """Where new keys are kept (``keys.key_stores.KeyStore``)."""
 
     def make(self, alg: str) -> NewKey:
         """Make a key."""
         ...
 
     def import_key(self, private: PrivateKey, alg: str) -> NewKey:
-        """Take in a key made elsewhere."""
+        """Import a key that was made elsewhere."""
         ...
 
     def destroy(self, reference: bytes) -> None:
-        """Destroy one."""
+        """Destroy a private key."""
         ...
 
 
@@ -54,10 +54,10 @@ class KeyContext:
     policy: Policy
     fetchers: tuple[Fetcher, ...]
     emergency: KeyStore | None = None
-    """Where a key is made when the other place is away and cannot be waited for."""
+    """The key store used when ``key_store`` is unreachable and a key is needed at once."""
 
     def waits_for(self, key: KeyInfo, now: Instant) -> tuple[str, ...]:
-        """The resource servers that have not been given a key yet."""
+        """The names of the resource servers that have not fetched a key yet."""
         return tuple(each.name for each in fetchers_behind(key.kid, self.fetchers, now))
 
     def may_sign(self, key: KeyInfo, now: Instant) -> bool:
@@ -72,25 +72,28 @@ def key_context(
     verifiers: JwksFetchers,
     emergency: KeyStore | None = None,
 ) -> KeyContext:
-    """Read how keys rotate from the settings, and who fetches them from the record."""
+    """Build a ``KeyContext`` from the settings and the recorded JWKS fetches."""
     general, servers = accounts.general(), accounts.resource_servers()
     return KeyContext(keys, key_store, policy_of(general, servers), fetchers_of(servers, verifiers.all()), emergency)
 
 
 def policy_of(general: GeneralSettings, servers: Sequence[ResourceServer]) -> Policy:
     """The rotation policy the general settings describe, for the algorithms that are in use."""
-    used = {general.token_alg, *(each.token_alg for each in servers if each.token_alg and each.disabled_at is None)}
+    algs = {
+        general.token_alg,
+        *(each.token_alg for each in servers if each.token_alg and each.disabled_at is None),
+    }
     return Policy(
-        algorithms=tuple(sorted(used)),
+        algorithms=tuple(sorted(algs)),
         announcement=general.key_announcement_hours * HOUR,
         period=general.key_rotation_days * DAY or None,
         patience=general.key_patience_hours * HOUR,
     )
 
 
-def fetchers_of(servers: Sequence[ResourceServer], known: Sequence[JwksFetcher]) -> tuple[Fetcher, ...]:
-    """The enabled resource servers that made themselves known, by name."""
-    by_id = {each.name: each for each in known if each.kind == "resource_server"}
+def fetchers_of(servers: Sequence[ResourceServer], fetchers: Sequence[JwksFetcher]) -> tuple[Fetcher, ...]:
+    """The enabled resource servers that identified themselves when they fetched the JWKS."""
+    by_id = {each.name: each for each in fetchers if each.kind == "resource_server"}
     return tuple(
         Fetcher(server.name, by_id[server.id].last_fetched_at, by_id[server.id].seen)
         for server in servers
@@ -105,14 +108,14 @@ def generate(key_context: KeyContext, alg: str, *, actor: str, now: Instant) -> 
         Invalid: the key_store has no keys for ``alg``.
         Unavailable: the key_store cannot be reached.
     """
-    return _stored(key_context, _made(key_context, alg), actor, now)
+    return _stored(key_context, _make(key_context, alg), actor, now)
 
 
 def import_key(key_context: KeyContext, private: PrivateKey, alg: str, *, actor: str, now: Instant) -> KeyInfo:
-    """Take in a key made elsewhere and publish it.
+    """Import a key that was made elsewhere, and publish it.
 
     Raises:
-        Invalid: the key_store takes no such key.
+        Invalid: the key store refuses it.
         Conflict: the ring has it already.
     """
     try:
@@ -134,36 +137,36 @@ def _stored(key_context: KeyContext, new: NewKey, actor: str, now: Instant) -> K
         raise
 
 
-def first(key_context: KeyContext, alg: str, *, actor: str, now: Instant) -> bool:
-    """Let a new key sign where none does; False when there is one, also when it came a moment ago."""
+def ensure_active(key_context: KeyContext, alg: str, *, actor: str, now: Instant) -> bool:
+    """Make an active key for an algorithm without one; False when there is one, also when another node was first."""
     if any(key.alg == alg and key.state is State.ACTIVE for key in key_context.keys.ring()):
         return False
-    new = _made(key_context, alg)
-    taken = key_context.keys.ensure_active(new, actor, now)
-    if not taken:
+    new = _make(key_context, alg)
+    added = key_context.keys.ensure_active(new, actor, now)
+    if not added:
         key_context.key_store.destroy(new.sealed_private)
-    return taken
+    return added
 
 
 def rotate(key_context: KeyContext, alg: str, *, actor: str, now: Instant, reason: str = "") -> KeyInfo:
-    """Change the key that signs, as soon as that is safe; or, for a reason, now.
+    """Change the active key as soon as that is safe; with a ``reason``, now.
 
-    Where none is staged one is made and returned, staged: it may sign after its
-    announcement. Where no key signs at all, one does at once.
+    Where no key is staged one is made and returned, staged: it may sign after its
+    announcement. Where no key is active, a new one is active at once.
 
     Raises:
         Conflict: the staged key is too young, or a resource server has not fetched it yet.
-        Invalid: the reason is no sentence, or the key_store has no keys for ``alg``.
+        Invalid: the reason is no printable line, or the key store has no keys for ``alg``.
     """
-    _check(reason)
-    active, staged = _of(key_context.keys.ring(), alg)
+    _check_reason(reason)
+    active, staged = _active_and_staged(key_context.keys.ring(), alg)
     if staged is None and active is not None and not reason:
-        new = _made(key_context, alg)
+        new = _make(key_context, alg)
         if not key_context.keys.ensure_staged(new, actor, now):
             key_context.key_store.destroy(new.sealed_private)
         return next(key for key in key_context.keys.ring() if key.alg == alg and key.state is State.STAGED)
     if active is None or reason:
-        spare = None if staged else _made(key_context, alg)
+        spare = None if staged else _make(key_context, alg)
         return key_context.keys.get(key_context.keys.rotate(alg, spare, actor, now, reason=reason))
     if staged is not None:
         _check_ready(key_context, staged, now)
@@ -175,35 +178,35 @@ def rotate(key_context: KeyContext, alg: str, *, actor: str, now: Instant, reaso
 
 
 def activate(key_context: KeyContext, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
-    """Let one staged key sign.
+    """Activate a staged key.
 
     Raises:
         Conflict: it is not staged, too young, or a resource server has not fetched it yet.
     """
-    _check(reason)
+    _check_reason(reason)
     key = key_context.keys.get(kid)
-    active, _ = _of(key_context.keys.ring(), key.alg)
-    careful = key.state is State.STAGED and active is not None and not reason
-    if careful:
+    active, _ = _active_and_staged(key_context.keys.ring(), key.alg)
+    wait = key.state is State.STAGED and active is not None and not reason
+    if wait:
         _check_ready(key_context, key, now)
     key_context.keys.activate(
         key.kid,
         actor,
         now,
-        may_sign=(lambda each: key_context.may_sign(each, now)) if careful else always,
+        may_sign=(lambda each: key_context.may_sign(each, now)) if wait else always,
         reason=reason,
     )
 
 
 def retire(key_context: KeyContext, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
-    """Take the active key out of signing; the oldest staged one takes over.
+    """Retire the active key; the oldest staged one is activated.
 
     Raises:
         Conflict: it is not active, or no staged key may follow it yet.
     """
-    _check(reason)
+    _check_reason(reason)
     key = key_context.keys.get(kid)
-    _, staged = _of(key_context.keys.ring(), key.alg)
+    _, staged = _active_and_staged(key_context.keys.ring(), key.alg)
     if key.state is State.ACTIVE and staged is not None and not reason and key.alg in key_context.policy.algorithms:
         _check_ready(key_context, staged, now)
     key_context.keys.retire(
@@ -212,15 +215,15 @@ def retire(key_context: KeyContext, kid: str, *, actor: str, now: Instant, reaso
 
 
 def compromise(key_context: KeyContext, kid: str, *, actor: str, now: Instant, reason: str = "") -> None:
-    """Kill a key and every token it signed; a staged key takes over at once, else a fresh one.
+    """Compromise a key, which ends every token it signed; a staged key is activated at once, else a new one.
 
     Raises:
         Conflict: it is compromised already.
     """
-    _check(reason)
+    _check_reason(reason)
     key = key_context.keys.get(kid)
-    _, staged = _of(key_context.keys.ring(), key.alg, but=key.kid)
-    spare = _spare(key_context, key.alg) if key.state is State.ACTIVE and staged is None else None
+    _, staged = _active_and_staged(key_context.keys.ring(), key.alg, but=key.kid)
+    spare = _make_spare(key_context, key.alg) if key.state is State.ACTIVE and staged is None else None
     try:
         key_context.keys.compromise(key.kid, actor, now, spare, reason=reason)
     finally:
@@ -228,10 +231,10 @@ def compromise(key_context: KeyContext, kid: str, *, actor: str, now: Instant, r
             key_context.key_store.destroy(spare.sealed_private)
 
 
-def _spare(key_context: KeyContext, alg: str) -> NewKey:
-    """Make a key whatever it takes: a key in wrong hands must be killed also while the HSM is away."""
+def _make_spare(key_context: KeyContext, alg: str) -> NewKey:
+    """Make a key, in the emergency key store if need be: a compromise must not wait for an unreachable HSM."""
     try:
-        return _made(key_context, alg)
+        return _make(key_context, alg)
     except (Unavailable, Invalid):
         if key_context.emergency is None:
             raise
@@ -239,43 +242,43 @@ def _spare(key_context: KeyContext, alg: str) -> NewKey:
 
 
 def tick(key_context: KeyContext, *, actor: str, now: Instant) -> tuple[Step, ...]:
-    """Do what is due; what was done here. Whoever comes second, on any node, finds nothing to do."""
+    """Take the due steps and return those taken here; a second call, on any node, finds none due."""
     done: list[Step] = []
     for _ in range(_MOST_ROUNDS):
         steps = plan(key_context.keys.ring(), now, key_context.policy, lambda key: not key_context.waits_for(key, now))
-        taken = [step for step in steps if _done(key_context, step, actor, now)]
-        done.extend(taken)
-        if not taken:
+        done_now = [step for step in steps if _take(key_context, step, actor, now)]
+        done.extend(done_now)
+        if not done_now:
             break
     return tuple(done)
 
 
-def months_ahead(key_context: KeyContext, now: Instant, days: int) -> tuple[tuple[Instant, Step], ...]:
-    """What will be due in so many days, if nobody intervenes and verifiers keep fetching."""
+def forecast_steps(key_context: KeyContext, now: Instant, days: int) -> tuple[tuple[Instant, Step], ...]:
+    """The steps that will be due within ``days`` if nobody intervenes and every verifier keeps fetching."""
     return forecast(key_context.keys.ring(), now, key_context.policy, now + days * DAY)
 
 
-def _done(key_context: KeyContext, step: Step, actor: str, now: Instant) -> bool:
+def _take(key_context: KeyContext, step: Step, actor: str, now: Instant) -> bool:
     try:
         if isinstance(step, Generate):
-            new = _made(key_context, step.alg)
+            new = _make(key_context, step.alg)
             taken = key_context.keys.ensure_staged(new, actor, now)
             if not taken:
                 key_context.key_store.destroy(new.sealed_private)
             return taken
         if isinstance(step, Promote):
-            active, _ = _of(key_context.keys.ring(), key_context.keys.get(step.kid).alg)
+            active, _ = _active_and_staged(key_context.keys.ring(), key_context.keys.get(step.kid).alg)
             may_sign = always if active is None else lambda key: key_context.may_sign(key, now)
             key_context.keys.activate(step.kid, actor, now, may_sign=may_sign)
         if isinstance(step, Withdraw):
             key_context.keys.remove(step.kid, actor, now)
     except Conflict:
-        # Another node did it, or something that makes it wrong by now.
+        # Another node took the step first, or made another change that rules it out.
         return False
     return True
 
 
-def _made(key_context: KeyContext, alg: str) -> NewKey:
+def _make(key_context: KeyContext, alg: str) -> NewKey:
     try:
         return key_context.key_store.make(alg)
     except UnusableKey as error:
@@ -285,7 +288,7 @@ def _made(key_context: KeyContext, alg: str) -> NewKey:
         raise Invalid(str(error)) from error
 
 
-def _of(ring: Sequence[KeyInfo], alg: str, but: str = "") -> tuple[KeyInfo | None, KeyInfo | None]:
+def _active_and_staged(ring: Sequence[KeyInfo], alg: str, but: str = "") -> tuple[KeyInfo | None, KeyInfo | None]:
     """The active and the oldest staged key of an algorithm."""
     mine = [key for key in ring if key.alg == alg and key.kid != but]
     active = next((key for key in mine if key.state is State.ACTIVE), None)
@@ -293,28 +296,28 @@ def _of(ring: Sequence[KeyInfo], alg: str, but: str = "") -> tuple[KeyInfo | Non
 
 
 def _check_ready(key_context: KeyContext, key: KeyInfo, now: Instant) -> None:
-    """Refuse to let a key sign that a verifier may not know.
+    """Refuse to activate a key that a verifier may not have.
 
     Raises:
-        Conflict: with the instant from which it may.
+        Conflict: names the instant from which the key may sign.
     """
     may_sign = may_sign_from(key, key_context.policy)
     force = "if it cannot wait, say why: --force --reason TEXT"
     if now < may_sign:
-        msg = f"key {key.kid} is announced until {_told(may_sign)} and may sign from then on; {force}"
+        msg = f"key {key.kid} is announced until {_iso(may_sign)} and may sign from then on; {force}"
         raise Conflict(msg)
     late = key_context.waits_for(key, now)
     deadline = may_sign + key_context.policy.patience
     if late and now < deadline:
-        msg = f"{', '.join(late)} has not fetched key {key.kid} yet; it is waited for until {_told(deadline)}; {force}"
+        msg = f"{', '.join(late)} has not fetched key {key.kid} yet; it is waited for until {_iso(deadline)}; {force}"
         raise Conflict(msg)
 
 
-def _check(reason: str) -> None:
+def _check_reason(reason: str) -> None:
     if len(reason) > MAX_REASON or not reason.isprintable() or (reason and not reason.strip()):
         msg = f"a reason is one line of 1 to {MAX_REASON} characters"
         raise Invalid(msg)
 
 
-def _told(at: Instant) -> str:
+def _iso(at: Instant) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

@@ -19,10 +19,10 @@ from authserver.rules.password import password_fault
 
 
 def hash_password(username: str, password: str) -> str:
-    """Hash a password that may be used, by argon2id (RFC 9106).
+    """Check and hash a new password, by argon2id (RFC 9106).
 
     Raises:
-        Invalid: too short, too long, or too well known.
+        Invalid: too short, too long, or among the first that are guessed.
     """
     fault = password_fault(password, username)
     if fault:
@@ -33,7 +33,7 @@ def hash_password(username: str, password: str) -> str:
 def set_password(
     accounts: Accounts, username: str, password_hash: str, *, actor: str, now: Instant, keep: str = ""
 ) -> User:
-    """Give a user the password that ``hash_password`` took; ends every sign-in but the one with the handle ``keep``.
+    """Set a user's password hash; ends every console session but the one with the handle ``keep``.
 
     Raises:
         NotFound: no such user.
@@ -59,7 +59,7 @@ def create_user(
     """Make a user with at least one operational role.
 
     Raises:
-        Invalid: the name cannot be, or there is no operational role among ``roles``.
+        Invalid: the name is invalid, or there is no operational role among ``roles``.
         Conflict: the name is taken, in any letter case.
         NotFound: no such role.
     """
@@ -70,14 +70,14 @@ def create_user(
     event = Event("user.created", actor, user_id, {"username": username, "roles": sorted(set(roles))})
     with accounts.change(event, now) as tx:
         held = tuple(tx.role(name) for name in sorted(set(roles)))
-        _needs_operational(held)
+        _require_operational(held)
         user = User(user_id, username, held, 1, None, now)
         tx.insert_user(user, password_hash)
     return user
 
 
 def grant(accounts: Accounts, username: str, role_name: str, *, actor: str, now: Instant) -> int:
-    """Assign a role; the new role version.
+    """Assign a role; returns the new role version.
 
     Raises:
         Conflict: the user holds it already.
@@ -96,7 +96,7 @@ def grant(accounts: Accounts, username: str, role_name: str, *, actor: str, now:
 def revoke(
     accounts: Accounts, username: str, role_name: str, *, actor: str, now: Instant, keep_administrator: bool = False
 ) -> int:
-    """Remove a role; the new role version.
+    """Remove a role; returns the new role version.
 
     Raises:
         Conflict: the user does not hold it.
@@ -108,8 +108,8 @@ def revoke(
         if role.id not in {each.id for each in user.roles}:
             msg = f"{username} does not hold {role_name}"
             raise Conflict(msg)
-        _needs_operational([each for each in user.roles if each.id != role.id])
-        with require_administrator(tx, asked=keep_administrator):
+        _require_operational([each for each in user.roles if each.id != role.id])
+        with require_administrator(tx, enforce=keep_administrator):
             version = tx.revoke(user, role, now)
         tx.set_target(user.username)
         tx.detail(user=user.id, role_id=role.id, role_version=version)
@@ -117,21 +117,21 @@ def revoke(
 
 
 def disable(accounts: Accounts, username: str, *, actor: str, now: Instant, keep_administrator: bool = False) -> int:
-    """Deactivate a user; the new role version.
+    """Disable a user; returns the new role version.
 
     Raises:
         Conflict: the user is disabled already.
-        LastAdministrator: with ``keep_administrator``, when nobody else can manage users.
+        LastAdministrator: with ``keep_administrator``, when no other user can manage users.
     """
-    return _switch(accounts, username, "user.disabled", now, actor=actor, now=now, keep=keep_administrator)
+    return _set_disabled(accounts, username, "user.disabled", now, actor=actor, now=now, keep=keep_administrator)
 
 
 def enable(accounts: Accounts, username: str, *, actor: str, now: Instant) -> int:
-    """Reactivate a user; tokens from before stay dead. The new role version."""
-    return _switch(accounts, username, "user.enabled", None, actor=actor, now=now)
+    """Enable a user; tokens from before stay dead. Returns the new role version."""
+    return _set_disabled(accounts, username, "user.enabled", None, actor=actor, now=now)
 
 
-def _switch(
+def _set_disabled(
     accounts: Accounts,
     username: str,
     name: str,
@@ -146,14 +146,14 @@ def _switch(
         if (user.disabled_at is None) == (disabled_at is None):
             msg = f"{username} is {'enabled' if disabled_at is None else 'disabled'} already"
             raise Conflict(msg)
-        with require_administrator(tx, asked=keep):
+        with require_administrator(tx, enforce=keep):
             version = tx.switch_user(user, disabled_at, now)
         tx.set_target(user.username)
         tx.detail(user=user.id, role_version=version)
     return version
 
 
-def _needs_operational(roles: Sequence[Role]) -> None:
+def _require_operational(roles: Sequence[Role]) -> None:
     if not any(role.kind == "operational" for role in roles):
         msg = "a user holds at least one operational role"
         raise Invalid(msg)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from authserver.actions.introspect import FOREIGN_TOKEN, NOT_RECORDED, UNKNOWN_TOKEN, Answer, introspect
+from authserver.actions.introspect import FOREIGN_TOKEN, NEVER_RECORDED, UNKNOWN_TOKEN, Answer, introspect
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
     NoCredentials,
@@ -47,7 +47,7 @@ _METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
 
 
-PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NOT_RECORDED})
+PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NEVER_RECORDED})
 
 
 _CALLERS = 512

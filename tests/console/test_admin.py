@@ -654,7 +654,7 @@ def test_several_are_disabled_together_after_a_look_at_what_dies(world, root):
 
 
 def test_no_more_are_disabled_at_once_than_are_shown(world):
-    for wrong in ([], [world.client[0]] * 2, [f"{number:036}" for number in range(credentials.MOST_AT_ONCE + 1)]):
+    for wrong in ([], [world.client[0]] * 2, [f"{number:036}" for number in range(credentials.MAX_AT_ONCE + 1)]):
         with pytest.raises(Invalid):
             credentials.disable_many(world.accounts, wrong, **world.who)
 

@@ -725,7 +725,7 @@ def test_of_two_ends_the_first_is_the_reason(world):
     world.store.usage.flush()
     for later, reason in ((1801, "idle"), (13 * 3600, "idle")):
         world.clock.at = issued + later
-        (seen,) = session_actions.inspect_session(
+        (seen,) = session_actions.inspect_sessions(
             world.accounts, world.store.sessions, world.store.hot_path, world.client[0]
         )
         assert (seen.end_reason, seen.ended_at) == (reason, issued + 1800)
@@ -892,6 +892,6 @@ def test_an_edit_is_refused_where_it_was_not_seen_as_it_is(world):
         credentials.edit(world.accounts, client_id, name="x", seen=("other", was.expires_at), **world.who)
     assert refused.value.current == was
     assert mine(world)[client_id] == was
-    assert session_actions.inspect_session(world.accounts, world.store.sessions, world.store.hot_path, client_id) == ()
+    assert session_actions.inspect_sessions(world.accounts, world.store.sessions, world.store.hot_path, client_id) == ()
     credentials.edit(world.accounts, client_id, name="x", seen=(was.name, was.expires_at), **world.who)
     assert mine(world)[client_id].name == "x"

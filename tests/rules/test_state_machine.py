@@ -497,7 +497,7 @@ class Life(RuleBasedStateMachine):
                 assert self.verdict(token) in {None, each.live}, (token, each)
 
     def listed(self, credential):
-        return session_actions.inspect_session(
+        return session_actions.inspect_sessions(
             self.accounts, self.store.sessions, self.store.hot_path, credential.client_id
         )
 

@@ -488,7 +488,7 @@ def test_an_export_is_read_in_parts_and_holds_no_transaction(store, monkeypatch)
 def look(store, client_id):
     return [
         each
-        for each in session_actions.inspect_session(store.accounts, store.sessions, store.hot_path, client_id)
+        for each in session_actions.inspect_sessions(store.accounts, store.sessions, store.hot_path, client_id)
         if each.live
     ]
 
@@ -725,7 +725,7 @@ def test_every_verb_takes_a_foreign_credential_for_an_unknown_one(store, verb):
         "enable": lambda id_: credentials.enable(store.accounts, id_, owner_id=me, **WHO),
         "delete": lambda id_: credentials.delete(store.accounts, id_, owner_id=me, **WHO),
         "end_all": lambda id_: session_actions.end_all(store.accounts, id_, Reason.ENDED_BY_OWNER, owner_id=me, **WHO),
-        "look": lambda id_: session_actions.inspect_session(
+        "look": lambda id_: session_actions.inspect_sessions(
             store.accounts, store.sessions, store.hot_path, id_, owner_id=me
         ),
         "timeline": lambda id_: store.audit_reads.timeline(id_, owner_id=me),
@@ -745,10 +745,10 @@ def test_a_limited_look_shows_what_may_live_and_what_is_newest(store, seeded):
     for number in range(5):
         ended = issue(store, both.client_id, NOW + 10 + number)
         store.sessions.end(ended, Reason.REVOKED, NOW + 20)
-    found = session_actions.inspect_session(
+    found = session_actions.inspect_sessions(
         store.accounts, store.sessions, store.hot_path, both.client_id, limit=30, now=NOW
     )
-    assert found == session_actions.inspect_session(store.accounts, store.sessions, store.hot_path, both.client_id)
+    assert found == session_actions.inspect_sessions(store.accounts, store.sessions, store.hot_path, both.client_id)
     few = store.sessions.recent_of_credential(both.client_id, NOW, 3)
     assert [session.issued_at for session in few][:3] == [NOW + 14, NOW + 13, NOW + 12]
     assert sum(session.ended_at is None for session in few) == 3

@@ -24,7 +24,9 @@ OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE}
 
 @dataclass
 class Tables:
-    settings: GeneralSettings = field(default_factory=lambda: GeneralSettings(30, 720, 365, 50, None, "ES256", 1, 0, 0, 90))
+    settings: GeneralSettings = field(
+        default_factory=lambda: GeneralSettings(30, 720, 365, 50, None, "ES256", 1, 0, 0, 90)
+    )
     users: dict = field(default_factory=dict)  # id -> User
     roles: dict = field(default_factory=dict)  # id -> Role
     credentials: dict = field(default_factory=dict)  # client id -> Credential

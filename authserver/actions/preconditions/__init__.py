@@ -1,5 +1,5 @@
-"""What several actions check before they change or tell anything.
+"""What several actions check before they change or return anything.
 
 - ``administrators``: one must remain. ``token_algorithms``: which algorithm may be chosen.
-- ``calling_resource_server``: whether a caller is the resource server it says it is.
+- ``calling_resource_server``: authenticates a resource server.
 """

@@ -6,7 +6,7 @@ from keys.keyring import ALGORITHMS, POST_QUANTUM
 
 
 def require_usable_algorithm(tx: Transaction, alg: str) -> None:
-    """No algorithm is in use without a key that signs (INV-13), and none by surprise that few verifiers know."""
+    """Refuse an algorithm without an active key (INV-13), and a post-quantum one that was not opted in to."""
     if alg not in (*ALGORITHMS, *POST_QUANTUM):
         msg = f"an algorithm is one of {', '.join((*ALGORITHMS, *POST_QUANTUM))}"
         raise Invalid(msg)

@@ -221,7 +221,7 @@ def tick(*, dry_run: bool) -> Answer:
     """
     at = command_context()
     if dry_run:
-        due = [_due(moment, step) for moment, step in signing_keys.months_ahead(_room(at), at.now, _YEAR)]
+        due = [_due(moment, step) for moment, step in signing_keys.forecast_steps(_room(at), at.now, _YEAR)]
         return Answer(due, table(("at", "step", "key"), due, empty=_NOTHING_DUE))
     spent = at.store.keys.destroy_spent()
     done = [_due(at.now, step) for step in signing_keys.tick(_room(at), **at.who)]

@@ -42,7 +42,7 @@ def _document(watched: InspectedSession) -> dict[str, object]:
 def list_(client_id: str, *, live: bool) -> Answer:
     """List the sessions of a credential, newest first, with how each one ended."""
     at = command_context()
-    found = session_actions.inspect_session(at.accounts, at.store.sessions, at.store.hot_path, client_id)
+    found = session_actions.inspect_sessions(at.accounts, at.store.sessions, at.store.hot_path, client_id)
     documents = [_document(each) for each in found if each.live or not live]
     columns = ("jti", "state", "issued_at", "last_used_at", "idle_ends_at", "end_reason", "ended_at", "audience")
     return Answer(documents, table(columns, documents, empty="There are none."))

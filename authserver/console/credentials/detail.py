@@ -108,7 +108,7 @@ def credential(client_id: str) -> ResponseReturnValue:
     at, row = console_context(), own(client_id)
     since = at.now - at.now % DAY - (_DAYS - 1) * DAY
     reads = at.store.credential_reads
-    seen = session_actions.inspect_known_session(
+    seen = session_actions.inspect_sessions_unchecked(
         at.store.sessions, at.store.hot_path, client_id, limit=_SESSIONS, now=at.now
     )
     after = _place(request.args.get("before", ""))

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from authserver.actions.credentials import MOST_AT_ONCE, disable_many
+from authserver.actions.credentials import MAX_AT_ONCE, disable_many
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.frame.access import JUST_NOW, local_path, requires, step_up
@@ -31,7 +31,7 @@ def disable_credentials() -> ResponseReturnValue:
     at, form = console_context(), Form.sent()
     if not Form.is_sent():
         form = Form.blank({CHOSEN: request.args.getlist(CHOSEN), "back": request.args.get("back", "")})
-    chosen = list(dict.fromkeys(each for each in form.all(CHOSEN) if CLIENT_ID.fullmatch(each)))[:MOST_AT_ONCE]
+    chosen = list(dict.fromkeys(each for each in form.all(CHOSEN) if CLIENT_ID.fullmatch(each)))[:MAX_AT_ONCE]
     back = local_path(form["back"], url_for("console.inventory"))
     if not chosen:
         flash(_("Choose at least one credential first."), kind="alert")

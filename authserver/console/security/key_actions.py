@@ -134,7 +134,7 @@ def _check_ready(at: ConsoleContext, alg: str) -> None:
 def _planned(found: KeyContext, algs: Mapping[str, str], now: Instant) -> dict[str, Instant]:
     """When the next key will sign by itself, by algorithm."""
     planned: dict[str, Instant] = {}
-    for moment, step in signing_keys.months_ahead(found, now, _DAYS_AHEAD):
+    for moment, step in signing_keys.forecast_steps(found, now, _DAYS_AHEAD):
         if isinstance(step, Promote):
             # A key that does not exist yet is called by its algorithm.
             alg = algs.get(step.kid) or next(each for each in found.policy.algorithms if each in step.kid.split())

@@ -137,13 +137,15 @@ def do_confirm_it() -> ResponseReturnValue:
         form.fault("password", _too_often(wait))
         return _with_wait(_confirm_page(form, target, kept, HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
-        fresh = sign_in_actions.prove(at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now)
+        new_id = sign_in_actions.reauthenticate(
+            at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now
+        )
     except SignInRefused as error:
         note_refusal(error.reason, user.username, "proof")
         form.fault("password", _("That is not your password."))
         return _confirm_page(form, target, kept, HTTPStatus.UNAUTHORIZED)
     login_throttle().succeeded(user.username, at.peer)
-    cookies.assign_id(fresh)
+    cookies.assign_id(new_id)
     access_log.granted("proof")
     fields, target = _opened_draft(kept, user.id, target)
     if fields is not None:
