@@ -19,8 +19,7 @@ from authserver.oauth.client_authentication import (
     unauthenticated,
 )
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
-from authserver.oauth.introspection_endpoint import PROBING, http_method, http_route
-from authserver.oauth.throttle import FailedAttempt
+from authserver.oauth.introspection_endpoint import http_method, http_route
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
 from authserver.ports.errors import InvalidClient
 from authserver.ports.hot_path import HotPathReads
@@ -85,9 +84,9 @@ class ForwardAuthEndpoint:
 def _respond(answer: Answer, token: PresentedToken | None, roles: frozenset[str], caller: str) -> Response:
     log_fields = {"outcome": "active", "reason": answer.reason, "client": caller}
     if token is None or answer.idle_expires_at is None:
-        failed = FailedAttempt("token", caller) if answer.reason in PROBING else None
+        # No failed attempt: who sends bad tokens is a caller of the gateway, which must get its 401.
         fields = {**log_fields, "outcome": "inactive"}
-        return _challenge(401, "invalid_token", "The token is not active.", fields, failed)
+        return _challenge(401, "invalid_token", "The token is not active.", fields)
     told = token.members(answer.idle_expires_at, answer.lease)
     if not roles <= set(told["roles"]):
         fields = {**log_fields, "outcome": "insufficient_scope"}
@@ -110,15 +109,7 @@ def _freshness(lease: int) -> tuple[tuple[str, str], ...]:
     return (("Cache-Control", f"private, max-age={lease}"), ("X-Accel-Expires", str(lease)))
 
 
-def _challenge(
-    status: int,
-    code: str,
-    text: str,
-    log_fields: dict[str, str],
-    failed_attempt: FailedAttempt | None = None,
-    *,
-    scope: str = "",
-) -> Response:
+def _challenge(status: int, code: str, text: str, log_fields: dict[str, str], *, scope: str = "") -> Response:
     """RFC 6750 §3: without a token the challenge names no error."""
     parts = ['Bearer realm="api"']
     if code:
@@ -127,7 +118,7 @@ def _challenge(
         parts.append(f'scope="{scope}"')
     body = dump({"error": code, "error_description": text} if code else {})
     headers = (*NO_STORE, ("WWW-Authenticate", ", ".join(parts)), ("X-Accel-Expires", "0"))
-    return Response(status, body, headers=headers, log_fields=log_fields, failed_attempt=failed_attempt)
+    return Response(status, body, headers=headers, log_fields=log_fields)
 
 
 def _query(text: str) -> tuple[frozenset[str], str]:

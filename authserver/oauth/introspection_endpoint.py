@@ -47,7 +47,7 @@ _METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
 
 
-PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NEVER_RECORDED})
+_PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NEVER_RECORDED})
 
 
 _CALLERS = 512
@@ -123,7 +123,7 @@ class IntrospectionEndpoint:
     def _respond(self, answer: Answer, token: PresentedToken | None, caller: str, accept: str) -> Response:
         until = answer.idle_expires_at
         log_fields = {"outcome": "inactive" if until is None else "active", "reason": answer.reason, "client": caller}
-        failed_attempt = FailedAttempt("token", caller) if answer.reason in PROBING else None
+        failed_attempt = FailedAttempt("token", caller) if answer.reason in _PROBING else None
         members = None if token is None or until is None else token.members(until, answer.lease)
         headers = NO_STORE
         if answer.lease:

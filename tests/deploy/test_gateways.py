@@ -110,7 +110,8 @@ def test_a_live_token_passes_with_the_names_of_who_calls(server, gateway):
 def test_without_a_good_token_nothing_passes(gateway, token):
     status, headers, _ = call(gateway, token, **{"X-Auth-Subject": "admin"})
     assert status == 401
-    assert headers["WWW-Authenticate"].startswith("Bearer")
+    (challenge,) = headers.get_all("WWW-Authenticate")
+    assert challenge.startswith("Bearer")
 
 
 def test_a_missing_role_is_forbidden(server, gateway):
@@ -124,6 +125,31 @@ def test_a_revoked_token_is_refused_at_once_without_staleness(server, gateway):
     assert call(gateway, token)[0] == 200
     server.revoke(token)
     assert call(gateway, token)[0] == 401
+
+
+def test_a_gateway_that_may_not_ask_tells_no_caller_to_authenticate(server, gateway):
+    """It is the gateway's fault, not the caller's: no 401, and nothing passes."""
+    token = server.token()
+    server.flask("resource-servers", "disable", "api")
+    try:
+        assert call(gateway, token)[0] == 502
+        assert call(gateway)[0] == 502
+    finally:
+        server.flask("resource-servers", "enable", "api")
+    assert call(gateway, token)[0] == 200
+
+
+def test_within_the_lease_the_server_is_not_asked_again(server, gateway):
+    """What shows it: the server knows already that the token is dead, and has said that S may pass."""
+    server.flask("resource-servers", "edit", "api", "--max-staleness", "600")
+    try:
+        token, asked_before = server.token(), server.token()
+        assert call(gateway, asked_before)[0] == 200
+        for each in (token, asked_before):
+            server.revoke(each)
+        assert [call(gateway, each)[0] for each in (token, asked_before)] == [401, 200]
+    finally:
+        server.flask("resource-servers", "edit", "api", "--max-staleness", "0")
 
 
 def test_answers_are_kept_for_the_lease_and_no_longer(server, gateway):

@@ -3,7 +3,7 @@
 import pytest
 
 from authserver.actions import resource_servers, users
-from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts
+from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts, throttled
 
 PATH = "/oauth/forward-auth"
 
@@ -88,6 +88,20 @@ def test_a_token_of_another_audience_is_refused(world):
     )
     token = world.access_token()
     assert ask(world, token, gateway=(other.server.client_id, other.secret)).status_code == 401
+
+
+def test_who_floods_a_gateway_with_bad_tokens_is_refused_as_everybody_is(world):
+    """A gateway such as nginx makes a 500 of a 429, and the gateway did nothing wrong."""
+    throttled(world, per_resource_server=2)
+    assert [ask(world, "garbage").status_code for _ in range(6)] == [401] * 6
+    assert ask(world, world.access_token()).status_code == 204
+
+
+def test_who_guesses_the_secret_of_a_gateway_is_slowed(world):
+    throttled(world, per_client=2)
+    wrong = (world.api[0], WRONG_SECRET)
+    assert [ask(world, "garbage", gateway=wrong).status_code for _ in range(3)] == [401, 401, 429]
+    assert ask(world, world.access_token()).status_code == 204
 
 
 def test_only_gateways_are_answered(world):
