@@ -33,9 +33,9 @@ from authserver.cli.startup_errors import one_sentence
 NOUNS = (users, roles, resource_servers, credentials, keys, settings, audit, sessions, db, doctor)
 
 
-def register(app: Flask, upkeep: Maintenance) -> None:
-    """Hang the commands on ``app``."""
-    app.extensions["upkeep"] = upkeep
+def register(app: Flask, maintenance: Maintenance) -> None:
+    """Add the commands to ``app``, and ``maintenance`` to its extensions."""
+    app.extensions["maintenance"] = maintenance
     app.cli = Nouns(app.name, {**app.cli.commands, **{noun.name or "": noun for noun in NOUNS}})
 
 

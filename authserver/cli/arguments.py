@@ -1,4 +1,4 @@
-"""Arguments that name something we know: the shell completes them, and a wrong one names the right one."""
+"""Arguments that name a record: the shell completes them, and the error for an unknown one suggests a known one."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -11,23 +11,23 @@ from flask.cli import ScriptInfo
 
 from authserver.cli.context import CommandContext, command_context
 
-_MANY = 12
+_MAX_LISTED = 12
 
 
-class Known(click.ParamType[str]):
-    """A name out of those the database holds."""
+class NameType(click.ParamType[str]):
+    """The name of an existing record."""
 
     def __init__(self, name: str, names: Callable[[CommandContext], Iterable[str]]) -> None:
-        """Take what the argument is called in messages, and how to read all names."""
+        """Take the argument's name in messages, and a function that reads all existing names."""
         self.name = name
         self._names = names
 
     def names(self) -> list[str]:
-        """All names there are."""
+        """All existing names."""
         return list(self._names(command_context()))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Complete from the database; a shell must never see an error of ours."""
+        """Complete from the database; on any error there are no completions."""
         del param
         with contextlib.ExitStack() as stack, contextlib.suppress(Exception):
             if not has_app_context():
@@ -40,31 +40,31 @@ class Known(click.ParamType[str]):
         return []
 
 
-ROLE = Known("role", lambda at: [role.name for role in at.accounts.roles()])
-USERNAME = Known("username", lambda at: [user.username for user in at.accounts.users()])
-CLIENT = Known("client_id", lambda at: [each.client_id for each in at.accounts.credentials()])
-RESOURCE_SERVER = Known("name", lambda at: [server.name for server in at.accounts.resource_servers()])
-KID = Known("kid", lambda at: [key.kid for key in at.store.keys.ring()])
-AUDIENCE = Known("uri", lambda at: [server.audience for server in at.accounts.resource_servers()])
+ROLE = NameType("role", lambda at: [role.name for role in at.accounts.roles()])
+USERNAME = NameType("username", lambda at: [user.username for user in at.accounts.users()])
+CLIENT = NameType("client_id", lambda at: [each.client_id for each in at.accounts.credentials()])
+RESOURCE_SERVER = NameType("name", lambda at: [server.name for server in at.accounts.resource_servers()])
+KID = NameType("kid", lambda at: [key.kid for key in at.store.keys.ring()])
+AUDIENCE = NameType("uri", lambda at: [server.audience for server in at.accounts.resource_servers()])
 
 
 def suggestion(ctx: click.Context) -> str:
-    """What the caller may have meant by a name that is not known; empty when nothing is near."""
-    told = []
+    """A hint for an unknown name: a similar one, or all where they are few; empty when there is none."""
+    hints = []
     for param in ctx.command.params:
-        if not isinstance(param.type, Known):
+        if not isinstance(param.type, NameType):
             continue
-        given = ctx.params.get(param.name or "")
-        wanted = [text for text in (given if isinstance(given, tuple) else (given,)) if text]
-        known: list[str] = []
-        with contextlib.suppress(Exception):  # the sentence itself must always be told
-            known = param.type.names()
-        for text in wanted:
-            if text in known:
+        value = ctx.params.get(param.name or "")
+        texts = [text for text in (value if isinstance(value, tuple) else (value,)) if text]
+        names: list[str] = []
+        with contextlib.suppress(Exception):  # the error itself must be printed in any case
+            names = param.type.names()
+        for text in texts:
+            if text in names:
                 continue
-            near = get_close_matches(text, known, n=1)
-            if near:
-                told.append(f"did you mean {near[0]!r}?")
-            elif known and len(known) <= _MANY:
-                told.append(f"there are {', '.join(sorted(known))}")
-    return "; " + "; ".join(told) if told else ""
+            matches = get_close_matches(text, names, n=1)
+            if matches:
+                hints.append(f"did you mean {matches[0]!r}?")
+            elif names and len(names) <= _MAX_LISTED:
+                hints.append(f"there are {', '.join(sorted(names))}")
+    return "; " + "; ".join(hints) if hints else ""

@@ -1,4 +1,4 @@
-"""A key in wrong hands: the rehearsal on a copy of the state, and the stopwatch for the real thing."""
+"""The compromise of a key: a rehearsal on a copy of the state, and a stopwatch for the real command."""
 
 import time
 from collections.abc import Sequence
@@ -17,26 +17,26 @@ from authserver.rules.liveness import decide
 from keys.keyring import USABLE, KeyInfo, State
 from keys.watch import fetch
 
-MOST_PROBED = 20
-"""So many live tokens of the key are judged again and again until none is alive."""
+MAX_PROBED = 20
+"""How many live tokens of the key are checked repeatedly until none is alive."""
 
-PATIENCE_SECONDS = 30.0
+MAX_WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What would happen."""
+    """The outcome of a rehearsal: what a compromise now would do."""
 
     tokens: int
-    hit: Sequence[TokensOfKey]
+    credentials: Sequence[TokensOfKey]
     judged: int
     survivors: int
     successor: KeyInfo | None
     successor_is_young: bool
 
     @property
-    def told_successor(self) -> str:
-        """Who would sign then, as a sentence."""
+    def successor_text(self) -> str:
+        """The key that would sign then, as a sentence."""
         if self.successor is None:
             return "a key made in that moment would sign, which no verifier has seen"
         return f"the staged key {self.successor.kid} would sign" + (
@@ -56,27 +56,27 @@ class Rehearsal:
 
 
 def rehearse(at: CommandContext, key: KeyInfo) -> Rehearsal:
-    """Copy what is on record, compromise ``key`` in the copy, and judge its live tokens there."""
-    ring, hit = at.store.keys.ring(), at.store.keys.signed_for(key.kid, at.now)
-    copy = {each.kid: State.COMPROMISED if each.kid == key.kid else each.state for each in ring}
+    """Compromise ``key`` in a copy of the key states, and judge its recorded live tokens by it."""
+    ring, credentials = at.store.keys.ring(), at.store.keys.signed_for(key.kid, at.now)
+    states = {each.kid: State.COMPROMISED if each.kid == key.kid else each.state for each in ring}
     judged = survivors = 0
-    for session in _live(at.store, hit, key.kid, at.now):
+    for session in _live(at.store, credentials, key.kid, at.now):
         facts = at.store.hot_path.introspection_facts("", _keys_of(session))
         if facts.standing is None:
             continue
         judged += 1
-        standing = facts.standing._replace(key_usable=copy[session.kid] in USABLE)
+        standing = facts.standing._replace(key_usable=states[session.kid] in USABLE)
         survivors += decide(_token(session), at.now, standing).alive
     staged = [each for each in ring if each.alg == key.alg and each.state is State.STAGED and each.kid != key.kid]
     successor = staged[0] if staged and key.state is State.ACTIVE else None
     hours = at.accounts.general().key_announcement_hours
-    young = successor is not None and at.now < successor.created_at + hours * 3600
-    return Rehearsal(sum(each.tokens for each in hit), hit, judged, survivors, successor, young)
+    is_young = successor is not None and at.now < successor.created_at + hours * 3600
+    return Rehearsal(sum(each.tokens for each in credentials), credentials, judged, survivors, successor, is_young)
 
 
 @dataclass(slots=True)
 class Measured:
-    """How long it took, in milliseconds from the command."""
+    """Durations in milliseconds since the command was started."""
 
     acknowledged_ms: int
     dead_after_ms: int | None
@@ -85,7 +85,7 @@ class Measured:
     nodes: dict[str, int | None] = field(default_factory=dict)
 
     def document(self) -> dict[str, object]:
-        """As JSON; null means: not within the time waited."""
+        """As JSON; null means not within ``MAX_WAIT_SECONDS``."""
         return {
             "acknowledged_after_ms": self.acknowledged_ms,
             "dead_after_ms": self.dead_after_ms,
@@ -96,7 +96,7 @@ class Measured:
 
 
 class Stopwatch:
-    """Started by the command."""
+    """Measures from its construction, at the start of the command."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -104,31 +104,32 @@ class Stopwatch:
     def _elapsed(self) -> int:
         return round((time.monotonic() - self._began) * 1000)
 
-    def measure(self, at: CommandContext, kid: str, hit: Sequence[TokensOfKey], nodes: Sequence[str]) -> Measured:
-        """Find the first instant at which nobody accepts a token of ``kid``.
+    def measure(
+        self, at: CommandContext, kid: str, credentials: Sequence[TokensOfKey], nodes: Sequence[str]
+    ) -> Measured:
+        """Find the first instant from which no node accepts a token of ``kid``.
 
-        Every node judges by one statement on the one database; here the same statement is
-        asked, on a connection of its own, for live tokens of the key. What a node shows in
-        its JWKS is asked of the node.
+        Every node decides by one statement on the one database; this runs the same statement,
+        on a connection of its own, for live tokens of the key. The JWKS is fetched from each node.
         """
         acknowledged, store = self._elapsed(), at.store
-        probes = [_keys_of(session) for session in _live(store, hit, kid, 0)] or [TokenKeys("", "", "", kid)]
-        end = time.monotonic() + PATIENCE_SECONDS
+        probes = [_keys_of(session) for session in _live(store, credentials, kid, 0)] or [TokenKeys("", "", "", kid)]
+        end = time.monotonic() + MAX_WAIT_SECONDS
         dead_after = None
         while dead_after is None and time.monotonic() < end:
             if all(_dead(store, probe) for probe in probes):
                 dead_after = self._elapsed()
         measured = Measured(acknowledged, dead_after, len(probes), at.services.clock.now())
         for url in nodes:
-            measured.nodes[url] = self._gone_from(url, kid, end)
+            measured.nodes[url] = self._withdrawn_from(url, kid, end)
         return measured
 
-    def _gone_from(self, url: str, kid: str, end: float) -> int | None:
+    def _withdrawn_from(self, url: str, kid: str, end: float) -> int | None:
         address = url if url.endswith(".json") else f"{url.rstrip('/')}/.well-known/jwks.json"
         while True:
             try:
-                shown = cast("dict[str, list[dict[str, object]]]", fetch(address))["keys"]
-                if kid not in {key.get("kid") for key in shown}:
+                published = cast("dict[str, list[dict[str, object]]]", fetch(address))["keys"]
+                if kid not in {key.get("kid") for key in published}:
                     return self._elapsed()
             except (OSError, ValueError, KeyError, TypeError):
                 pass
@@ -145,14 +146,14 @@ def _dead(store: Store, probe: TokenKeys) -> bool:
     return standing is None or not standing.key_usable
 
 
-def _live(store: Store, hit: Sequence[TokensOfKey], kid: str, now: int) -> list[Session]:
-    found: list[Session] = []
-    for each in hit:
+def _live(store: Store, credentials: Sequence[TokensOfKey], kid: str, now: int) -> list[Session]:
+    sessions: list[Session] = []
+    for each in credentials:
         of_key = [row for row in store.sessions.of_credential(each.client_id) if row.kid == kid]
-        found += [row for row in of_key if row.ended_at is None and row.expires_at > now]
-        if len(found) >= MOST_PROBED:
+        sessions += [row for row in of_key if row.ended_at is None and row.expires_at > now]
+        if len(sessions) >= MAX_PROBED:
             break
-    return found[:MOST_PROBED]
+    return sessions[:MAX_PROBED]
 
 
 def _keys_of(session: Session) -> TokenKeys:

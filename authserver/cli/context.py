@@ -1,4 +1,4 @@
-"""Where a command stands: the services it acts in, the time, and who is acting."""
+"""The context of a command: the services, the time, and the actor."""
 
 import os
 import pwd
@@ -24,7 +24,7 @@ class Services(Protocol):
 
     @property
     def issuer(self) -> str:
-        """Our issuer identifier."""
+        """The issuer identifier of this server."""
         ...
 
     @property
@@ -47,16 +47,16 @@ class Services(Protocol):
 
     @property
     def key_stores(self) -> Mapping[str, KeyStore]:
-        """Everywhere that a private key may be kept, by name."""
+        """All key stores, by name."""
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close the store and its connections."""
         ...
 
 
 class Schema(Protocol):
-    """Where the schema stands; ``state`` is missing, older, current or newer."""
+    """The state of the schema: ``missing``, ``older``, ``current`` or ``newer``."""
 
     @property
     def state(self) -> str:
@@ -75,7 +75,7 @@ class Schema(Protocol):
 
 
 class Maintenance(Protocol):
-    """What ``app.extensions["upkeep"]`` gives: the database itself, opened or not."""
+    """What ``app.extensions["maintenance"]`` gives: the database, whether or not its schema is current."""
 
     @property
     def kind(self) -> str:
@@ -84,7 +84,7 @@ class Maintenance(Protocol):
 
     @property
     def place(self) -> str:
-        """Where it is, without its password."""
+        """The URL, without its password."""
         ...
 
     @property
@@ -97,11 +97,11 @@ class Maintenance(Protocol):
         ...
 
     def upgrade(self, revision: str = "head") -> None:
-        """Bring the schema up."""
+        """Upgrade the schema."""
         ...
 
     def downgrade(self, revision: str) -> None:
-        """Take the schema back."""
+        """Downgrade the schema."""
         ...
 
     def history(self) -> tuple[Any, ...]:
@@ -127,7 +127,7 @@ class Maintenance(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What a command acts on, as whom and when."""
+    """What a command acts on, its actor and its time."""
 
     store: Store
     services: Services
@@ -140,13 +140,13 @@ class CommandContext:
         return self.store.accounts
 
     @property
-    def who(self) -> "Who":
-        """The two words every verb ends with."""
-        return Who(self.actor, self.now)
+    def who(self) -> "ActorAndTime":
+        """``actor`` and ``now``, which every action takes."""
+        return ActorAndTime(self.actor, self.now)
 
 
-class Who(dict[str, Any]):
-    """``actor`` and ``now``, to be handed on with ``**``."""
+class ActorAndTime(dict[str, Any]):
+    """``actor`` and ``now`` as keyword arguments, passed with ``**``."""
 
     def __init__(self, actor: str, now: Instant) -> None:
         super().__init__(actor=actor, now=now)
@@ -154,34 +154,34 @@ class Who(dict[str, Any]):
 
 def services() -> Services:
     """The services of this process."""
-    found: Services = current_app.extensions["services"]
-    return found
+    of_app: Services = current_app.extensions["services"]
+    return of_app
 
 
 def maintenance() -> Maintenance:
     """The database of this process."""
-    found: Maintenance = current_app.extensions["upkeep"]
-    return found
+    of_app: Maintenance = current_app.extensions["maintenance"]
+    return of_app
 
 
 def command_context() -> CommandContext:
-    """Open the store of a database that fits.
+    """Open the store.
 
     Raises:
-        Unavailable: it cannot be reached, or its schema is not this program's.
-        WrongMasterKey: it was sealed under another master key.
+        Unavailable: the database cannot be reached, or its schema is not this program's.
+        WrongMasterKey: the database was sealed under another master key.
     """
-    found = services()
-    store = found.store()
+    opened = services()
+    store = opened.store()
     root = click.get_current_context().find_root()
     if isinstance(root.command, FlaskGroup):
-        # A process of our own: let go of the database in peace. Elsewhere the services belongs to others.
-        root.call_on_close(found.close)
-    return CommandContext(store, found, actor(), found.clock.now())
+        # The program of one command closes the database at its end; elsewhere the caller owns the services.
+        root.call_on_close(opened.close)
+    return CommandContext(store, opened, actor(), opened.clock.now())
 
 
 def actor() -> str:
-    """Who acts, by the operating system's word and not the environment's."""
+    """The user of the operating system as ``cli:NAME``; environment variables are ignored."""
     number = os.getuid()
     try:
         return f"cli:{pwd.getpwuid(number).pw_name}"

@@ -21,10 +21,10 @@ class SpanType(click.ParamType[Span]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Span:
         """Read a number and a unit."""
-        found = _SPAN.fullmatch(str(value))
-        if found is None:
+        match = _SPAN.fullmatch(str(value))
+        if match is None:
             self.fail(f"{str(value)!r} is no length of time; write for example 90d, 12h, 2w or 1y.", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
+        return int(match[1]) * _UNITS[match[2]]
 
 
 class InstantType(click.ParamType[Instant]):
@@ -35,34 +35,34 @@ class InstantType(click.ParamType[Instant]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Instant:
         """Read ISO 8601 with its zone, or a date."""
         text = str(value)
-        found = _parsed(text)
-        if found is None:
+        instant = _parsed(text)
+        if instant is None:
             self.fail(
                 f"{text!r} is no instant; write a date such as 2027-01-31 (its last second in UTC counts) "
                 "or an instant with its zone such as 2027-01-31T12:00:00Z.",
                 param,
                 ctx,
             )
-        return found
+        return instant
 
 
 def _parsed(text: str) -> Instant | None:
     try:
-        found = dt.datetime.fromisoformat(text)
+        parsed = dt.datetime.fromisoformat(text)
         if _DATE.fullmatch(text):
-            found = found.replace(tzinfo=dt.UTC) + _DAY
-        return None if found.tzinfo is None else int(found.timestamp())
+            parsed = parsed.replace(tzinfo=dt.UTC) + _DAY
+        return None if parsed.tzinfo is None else int(parsed.timestamp())
     except (ValueError, OverflowError):
         return None
 
 
 class OverlapType(click.ParamType[Span]):
-    """How long an old secret lives on: one of those offered."""
+    """The overlap of two secrets: one of ``OVERLAPS``."""
 
     name = "0|1h|24h|7d"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Span:
-        """Read a length of time that is offered."""
+        """Read one of ``OVERLAPS``."""
         text = str(value)
         span = 0 if text == "0" else SPAN.convert(text, param, ctx)
         if span not in OVERLAPS:

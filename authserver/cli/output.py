@@ -1,4 +1,4 @@
-"""How values look: JSON for machines, tables and lines for people, one spelling of time for both."""
+"""Prints answers: JSON for machines, tables and lines for people, one time format for both."""
 
 import datetime as dt
 import json
@@ -23,17 +23,17 @@ def iso(at: Instant) -> str:
 
 
 def iso_or_none(at: Instant | None) -> str | None:
-    """The same for an instant that may not be."""
+    """The same for an instant or None."""
     return None if at is None else iso(at)
 
 
 def document_text(document: object) -> str:
-    """One JSON document; ASCII, so that no terminal or pipe can spoil it."""
+    """One JSON document in ASCII, safe on any terminal and pipe."""
     return json.dumps(document, indent=2)
 
 
 def plain(text: str) -> str:
-    """The text without anything a terminal would obey or could not show."""
+    """The text with control and unprintable characters escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
 
 
@@ -49,23 +49,23 @@ def cell(value: object) -> Text:
 
 
 def table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, empty: str) -> HumanText:
-    """A table of documents, by their members; ``empty`` says what to do when there are none."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    """A table of documents, by their members; ``empty`` is printed when there are none."""
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        drawn.add_column(column.upper().replace("_", " "), overflow="fold")
+        grid.add_column(column.upper().replace("_", " "), overflow="fold")
     for row in rows:
-        drawn.add_row(*(cell(row[column]) for column in columns))
-    return [drawn] if drawn.row_count else [Text(empty)]
+        grid.add_row(*(cell(row[column]) for column in columns))
+    return [grid] if grid.row_count else [Text(empty)]
 
 
 def fields(document: Mapping[str, object]) -> HumanText:
-    """One document, a member a line."""
-    drawn = Table.grid(padding=(0, 2, 0, 0))
-    drawn.add_column(style="bold")
-    drawn.add_column(overflow="fold")
+    """One document, one member per line."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
     for name, value in document.items():
-        drawn.add_row(name.replace("_", " "), cell(value))
-    return [drawn]
+        grid.add_row(name.replace("_", " "), cell(value))
+    return [grid]
 
 
 def line(text: str) -> HumanText:
@@ -74,7 +74,7 @@ def line(text: str) -> HumanText:
 
 
 def show(human: HumanText) -> None:
-    """Print for people; rich honours NO_COLOR, and a pipe gets whole lines."""
+    """Print for people; rich honours NO_COLOR, and lines are not wrapped into a pipe."""
     stream = sys.stdout
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:

@@ -1,6 +1,6 @@
 """Writes the command reference of ``docs/cli.md`` from the commands themselves: ``make docs``.
 
-``tests/project/test_project_rules.py`` compares the page with the code, so neither can drift.
+``tests/project/test_project_rules.py`` compares the page with the code.
 """
 
 import sys
@@ -18,19 +18,19 @@ END = "<!-- end of reference -->"
 
 def commands() -> list[tuple[str, Command]]:
     """Every command with its full name."""
-    found: list[tuple[str, Command]] = []
+    named: list[tuple[str, Command]] = []
     for noun in NOUNS:
         if isinstance(noun, Command):
-            found.append((f"flask {noun.name}", noun))
+            named.append((f"flask {noun.name}", noun))
         elif isinstance(noun, click.Group):
-            found += [
-                (f"flask {noun.name} {name}", verb) for name, verb in noun.commands.items() if isinstance(verb, Command)
+            named += [
+                (f"flask {noun.name} {name}", each) for name, each in noun.commands.items() if isinstance(each, Command)
             ]
-    return found
+    return named
 
 
 def reference() -> str:
-    """The section between the two marks."""
+    """The section between ``BEGIN`` and ``END``."""
     parts = [BEGIN, "", "### Exit codes", "", "| code | meaning |", "|---|---|"]
     parts += [f"| {code} | {meaning} |" for code, meaning in CODES.items()]
     last = ""
@@ -45,8 +45,8 @@ def reference() -> str:
 
 def _entry(path: str, command: Command) -> list[str]:
     context = click.Context(command, info_name=path)
-    pieces = " ".join(command.collect_usage_pieces(context)).replace("[OPTIONS]", "").strip()
-    title = f"{path} {pieces}".strip()
+    arguments = " ".join(command.collect_usage_pieces(context)).replace("[OPTIONS]", "").strip()
+    title = f"{path} {arguments}".strip()
     lines = [f"#### `{title}`", "", " ".join((command.help or "").split()), ""]
     for param in command.params:
         record = param.get_help_record(context)
@@ -56,7 +56,7 @@ def _entry(path: str, command: Command) -> list[str]:
 
 
 def renewed(page: str) -> str:
-    """The page with its reference made anew."""
+    """The page with its reference section replaced."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return head + reference() + tail

@@ -1,4 +1,4 @@
-"""What is typed in while a command runs: passwords and yes. Questions go to stderr and only to a person."""
+"""Prompts for passwords and confirmations. They go to stderr, and only to a terminal."""
 
 import sys
 from pathlib import Path
@@ -7,24 +7,24 @@ import click
 
 from authserver.ports.errors import Invalid
 
-_MOST = 4096
+_MAX_PASSWORD_BYTES = 4096
 
 
 def at_terminal() -> bool:
-    """Whether somebody can answer."""
+    """Whether stdin and stderr are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def confirm(question: str, *, yes: bool, needed: bool = True) -> None:
-    """Go on only after a yes.
+    """Ask for a confirmation.
 
     Args:
         question: what is going to happen.
-        yes: whether it was said on the command line already.
-        needed: whether silence means no where nobody can be asked.
+        yes: whether ``--yes`` was given; then nothing is asked.
+        needed: whether ``--yes`` is needed where there is no terminal.
 
     Raises:
-        UsageError: nobody can be asked, and ``--yes`` is needed.
+        UsageError: there is no terminal, and ``--yes`` is needed.
         Exit: the answer was no.
     """
     if yes or (not needed and not at_terminal()):
@@ -38,10 +38,10 @@ def confirm(question: str, *, yes: bool, needed: bool = True) -> None:
 
 
 def read_password(username: str, *, from_stdin: bool, file: Path | None) -> str | None:
-    """Read a password; None when none of the ways was chosen and nobody can be asked.
+    """Read a password from standard input, a file or the terminal; None when neither is given and there is none.
 
     Raises:
-        UsageError: two ways at once.
+        UsageError: standard input and a file at once.
         Invalid: not UTF-8 text.
     """
     if from_stdin and file is not None:
@@ -49,9 +49,9 @@ def read_password(username: str, *, from_stdin: bool, file: Path | None) -> str 
         raise click.UsageError(msg)
     if file is not None:
         with file.open("rb") as opened:
-            return _decoded(opened.read(_MOST))
+            return _decoded(opened.read(_MAX_PASSWORD_BYTES))
     if from_stdin and not sys.stdin.isatty():
-        return _decoded(sys.stdin.buffer.read(_MOST))
+        return _decoded(sys.stdin.buffer.read(_MAX_PASSWORD_BYTES))
     if at_terminal():
         typed: str = click.prompt(f"Password for {username}", hide_input=True, confirmation_prompt=True, err=True)
         return typed

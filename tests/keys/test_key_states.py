@@ -660,7 +660,7 @@ def test_INV_24_the_program_before_works_on_this_schema_and_the_way_back_leads_h
     node.migrate()
     (key,) = node.store().keys.ring()
     node.close()
-    upkeep = node._app.extensions["upkeep"]
+    maintenance = node._app.extensions["maintenance"]
     with node._app.app_context():
         with writing(db.engine) as connection:
             # As a program of schema 0001 writes it: it knows no new column.
@@ -668,10 +668,10 @@ def test_INV_24_the_program_before_works_on_this_schema_and_the_way_back_leads_h
                 "INSERT INTO signing_keys (kid, alg, state, public_jwk, created_at, token_life) "
                 "SELECT 'old', alg, 'staged', public_jwk, created_at, 0 FROM signing_keys"
             )
-        upkeep.downgrade("0001")
-        assert upkeep.schema().state == "older"
-        upkeep.upgrade()
-        assert upkeep.differences() == ()
+        maintenance.downgrade("0001")
+        assert maintenance.schema().state == "older"
+        maintenance.upgrade()
+        assert maintenance.differences() == ()
         db.engine.dispose()
     ring_now = {each.kid: (each.state, each.key_store) for each in node.store().keys.ring()}
     assert ring_now == {key.kid: (State.ACTIVE, "database"), "old": (State.STAGED, "database")}

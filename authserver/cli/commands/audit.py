@@ -11,7 +11,7 @@ from authserver.cli.output import iso, line, table
 
 audit = Noun("audit", help="What was changed, when and by whom; each record is chained to the one before.")
 
-_MOST = 10_000
+_MAX_RECORDS = 10_000
 
 
 def _document(record: Record) -> dict[str, object]:
@@ -35,7 +35,7 @@ def _document(record: Record) -> dict[str, object]:
     ),
 )
 @click.option("--after", type=click.IntRange(min=0), help="Go on behind this record, oldest first; else the newest.")
-@click.option("--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1, _MAX_RECORDS), default=50, show_default=True, help="How many at most.")
 @click.option("--event", help="Only this event, such as user.role_revoked.")
 @click.option("--actor", help="Only by this actor, such as cli:root.")
 @click.option("--target", help="Only about this target, such as a client id.")
@@ -43,8 +43,8 @@ def list_(after: int | None, limit: int, event: str | None, actor: str | None, t
     """List records in their order: the newest, or those behind --after."""
     accounts = command_context().accounts
     only = {name: value for name, value in (("event", event), ("actor", actor), ("target", target)) if value}
-    found = accounts.audit_newest(limit, **only) if after is None else accounts.audit_records(after, limit, **only)
-    documents = [_document(record) for record in found]
+    records = accounts.audit_newest(limit, **only) if after is None else accounts.audit_records(after, limit, **only)
+    documents = [_document(record) for record in records]
     rows = [{**each, "detail": json.dumps(each["detail"], ensure_ascii=False)} for each in documents]
     columns = ("seq", "at", "actor", "event", "target", "detail")
     return Answer(documents, table(columns, rows, empty="There are none."))
@@ -56,5 +56,5 @@ def verify() -> Answer:
     verdict = command_context().accounts.audit_verify()
     ok = not verdict.fault
     document = {"ok": ok, "records": verdict.records, "first_bad": verdict.first_bad, "fault": verdict.fault or None}
-    good = line(f"{verdict.records} records hold.")
-    return Answer(document, good, fault="" if ok else f"audit record {verdict.first_bad}: {verdict.fault}")
+    success = line(f"{verdict.records} records hold.")
+    return Answer(document, success, fault="" if ok else f"audit record {verdict.first_bad}: {verdict.fault}")

@@ -1,8 +1,10 @@
 """``flask credentials``: client ids and secrets that act on behalf of their owner."""
 
+from collections.abc import Callable
+
 import click
 
-from authserver.actions import credentials as verbs
+from authserver.actions import credentials as credential_actions
 from authserver.cli.arguments import CLIENT, ROLE, USERNAME
 from authserver.cli.command import Answer, Noun
 from authserver.cli.commands.resource_servers import ONCE
@@ -15,8 +17,10 @@ from authserver.rules.facts import Instant, Span, over
 
 credentials = Noun("credentials", help="Application credentials: what third-party systems get their tokens with.")
 
-_IN = click.option("--expires-in", "span", type=SPAN, metavar="SPAN", help="Lifetime, such as 90d, 12h, 2w or 1y.")
-_AT = click.option(
+_EXPIRES_IN = click.option(
+    "--expires-in", "span", type=SPAN, metavar="SPAN", help="Lifetime, such as 90d, 12h, 2w or 1y."
+)
+_EXPIRES_AT = click.option(
     "--expires-at",
     "instant",
     type=INSTANT,
@@ -64,8 +68,8 @@ def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
 )
 @click.option("--owner", type=USERNAME, required=True, metavar="USERNAME", help="On whose behalf it acts.")
 @click.option("--name", required=True, help="What it is for, in the owner's words.")
-@_IN
-@_AT
+@_EXPIRES_IN
+@_EXPIRES_AT
 @click.option("--role", "roles", type=ROLE, multiple=True, required=True, help="A role of the owner; repeat for more.")
 def create(owner: str, name: str, span: Span | None, instant: Instant | None, roles: tuple[str, ...]) -> Answer:
     """Make a credential. Its roles stay as chosen now; its secret is shown once."""
@@ -73,8 +77,8 @@ def create(owner: str, name: str, span: Span | None, instant: Instant | None, ro
         msg = "Missing option '--expires-in' or '--expires-at': a credential always ends."
         raise click.UsageError(msg)
     at = command_context()
-    ends = expiry(at.now, span, instant)
-    made = verbs.create(at.accounts, owner, name, ends or 0, roles, pepper=at.store.pepper, **at.who)
+    end = expiry(at.now, span, instant)
+    made = credential_actions.create(at.accounts, owner, name, end or 0, roles, pepper=at.store.pepper, **at.who)
     document = {
         "client_id": made.credential.client_id,
         "client_secret": made.secret,
@@ -125,16 +129,16 @@ def show(client_id: str) -> Answer:
 )
 @click.argument("client_id", type=CLIENT)
 @click.option("--name", help="A new name.")
-@_IN
-@_AT
+@_EXPIRES_IN
+@_EXPIRES_AT
 def edit(client_id: str, name: str | None, span: Span | None, instant: Instant | None) -> Answer:
     """Change name or expiry; the chosen roles are fixed."""
     if name is None and span is None and instant is None:
         msg = "Nothing to change: give --name, --expires-in or --expires-at."
         raise click.UsageError(msg)
     at = command_context()
-    ends = expiry(at.now, span, instant)
-    credential = verbs.edit(at.accounts, client_id, name=name, expires_at=ends, **at.who)
+    expires_at = expiry(at.now, span, instant)
+    credential = credential_actions.edit(at.accounts, client_id, name=name, expires_at=expires_at, **at.who)
     document = _document(credential, at.now)
     return Answer(document, line(f"{credential.name} ends {iso(credential.expires_at)}."))
 
@@ -151,8 +155,8 @@ def edit(client_id: str, name: str | None, span: Span | None, instant: Instant |
 def regenerate(client_id: str, overlap: Span) -> Answer:
     """Make a new secret; the old one ends now or after the overlap, and its tokens with it."""
     at = command_context()
-    made = verbs.regenerate(at.accounts, client_id, overlap, pepper=at.store.pepper, **at.who)
-    document = {"client_id": made.credential.client_id, "client_secret": made.secret}
+    revealed = credential_actions.regenerate(at.accounts, client_id, overlap, pepper=at.store.pepper, **at.who)
+    document = {"client_id": revealed.credential.client_id, "client_secret": revealed.secret}
     return Answer(document, fields(document), hint=ONCE)
 
 
@@ -160,20 +164,20 @@ def regenerate(client_id: str, overlap: Span) -> Answer:
 @click.argument("client_id", type=CLIENT)
 def disable(client_id: str) -> Answer:
     """Switch it off; its tokens die for good."""
-    at = command_context()
-    verbs.disable(at.accounts, client_id, **at.who)
-    document = _document(at.accounts.credential(client_id), at.now)
-    return Answer(document, line("It is disabled, and its tokens are dead."))
+    return _switch(credential_actions.disable, client_id, "It is disabled, and its tokens are dead.")
 
 
 @credentials.command("enable", examples=("flask credentials enable 3b241101-e2bb-4255-8caf-4136c566a962",))
 @click.argument("client_id", type=CLIENT)
 def enable(client_id: str) -> Answer:
     """Switch it on again; tokens from before stay dead."""
+    return _switch(credential_actions.enable, client_id, "It is enabled; tokens from before stay dead.")
+
+
+def _switch(action: Callable[..., None], client_id: str, sentence: str) -> Answer:
     at = command_context()
-    verbs.enable(at.accounts, client_id, **at.who)
-    document = _document(at.accounts.credential(client_id), at.now)
-    return Answer(document, line("It is enabled; tokens from before stay dead."))
+    action(at.accounts, client_id, **at.who)
+    return Answer(_document(at.accounts.credential(client_id), at.now), line(sentence))
 
 
 @credentials.command("delete", examples=("flask credentials delete 3b241101-e2bb-4255-8caf-4136c566a962 --yes",))
@@ -183,5 +187,5 @@ def delete(client_id: str, *, yes: bool) -> Answer:
     """Delete it for good; its tokens die and its id is never used again."""
     confirm(f"Delete the credential {client_id} for good?", yes=yes)
     at = command_context()
-    verbs.delete(at.accounts, client_id, **at.who)
+    credential_actions.delete(at.accounts, client_id, **at.who)
     return Answer({"client_id": client_id, "deleted_at": iso(at.now)}, line("It is deleted, and its tokens are dead."))

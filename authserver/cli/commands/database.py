@@ -21,8 +21,8 @@ def upgrade(revision: str) -> Answer:
     before = database.schema().revision
     database.upgrade(revision)
     after = database.schema().revision
-    said = f"The schema is {after} already." if before == after else f"The schema is {after} now."
-    return Answer({"before": before, "revision": after}, line(said))
+    sentence = f"The schema is {after} already." if before == after else f"The schema is {after} now."
+    return Answer({"before": before, "revision": after}, line(sentence))
 
 
 @db.command("downgrade", examples=("flask db downgrade 0001 --yes",))

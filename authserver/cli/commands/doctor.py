@@ -1,4 +1,4 @@
-"""``flask doctor``: looks at everything a healthy server needs; each finding names its fix."""
+"""``flask doctor``: checks everything a healthy server needs; each finding names its fix."""
 
 import ipaddress
 import stat
@@ -27,14 +27,14 @@ _MARKS = {GOOD: ("✓", "green"), WARNING: ("!", "yellow"), BAD: ("✗", "red")}
 
 SKEW_WARNING = 2
 SKEW_FAILURE = 30
-"""Seconds; a node further away than this stops serving."""
+"""Seconds; a node with more clock skew than this stops serving."""
 
 TYPE = "at+jwt"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     status: str
@@ -42,24 +42,24 @@ class Finding:
     fix: str = ""
 
 
-def _judged(check: str, good: object, message: str, fix: str, otherwise: str = BAD) -> Finding:
+def _finding(check: str, good: object, message: str, fix: str, otherwise: str = BAD) -> Finding:
     return Finding(check, GOOD, message) if good else Finding(check, otherwise, message, fix)
 
 
 def database() -> Iterator[Finding]:
-    """Whether it answers, what it promises, and its schema."""
-    found = maintenance()
-    schema = found.schema()
-    yield Finding("database", GOOD, f"{found.place} answers" if schema.revision else f"{found.place}")
+    """Whether the database answers, its durability, and its schema."""
+    database = maintenance()
+    schema = database.schema()
+    yield Finding("database", GOOD, f"{database.place} answers" if schema.revision else f"{database.place}")
     fault = _schema_fault(schema)
-    yield _judged("schema", fault is None, f"{schema.state}, {schema.revision}", fault or "")
+    yield _finding("schema", fault is None, f"{schema.state}, {schema.revision}", fault or "")
     if schema.revision is not None:
-        for fact in found.facts():
-            yield _judged(fact.name, fact.good, fact.value, fact.fix)
+        for fact in database.facts():
+            yield _finding(fact.name, fact.good, fact.value, fact.fix)
 
 
 def _schema_fault(schema: Schema) -> str | None:
-    """Say what is wrong with the schema and how to mend it, or None."""
+    """What is wrong with the schema and how to fix it, or None."""
     return {
         "missing": "the database is not set up yet; `flask db upgrade` or `make run` sets it up",
         "older": f"the database has the older schema {schema.revision}; `flask db upgrade` brings it to {schema.head}",
@@ -70,12 +70,12 @@ def _schema_fault(schema: Schema) -> str | None:
 
 def clock() -> Iterator[Finding]:
     """Whether this machine and the database agree about the time."""
-    theirs = maintenance().time()
-    if theirs is None:
+    database_time = maintenance().time()
+    if database_time is None:
         year = time.gmtime().tm_year
-        yield _judged("clock", year >= _BUILT, f"this machine's clock, the year {year}", "set the clock right (NTP)")
+        yield _finding("clock", year >= _BUILT, f"this machine's clock, the year {year}", "set the clock right (NTP)")
         return
-    skew = abs(int(time.time()) - theirs)
+    skew = abs(int(time.time()) - database_time)
     status = GOOD if skew <= SKEW_WARNING else WARNING if skew <= SKEW_FAILURE else BAD
     yield Finding("clock", status, f"{skew} s away from the database's", "" if status == GOOD else "run NTP on both")
 
@@ -84,7 +84,7 @@ _BUILT = 2026
 
 
 def master_key() -> Iterator[Finding]:
-    """Whether the master key opens the vault."""
+    """Whether the master key decrypts the sealed values of the database."""
     services().store()
     yield Finding("master key", GOOD, "opens the vault")
 
@@ -92,17 +92,17 @@ def master_key() -> Iterator[Finding]:
 def signing_keys() -> Iterator[Finding]:
     """Whether every algorithm in use has a key that signs what can be verified."""
     store = services().store()
-    used = {store.accounts.general().token_alg}
-    used |= {each.token_alg for each in store.accounts.resource_servers() if each.token_alg and not each.disabled_at}
+    algs = {store.accounts.general().token_alg}
+    algs |= {each.token_alg for each in store.accounts.resource_servers() if each.token_alg and not each.disabled_at}
     active = {key.alg: key.kid for key in store.keys.ring() if key.state is State.ACTIVE}
-    for alg in sorted(used):
+    for alg in sorted(algs):
         check = f"signing key {alg}"
         if alg not in active:
             yield Finding(check, BAD, "no key is active", f"flask keys rotate --alg {alg}")
             continue
         kid = active[alg]
-        told = f"{kid} signs and verifies, kept in {store.keys.get(kid).key_store}"
-        yield _judged(check, _signs(store, kid), told, f"flask keys rotate --alg {alg}")
+        message = f"{kid} signs and verifies, kept in {store.keys.get(kid).key_store}"
+        yield _finding(check, _signs(store, kid), message, f"flask keys rotate --alg {alg}")
     yield from _spent_keys(store)
 
 
@@ -121,32 +121,34 @@ def _spent_keys(store: Store) -> Iterator[Finding]:
 
 
 def audit_chain() -> Iterator[Finding]:
-    """Whether the book of changes is whole."""
+    """Whether the audit chain is intact."""
     verdict = services().store().accounts.audit_verify()
-    said = f"record {verdict.first_bad}: {verdict.fault}" if verdict.fault else f"{verdict.records} records hold"
-    yield _judged("audit", not verdict.fault, said, "keep a copy of the database as evidence; find out who wrote to it")
+    text = f"record {verdict.first_bad}: {verdict.fault}" if verdict.fault else f"{verdict.records} records hold"
+    yield _finding(
+        "audit", not verdict.fault, text, "keep a copy of the database as evidence; find out who wrote to it"
+    )
 
 
 def settings() -> Iterator[Finding]:
-    """Whether tokens can be issued as the settings stand."""
+    """Whether tokens can be issued under the present settings."""
     accounts = services().store().accounts
     general = accounts.general()
     live = [each.audience for each in accounts.resource_servers() if each.disabled_at is None]
     chosen = general.default_audience
     if chosen is not None:
         fix = "flask settings set default_audience URI, or enable that resource server"
-        yield _judged("default audience", chosen in live, chosen, fix)
+        yield _finding("default audience", chosen in live, chosen, fix)
     elif len(live) == 1:
         yield Finding("default audience", GOOD, f"{live[0]}, the only one")
     else:
         fix = "flask settings set default_audience URI" if live else "flask resource-servers create NAME --audience URI"
-        said = f"none is set and {len(live)} resource servers are enabled"
-        yield Finding("default audience", WARNING, said, fix)
-    idle, longest = general.idle_timeout_minutes, general.max_token_lifetime_minutes
-    yield _judged(
+        message = f"none is set and {len(live)} resource servers are enabled"
+        yield Finding("default audience", WARNING, message, fix)
+    idle, max_lifetime = general.idle_timeout_minutes, general.max_token_lifetime_minutes
+    yield _finding(
         "idle timeout",
-        idle < longest,
-        f"{idle} min of {longest} min at most",
+        idle < max_lifetime,
+        f"{idle} min of {max_lifetime} min at most",
         "tokens end before they could idle; flask settings set idle_timeout_minutes N",
         WARNING,
     )
@@ -160,25 +162,25 @@ def key_rotation() -> Iterator[Finding]:
 
 
 def sessions() -> Iterator[Finding]:
-    """Whether the sweep keeps up with the sessions that end."""
+    """Whether the background sweep keeps up with ended sessions."""
     store, days = services().store(), services().store().accounts.general().session_retention_days
     backlog = store.sessions.backlog(services().clock.now(), retention_seconds(days))
-    told = f"about {backlog.rows} on record, kept for {days} days behind their end"
+    message = f"about {backlog.rows} on record, kept for {days} days behind their end"
     late = backlog.lag > _LATE_SWEEP
-    told += f"; the oldest is {backlog.lag // 3600} h overdue" if late else ""
+    message += f"; the oldest is {backlog.lag // 3600} h overdue" if late else ""
     fix = "a running server deletes them in the background; let it run, or lower session_retention_days"
-    yield _judged("sessions", not late, told, fix, WARNING)
+    yield _finding("sessions", not late, message, fix, WARNING)
 
 
 _LATE_SWEEP = 6 * 3600
 
 
 def issuer() -> Iterator[Finding]:
-    """Whether clients reach us by https."""
+    """Whether the issuer is an https URL."""
     parts = urlsplit(services().issuer)
     loopback = _is_loopback(parts.hostname or "")
     fix = "set AUTHSERVER_ISSUER to the https URL that clients use"
-    yield _judged("issuer", parts.scheme == "https" or loopback, services().issuer, fix)
+    yield _finding("issuer", parts.scheme == "https" or loopback, services().issuer, fix)
 
 
 def _is_loopback(host: str) -> bool:
@@ -189,20 +191,20 @@ def _is_loopback(host: str) -> bool:
 
 
 def files() -> Iterator[Finding]:
-    """Whether others on this machine are kept away from keys and data."""
-    folder, found = Path(current_app.instance_path), maintenance().file
-    kept = [folder, folder / "master.key"]
-    if found is not None:
-        kept += [found, found.with_name(f"{found.name}-wal")]
-    for path in kept:
+    """Whether other accounts of this machine can read keys and data."""
+    folder, database_file = Path(current_app.instance_path), maintenance().file
+    paths = [folder, folder / "master.key"]
+    if database_file is not None:
+        paths += [database_file, database_file.with_name(f"{database_file.name}-wal")]
+    for path in paths:
         if not path.exists():
             continue
         mode = stat.S_IMODE(path.stat().st_mode)
-        # A folder closed to others protects the files in it.
+        # A folder that others cannot enter protects the files in it.
         closed = not mode & 0o077 or (path.parent == folder and not stat.S_IMODE(folder.stat().st_mode) & 0o077)
         status = BAD if path.name == "master.key" else WARNING
         fix = f"chmod {'700' if path.is_dir() else '600'} {path}"
-        yield _judged("permissions", closed, f"{path} has mode {mode:o}", fix, status)
+        yield _finding("permissions", closed, f"{path} has mode {mode:o}", fix, status)
 
 
 CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
@@ -217,13 +219,13 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("audit", audit_chain),
     ("permissions", files),
 )
-"""In the order of dependence: what fails first explains what fails after it."""
+"""In the order of dependence: an early failure explains later ones."""
 
 _NEEDS_STORE = {"master key", "signing key", "key rotation", "settings", "sessions", "audit"}
 
 
 def examine() -> Iterator[Finding]:
-    """Run every check; one that cannot be made is a finding too."""
+    """Run every check; an exception in one is a finding too."""
     context = click.get_current_context()
     usable = False
     for name, check in CHECKS:
@@ -246,7 +248,7 @@ _REMEDIES = {
 }
 
 
-def _drawn(findings: list[Finding]) -> HumanText:
+def _lines(findings: list[Finding]) -> HumanText:
     lines: list[Text] = []
     for finding in findings:
         mark, style = _MARKS[finding.status]
@@ -272,4 +274,4 @@ def doctor() -> Answer:
         ],
     }
     fault = f"{failed} of {len(findings)} checks failed" if failed else ""
-    return Answer(document, _drawn(findings), fault=fault)
+    return Answer(document, _lines(findings), fault=fault)

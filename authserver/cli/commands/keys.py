@@ -1,6 +1,6 @@
-"""``flask keys``: the signing keys. A key may be named by the start of its id when only one begins so.
+"""``flask keys``: the signing keys. A key may be named by any unique prefix of its id.
 
-One module, because one noun has one module, and its verbs share how keys are shown.
+One module, because every noun has one, and the commands share how keys are printed.
 """
 
 import json
@@ -35,8 +35,8 @@ _ALG = click.option(
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _FORCE = click.option("--force", is_flag=True, help="Before every verifier is known to have the key; needs --reason.")
 _REASON = click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in the audit record.")
-_YEAR = 365
-_MOST_BYTES = 64 * 1024
+_YEAR_DAYS = 365
+_MAX_KEY_BYTES = 64 * 1024
 
 
 def _document(key: KeyInfo, may_sign: int | None = None) -> dict[str, object]:
@@ -53,25 +53,25 @@ def _document(key: KeyInfo, may_sign: int | None = None) -> dict[str, object]:
     }
 
 
-def _room(at: CommandContext) -> signing_keys.KeyContext:
+def _key_context(at: CommandContext) -> signing_keys.KeyContext:
     database = at.services.key_stores["database"]
     return signing_keys.key_context(at.accounts, at.store.keys, at.services.key_store, at.store.jwks_fetchers, database)
 
 
-def _now(at: CommandContext, kid: str, hint: str = "") -> Answer:
-    room, key = _room(at), at.store.keys.get(kid)
-    from_then = may_sign_from(key, room.policy) if key.state is State.STAGED else None
-    said = f"Key {key.kid} ({key.alg}) is {key.state.value}."
-    if from_then is not None:
-        said += f" It is in the JWKS from now on and may sign from {iso(from_then)}."
-    return Answer(_document(key, from_then), line(said), hint=hint)
+def _answer(at: CommandContext, kid: str, hint: str = "") -> Answer:
+    context, key = _key_context(at), at.store.keys.get(kid)
+    may_sign = may_sign_from(key, context.policy) if key.state is State.STAGED else None
+    sentence = f"Key {key.kid} ({key.alg}) is {key.state.value}."
+    if may_sign is not None:
+        sentence += f" It is in the JWKS from now on and may sign from {iso(may_sign)}."
+    return Answer(_document(key, may_sign), line(sentence), hint=hint)
 
 
 def _alg(at: CommandContext, alg: str | None) -> str:
     return alg or at.accounts.general().token_alg
 
 
-def _forced(force: bool, reason: str) -> str:  # noqa: FBT001 - as click hands it over
+def _check_force(force: bool, reason: str) -> str:  # noqa: FBT001 - as click hands it over
     if force and not reason:
         msg = "--force needs --reason TEXT: what cannot wait is written down."
         raise click.UsageError(msg)
@@ -85,7 +85,7 @@ def _forced(force: bool, reason: str) -> str:  # noqa: FBT001 - as click hands i
 def list_() -> Answer:
     """List all keys, oldest first."""
     at = command_context()
-    policy = _room(at).policy
+    policy = _key_context(at).policy
     documents = [
         _document(key, may_sign_from(key, policy) if key.state is State.STAGED else None)
         for key in at.store.keys.ring()
@@ -94,13 +94,13 @@ def list_() -> Answer:
     return Answer(documents, table(columns, documents, empty="There are none; `flask keys rotate` makes one."))
 
 
-@keys.command("show", odd_ids=True, examples=("flask keys show oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
+@keys.command("show", dash_ids=True, examples=("flask keys show oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
 @click.argument("kid", type=KID)
 def show(kid: str) -> Answer:
     """Show one key and its public JWK."""
     at = command_context()
     key = at.store.keys.get(kid)
-    may_sign = may_sign_from(key, _room(at).policy) if key.state is State.STAGED else None
+    may_sign = may_sign_from(key, _key_context(at).policy) if key.state is State.STAGED else None
     document = {**_document(key, may_sign), "public_jwk": json.loads(key.public_jwk)}
     return Answer(document, fields({**document, "public_jwk": key.public_jwk}))
 
@@ -110,7 +110,7 @@ def show(kid: str) -> Answer:
 def generate(alg: str | None) -> Answer:
     """Make a key and stage it: in the JWKS from now on, so that all resource servers know it before it signs."""
     at = command_context()
-    return _now(at, signing_keys.generate(_room(at), _alg(at, alg), **at.who).kid)
+    return _answer(at, signing_keys.generate(_key_context(at), _alg(at, alg), **at.who).kid)
 
 
 @keys.command(
@@ -130,24 +130,24 @@ def import_(file: Path, alg: str, *, password_stdin: bool, password_file: Path |
     It keeps no id it had: its `kid` is the thumbprint of RFC 7638. Destroy the file afterwards.
     """
     with file.open("rb") as opened:
-        data = opened.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
+        data = opened.read(_MAX_KEY_BYTES + 1)
+    if len(data) > _MAX_KEY_BYTES:
         msg = "a key has 64 kB at most"
         raise Invalid(msg)
-    asked = password_stdin or password_file is not None
-    password = read_password(str(file), from_stdin=password_stdin, file=password_file) if asked else None
+    has_password = password_stdin or password_file is not None
+    password = read_password(str(file), from_stdin=password_stdin, file=password_file) if has_password else None
     at = command_context()
     try:
         private = read(data, alg, password.encode() if password else None, least_rsa_bits=FLOOR_RSA_BITS)
     except WeakKey as error:
         raise Invalid(str(error)) from error
-    key = signing_keys.import_key(_room(at), private, alg, **at.who)
-    return _now(at, key.kid, hint=f"Destroy {file} now: whoever has it can sign.")
+    key = signing_keys.import_key(_key_context(at), private, alg, **at.who)
+    return _answer(at, key.kid, hint=f"Destroy {file} now: whoever has it can sign.")
 
 
 @keys.command(
     "activate",
-    odd_ids=True,
+    dash_ids=True,
     examples=(
         "flask keys activate oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",
         "flask keys activate oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U --force --reason 'ticket 4711'",
@@ -158,11 +158,11 @@ def import_(file: Path, alg: str, *, password_stdin: bool, password_file: Path |
 @_REASON
 def activate(kid: str, *, force: bool, reason: str) -> Answer:
     """Let a staged key sign, once it has been published for the announcement; the one before retires."""
-    reason = _forced(force, reason)
+    reason = _check_force(force, reason)
     at = command_context()
     key = at.store.keys.get(kid)
-    signing_keys.activate(_room(at), key.kid, **at.who, reason=reason)
-    return _now(at, key.kid)
+    signing_keys.activate(_key_context(at), key.kid, **at.who, reason=reason)
+    return _answer(at, key.kid)
 
 
 @keys.command(
@@ -183,32 +183,32 @@ def rotate(alg: str | None, *, force: bool, reason: str) -> Answer:
     then. A staged key that is younger than its announcement, or that a resource server has not fetched, is
     refused. Tokens that the old key signed stay good.
     """
-    reason = _forced(force, reason)
+    reason = _check_force(force, reason)
     at = command_context()
-    return _now(at, signing_keys.rotate(_room(at), _alg(at, alg), **at.who, reason=reason).kid)
+    return _answer(at, signing_keys.rotate(_key_context(at), _alg(at, alg), **at.who, reason=reason).kid)
 
 
-@keys.command("retire", odd_ids=True, examples=("flask keys retire oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
+@keys.command("retire", dash_ids=True, examples=("flask keys retire oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
 @click.argument("kid", type=KID)
 @_FORCE
 @_REASON
 def retire(kid: str, *, force: bool, reason: str) -> Answer:
     """Take the active key out of signing; a staged one takes over. Its tokens stay good, its private part is gone."""
-    reason = _forced(force, reason)
+    reason = _check_force(force, reason)
     at = command_context()
     key = at.store.keys.get(kid)
-    signing_keys.retire(_room(at), key.kid, **at.who, reason=reason)
-    return _now(at, key.kid)
+    signing_keys.retire(_key_context(at), key.kid, **at.who, reason=reason)
+    return _answer(at, key.kid)
 
 
-@keys.command("remove", odd_ids=True, examples=("flask keys remove oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
+@keys.command("remove", dash_ids=True, examples=("flask keys remove oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
 @click.argument("kid", type=KID)
 def remove(kid: str) -> Answer:
     """Withdraw a retired key from the JWKS, once the last token it signed has ended."""
     at = command_context()
     key = at.store.keys.get(kid)
     at.store.keys.remove(key.kid, at.actor, at.now)
-    return _now(at, key.kid)
+    return _answer(at, key.kid)
 
 
 @keys.command("tick", examples=("flask keys tick", "flask keys tick --dry-run", "flask keys tick --dry-run --json"))
@@ -221,12 +221,12 @@ def tick(*, dry_run: bool) -> Answer:
     """
     at = command_context()
     if dry_run:
-        due = [_due(moment, step) for moment, step in signing_keys.forecast_steps(_room(at), at.now, _YEAR)]
+        due = [_due(moment, step) for moment, step in signing_keys.forecast_steps(_key_context(at), at.now, _YEAR_DAYS)]
         return Answer(due, table(("at", "step", "key"), due, empty=_NOTHING_DUE))
-    spent = at.store.keys.destroy_spent()
-    done = [_due(at.now, step) for step in signing_keys.tick(_room(at), **at.who)]
+    destroyed = at.store.keys.destroy_spent()
+    done = [_due(at.now, step) for step in signing_keys.tick(_key_context(at), **at.who)]
     return Answer(
-        {"done": done, "destroyed": spent},
+        {"done": done, "destroyed": destroyed},
         table(("at", "step", "key"), done, empty="Nothing is due; nothing was done."),
     )
 
@@ -240,7 +240,7 @@ def _due(at: int, step: Step) -> dict[str, object]:
     return {"at": iso(at), "step": "promote" if isinstance(step, Promote) else "withdraw", "key": step.kid}
 
 
-@keys.command("readiness", odd_ids=True, examples=("flask keys readiness", "flask keys readiness --json"))
+@keys.command("readiness", dash_ids=True, examples=("flask keys readiness", "flask keys readiness --json"))
 @click.argument("kid", type=KID, required=False)
 def readiness(kid: str | None) -> Answer:
     """Show which resource servers have fetched a key; the oldest staged one, else the active one.
@@ -249,62 +249,62 @@ def readiness(kid: str | None) -> Answer:
     `flask resource-servers jwks-client` makes. One that never made itself known is not waited for.
     """
     at = command_context()
-    key = at.store.keys.get(kid) if kid else _next(at)
-    known = at.store.jwks_fetchers.all()
-    room = _room(at)
-    late = set(room.waits_for(key, at.now))
-    by_name = {each.name: each for each in room.fetchers}
+    key = at.store.keys.get(kid) if kid else _default_key(at)
+    fetchers = at.store.jwks_fetchers.all()
+    context = _key_context(at)
+    late = set(context.waits_for(key, at.now))
+    by_name = {each.name: each for each in context.fetchers}
     rows: list[dict[str, object]] = []
     for server in at.accounts.resource_servers():
         if server.disabled_at is None:
-            found = by_name.get(server.name)
-            seen = "unknown" if found is None else "yes" if key.kid in found.seen else "no"
-            fetched = None if found is None else iso(found.last_fetched_at)
+            fetcher = by_name.get(server.name)
+            seen = "unknown" if fetcher is None else "yes" if key.kid in fetcher.seen else "no"
+            fetched = None if fetcher is None else iso(fetcher.last_fetched_at)
             rows.append(
                 {"verifier": server.name, "seen": seen, "last_fetched_at": fetched, "waited_for": server.name in late}
             )
     anonymous = [
         {"agent": each.name, "fetches": each.fetches, "last_fetched_at": iso(each.last_fetched_at)}
-        for each in known
+        for each in fetchers
         if each.kind == "agent"
     ]
     ready = sum(row["seen"] == "yes" for row in rows)
-    told = f"{ready} of {len(by_name)} have seen key {key.kid} ({key.alg}, {key.state.value})"
+    summary = f"{ready} of {len(by_name)} have seen key {key.kid} ({key.alg}, {key.state.value})"
     for name in sorted(late):
-        told += f"; {name} last fetched {_ago(at.now - by_name[name].last_fetched_at)} ago"
+        summary += f"; {name} last fetched {_duration(at.now - by_name[name].last_fetched_at)} ago"
     document: dict[str, object] = {"kid": key.kid, "alg": key.alg, "state": key.state.value, "ready": not late}
     document.update(seen=ready, known=len(by_name), verifiers=rows, anonymous=anonymous)
     if key.state is State.STAGED:
-        document["may_sign_from"] = iso(may_sign_from(key, room.policy))
-        document["waits_until"] = iso(may_sign_from(key, room.policy) + room.policy.patience)
+        document["may_sign_from"] = iso(may_sign_from(key, context.policy))
+        document["waits_until"] = iso(may_sign_from(key, context.policy) + context.policy.patience)
     human = [
-        *line(told + "."),
+        *line(summary + "."),
         *table(("verifier", "seen", "last_fetched_at", "waited_for"), rows, empty="No resource server is enabled."),
         *(table(("agent", "fetches", "last_fetched_at"), anonymous, empty="") if anonymous else ()),
     ]
     return Answer(document, human)
 
 
-def _next(at: CommandContext) -> KeyInfo:
+def _default_key(at: CommandContext) -> KeyInfo:
     alg, ring = at.accounts.general().token_alg, at.store.keys.ring()
     for state in (State.STAGED, State.ACTIVE):
-        found = [key for key in ring if key.alg == alg and key.state is state]
-        if found:
-            return found[0]
+        candidates = [key for key in ring if key.alg == alg and key.state is state]
+        if candidates:
+            return candidates[0]
     msg = f"no key for {alg} is staged or active; `flask keys rotate` makes one"
     raise Conflict(msg)
 
 
-def _ago(seconds: int) -> str:
-    for size, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+def _duration(seconds: int) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
-            return f"{seconds // size} {word}"
+            return f"{seconds // size} {unit}"
     return f"{seconds} seconds"
 
 
 @keys.command(
     "compromise",
-    odd_ids=True,
+    dash_ids=True,
     examples=(
         "flask keys compromise oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",
         "flask keys compromise oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U --yes --json --reason 'laptop stolen'",
@@ -321,30 +321,34 @@ def compromise(kid: str, *, yes: bool, reason: str, report: Path | None, node: t
 
     Asks on a terminal only: in an emergency a script must not fail for want of --yes.
     """
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     at = command_context()
     key = at.store.keys.get(kid)
     if report is not None and report.exists():
         msg = f"{report} exists already; give a name that is free"
         raise Conflict(msg)
-    hit = at.store.keys.signed_for(key.kid, at.now)
+    lost = at.store.keys.signed_for(key.kid, at.now)
     confirm(f"Kill the key {key.kid} and every token it signed?", yes=yes, needed=False)
-    signing_keys.compromise(_room(at), key.kid, **at.who, reason=reason)
-    measured = watch.measure(at, key.kid, hit, node)
-    gone = at.store.keys.get(key.kid)
-    document = {**_document(gone), **measured.document(), "credentials": [_hit(each) for each in hit]}
+    signing_keys.compromise(_key_context(at), key.kid, **at.who, reason=reason)
+    measured = stopwatch.measure(at, key.kid, lost, node)
+    key_now = at.store.keys.get(key.kid)
+    document = {
+        **_document(key_now),
+        **measured.document(),
+        "credentials": [_credential(each) for each in lost],
+    }
     if report is not None:
         _write_report(at, report, {"event": "compromise", "reason": reason, **document}, key.alg)
-    said = (
-        f"Key {key.kid} ({key.alg}) is {gone.state.value}. {sum(each.tokens for each in hit)} live tokens of"
-        f" {len(hit)} credentials are dead; nobody accepted one {measured.dead_after_ms} ms behind the command."
+    text = (
+        f"Key {key.kid} ({key.alg}) is {key_now.state.value}. {sum(each.tokens for each in lost)} live tokens of"
+        f" {len(lost)} credentials are dead; nobody accepted one {measured.dead_after_ms} ms behind the command."
     )
-    return Answer(document, line(said))
+    return Answer(document, line(text))
 
 
 @keys.command(
     "drill",
-    odd_ids=True,
+    dash_ids=True,
     examples=("flask keys drill", "flask keys drill --report drill.json", "flask keys drill --json"),
 )
 @click.argument("kid", type=KID, required=False)
@@ -359,35 +363,35 @@ def drill(kid: str | None, report: Path | None) -> Answer:
     """
     at = command_context()
     active = [key for key in at.store.keys.ring() if key.state is State.ACTIVE]
-    mine = [key for key in active if key.alg == at.accounts.general().token_alg]
-    key = at.store.keys.get(kid) if kid else (mine or active)[0]
-    found: Rehearsal = rehearse(at, key)
-    document = {"kid": key.kid, "alg": key.alg, "state": key.state.value, **found.document()}
-    document["credentials"] = [_hit(each) for each in found.hit]
+    of_default_alg = [key for key in active if key.alg == at.accounts.general().token_alg]
+    key = at.store.keys.get(kid) if kid else (of_default_alg or active)[0]
+    rehearsal: Rehearsal = rehearse(at, key)
+    document = {"kid": key.kid, "alg": key.alg, "state": key.state.value, **rehearsal.document()}
+    document["credentials"] = [_credential(each) for each in rehearsal.credentials]
     if report is not None:
         _write_report(at, report, {"event": "drill", **document}, key.alg)
     human = [
         *line(
-            f"If {key.kid} ({key.alg}, {key.state.value}) were compromised now: {found.tokens} live tokens of"
-            f" {len(found.hit)} credentials would die; {found.told_successor}."
+            f"If {key.kid} ({key.alg}, {key.state.value}) were compromised now: {rehearsal.tokens} live tokens of"
+            f" {len(rehearsal.credentials)} credentials would die; {rehearsal.successor_text}."
         ),
         *table(
             ("client_id", "owner", "name", "tokens", "last_used_at"),
-            [_hit(each) for each in found.hit],
+            [_credential(each) for each in rehearsal.credentials],
             empty="No credential would notice.",
         ),
     ]
     return Answer(document, human)
 
 
-def _hit(each: TokensOfKey) -> dict[str, object]:
+def _credential(tokens: TokensOfKey) -> dict[str, object]:
     return {
-        "client_id": each.client_id,
-        "owner": each.owner,
-        "name": each.name,
-        "tokens": each.tokens,
-        "last_used_at": iso(each.last_used_at),
-        "ends_at": iso(each.ends_at),
+        "client_id": tokens.client_id,
+        "owner": tokens.owner,
+        "name": tokens.name,
+        "tokens": tokens.tokens,
+        "last_used_at": iso(tokens.last_used_at),
+        "ends_at": iso(tokens.ends_at),
     }
 
 
@@ -424,10 +428,10 @@ def verify_report(file: Path, jwks: Path | None) -> Answer:
         return Answer({"ok": False, "fault": str(error)}, fault=str(error))
     hint = "" if jwks else "The signature fits the key in the file; --jwks FILE says whether that key is yours."
     document = {"ok": True, "signed_by": kid, "trusted": jwks is not None, **claims}
-    return Answer(document, fields({name: _plain(value) for name, value in document.items()}), hint=hint)
+    return Answer(document, fields({name: _cell(value) for name, value in document.items()}), hint=hint)
 
 
-def _plain(value: object) -> object:
+def _cell(value: object) -> object:
     return json.dumps(value) if isinstance(value, dict | list) else value
 
 
@@ -450,5 +454,5 @@ def reseal() -> Answer:
     """
     at = command_context()
     count = at.store.keys.reseal(at.actor, at.now)
-    said = f"{count} values are sealed anew." if count else "Everything is sealed under this master key already."
-    return Answer({"resealed": count}, line(said))
+    sentence = f"{count} values are sealed anew." if count else "Everything is sealed under this master key already."
+    return Answer({"resealed": count}, line(sentence))

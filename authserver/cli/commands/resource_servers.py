@@ -50,14 +50,14 @@ def _document(server: ResourceServer) -> dict[str, object]:
 def create(name: str, audience: str, token_alg: str | None) -> Answer:
     """Register an API; its id and secret are for introspection."""
     at = command_context()
-    made = resource_server_actions.register_resource_server(
+    registered = resource_server_actions.register_resource_server(
         at.accounts, name, audience, pepper=at.store.pepper, token_alg=token_alg, **at.who
     )
     document = {
-        "id": made.server.id,
-        "client_id": made.server.client_id,
-        "client_secret": made.secret,
-        "audience": made.server.audience,
+        "id": registered.server.id,
+        "client_id": registered.server.client_id,
+        "client_secret": registered.secret,
+        "audience": registered.server.audience,
     }
     return Answer(document, fields(document), hint=ONCE)
 
@@ -86,8 +86,8 @@ def show(name: str) -> Answer:
 def regenerate(name: str) -> Answer:
     """Make a new secret; the old one ends now."""
     at = command_context()
-    made = resource_server_actions.regenerate_resource_server(at.accounts, name, pepper=at.store.pepper, **at.who)
-    document = {"client_id": made.server.client_id, "client_secret": made.secret}
+    registered = resource_server_actions.regenerate_resource_server(at.accounts, name, pepper=at.store.pepper, **at.who)
+    document = {"client_id": registered.server.client_id, "client_secret": registered.secret}
     return Answer(document, fields(document), hint=ONCE)
 
 

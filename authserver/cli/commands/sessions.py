@@ -13,20 +13,20 @@ from authserver.rules.facts import Reason
 sessions = Noun("sessions", help="The server's record of each token: when it was last used, when and why it ended.")
 
 
-def _document(watched: InspectedSession) -> dict[str, object]:
-    session = watched.session
+def _document(inspected: InspectedSession) -> dict[str, object]:
+    session = inspected.session
     return {
         "jti": session.jti,
         "client_id": session.client_id,
         "audience": session.audience,
         "roles": list(session.roles),
-        "state": "live" if watched.live else "ended",
+        "state": "live" if inspected.live else "ended",
         "issued_at": iso(session.issued_at),
         "last_used_at": iso(session.last_used_at),
-        "idle_ends_at": iso_or_none(watched.idle_ends_at) if watched.live else None,
+        "idle_ends_at": iso_or_none(inspected.idle_ends_at) if inspected.live else None,
         "expires_at": iso(session.expires_at),
-        "ended_at": iso_or_none(watched.ended_at),
-        "end_reason": watched.end_reason,
+        "ended_at": iso_or_none(inspected.ended_at),
+        "end_reason": inspected.end_reason,
     }
 
 
@@ -42,13 +42,13 @@ def _document(watched: InspectedSession) -> dict[str, object]:
 def list_(client_id: str, *, live: bool) -> Answer:
     """List the sessions of a credential, newest first, with how each one ended."""
     at = command_context()
-    found = session_actions.inspect_sessions(at.accounts, at.store.sessions, at.store.hot_path, client_id)
-    documents = [_document(each) for each in found if each.live or not live]
+    inspected = session_actions.inspect_sessions(at.accounts, at.store.sessions, at.store.hot_path, client_id)
+    documents = [_document(each) for each in inspected if each.live or not live]
     columns = ("jti", "state", "issued_at", "last_used_at", "idle_ends_at", "end_reason", "ended_at", "audience")
     return Answer(documents, table(columns, documents, empty="There are none."))
 
 
-@sessions.command("end", odd_ids=True, examples=("flask sessions end 7yVVmXlmCRf4OyYVTiqXhQ",))
+@sessions.command("end", dash_ids=True, examples=("flask sessions end 7yVVmXlmCRf4OyYVTiqXhQ",))
 @click.argument("jti")
 def end(jti: str) -> Answer:
     """End one session for good; the credential's others live on."""

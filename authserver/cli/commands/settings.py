@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from authserver.actions import general_settings
-from authserver.cli.arguments import Known
+from authserver.cli.arguments import NameType
 from authserver.cli.command import Answer, Noun
 from authserver.cli.context import command_context
 from authserver.cli.output import line, table
@@ -21,15 +21,15 @@ ALLOWED = {
     "default_audience": "the audience of a resource server, or '' for none",
     "token_alg": ", ".join((*ALGORITHMS, *POST_QUANTUM)),
 }
-SETTING = Known("setting", lambda _: list(ALLOWED))
+SETTING = NameType("setting", lambda _: list(ALLOWED))
 
 
 def _document(general: GeneralSettings) -> dict[str, object]:
-    found = asdict(general)
-    return {name: found[name] for name in ALLOWED}
+    values = asdict(general)
+    return {name: values[name] for name in ALLOWED}
 
 
-def _known(name: str) -> str:
+def _require_setting(name: str) -> str:
     if name not in ALLOWED:
         msg = f"there is no setting {name!r}"
         raise NotFound(msg)
@@ -40,20 +40,20 @@ def _known(name: str) -> str:
 @click.argument("name", type=SETTING, required=False)
 def get(name: str | None) -> Answer:
     """Show all settings, or the value of one."""
-    found = _document(command_context().accounts.general())
+    values = _document(command_context().accounts.general())
     if name is None:
-        rows = [{"name": each, "value": value} for each, value in found.items()]
-        return Answer(found, table(("name", "value"), rows, empty=""))
-    value = found[_known(name)]
+        rows = [{"name": each, "value": value} for each, value in values.items()]
+        return Answer(values, table(("name", "value"), rows, empty=""))
+    value = values[_require_setting(name)]
     return Answer({name: value}, line("" if value is None else str(value)))
 
 
 @settings.command("list", examples=("flask settings list", "flask settings list --json"))
 def list_() -> Answer:
     """Show all settings and what each may be."""
-    found = _document(command_context().accounts.general())
-    rows = [{"name": name, "value": found[name], "allowed": allowed} for name, allowed in ALLOWED.items()]
-    return Answer(found, table(("name", "value", "allowed"), rows, empty=""))
+    values = _document(command_context().accounts.general())
+    rows = [{"name": name, "value": values[name], "allowed": allowed} for name, allowed in ALLOWED.items()]
+    return Answer(values, table(("name", "value", "allowed"), rows, empty=""))
 
 
 @settings.command(
@@ -68,7 +68,7 @@ def list_() -> Answer:
 def set_(name: str, value: str) -> Answer:
     """Change one setting. One that has the value already stays as it is, and nothing is recorded."""
     at = command_context()
-    _known(name)
+    _require_setting(name)
     try:
         general = general_settings.set_general(at.accounts, name, value, **at.who)
     except Conflict:

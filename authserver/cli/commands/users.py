@@ -1,5 +1,6 @@
 """``flask users``: people with an account, and which roles they hold."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -62,8 +63,8 @@ def create(username: str, roles: tuple[str, ...], *, from_stdin: bool, file: Pat
     at = command_context()
     user = user_actions.create_user(at.accounts, username, roles, password_hash=password_hash, **at.who)
     document = _document(user)
-    asked = {name: document[name] for name in ("id", "username", "roles", "role_version")}
-    return Answer(asked, line(f"User {user.username} is made and holds {', '.join(user.role_names)}."))
+    shown = {name: document[name] for name in ("id", "username", "roles", "role_version")}
+    return Answer(shown, line(f"User {user.username} is made and holds {', '.join(user.role_names)}."))
 
 
 @users.command("list", examples=("flask users list", "flask users list --role reports.read --json"))
@@ -155,10 +156,10 @@ def login_link(username: str) -> Answer:
     It is shown this once, and is as good as a password until then: hand it over on a way that nobody else reads.
     """
     at = command_context()
-    made = sign_in_actions.make_link(at.accounts, username, **at.who)
-    url = sign_in_actions.link_url(at.services.issuer, made.code)
-    document = {"username": made.user.username, "url": url, "expires_at": iso(made.expires_at)}
-    return Answer(document, line(url), hint=f"It signs {made.user.username} in once, until {iso(made.expires_at)}.")
+    link = sign_in_actions.make_link(at.accounts, username, **at.who)
+    url = sign_in_actions.link_url(at.services.issuer, link.code)
+    document = {"username": link.user.username, "url": url, "expires_at": iso(link.expires_at)}
+    return Answer(document, line(url), hint=f"It signs {link.user.username} in once, until {iso(link.expires_at)}.")
 
 
 _ISSUER = click.option("--issuer", required=True, help="The provider, as its ID tokens name it in `iss`.")
@@ -188,10 +189,7 @@ def identities_(username: str) -> Answer:
 @_SUBJECT
 def link_identity(username: str, issuer: str, subject: str) -> Answer:
     """Let whoever is SUBJECT at a provider sign in to the console as this user."""
-    at = command_context()
-    user = identities.link(at.accounts, username, issuer, subject, **at.who)
-    document = {"id": user.id, "username": user.username, "issuer": issuer, "subject": subject}
-    return Answer(document, line(f"{subject} of {issuer} signs in as {user.username} now."))
+    return _change_identity(identities.link, username, issuer, subject, "signs in as {} now")
 
 
 @users.command(
@@ -203,7 +201,11 @@ def link_identity(username: str, issuer: str, subject: str) -> Answer:
 @_SUBJECT
 def unlink_identity(username: str, issuer: str, subject: str) -> Answer:
     """Take that away again, and end the user's sign-ins by a provider."""
+    return _change_identity(identities.unlink, username, issuer, subject, "no longer signs in as {}")
+
+
+def _change_identity(action: Callable[..., User], username: str, issuer: str, subject: str, outcome: str) -> Answer:
     at = command_context()
-    user = identities.unlink(at.accounts, username, issuer, subject, **at.who)
+    user = action(at.accounts, username, issuer, subject, **at.who)
     document = {"id": user.id, "username": user.username, "issuer": issuer, "subject": subject}
-    return Answer(document, line(f"{subject} of {issuer} no longer signs in as {user.username}."))
+    return Answer(document, line(f"{subject} of {issuer} {outcome.format(user.username)}."))
