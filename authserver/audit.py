@@ -20,6 +20,9 @@ GENESIS = "0" * 64
 PEER = "peer"
 """The detail that says from which address a change was asked for; inside the chain like every other detail."""
 
+CLIENT = "client"
+"""The detail that says which credential asked for a change in its owner's name; absent where people asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -1,5 +1,6 @@
 """Resource servers: register, edit, regenerate the secret, disable and enable."""
 
+import hmac
 import secrets
 import uuid
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from authserver.actions.preconditions.token_algorithms import require_usable_alg
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid
-from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.resource_servers import MANAGEMENT_API, ResourceServer
 from authserver.rules.facts import Instant
 from authserver.rules.names import audience_fault, display_name_fault
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
@@ -57,6 +58,49 @@ def register_resource_server(
     return RegisteredServer(server, secret)
 
 
+MANAGEMENT_API_NAME = "Management API"
+
+
+def management_api_secret(pepper: bytes) -> bytes:
+    """What the server proves itself with when it introspects as its own API: no secret that is sent hashes to this."""
+    return hmac.digest(pepper, b"management api 1", "sha256")
+
+
+def management_api(accounts: Accounts) -> ResourceServer | None:
+    """The resource server of this server's own API; None until ``register_management_api``."""
+    return next((server for server in accounts.resource_servers() if server.purpose == MANAGEMENT_API), None)
+
+
+def register_management_api(
+    accounts: Accounts, audience: str, *, pepper: bytes, actor: str, now: Instant
+) -> ResourceServer:
+    """Register the resource server of this server's own API; where that was done before, nothing is changed.
+
+    It has no secret that could be sent: nobody else introspects tokens for it.
+
+    Raises:
+        Invalid: the audience cannot be.
+        Conflict: it is registered for another audience, or name or audience is taken.
+    """
+    known = management_api(accounts)
+    if known is not None:
+        if known.audience != audience:
+            msg = f"the management API is registered for {known.audience} already; tokens for it name that"
+            raise Conflict(msg)
+        return known
+    fault = audience_fault(audience)
+    if fault:
+        raise Invalid(fault)
+    server_id, client_id = f"rs_{uuid.uuid4().hex}", str(uuid.uuid4())
+    server = ResourceServer(
+        server_id, client_id, MANAGEMENT_API_NAME, audience, None, now, None, purpose=MANAGEMENT_API
+    )
+    event = Event("resource_server.created", actor, server.id, {"name": server.name, "audience": audience})
+    with accounts.change(event, now) as tx:
+        tx.insert_resource_server(server, management_api_secret(pepper), "")
+    return server
+
+
 def regenerate_resource_server(
     accounts: Accounts, name: str, *, pepper: bytes, actor: str, now: Instant, form_key: str | None = None
 ) -> RegisteredServer:
@@ -69,6 +113,9 @@ def regenerate_resource_server(
     secret = mint(RESOURCE_SERVER_PREFIX, secrets.choice)
     with accounts.change(Event("resource_server.regenerated", actor, name), now) as tx:
         server = tx.resource_server(name)
+        if server.purpose == MANAGEMENT_API:
+            msg = "the management API has no secret that could be sent; nothing but this server asks for it"
+            raise Conflict(msg)
         if form_key is not None:
             tx.claim_form_key(_FORMS, form_key, server.id, now)
         tx.detail(resource_server=server.id)

@@ -35,6 +35,15 @@ class AlreadyDone(Conflict):
         self.subject = subject
 
 
+class KeyReused(Conflict):
+    """An idempotency key came again with another request: nothing is changed."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came before with another request; draw a new one for each request.")
+
+
 class Invalid(Refusal):
     """A value that cannot be; the text names the right one."""
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from authserver.rules.facts import Instant
 
+MANAGEMENT_API = "api"
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceServer:
@@ -19,3 +21,5 @@ class ResourceServer:
     last_asked_at: Instant | None = None
     max_staleness: int = 0
     """S: for how many seconds it may trust an answer; 0: it asks for each call."""
+    purpose: str = ""
+    """``MANAGEMENT_API`` for this server's own API; empty for every other."""

@@ -14,6 +14,7 @@ from authserver.ports.jwks_fetchers import JwksFetchers
 from authserver.ports.sessions import Sessions
 from authserver.ports.sign_in import LoginAttemptCounter, SignIns
 from authserver.ports.signing_keys import SigningKeys, TokensOfKey
+from authserver.ports.transaction import ChangeRequest
 from authserver.rules.facts import Instant
 from keys.material import Signer
 
@@ -120,6 +121,10 @@ class Store(Protocol):
 
     def shared_snapshot(self) -> AbstractContextManager[None]:
         """Let the reads inside share one transaction, until something is written."""
+        ...
+
+    def requested_by(self, request: ChangeRequest) -> "Store":
+        """The same store; its changes are recorded and made as ``request`` says."""
         ...
 
     def requested_from(self, peer: str) -> "Store":

@@ -1,6 +1,7 @@
 """One administrative change and its audit record, in one transaction (INV-18)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from authserver.audit import Event
@@ -170,3 +171,28 @@ class Transaction(Protocol):
     def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:
         """End every recorded session of a credential that lives; how many."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What a request that may be sent again is known by, within ``scope``; ``fingerprint`` is a hash of all it asks."""
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """Who asks for changes, from where, and on which conditions.
+
+    ``peer`` and ``client`` (the credential that acts in its owner's name) are recorded with each change.
+    ``precondition`` is called inside the transaction, before anything is written, and raises to prevent the change.
+    A change under an ``idempotency_key`` that had its effect before raises ``AlreadyDone`` with its target, or
+    ``KeyReused`` when it asked for something else (INV-23).
+    """
+
+    peer: str = ""
+    client: str = ""
+    precondition: Callable[[Transaction], None] | None = None
+    idempotency_key: IdempotencyKey | None = None

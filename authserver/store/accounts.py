@@ -10,6 +10,7 @@ from authserver.audit import GENESIS, Event, Record, Verdict, seal_head, verify
 from authserver.ports.credentials import Credential
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.transaction import ChangeRequest
 from authserver.ports.users import Role, User
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading, writing
@@ -24,9 +25,11 @@ from authserver.store.rows.accounts import (
     find_user,
     of_owner,
 )
+from authserver.store.rows.idempotency_keys import insert_key, require_first
 from authserver.store.tables import audit, audit_head, credentials, resource_servers, roles, settings, users
 from authserver.store.transaction import SqlTransaction
 
+_UNCONDITIONAL = ChangeRequest()
 _PAGE = 500
 _BEFORE_ALL = -(2**62)
 """A record that was slipped in before the first must show as well."""
@@ -35,22 +38,29 @@ _BEFORE_ALL = -(2**62)
 class SqlAccounts:
     """``ports.Accounts``."""
 
-    def __init__(self, engine: Engine, audit_key: bytes, peer: str = "") -> None:
+    def __init__(self, engine: Engine, audit_key: bytes, request: ChangeRequest = _UNCONDITIONAL) -> None:
         self._engine = engine
         self._audit_key = audit_key
-        self._peer = peer
+        self._request = request
 
-    def requested_from(self, peer: str) -> "SqlAccounts":
-        """The same; its changes are recorded as requested from the address ``peer``."""
-        return SqlAccounts(self._engine, self._audit_key, peer)
+    def requested_by(self, request: ChangeRequest) -> "SqlAccounts":
+        """The same; its changes are recorded and made as ``request`` says."""
+        return SqlAccounts(self._engine, self._audit_key, request)
 
     @contextmanager
     def change(self, event: Event, at: Instant) -> Iterator[SqlTransaction]:
         """Open the only kind of transaction that writes; commits the audit record with it."""
         with writing(self._engine) as connection:
-            transaction = SqlTransaction(connection, event, at, self._audit_key, self._peer)
+            asked, key = self._request, self._request.idempotency_key
+            transaction = SqlTransaction(connection, event, at, self._audit_key, asked)
+            if key is not None:
+                require_first(connection, key)
+            if asked.precondition is not None:
+                asked.precondition(transaction)
             yield transaction
             transaction.write_record()
+            if key is not None:
+                insert_key(connection, key, transaction.target, at)
 
     def user(self, username: str) -> User:
         """Find a user by name."""

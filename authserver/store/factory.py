@@ -10,6 +10,7 @@ from sqlalchemy import Engine, insert, select
 
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Unavailable
+from authserver.ports.transaction import ChangeRequest
 from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.audit.reads import SqlAuditReads
 from authserver.store.credentials.expiring_reads import SqlExpiringReads
@@ -80,10 +81,14 @@ class Store:
         """Let the reads meanwhile share one transaction, until something is written."""
         return shared_snapshot(self.engine)
 
+    def requested_by(self, request: ChangeRequest) -> "Store":
+        """The same store; its changes are recorded and made as ``request`` says."""
+        accounts = self.accounts.requested_by(request)
+        return replace(self, accounts=accounts, keys=self.keys.requested_from(accounts))
+
     def requested_from(self, peer: str) -> "Store":
         """The same store; its changes are recorded as requested from the address ``peer``."""
-        accounts = self.accounts.requested_from(peer)
-        return replace(self, accounts=accounts, keys=self.keys.requested_from(accounts))
+        return self.requested_by(ChangeRequest(peer))
 
     def close(self) -> None:
         """Write the buffered uses and close every connection, also when they cannot be written.

@@ -177,6 +177,16 @@ form_keys = Table(
     Column("at", BigInteger, nullable=False, index=True),
 )
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("scope", _ID, primary_key=True),
+    Column("key_hash", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("at", BigInteger, nullable=False, index=True),
+)
+
 resource_servers = Table(
     "resource_servers",
     metadata,
@@ -192,7 +202,9 @@ resource_servers = Table(
     Column("last_asked_at", BigInteger),
     Column("jwks_client", String(64)),
     Column("max_staleness", Integer, nullable=False, server_default="0"),
+    Column("purpose", String(16)),  # NULL: registered by somebody for an API of theirs
     Index("uq_resource_servers_jwks_client", "jwks_client", unique=True),
+    Index("uq_resource_servers_purpose", "purpose", unique=True),
 )
 
 sessions = Table(

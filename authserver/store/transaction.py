@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from authserver.audit import PEER, Event, canonical, seal, seal_head
+from authserver.audit import CLIENT, PEER, Event, canonical, seal, seal_head
 from authserver.ports.credentials import Credential, SecretRecord
 from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
+from authserver.ports.transaction import ChangeRequest
 from authserver.ports.users import Role, User
 from authserver.rules.facts import Instant, Reason
 from authserver.store.engine.connections import storable
@@ -52,17 +53,20 @@ _WIDTHS = {"actor": 200, "target": 255}
 class SqlTransaction:
     """``ports.Transaction``: reads and writes inside one change."""
 
-    def __init__(self, connection: Connection, event: Event, at: Instant, audit_key: bytes, peer: str = "") -> None:
+    def __init__(
+        self, connection: Connection, event: Event, at: Instant, audit_key: bytes, request: ChangeRequest
+    ) -> None:
         self.connection = connection
-        self._at, self._key, self._peer = at, audit_key, peer
+        self._at, self._key = at, audit_key
+        self._origin = {name: value for name, value in ((PEER, request.peer), (CLIENT, request.client)) if value}
         self._begin(event)
         # The head's row lock makes changes, audit numbers and kill numbers one queue. It is always taken first.
         head = lock_head(connection)
         self._seq, self._hash, self._last_kill = head.seq, head.hash, head.kill_seq
 
     def _begin(self, event: Event) -> None:
-        self._event, self._target = event, event.target
-        self._detail: dict[str, object] = {**event.detail, **({PEER: self._peer} if self._peer else {})}
+        self._event, self.target = event, event.target
+        self._detail: dict[str, object] = {**event.detail, **self._origin}
         self._kills: list[Revocation] = []
 
     def next_event(self, event: Event) -> None:
@@ -76,7 +80,7 @@ class SqlTransaction:
 
     def set_target(self, target: str) -> None:
         """Name the target of the audit record as it is called on disk."""
-        self._target = target
+        self.target = target
 
     def claim_form_key(self, scope: str, form_key: str, subject: str, at: Instant) -> None:
         """Claim a form's key within ``scope``; ``AlreadyDone`` when it was claimed before."""
@@ -90,7 +94,7 @@ class SqlTransaction:
     def write_record(self) -> None:
         """Append the audit record and the kills; the last act before the commit."""
         detail = canonical(self._detail)
-        for column, text in ((audit.c.actor, self._event.actor), (audit.c.target, self._target)):
+        for column, text in ((audit.c.actor, self._event.actor), (audit.c.target, self.target)):
             if not storable(text) or len(text) > _WIDTHS[column.name]:
                 msg = f"the {column.name} of a change is a line of {_WIDTHS[column.name]} characters at most"
                 raise Invalid(msg)
@@ -99,7 +103,7 @@ class SqlTransaction:
             "at": self._at,
             "actor": self._event.actor,
             "event": self._event.name,
-            "target": self._target,
+            "target": self.target,
             "detail": detail,
         }
         sealed = seal(self._key, **values, previous=self._hash)
@@ -302,6 +306,7 @@ class SqlTransaction:
                 secret_hint=hint,
                 token_alg=server.token_alg,
                 created_at=server.created_at,
+                purpose=server.purpose or None,
             )
         )
 

@@ -336,6 +336,7 @@ CHANGES = (
     ("users password ada --password-stdin", "user.password_set"),
     ("users login-link ada", "console.link_made"),
     ("resource-servers create new --audience urn:example:new", "resource_server.created"),
+    ("resource-servers register-api", "resource_server.created"),
     ("resource-servers regenerate api", "resource_server.regenerated"),
     ("resource-servers jwks-client new", "resource_server.jwks_client_named"),
     ("resource-servers disable new", "resource_server.disabled"),

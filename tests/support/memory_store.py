@@ -427,7 +427,8 @@ class ModelStore:
             return None
         owner, general = self.t.users[mine.owner_id], self.t.settings
         servers = [server for server, _ in self.t.servers.values() if server.disabled_at is None]
-        wanted = resource or general.default_audience or (servers[0].audience if len(servers) == 1 else None)
+        others = [server for server in servers if not server.purpose]
+        wanted = resource or general.default_audience or (others[0].audience if len(others) == 1 else None)
         server = next((each for each in servers if each.audience == wanted), None)
         alg = (server and server.token_alg) or general.token_alg
         signing = [k.kid for k in self.t.keys.values() if k.alg == alg and k.state is State.ACTIVE]

@@ -62,6 +62,20 @@ def create(name: str, audience: str, token_alg: str | None) -> Answer:
     return Answer(document, fields(document), hint=ONCE)
 
 
+@resource_servers.command(
+    "register-api",
+    examples=("flask resource-servers register-api", "flask resource-servers register-api --audience urn:acme:auth"),
+)
+@click.option("--audience", metavar="URI", help="What tokens for it name in `aud`; else the issuer with /api/v1.")
+def register_api(audience: str | None) -> Answer:
+    """Open the management API at /api/v1 to tokens: register it as a resource server. Once is enough."""
+    at = command_context()
+    server = resource_server_actions.register_management_api(
+        at.accounts, audience or f"{at.services.issuer}/api/v1", pepper=at.store.pepper, **at.who
+    )
+    return Answer(_document(server), fields(_document(server)))
+
+
 @resource_servers.command("list", examples=("flask resource-servers list", "flask resource-servers list --json"))
 def list_() -> Answer:
     """List all resource servers."""

@@ -52,6 +52,7 @@ def as_resource_server(row: Any) -> ResourceServer:
         row.disabled_at,
         row.last_asked_at,
         row.max_staleness,
+        row.purpose or "",
     )
 
 

@@ -96,7 +96,9 @@ def issue_statement(dialect: str) -> Select[Any]:
         .scalar_subquery()
     )
     servers = select(resource_servers).where(resource_servers.c.disabled_at.is_(None)).subquery("rs")
-    only = select(func.min(resource_servers.c.audience)).where(resource_servers.c.disabled_at.is_(None))
+    # The management API is asked for by name: it does not make the one API of a site one of two.
+    registered = (resource_servers.c.disabled_at.is_(None), resource_servers.c.purpose.is_(None))
+    only = select(func.min(resource_servers.c.audience)).where(*registered)
     only_one = only.having(func.count() == _ONE).scalar_subquery()
     asked = bindparam("resource", type_=users.c.username.type)
     wanted = case((asked != _NOTHING, asked), else_=func.coalesce(settings.c.default_audience, only_one))

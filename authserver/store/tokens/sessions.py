@@ -46,6 +46,7 @@ from authserver.store.engine.prepared import PreparedStatement, ThreadConnection
 from authserver.store.tables import (
     audit_head,
     form_keys,
+    idempotency_keys,
     kills,
     sessions,
     token_requests,
@@ -248,6 +249,7 @@ class SqlSessions:
                 (usage, select(*usage.primary_key).where(usage.c.day < old)),
                 (token_requests, select(*token_requests.primary_key).where(token_requests.c.day < old)),
                 (form_keys, select(*form_keys.primary_key).where(form_keys.c.at < old)),
+                (idempotency_keys, select(*idempotency_keys.primary_key).where(idempotency_keys.c.at < old)),
                 (usage_writers, select(usage_writers.c.writer).where(usage_writers.c.at < now - _DAY)),
                 (
                     usage_reports,
