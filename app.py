@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask
 
-from authserver import cli, console, demo
+from authserver import api, cli, console, demo
 from authserver.config import PREFIX, Config, InvalidConfig, load, networks
 from authserver.console.openid.identity import ProviderSettings
 from authserver.oauth.dispatcher import Dispatcher
@@ -86,7 +86,8 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         cli.register(app, Maintenance(db.engine, MIGRATIONS))
     app.extensions["services"] = Services(services_config, app, clock or SystemClock(), background=background)
     console.install(app)
-    error_pages.install(app, has_pages=console.is_ours, error_page=console.error_response)
+    api.install(app)
+    error_pages.install(app, own_errors=[(console.is_ours, console.error_response), (api.is_ours, api.error_response)])
     app.register_blueprint(health)
     app.wsgi_app = below(urlsplit(config.issuer).path.rstrip("/"), app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app

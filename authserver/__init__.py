@@ -8,7 +8,7 @@ path of a request::
     background                                  periodic tasks of a serving process
     instrumentation                             one log line and the metrics for each response
     signing_service                             signs and reads tokens with the keys of the database
-    oauth/   console/   web/   cli/   store/    machine endpoints, pages, health, commands, database
+    oauth/ api/ console/ web/ cli/ store/       machine endpoints, management API, pages, health, commands, database
     telemetry/                                  log lines and metrics
     actions/                                    what the server can do, one use case a module
     ports/                                      what actions need of a database, as Protocols and records

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from authserver.actions import restore, signing_keys
+from authserver.actions.introspect import Presented, Verify
 from authserver.actions.issue_token import Issued
 from authserver.actions.security_log import SecurityLog
 from authserver.background import PeriodicTask, PeriodicTasks
@@ -248,6 +249,16 @@ class Services:
             self._keys = SigningService(store.keys)
         return self._keys
 
+    def verified_tokens(self) -> VerifiedTokens:
+        """What reads and verifies the texts of tokens."""
+        return VerifiedTokens(self.keys().read, self.config.issuer, token_hash_key(self.store().pepper))
+
+    def presented_token(self, text: str) -> tuple[Presented, Verify] | None:
+        """A text in the form of our tokens, and how to verify it; None for any other."""
+        tokens = self.verified_tokens()
+        token = tokens.parse(text)
+        return None if token is None else (token, lambda: tokens.verify(token))
+
     def close(self) -> None:
         """Write what is pending and close everything; the store may be opened again."""
         for closer in reversed(self._closers):
@@ -286,7 +297,7 @@ class Services:
         token_endpoint = TokenEndpoint(
             hot_path=store.hot_path, usage=store.usage, sign=sign, issuer=issuer, pepper=store.pepper
         )
-        verified_tokens = VerifiedTokens(signing_service.read, issuer, token_hash_key(store.pepper))
+        verified_tokens = self.verified_tokens()
         introspection = IntrospectionEndpoint(
             hot_path=store.hot_path,
             sessions=store.sessions,
@@ -371,6 +382,11 @@ class Services:
         """Count a response of the console, in a serving process."""
         if self._observer is not None:
             self._observer.metrics.observe("console", status, "", "console", seconds)
+
+    def observe_api_request(self, status: int, seconds: float) -> None:
+        """Count a response of the management API, in a serving process."""
+        if self._observer is not None:
+            self._observer.metrics.observe("api", status, "", "api", seconds)
 
     def observe_console_login(self, method: str, outcome: str) -> None:
         """Count an attempt to sign in to the console, in a serving process."""

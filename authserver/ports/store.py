@@ -15,6 +15,7 @@ from authserver.ports.sessions import Sessions
 from authserver.ports.sign_in import LoginAttemptCounter, SignIns
 from authserver.ports.signing_keys import SigningKeys, TokensOfKey
 from authserver.ports.transaction import ChangeRequest
+from authserver.ports.usage import UsageRecorder
 from authserver.rules.facts import Instant
 from keys.material import Signer
 
@@ -112,6 +113,11 @@ class Store(Protocol):
     @property
     def expiring_reads(self) -> ExpiringReads:
         """What ends soon."""
+        ...
+
+    @property
+    def usage(self) -> UsageRecorder:
+        """When each token was last used."""
         ...
 
     @property

@@ -1,4 +1,7 @@
-"""Every column, once. Instants are whole seconds of UTC; ids are never used twice (INV-12)."""
+"""Every column, once. Instants are whole seconds of UTC; ids are never used twice (INV-12).
+
+One module, because the tables refer to each other, and a migration changes all of it at once or nothing.
+"""
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (

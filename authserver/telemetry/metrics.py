@@ -82,10 +82,18 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self._api = Counter("oauth_api_requests", "Requests to the management API", ("status",), registry=registry)
+        self._api_seconds = Histogram(
+            "oauth_api_request_duration_seconds",
+            "Time per request to the management API",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
         self._logins = Counter(
             "oauth_console_logins", "Tries to sign in to the console", ("method", "outcome"), registry=registry
         )
         self._errors = Counter("http_server_errors", "Answers of 500 and above", ("status",), registry=registry)
+        self._by_flask = {"console": (self._pages, self._page_seconds), "api": (self._api, self._api_seconds)}
         self._tokens_by: dict[tuple[str, str], Counter] = {}
         self._introspections_by = {
             outcome: self._introspections.labels(label)
@@ -117,9 +125,10 @@ class Metrics:
             self._revocations.labels(outcome).inc()
         elif kind == "jwks":
             self._keys.labels(str(status)).inc()
-        elif kind == "console":
-            self._pages.labels(str(status)).inc()
-            self._page_seconds.observe(seconds)
+        elif kind in self._by_flask:
+            requests, duration = self._by_flask[kind]
+            requests.labels(str(status)).inc()
+            duration.observe(seconds)
         if status == 429:  # noqa: PLR2004 - RFC 6585 §4
             self._limited.labels(reason).inc()
         elif outcome == "invalid_client":

@@ -1,6 +1,6 @@
 """Security headers and error responses of every Flask response; no detail of a fault is told (INV-28)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Flask, Response, jsonify, redirect, request
 from werkzeug.exceptions import HTTPException
@@ -23,13 +23,16 @@ _TEXTS = {
 }
 
 
-def install(app: Flask, *, has_pages: Callable[[str], bool], error_page: Callable[[Exception], Response]) -> None:
+ErrorResponse = Callable[[Exception], Response]
+
+
+def install(app: Flask, *, own_errors: Sequence[tuple[Callable[[str], bool], ErrorResponse]]) -> None:
     """Give ``app`` its headers, its error responses and the redirect from ``/`` to the console.
 
     Args:
         app: the Flask application.
-        has_pages: whether errors at a path are answered as HTML pages; others are answered as JSON.
-        error_page: renders the HTML page of an error.
+        own_errors: for each part that has its own form of errors, whether a path is its own, and what renders them;
+            errors elsewhere are answered as plain JSON.
     """
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
 
@@ -48,7 +51,8 @@ def install(app: Flask, *, has_pages: Callable[[str], bool], error_page: Callabl
     @app.errorhandler(Unavailable)
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
-        return error_page(error) if has_pages(request.path) else _json(error)
+        render = next((render for is_ours, render in own_errors if is_ours(request.path)), _json)
+        return render(error)
 
 
 def _json(error: Exception) -> Response:

@@ -1,0 +1,47 @@
+"""The management API at ``/api/v1``: everything the console does, for machines, in JSON.
+
+Rules of the package:
+
+- an operation is defined once (``operations``): route, access, documents, conditions; validation, ``openapi`` and
+  ``docs_page`` follow from that; what is not declared is refused;
+- who calls is judged by the action that answers introspection (``authentication``); the token's roles open what they
+  open in the console, never more than the owner has;
+- a view calls the same actions as the console, and knows no SQL;
+- an edit depends on If-Match, what makes something takes an Idempotency-Key (``preconditions``), both inside the
+  transaction of the change;
+- an error is a problem detail (``problems``); nothing of a fault is told; no cookie, no CORS.
+
+``blueprint`` is Flask's; ``context`` says who asks, and when; ``schemas`` are the models' base, ``request_body`` reads
+JSON, ``cursors`` page lists, ``access_log`` writes lines and counts. ``resources/`` has a module for each resource.
+May import ``actions``, ``ports``, ``rules``, ``telemetry`` and ``keys``; never ``store``, ``oauth``, ``console``,
+``cli`` or ``web``.
+"""
+
+from flask import Flask, Response, request
+
+from authserver.api import access_log, docs_page, resources
+from authserver.api.blueprint import api, is_ours
+from authserver.api.context import api_context
+from authserver.api.problems import Problem, error_response
+
+MAX_HEADERS = 16 * 1024
+
+
+def install(app: Flask) -> None:
+    """Register the API on ``app``."""
+    access_log.log_requests(app)
+    app.register_blueprint(api)
+
+
+@api.before_request
+def require_private_connection() -> Response | None:
+    """Refuse what was sent where others can read it, and headers without end."""
+    size = sum(len(name) + len(value) for name, value in request.headers)
+    if size > MAX_HEADERS:
+        raise Problem("headers_too_large", "The headers may have 16 kB at most.")
+    if not api_context().private:
+        raise Problem("invalid_request", "Use https. A proxy that ends TLS must be configured as trusted.")
+    return None
+
+
+__all__ = ["docs_page", "error_response", "install", "is_ours", "resources"]

@@ -1,0 +1,112 @@
+"""Who may call what: a table of every route, and what each kind of caller gets from each."""
+
+import re
+
+import pytest
+
+from authserver.api.operations import OPERATIONS
+from authserver.rules.permission import PERMISSIONS
+from tests.support.api_client import problem
+
+USERS, SETTINGS, RESOURCE_SERVERS, SECURITY, KEYS = PERMISSIONS
+PUBLIC, TOKEN, BUILDER = "public", "token", "builder"
+
+MATRIX = {
+    ("GET", "/openapi.json"): PUBLIC,
+    ("GET", "/docs"): PUBLIC,
+    ("GET", "/docs/errors/<code>"): PUBLIC,
+    ("GET", "/docs/style.css"): PUBLIC,
+    ("GET", "/me"): TOKEN,
+}
+"""Every method of every route, and what opens it: a word, or all of some permissions, which need a builder role too.
+
+A route that is missing here fails the test below: whoever adds one decides who may call it, twice."""
+
+FILLED = {"<int:seq>": "999999999"}
+
+
+def routes(world):
+    for rule in world.app.url_map.iter_rules():
+        if rule.rule.startswith("/api"):
+            for method in rule.methods - {"HEAD"}:
+                yield method, rule.rule.removeprefix("/api/v1")
+
+
+def entries(*, protected):
+    """The entries of the matrix that need a permission, or all that need a token."""
+    return [key for key, opens in MATRIX.items() if (isinstance(opens, tuple) if protected else opens != PUBLIC)]
+
+
+def address(path):
+    for part, value in FILLED.items():
+        path = path.replace(part, value)
+    return re.sub(r"<\w+>", "00000000-0000-4000-8000-000000000000", path)
+
+
+def call(client, method, path, **headers):
+    return client(method, address(path), {} if method in {"POST", "PUT", "PATCH"} else None, If_Match="*", **headers)
+
+
+def test_every_route_has_an_entry_and_every_entry_a_route(world):
+    assert set(routes(world)) == set(MATRIX)
+
+
+def test_what_the_operations_declare_is_what_the_matrix_says():
+    for made in OPERATIONS:
+        said = MATRIX[made.method, made.path]
+        expected = said if isinstance(said, str) else "permissions"
+        words = (PUBLIC, TOKEN, BUILDER)
+        declared = words[made.access.token + made.access.builder] if not made.access.permissions else "permissions"
+        assert declared == expected, made.name
+        assert set(made.access.permissions) == set(said if isinstance(said, tuple) else ()), made.name
+
+
+@pytest.mark.parametrize(("method", "path"), entries(protected=False))
+def test_nobody_comes_in_without_a_live_token_for_this_api(world, method, path):
+    for header in (
+        "",
+        "Bearer",
+        "Bearer x",
+        "Basic eDp5",
+        f"Bearer {world.access_token(resource='https://api.example.com')}",
+    ):
+        answer = call(world.root, method, path, Authorization=header)
+        problem(answer, 401, "invalid_token")
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize(("method", "path"), entries(protected=False))
+def test_a_token_without_a_builder_role_opens_nothing_but_what_says_so(world, method, path):
+    plain = world.root_plain()
+    answer = call(plain, method, path)
+    if MATRIX[method, path] == TOKEN:
+        assert answer.status_code not in {401, 403}
+    else:
+        problem(answer, 403, "insufficient_scope")
+
+
+@pytest.mark.parametrize(("method", "path"), entries(protected=True))
+def test_each_permission_is_needed_and_together_they_are_enough(world, method, path):
+    needed = MATRIX[method, path]
+    for missing in needed:
+        problem(call(world.with_permissions(set(PERMISSIONS) - {missing}), method, path), 403, "insufficient_scope")
+    answer = call(world.with_permissions(needed), method, path)
+    assert answer.status_code not in {401, 403}, answer.text
+    assert answer.status_code < 500
+
+
+@pytest.mark.parametrize(("method", "path"), entries(protected=False))
+def test_a_builder_without_permissions_is_told_so_before_anything_else(world, method, path):
+    answer = call(world.ada, method, path)
+    if isinstance(MATRIX[method, path], tuple):
+        problem(answer, 403, "insufficient_scope")
+    else:
+        assert answer.status_code not in {401, 403}
+        assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE", "BREW"])
+def test_methods_that_no_operation_has_are_refused_also_without_a_token(world, method):
+    answer = world.http.open("/api/v1/me", method=method)
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET, HEAD"
