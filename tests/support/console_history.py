@@ -9,6 +9,7 @@ from sqlalchemy import insert
 from authserver.actions import credentials, general_settings, signing_keys
 from authserver.actions import sessions as session_actions
 from authserver.actions import users as user_actions
+from authserver.ports.transaction import ChangeRequest
 from authserver.rules.facts import Reason
 from authserver.store.tables import signing_keys as signing_key_rows
 from authserver.store.tables import token_requests
@@ -21,7 +22,7 @@ def months(site):
     """Let ada's credentials have been in use for long, with everything that happens to tokens, and keys rotated."""
     now = site.services.clock.now()
     _rotate(site, now)
-    hers, theirs = (site.accounts.requested_from(f"10.1.2.{each}") for each in (3, 40))
+    hers, theirs = (site.accounts.requested_by(ChangeRequest(peer=f"10.1.2.{each}")) for each in (3, 40))
     user_actions.grant(theirs, "ada", "reports.read", actor="console:grace", now=now - 62 * DAY)
     who = {"pepper": site.store.pepper, "form_key": None, "actor": "console:ada"}
 
