@@ -9,14 +9,13 @@ import subprocess
 import sys
 import time
 import tomllib
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.deploy import image, recipe
 from tests.support.processes import ROOT
-from tests.support.servers import free_port
+from tests.support.servers import free_port, is_ready
 
 UNSHARE = ("unshare", "--mount", "--propagation", "private")
 READY_SECONDS = 60
@@ -192,9 +191,8 @@ class Container:
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end:
             assert self._outer.poll() is None, self.log.read_text()
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
-                if answer.status == 200:
-                    return
+            if is_ready(url):
+                return
             time.sleep(0.05)
         pytest.fail(f"the container is not ready: {self.log.read_text()}")
 

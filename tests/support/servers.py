@@ -37,6 +37,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def is_ready(url):
+    """Whether the server at ``url`` can serve."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError as error:
+        error.close()  # a 503; left to the garbage collector, its socket would fail whatever test runs then
+        return False
+    except OSError:
+        return False
+
+
 class Server:
     """``python app.py`` (or another program) on a port of its own, in a process group of its own."""
 
@@ -79,9 +91,8 @@ class Server:
             if self.process.poll() is not None:
                 msg = f"the server ended with {self.process.returncode}: {self.log()}"
                 raise AssertionError(msg)
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
-                if answer.status == 200:
-                    return self
+            if is_ready(self.url):
+                return self
             time.sleep(0.02)
         msg = f"the server is not ready: {self.log()}"
         raise AssertionError(msg)
