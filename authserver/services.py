@@ -295,7 +295,12 @@ class Services:
 
         scopes = role_names if self.config.publish_scopes else None
         token_endpoint = TokenEndpoint(
-            hot_path=store.hot_path, usage=store.usage, sign=sign, issuer=issuer, pepper=store.pepper
+            hot_path=store.hot_path,
+            usage=store.usage,
+            one_time_ids=store.one_time_ids,
+            sign=sign,
+            issuer=issuer,
+            pepper=store.pepper,
         )
         verified_tokens = self.verified_tokens()
         introspection = IntrospectionEndpoint(
@@ -308,7 +313,12 @@ class Services:
             pepper=store.pepper,
         )
         revocation = RevocationEndpoint(
-            hot_path=store.hot_path, sessions=store.sessions, verified_tokens=verified_tokens, pepper=store.pepper
+            hot_path=store.hot_path,
+            sessions=store.sessions,
+            one_time_ids=store.one_time_ids,
+            verified_tokens=verified_tokens,
+            issuer=issuer,
+            pepper=store.pepper,
         )
         usage_endpoint = UsageEndpoint(
             hot_path=store.hot_path,
@@ -421,6 +431,7 @@ class Services:
         def sweep() -> None:
             keep = retention_seconds(store.accounts.general().session_retention_days)
             count = store.sessions.sweep(self.database_now(store), keep, SWEEP_FOR_SECONDS)
+            store.one_time_ids.sweep(self.database_now(store))
             if count:
                 logger().info("sessions_swept", count=count)
 

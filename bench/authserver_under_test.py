@@ -13,6 +13,7 @@ from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
 from authserver.actions.issue_token import authenticate, issue
+from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.config import Config
 from authserver.rules.facts import Instant
 from authserver.rules.presented_secret import presented_secret
@@ -71,6 +72,7 @@ class Ours:
                 presented_secret(name, secret, prefix=CREDENTIAL_PREFIX, pepper=store.pepper),
                 ES256,
                 hot_path=store.hot_path,
+                assertions=AssertionContext(ISSUER, store.one_time_ids),
             )
             for name, secret in self.clients[: min(count, len(self.clients))]
         ]

@@ -18,6 +18,8 @@ LEAST_RSA_BITS = 3072
 """Required by default; ``FLOOR_RSA_BITS`` only when an old key must be carried over on purpose."""
 FLOOR_RSA_BITS = 2048
 LEAST_EXPONENT = 65537
+_MOST_EXPONENT_BITS = 32
+"""A longer one only costs whoever verifies."""
 
 Importable = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
@@ -135,14 +137,26 @@ _KINDS = {"EC": _ec, "RSA": _rsa, "OKP": _okp}
 
 
 def _check_rsa(private: rsa.RSAPrivateKey, least: int) -> None:
-    public = private.public_key().public_numbers()
-    if not least <= private.key_size <= MOST_RSA_BITS:
-        msg = f"an RSA key has {least} to {MOST_RSA_BITS} bits, this one has {private.key_size}"
+    check_public_rsa(private.public_key(), least)
+
+
+def check_public_rsa(public: rsa.RSAPublicKey, least: int) -> None:
+    """Refuse an RSA key that is too short or too long, has a bad exponent, or was made by a bad library.
+
+    Raises:
+        WeakKey: it is so.
+    """
+    numbers = public.public_numbers()
+    if not least <= public.key_size <= MOST_RSA_BITS:
+        msg = f"an RSA key has {least} to {MOST_RSA_BITS} bits, this one has {public.key_size}"
         raise WeakKey(msg)
-    if public.e < LEAST_EXPONENT or public.e % 2 == 0:
-        msg = f"the public exponent is {public.e}; it must be odd and at least {LEAST_EXPONENT}"
+    if numbers.e < LEAST_EXPONENT or numbers.e % 2 == 0:
+        msg = f"the public exponent is {numbers.e}; it must be odd and at least {LEAST_EXPONENT}"
         raise WeakKey(msg)
-    if _made_by_a_bad_library(public.n):
+    if numbers.e.bit_length() > _MOST_EXPONENT_BITS:
+        msg = f"the public exponent may have {_MOST_EXPONENT_BITS} bits at most; use {LEAST_EXPONENT}"
+        raise WeakKey(msg)
+    if _made_by_a_bad_library(numbers.n):
         msg = "the key was made by a library whose keys can be factored (ROCA, CVE-2017-15361)"
         raise WeakKey(msg)
 

@@ -6,10 +6,6 @@ no header member but ours, JSON as every parser reads it. So a token has exactly
 one spelling, and every other one is no token of ours.
 """
 
-import base64
-import binascii
-import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,10 +14,11 @@ import jwt
 import orjson
 from cryptography.exceptions import InvalidSignature
 
+from keys.jws import MOST_CHARS, decoded, encoded, json_object
 from keys.keyring import POST_QUANTUM
 from keys.material import P256_HALF_ORDER, Signer, UnusableKey, public_of, verifier
 
-MAX_TOKEN_CHARS: Final = 8 * 1024
+MAX_TOKEN_CHARS: Final = MOST_CHARS
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER: Final = {"typ", "alg", "kid"}
 _KINDS: Final = {
@@ -33,14 +30,8 @@ _KINDS: Final = {
 }
 """RFC 7518 §3.1, RFC 8037 §3.1, RFC 9964 §3; PyJWT would take ES256 on P-384."""
 _PRIVATE_MEMBERS: Final = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
-_LARGEST_INTEGER: Final = 2**53 - 1
-"""RFC 7493 §2.2: beyond it, two JSON parsers may read two numbers."""
-
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, RecursionError, jwt.PyJWTError)
 """Whatever a hostile text makes the parsers raise."""
-
-_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-"""RFC 7515 §2: base64url without padding."""
 
 Claims = Mapping[str, Any]
 
@@ -58,10 +49,10 @@ class TokenSigner:
         """Make the compact serialization (RFC 7515 §7.1) of ``claims``."""
         header = self._header.get(typ)
         if header is None:
-            header = _encode(orjson.dumps({"typ": typ, "alg": self.alg, "kid": self.kid}))
+            header = encoded(orjson.dumps({"typ": typ, "alg": self.alg, "kid": self.kid}))
             self._header[typ] = header
-        signed = header + b"." + _encode(orjson.dumps(claims))
-        return (signed + b"." + _encode(self._sign(signed))).decode("ascii")
+        signed = header + b"." + encoded(orjson.dumps(claims))
+        return (signed + b"." + encoded(self._sign(signed))).decode("ascii")
 
 
 class TokenReader:
@@ -106,7 +97,7 @@ class TokenReader:
         if len(text) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(text):
             return None
         try:
-            kid = _load(_decode(text.partition(".")[0])).get("kid")
+            kid = json_object(decoded(text.partition(".")[0])).get("kid")
         except _UNREADABLE:
             return None
         return kid if isinstance(kid, str) else None
@@ -114,14 +105,14 @@ class TokenReader:
     def _verify(self, text: str, typ: str) -> tuple[str, Claims] | None:
         signed, _, last = text.rpartition(".")
         head, _, body = signed.partition(".")
-        header, signature = _load(_decode(head)), _decode(last)
+        header, signature = json_object(decoded(head)), decoded(last)
         if header.keys() != _HEADER or header["typ"] != typ:
             return None
         kid = header["kid"]
         key = self._keys.get(kid) if isinstance(kid, str) else None
         if key is None or header["alg"] != key.alg or not key.verifies(signed.encode("ascii"), signature):
             return None
-        return kid, _load(_decode(body))
+        return kid, json_object(decoded(body))
 
 
 class _PostQuantum:
@@ -182,60 +173,3 @@ class _Verifier:
         if self.alg == "ES256" and int.from_bytes(signature[len(signature) // 2 :], "big") > P256_HALF_ORDER:
             return False
         return self._jwk.Algorithm.verify(signed, self._jwk.key, signature)
-
-
-def _encode(data: bytes) -> bytes:
-    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=")
-
-
-def _decode(part: str) -> bytes:
-    data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-    if _encode(data).decode("ascii") != part:
-        msg = "not canonical base64url"
-        raise ValueError(msg)
-    return data
-
-
-def _load(data: bytes) -> dict[str, Any]:
-    value = json.loads(
-        data.decode("utf-8"),
-        object_pairs_hook=_unique,
-        parse_constant=_no_constant,
-        parse_float=_finite,
-        parse_int=_small,
-    )
-    if not isinstance(value, dict):
-        msg = "not a JSON object"
-        raise TypeError(msg)
-    if b"\\u" in data:
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text (RFC 8259 §8.2)
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        msg = "a member stands twice"
-        raise ValueError(msg)
-    return members
-
-
-def _no_constant(name: str) -> Any:
-    msg = f"{name} is not JSON"
-    raise ValueError(msg)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        msg = "a number is too large"
-        raise ValueError(msg)
-    return number
-
-
-def _small(text: str) -> int:
-    number = int(text)
-    if abs(number) > _LARGEST_INTEGER:
-        msg = "a number is too large"
-        raise ValueError(msg)
-    return number

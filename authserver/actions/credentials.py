@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from authserver.actions.preconditions.client_keys import insert_key
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.credentials import Credential, SecretRecord
@@ -19,6 +20,7 @@ from authserver.rules.facts import Instant, Span, over
 from authserver.rules.lifetime import DAY
 from authserver.rules.names import display_name_fault
 from authserver.rules.secret_format import CREDENTIAL_PREFIX, OVERLAPS, hint, keyed_hash, mint
+from keys.public_keys import ClientKey
 
 MAX_FORM_KEY = 255
 MAX_AT_ONCE = 100
@@ -51,6 +53,7 @@ def create(
     actor: str,
     now: Instant,
     form_key: str | None = None,
+    key: ClientKey | None = None,
 ) -> Revealed:
     """Make a credential for ``owner`` with roles the owner holds right now.
 
@@ -64,6 +67,7 @@ def create(
         actor: who creates it, for the audit record.
         now: seconds of UTC.
         form_key: a random idempotency key; a form sent twice creates one credential (INV-23).
+        key: the client's public key; then no secret is made, and the returned one is empty.
 
     Raises:
         AlreadyDone: the form was sent before; ``subject`` is the credential it made.
@@ -106,7 +110,11 @@ def create(
             version=1,
         )
         tx.insert_credential(credential, [held[each].id for each in chosen])
-        secret = _new_secret(tx, client_id, pepper, now)
+        if key is None:
+            secret = _new_secret(tx, client_id, pepper, now)
+        else:
+            secret = ""
+            insert_key(tx, client_id, key, now)
         tx.detail(owner=user.id, roles=chosen)
     return Revealed(credential, secret)
 
@@ -209,6 +217,24 @@ def move_old_secret(
             msg = "no old secret of the credential works any more"
             raise Conflict(msg)
         tx.detail(before=before, after=now + overlap)
+
+
+def end_secrets(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
+    """End all secrets of a credential that has a key, so that no secret exists that could be copied.
+
+    Raises:
+        Conflict: it has no key that works, so its client could not authenticate any more; or no secret works.
+        NotFound: unknown, or not the owner's.
+    """
+    with accounts.change(Event("credential.secrets_ended", actor, client_id), now) as tx:
+        credential = tx.credential(client_id, owner_id)
+        if not any(key.ends_at is None for key in credential.keys):
+            msg = "it has no key, so nothing could authenticate any more; add a key first, or disable it"
+            raise Conflict(msg)
+        if not any(each.ends_at is None or not over(now, each.ends_at) for each in credential.secrets):
+            msg = "no secret of the credential works any more"
+            raise Conflict(msg)
+        tx.end_secrets(client_id, now, now)
 
 
 def disable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:

@@ -11,6 +11,12 @@ import os
 from functools import lru_cache
 from typing import NamedTuple
 
+from authserver.actions.preconditions.client_assertion import (
+    AssertionContext,
+    PresentedAssertion,
+    judged,
+    use_up,
+)
 from authserver.ports.errors import InvalidClient, InvalidScope, InvalidTarget, Unavailable
 from authserver.ports.hot_path import HotPathReads, IssueFacts, LiveSecret
 from authserver.ports.usage import UsageRecorder
@@ -32,7 +38,7 @@ _NONE = LiveSecret("", _NO_HASH, None)
 
 
 class Authenticated(NamedTuple):
-    """An authenticated client, with the facts that were read for it."""
+    """An authenticated client, with the facts that were read for it; ``secret`` is the secret or key it proved."""
 
     facts: IssueFacts
     secret: LiveSecret
@@ -49,46 +55,73 @@ class Issued(NamedTuple):
 
 
 def authenticate(
-    presented: PresentedSecret,
+    presented: PresentedSecret | PresentedAssertion,
     resource: str | None,
     *,
     hot_path: HotPathReads,
+    assertions: AssertionContext,
     usage: UsageRecorder | None = None,
 ) -> Authenticated:
-    """Authenticate a client by a live secret of a live credential.
+    """Authenticate a client by a live secret or a live key of a live credential.
 
     Args:
-        presented: the client id and the hash of the presented secret.
+        presented: the client id and the hash of the presented secret, or what it signed.
         resource: the requested audience, or None.
         hot_path: reads all facts in one statement.
+        assertions: for whom an assertion must be, and where its id is recorded.
         usage: counts a refused token request for its credential; None counts nothing.
 
     Raises:
         InvalidClient: for any reason; the caller cannot tell one from another.
-        Unavailable: the facts cannot be read.
+        Unavailable: the facts cannot be read, or the id of an assertion cannot be recorded.
     """
     facts = hot_path.issue_facts(presented.client_id, resource)
-    secrets = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
-    matching = [each for each in secrets if hmac.compare_digest(each.hash, presented.secret_hash)]
-    fault = _fault(facts, matching)
-    if facts is None or fault:
+    if isinstance(presented, PresentedAssertion):
+        proven, fault = _by_assertion(presented, facts, assertions)
+    else:
+        proven, fault = _by_secret(presented, facts)
+    if facts is None or proven is None or fault:
         if usage is not None:
             # Called for an unknown client too, which is not counted, so that both take the same time.
             usage.refused(facts.client_id if facts else "", fault, facts.now if facts else 0)
         raise InvalidClient(fault)
-    return Authenticated(facts, matching[0])
+    return Authenticated(facts, proven)
 
 
-def _fault(facts: IssueFacts | None, matching: list[LiveSecret]) -> str:
-    """The true cause of a failure, for the log; empty when there is none."""
+def _by_secret(presented: PresentedSecret, facts: IssueFacts | None) -> tuple[LiveSecret | None, str]:
+    """The secret that was presented, and the true cause of a failure."""
+    secrets = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
+    matching = [each for each in secrets if hmac.compare_digest(each.hash, presented.secret_hash)]
     if facts is None:
-        return "unknown_client"
+        return None, "unknown_client"
     if not matching or not matching[0].id:
-        return "wrong_secret"
-    ends_at, now = matching[0].ends_at, facts.now
+        return None, "wrong_secret"
+    return matching[0], _fault(facts, matching[0])
+
+
+def _by_assertion(
+    presented: PresentedAssertion, facts: IssueFacts | None, assertions: AssertionContext
+) -> tuple[LiveSecret | None, str]:
+    """The key that signed, and the true cause of a failure; the id is used up only when there is none."""
+    now = facts.now if facts else 0
+    key, found, fault = judged(presented, facts.secrets if facts else (), assertions.issuer, now)
+    if facts is None:
+        return None, "unknown_client"
+    if key is None or found is None:
+        return None, fault
+    fault = _fault(facts, key)
+    if not fault and not use_up(presented, found, assertions, now):
+        fault = "assertion_replayed"
+    return key, fault
+
+
+def _fault(facts: IssueFacts, proven: LiveSecret) -> str:
+    """Why a client that proved a secret or a key is refused all the same, for the log; empty when it is not."""
+    ends_at, now = proven.ends_at, facts.now
+    ended = "key_ended" if proven.public_jwk else "secret_ended"
     for name, holds in (
         ("credential_deleted", facts.credential_deleted),
-        ("secret_ended", ends_at is not None and over(now, ends_at)),
+        (ended, ends_at is not None and over(now, ends_at)),
         ("credential_disabled", facts.credential_disabled),
         ("owner_disabled", facts.owner_disabled),
         ("credential_expired", over(now, facts.credential_expires_at)),

@@ -23,9 +23,17 @@ def commands() -> list[tuple[str, Command]]:
         if isinstance(noun, Command):
             named.append((f"flask {noun.name}", noun))
         elif isinstance(noun, click.Group):
-            named += [
-                (f"flask {noun.name} {name}", each) for name, each in noun.commands.items() if isinstance(each, Command)
-            ]
+            named += _inside(noun, f"flask {noun.name}")
+    return named
+
+
+def _inside(noun: click.Group, path: str) -> list[tuple[str, Command]]:
+    named: list[tuple[str, Command]] = []
+    for name, each in noun.commands.items():
+        if isinstance(each, Command):
+            named.append((f"{path} {name}", each))
+        elif isinstance(each, click.Group):
+            named += _inside(each, f"{path} {name}")
     return named
 
 

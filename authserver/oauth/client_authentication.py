@@ -1,6 +1,6 @@
-"""Who is calling: HTTP Basic or form body, never both; one face for every failure.
+"""Who is calling: HTTP Basic, form body or signed assertion, one of them; one face for every failure.
 
-RFC 6749 §2.3.1, RFC 7617 §2. What is presented is only read here; whether it is
+RFC 6749 §2.3, §2.3.1, RFC 7617 §2, RFC 7521 §4.2. What is presented is only read here; whether it is
 right is judged by the verbs, together with everything else, in one statement.
 """
 
@@ -9,15 +9,25 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from authserver.actions.preconditions.client_assertion import (
+    MalformedAssertion,
+    PresentedAssertion,
+    presented_assertion,
+)
 from authserver.oauth.form import form_decode
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
 from authserver.oauth.throttle import FailedAttempt
+from authserver.rules.client_authentication.assertion import ASSERTION_TYPE
 from authserver.rules.names import CLIENT_ID
+from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
 
 MAX_HEADER = 4096
 _HEADERS = (*NO_STORE, ("WWW-Authenticate", 'Basic realm="authserver", charset="UTF-8"'))
 
-NOTHING = "Authenticate with HTTP Basic, or with client_id and client_secret in the request body."
+_ONE_WAY = "Authenticate in one way only: the Authorization header, a secret in the request body, or an assertion."
+NOTHING = (
+    "Authenticate with HTTP Basic, with client_id and client_secret in the request body, or with a client_assertion."
+)
 CLIENT = "Unknown client, wrong secret, or the credential is disabled or expired."
 RESOURCE_SERVER = "Unknown resource server, wrong secret, or it is disabled."
 
@@ -30,12 +40,60 @@ class NoCredentials(ValueError):
         self.reason = reason
 
 
+class UnusableCredentials(ValueError):
+    """Something was presented that no look-up could find good; ``reason`` is for the log, ``claimed`` who it names."""
+
+    def __init__(self, reason: str, claimed: str) -> None:
+        super().__init__(reason)
+        self.reason, self.claimed = reason, claimed
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class PresentedCredentials:
     """A client id and a secret, unproven. Has no repr, so it cannot be printed by accident."""
 
     client_id: str
     secret: str
+
+
+def presented_client(
+    request: Request, form: Mapping[str, str], *, prefix: str, pepper: bytes
+) -> PresentedSecret | PresentedAssertion:
+    """Read the client's authentication by secret or by assertion, and take apart what was presented.
+
+    Args:
+        request: what came.
+        form: its parameters.
+        prefix: what secrets of this kind of client begin with.
+        pepper: the key secrets are hashed with.
+
+    Raises:
+        BadRequest: two mechanisms at once (RFC 6749 §2.3), two different client ids, a NUL, or an assertion without
+            its type (RFC 7521 §4.2).
+        NoCredentials: none, or one that cannot be read.
+        UnusableCredentials: one that no look-up could find good.
+    """
+    try:
+        if "client_assertion" in form:
+            return _assertion(request, form)
+        who = presented_credentials(request, form)
+        return presented_secret(who.client_id, who.secret, prefix=prefix, pepper=pepper)
+    except MalformedSecret as error:
+        raise UnusableCredentials(error.reason, who.client_id) from error
+    except MalformedAssertion as error:
+        raise UnusableCredentials(error.reason, error.claimed) from error
+
+
+def _assertion(request: Request, form: Mapping[str, str]) -> PresentedAssertion:
+    if request.headers.get("authorization", "") or "client_secret" in form:
+        raise BadRequest(_ONE_WAY)
+    kind = form.get("client_assertion_type", "")
+    if not kind:
+        msg = "client_assertion_type is missing; it says what kind of assertion this is."
+        raise BadRequest(msg)
+    if kind != ASSERTION_TYPE:
+        raise NoCredentials("unsupported_method")
+    return presented_assertion(form["client_assertion"], form.get("client_id", ""))
 
 
 def presented_credentials(
@@ -50,8 +108,7 @@ def presented_credentials(
     header = request.headers.get(header_name, "")
     secret = form.get("client_secret")
     if bool(header) + (secret is not None) + ("client_assertion" in form) > 1:
-        msg = "Authenticate in one way only: the Authorization header or the request body."
-        raise BadRequest(msg)
+        raise BadRequest(_ONE_WAY)
     if header:
         client_id, password = _basic(header)
         if form.get("client_id", client_id) != client_id:

@@ -10,10 +10,15 @@ from collections.abc import Callable, Sequence
 from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
 from authserver.oauth.http import Request, Response, dump
 from keys.keyring import KeyInfo, State, jwks, post_quantum_jwks
+from keys.public_keys import ALGORITHMS as CLIENT_ALGORITHMS
+from keys.public_keys import SAME_AS
 from keys.rotation import JWKS_MAX_AGE
 
 MAX_AGE = JWKS_MAX_AGE
 _SECRET_METHODS = ["client_secret_basic", "client_secret_post"]
+_CLIENT_METHODS = [*_SECRET_METHODS, "private_key_jwt"]
+_ASSERTION_ALGORITHMS = [*CLIENT_ALGORITHMS, *SAME_AS]
+"""RFC 8414 §2: never ``none``, and no HMAC."""
 
 Ring = Callable[[], Sequence[KeyInfo]]
 OnFetch = Callable[[Request, Sequence[KeyInfo]], None]
@@ -41,11 +46,13 @@ def document(
         "token_endpoint": f"{issuer}/oauth/token",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": _SECRET_METHODS,
+        "token_endpoint_auth_methods_supported": _CLIENT_METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS,
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "introspection_endpoint_auth_methods_supported": _SECRET_METHODS,
         "revocation_endpoint": f"{issuer}/oauth/revoke",
-        "revocation_endpoint_auth_methods_supported": _SECRET_METHODS,
+        "revocation_endpoint_auth_methods_supported": _CLIENT_METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS,
     }
     if algorithms:  # RFC 8414 §3.2: no empty arrays
         members["introspection_signing_alg_values_supported"] = list(algorithms)

@@ -2,15 +2,22 @@
 
 from authserver.actions.introspect import FOREIGN_TOKEN
 from authserver.actions.issue_token import authenticate
+from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.actions.revoke_token import revoke
-from authserver.oauth.client_authentication import NoCredentials, invalid_client, presented_credentials, unauthenticated
+from authserver.oauth.client_authentication import (
+    NoCredentials,
+    UnusableCredentials,
+    invalid_client,
+    presented_client,
+    unauthenticated,
+)
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, error_response
 from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.ports.errors import InvalidClient, InvalidGrant
 from authserver.ports.hot_path import HotPathReads
+from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.sessions import Sessions
-from authserver.rules.presented_secret import MalformedSecret, presented_secret
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
 
 
@@ -18,29 +25,33 @@ class RevocationEndpoint:
     """RFC 7009 §2: a client ends its own token."""
 
     def __init__(
-        self, *, hot_path: HotPathReads, sessions: Sessions, verified_tokens: VerifiedTokens, pepper: bytes
+        self,
+        *,
+        hot_path: HotPathReads,
+        sessions: Sessions,
+        one_time_ids: OneTimeIds,
+        verified_tokens: VerifiedTokens,
+        issuer: str,
+        pepper: bytes,
     ) -> None:
-        self._hot_path, self._sessions, self._verified_tokens, self._pepper = (
-            hot_path,
-            sessions,
-            verified_tokens,
-            pepper,
-        )
+        self._hot_path, self._sessions, self._pepper = hot_path, sessions, pepper
+        self._verified_tokens, self._assertions = verified_tokens, AssertionContext(issuer, one_time_ids)
 
     def __call__(self, request: Request) -> Response:
         """POST revoke."""
         form = read_form(request)
         try:
-            who = presented_credentials(request, form)
-            asking = presented_secret(who.client_id, who.secret, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
-            proven = authenticate(asking, None, hot_path=self._hot_path)
+            who = presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
+            proven = authenticate(who, None, hot_path=self._hot_path, assertions=self._assertions)
             if "token" not in form:
                 return error_response("invalid_request", "token is missing.", log_fields={"client": who.client_id})
             start = self._verified_tokens.verified_start(form["token"])
             revoke(proven.facts.client_id, start, proven.facts.now, sessions=self._sessions)
         except NoCredentials as error:
             return unauthenticated(error)
-        except (InvalidClient, MalformedSecret) as error:
+        except UnusableCredentials as error:
+            return invalid_client(error.reason, error.claimed)
+        except InvalidClient as error:
             return invalid_client(error.reason, who.client_id)
         except InvalidGrant as error:
             return error_response(

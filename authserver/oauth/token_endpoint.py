@@ -27,14 +27,22 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
-from authserver.oauth.client_authentication import NoCredentials, invalid_client, presented_credentials, unauthenticated
+from authserver.actions.preconditions.client_assertion import AssertionContext, PresentedAssertion
+from authserver.oauth.client_authentication import (
+    NoCredentials,
+    UnusableCredentials,
+    invalid_client,
+    presented_client,
+    unauthenticated,
+)
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
 from authserver.ports.errors import InvalidClient, InvalidScope, InvalidTarget, KeyGone
 from authserver.ports.hot_path import HotPathReads
+from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.usage import UsageRecorder
-from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
+from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
 from authserver.rules.token_hash import token_hash, token_hash_key
 
@@ -55,7 +63,7 @@ _BLANK: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token.invalid/")
 class TokenRequest(NamedTuple):
     """What one request asks, read from its bytes alone."""
 
-    who: PresentedSecret
+    who: PresentedSecret | PresentedAssertion
     form: Mapping[str, str]
 
 
@@ -73,7 +81,7 @@ class AuthlibRequest(OAuth2Request):  # type: ignore[misc]
 
 
 class AuthenticatedClient(ClientMixin):  # type: ignore[misc]
-    """A client that proved its secret, in the shape Authlib's grants expect."""
+    """A client that proved its secret or key, in the shape Authlib's grants expect."""
 
     def __init__(self, who: Authenticated) -> None:
         self.who = who
@@ -94,7 +102,7 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 
     server: "TokenEndpoint"
     request: AuthlibRequest
-    who: PresentedSecret
+    who: PresentedSecret | PresentedAssertion
 
     def validate_token_request(self) -> None:
         """Authenticate, then decide roles, audience and end; all from one statement."""
@@ -118,8 +126,18 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
     """Authlib's server over plain values: the same endpoint under Flask and bare WSGI."""
 
-    def __init__(self, *, hot_path: HotPathReads, usage: UsageRecorder, sign: Sign, issuer: str, pepper: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        hot_path: HotPathReads,
+        usage: UsageRecorder,
+        one_time_ids: OneTimeIds,
+        sign: Sign,
+        issuer: str,
+        pepper: bytes,
+    ) -> None:
         super().__init__()
+        self._assertions = AssertionContext(issuer, one_time_ids)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
         self._hash_key = token_hash_key(pepper)
         self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
@@ -129,10 +147,10 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         """Make the grant's triple a ``Response``; where Authlib has headers stands the client's id."""
         return Response(status, dump(body), log_fields={"outcome": "granted", "client": headers})
 
-    def prove(self, request: AuthlibRequest, who: PresentedSecret) -> Authenticated:
+    def prove(self, request: AuthlibRequest, who: PresentedSecret | PresentedAssertion) -> Authenticated:
         """Authenticate the client; raises the refusals of the action."""
         resource = request.payload.data.get("resource")
-        return authenticate(who, resource, hot_path=self._hot_path, usage=self._usage)
+        return authenticate(who, resource, hot_path=self._hot_path, assertions=self._assertions, usage=self._usage)
 
     def decide(self, request: AuthlibRequest) -> Issued:
         """What it gets."""
@@ -173,7 +191,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return invalid_client(error.reason, asked.who.client_id)
         except (InvalidScope, InvalidTarget) as error:
             return error_response(error.code, str(error), log_fields={"client": asked.who.client_id})
-        if before is None:
+        if before is None and isinstance(asked.who, PresentedSecret):  # an assertion does not come a second time
             self._parsed_requests.keep(mark, asked)
         return response
 
@@ -186,24 +204,24 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return error_response("invalid_request", "grant_type is missing; send grant_type=client_credentials.")
         try:
             self.get_token_grant(AuthlibRequest(request, form))
-            who = presented_credentials(request, form)
-            asking = presented_secret(who.client_id, who.secret, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
+            who = presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
         except UnsupportedGrantTypeError:
             return error_response(
                 "unsupported_grant_type", "Send grant_type=client_credentials; no other grant is offered."
             )
         except NoCredentials as error:
             return unauthenticated(error)
-        except MalformedSecret as error:
-            return invalid_client(error.reason, who.client_id)
-        return TokenRequest(asking, {name: form[name] for name in _JUDGED if name in form})
+        except UnusableCredentials as error:
+            return invalid_client(error.reason, error.claimed)
+        return TokenRequest(who, {name: form[name] for name in _JUDGED if name in form})
 
-    def _granted(self, grant: DelegatedClientCredentialsGrant, who: PresentedSecret) -> Response:
+    def _granted(self, grant: DelegatedClientCredentialsGrant, who: PresentedSecret | PresentedAssertion) -> Response:
         grant.who = who
         grant.validate_token_request()
         try:
             return self.handle_response(*grant.create_token_response())
         except KeyGone:
             # Another key took over between the facts and the signature: once more, from the facts of now.
+            grant.who = who.again() if isinstance(who, PresentedAssertion) else who
             grant.validate_token_request()
             return self.handle_response(*grant.create_token_response())

@@ -7,6 +7,7 @@ Imports ``audit`` and ``rules`` only.
 - ``accounts``: reads, and ``change(event)``, which opens a ``transaction``: the only way to write what is audited.
 - ``users``, ``credentials``, ``resource_servers``, ``general_settings``, ``sign_in``: records of each.
 - ``hot_path``: the facts of a token request and of an introspection. ``usage``: issued and used tokens, buffered.
+- ``one_time_ids``: ids that are good once, on all nodes together.
 - ``sessions``: the record of each token. ``changes``: what ended, in order.
 - ``signing_keys``, ``jwks_fetchers``: the key ring and who fetched it.
 - ``store``: all of these together, as commands and pages use them.

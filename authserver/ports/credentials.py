@@ -1,4 +1,4 @@
-"""Application credentials as values, without their secrets."""
+"""Application credentials as values, without their secrets, and the public keys of clients."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,19 @@ class SecretRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """One public key of a client; a token that it obtained dies with it, as with a secret."""
+
+    id: str
+    public_jwk: str
+    created_at: Instant
+    ends_at: Instant | None = None
+    first_used_at: Instant | None = None
+    last_used_at: Instant | None = None
+    last_used_peer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """An application credential, without its secrets."""
 
@@ -33,3 +46,4 @@ class Credential:
     deleted_at: Instant | None
     version: int
     secrets: tuple[SecretRecord, ...] = ()
+    keys: tuple[KeyRecord, ...] = ()

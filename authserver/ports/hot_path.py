@@ -7,11 +7,12 @@ from authserver.rules.token_hash import NOT_RECORDED
 
 
 class LiveSecret(NamedTuple):
-    """A secret that may authenticate now."""
+    """A secret of a client, or one of its public keys, which has a JWK and a hash that nothing equals."""
 
     id: str
     hash: bytes
     ends_at: Instant | None
+    public_jwk: str | None = None
 
 
 class IssueFacts(NamedTuple):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from authserver.audit import Event
-from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
@@ -141,7 +141,18 @@ class Transaction(Protocol):
         ...
 
     def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
-        """End every live secret at ``ends_at``; one already in overlap ends at once, so two live at most."""
+        """End every live secret at ``ends_at``; one already in overlap ends at once, so two live at most.
+
+        Keys live on.
+        """
+        ...
+
+    def insert_client_key(self, client_id: str, key: KeyRecord) -> None:
+        """Add a public key to a credential."""
+        ...
+
+    def end_client_key(self, client_id: str, key_id: str, at: Instant) -> None:
+        """End a public key of a credential at once."""
         ...
 
     def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:

@@ -7,6 +7,7 @@
 - ``role_subset``: a token's roles are requested ∩ chosen ∩ held (INV-04).
 - ``lifetime``: when a new token must end at the latest (INV-07).
 - ``secret_format``: the text of a secret, and how two may overlap (INV-10). ``presented_secret``: what a client sent.
+- ``client_authentication``: how a client proves who it is without a shared secret.
 - ``claims``: the claims of a token, made and read back in one module.
 - ``lease``: for how long a resource server may trust an active answer.
 - ``token_hash``: the proof that a text was recorded as issued (INV-33).

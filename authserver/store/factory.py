@@ -25,6 +25,7 @@ from authserver.store.signing_keys.keys import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
 from authserver.store.tokens.change_feed import SqlChangeReads
 from authserver.store.tokens.hot_path import SqlHotPathReads
+from authserver.store.tokens.one_time_ids import SqlOneTimeIds
 from authserver.store.tokens.reads import SqlTokenReads
 from authserver.store.tokens.sessions import SqlSessions
 from authserver.store.tokens.usage_buffer import SqlUsageBuffer
@@ -64,6 +65,7 @@ class Store:
     usage_reports: SqlUsageReports
     changes: SqlChangeReads
     hot_path: SqlHotPathReads
+    one_time_ids: SqlOneTimeIds
     keys: SqlSigningKeys
     sign_ins: SqlSignIns
     login_attempts: SqlLoginAttemptCounter
@@ -105,6 +107,7 @@ class Store:
     def after_fork(self) -> None:
         """Let go, in a child process, of everything that is the parent's."""
         self.usage.after_fork()
+        self.one_time_ids.after_fork()
         self.jwks_fetchers.after_fork()
         self.thread_connections.close()
         self.engine.dispose(close=False)
@@ -150,6 +153,7 @@ def open_store(
         usage_reports=SqlUsageReports(engine, usage),
         changes=SqlChangeReads(engine, held, clock),
         hot_path=SqlHotPathReads(held, clock),
+        one_time_ids=SqlOneTimeIds(engine),
         keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),
         jwks_fetchers=SqlJwksFetchers(engine, held),
         sign_ins=SqlSignIns(engine),

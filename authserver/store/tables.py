@@ -147,6 +147,8 @@ secrets = Table(
     Column("last_used_at", BigInteger),
     Column("last_used_peer", _PEER),
     Column("last_used_agent", _AGENT),
+    Column("public_jwk", Text),  # of a key, whose hash is empty; NULL for a secret
+    Column("first_used_at", BigInteger),
 )
 _ending = text("ends_at IS NOT NULL")
 Index("ix_secrets_ends_at", secrets.c.ends_at, secrets.c.client_id, sqlite_where=_ending, postgresql_where=_ending)
@@ -188,6 +190,13 @@ idempotency_keys = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("at", BigInteger, nullable=False, index=True),
+)
+
+one_time_ids = Table(
+    "one_time_ids",
+    metadata,
+    Column("id_hash", String(64), primary_key=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
 resource_servers = Table(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from authserver.audit import CLIENT, PEER, Event, canonical, seal, seal_head
-from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
 from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
@@ -46,6 +46,9 @@ from authserver.store.tables import (
 from authserver.store.tokens.revocations import Revocation, append_revocations, lock_head
 from authserver.store.tokens.sessions import end_row
 from keys.keyring import State
+
+_KEY_HINT = "key"
+"""Instead of the first characters of a secret, for a version that knows no keys."""
 
 _WIDTHS = {"actor": 200, "target": 255}
 
@@ -344,12 +347,31 @@ class SqlTransaction:
 
     def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
         """End every live secret at ``ends_at``; one in overlap already ends at once, so that two live at most."""
-        mine = (secrets.c.client_id == client_id,)
+        mine = (secrets.c.client_id == client_id, secrets.c.public_jwk.is_(None))
         # In the order the activity clock writes them: two transactions never wait for each other in a ring.
         self.connection.execute(select(secrets.c.id).where(*mine).order_by(secrets.c.id).with_for_update()).all()
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at))
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=ends_at))
         self.append_revocation("secret", client_id, at, ends_at)
+
+    def insert_client_key(self, client_id: str, key: KeyRecord) -> None:
+        """Add a public key to a credential; its row is one of a secret whose hash nothing equals."""
+        self.connection.execute(
+            insert(secrets).values(
+                id=key.id,
+                client_id=client_id,
+                hash=b"",
+                hint=_KEY_HINT,
+                created_at=key.created_at,
+                public_jwk=key.public_jwk,
+            )
+        )
+
+    def end_client_key(self, client_id: str, key_id: str, at: Instant) -> None:
+        """End a public key of a credential at once."""
+        mine = (secrets.c.client_id == client_id, secrets.c.id == key_id, secrets.c.public_jwk.is_not(None))
+        self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=at))
+        self.append_revocation("secret", client_id, at, at)
 
     def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
         """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""

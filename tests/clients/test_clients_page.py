@@ -10,7 +10,9 @@ import jwt
 import pytest
 import requests
 
+from authserver.actions.preconditions.client_keys import public_key
 from tests.support import clients_js_plugin
+from tests.support.assertions import Signer
 from tests.support.client_server import ROLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
@@ -35,8 +37,10 @@ def asking(language):
 
 
 @pytest.fixture
-def environ(site):
+def environ(site, tmp_path):
     api = site.apis["ES256"]
+    signer = Signer()
+    (tmp_path / "key.pem").write_text(signer.private_pem)
     return {
         **os.environ,
         "ISSUER": site.issuer,
@@ -46,6 +50,8 @@ def environ(site):
         "API_ID": api.id,
         "API_SECRET": api.secret,
         "TOKEN": site.token("ES256"),
+        "KEY_CLIENT_ID": site.keyed(signer),
+        "KEY_FILE": str(tmp_path / "key.pem"),
         "OAUTHLIB_INSECURE_TRANSPORT": "1",
     }
 
@@ -66,7 +72,9 @@ def check(site, title, environ, told):
         assert introspected == {"active": False}
         return
     assert introspected["active"] is True
-    if title in {"curl", "Python", "Node"}:
+    if title == "With a key instead of a secret" and "PUBLIC KEY" in told:
+        assert public_key(told).alg == "ES256"
+    elif title in {"curl", "Python", "Node", "With a key instead of a secret"}:
         fresh = re.search(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", told)
         assert jwt.get_unverified_header(fresh[0])["typ"] == "at+jwt"
     elif title == "Introspection":

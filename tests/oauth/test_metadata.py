@@ -81,7 +81,10 @@ def test_M_04_M_05_the_addresses(world, place):
     assert told["grant_types_supported"] == ["client_credentials"]
     for name in ("token_endpoint", "introspection_endpoint", "revocation_endpoint", "jwks_uri"):
         assert told[name].startswith(world.services.issuer + "/")
-    assert not any("private_key_jwt" in str(value) or "none" in str(value) for value in told.values())
+    assert not any("none" in str(value) or "HS256" in str(value) for value in told.values())
+    for name in [each for each in told if each.endswith("_auth_methods_supported")]:
+        algorithms = name.replace("_methods_", "_signing_alg_values_")
+        assert ("private_key_jwt" in told[name]) == (algorithms in told)
 
 
 def test_M_07_both_documents_agree(world):
@@ -96,13 +99,15 @@ def test_M_08_what_is_advertised_works_and_nothing_else(world):
     token_path, asking, ending = (
         told[f"{name}_endpoint"].removeprefix(base) for name in ("token", "introspection", "revocation")
     )
-    assert told["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    by_secret = ["client_secret_basic", "client_secret_post"]
+    # By a key: tests/oauth/test_client_assertions.py.
+    assert told["token_endpoint_auth_methods_supported"] == [*by_secret, "private_key_jwt"]
     for grant in told["grant_types_supported"]:
-        for method in told["token_endpoint_auth_methods_supported"]:
+        for method in by_secret:
             token = asked(world, token_path, {"grant_type": grant}, world.client, method).json["access_token"]
             assert asked(world, asking, {"token": token}, world.api, method).json["active"] is True
             assert asked(world, ending, {"token": token}, world.client, method).status_code == 200
-    for method in ("none", "private_key_jwt", "client_secret_jwt"):
+    for method in ("none", "client_secret_jwt"):
         form = {"grant_type": "client_credentials", "client_id": world.client[0]}
         if method != "none":
             form |= {"client_assertion": "x.y.z", "client_assertion_type": "urn:x"}

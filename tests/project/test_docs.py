@@ -95,7 +95,7 @@ def test_alerts_name_metrics_that_exist():
     alerts = page("docs/operations.md").partition("## What to alert on")[2]
     named = set(re.findall(r"`((?:oauth|http)_[a-z_]+)", alerts))
     assert len(named) > 5
-    assert named <= known
+    assert named <= known | {name.rpartition(" ")[0] for name in known if name.count(" ") > 2}  # nouns inside nouns
 
 
 def test_every_reason_is_explained_in_the_order_of_the_questions():
@@ -158,6 +158,7 @@ def test_every_command_that_is_named_exists():
             if noun in nouns:
                 named.add(f"flask {noun} {verb}".strip())
     assert len(named) > 20
+    known |= {name.rpartition(" ")[0] for name in known if name.count(" ") > 2}  # a noun inside a noun
     assert named <= known
 
 

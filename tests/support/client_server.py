@@ -15,6 +15,7 @@ from authserver.actions import credentials, general_settings
 from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
+from authserver.actions.preconditions.client_keys import public_key
 from authserver.config import Config
 from keys.master import MasterKey
 from keys.material import make
@@ -75,6 +76,7 @@ class Site:
             role_actions.create_role(self.store.accounts, name, "operational", (), **self.who)
         user_actions.create_user(self.store.accounts, "ada", list(ROLES), **self.who)
         self.apis = {alg: self._api(alg) for alg in ALGORITHMS}
+        general_settings.set_general(self.store.accounts, "max_credentials_per_user", "1000", **self.who)
         general_settings.set_general(self.store.accounts, "default_audience", self.apis["ES256"].audience, **self.who)
         self.client_id, self.client_secret = self._credential()
         _, self.other_secret = self._credential()
@@ -122,6 +124,21 @@ class Site:
             self.store.accounts, alg, audience, token_alg=alg, pepper=self.store.pepper, **self.who
         )
         return Api(audience, made.server.client_id, made.secret, alg)
+
+    def keyed(self, signer):
+        """The client id of a new credential that has the key of ``signer`` and no secret."""
+        end, alg = self.who["now"] + 90 * 86400, signer.alg if signer.alg in {"RS256", "PS256"} else ""
+        made = credentials.create(
+            self.store.accounts,
+            "ada",
+            "keyed",
+            end,
+            ROLES,
+            pepper=self.store.pepper,
+            key=public_key(signer.pem, alg),
+            **self.who,
+        )
+        return made.credential.client_id
 
     def _credential(self):
         end = self.who["now"] + 90 * 86400

@@ -35,14 +35,9 @@ PARTS = {
     "Invariants": [f"INV-{number:02}" for number in (*range(1, 13), 18, 20, 21, 22, 25, *range(27, 33))],
 }
 
-_ASSERTIONS = "no client assertions (`private_key_jwt`) yet"
 NOT_OFFERED = {
     "I-10": "no bound tokens (DPoP, mTLS) yet, so nothing to return",
     "I-13": "a token is for one resource server only (J-17); its scope is what that one gets",
-    "T-049": _ASSERTIONS,
-    "T-051": _ASSERTIONS,
-    "T-053": _ASSERTIONS,
-    "T-127": "no one-time values yet; they come with the management API and the console",
 }
 
 

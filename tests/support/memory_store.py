@@ -197,6 +197,15 @@ class Change:
         self.update_credential(client_id, secrets=tuple(map(ended, self.t.credentials[client_id].secrets)))
         self.append_revocation("secret", client_id, at, ends_at)
 
+    def insert_client_key(self, client_id, key):
+        self.update_credential(client_id, keys=(key, *self.t.credentials[client_id].keys))
+
+    def end_client_key(self, client_id, key_id, at):
+        kept = self.t.credentials[client_id].keys
+        ended = (replace(each, ends_at=at) if each.id == key_id and each.ends_at is None else each for each in kept)
+        self.update_credential(client_id, keys=tuple(ended))
+        self.append_revocation("secret", client_id, at, at)
+
     def move_old_secret(self, client_id, ends_at, at):
         kept = self.t.credentials[client_id].secrets
         old = {each.id: each.ends_at for each in kept if each.ends_at is not None and each.ends_at > at}

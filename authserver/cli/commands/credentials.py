@@ -1,10 +1,13 @@
 """``flask credentials``: client ids and secrets that act on behalf of their owner."""
 
 from collections.abc import Callable
+from typing import IO
 
 import click
 
+from authserver.actions import client_keys
 from authserver.actions import credentials as credential_actions
+from authserver.actions.preconditions.client_keys import public_key
 from authserver.cli.arguments import CLIENT, ROLE, USERNAME
 from authserver.cli.command import Answer, Noun
 from authserver.cli.commands.resource_servers import ONCE
@@ -12,10 +15,20 @@ from authserver.cli.context import command_context
 from authserver.cli.durations import INSTANT, OVERLAP, SPAN, expiry
 from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.cli.terminal import confirm
-from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
 from authserver.rules.facts import Instant, Span, over
+from keys.public_keys import ALGORITHMS, MOST_TEXT, registered
 
 credentials = Noun("credentials", help="Application credentials: what third-party systems get their tokens with.")
+
+_EXAMPLE = "3b241101-e2bb-4255-8caf-4136c566a962"
+
+keys = Noun("keys", help="Public keys of a credential: its client signs, and no secret exists.")
+credentials.add_command(keys)
+
+KEY_FILE = click.File("r", encoding="utf-8", errors="replace")
+ALG = click.option("--alg", type=click.Choice(ALGORITHMS), help="What the key signs with; needed for RSA keys in PEM.")
+KEY_COLUMNS = ("thumbprint", "alg", "live", "created_at", "first_used_at", "last_used_at")
 
 _EXPIRES_IN = click.option(
     "--expires-in", "span", type=SPAN, metavar="SPAN", help="Lifetime, such as 90d, 12h, 2w or 1y."
@@ -46,6 +59,7 @@ def _document(credential: Credential, now: Instant) -> dict[str, object]:
         "created_at": iso(credential.created_at),
         "disabled_at": iso_or_none(credential.disabled_at),
         "secrets": [_secret(secret, now) for secret in credential.secrets],
+        "keys": [key_document(key) for key in credential.keys],
     }
 
 
@@ -59,11 +73,27 @@ def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
     }
 
 
+def key_document(key: KeyRecord) -> dict[str, object]:
+    """A public key as it is printed."""
+    known = registered(key.public_jwk)
+    return {
+        "thumbprint": known.thumbprint,
+        "alg": known.alg,
+        "kid": known.kid,
+        "live": key.ends_at is None,
+        "created_at": iso(key.created_at),
+        "first_used_at": iso_or_none(key.first_used_at),
+        "last_used_at": iso_or_none(key.last_used_at),
+        "ends_at": iso_or_none(key.ends_at),
+    }
+
+
 @credentials.command(
     "create",
     examples=(
         "flask credentials create --owner ada --name 'Nightly export' --expires-in 90d --role reports.read",
         "flask credentials create --owner ada --name Robot --expires-at 2027-06-30 --role reports.read --json",
+        "flask credentials create --owner ada --name Robot --expires-in 90d --role reports.read --key public.pem",
     ),
 )
 @click.option("--owner", type=USERNAME, required=True, metavar="USERNAME", help="On whose behalf it acts.")
@@ -71,21 +101,36 @@ def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
 @_EXPIRES_IN
 @_EXPIRES_AT
 @click.option("--role", "roles", type=ROLE, multiple=True, required=True, help="A role of the owner; repeat for more.")
-def create(owner: str, name: str, span: Span | None, instant: Instant | None, roles: tuple[str, ...]) -> Answer:
+@click.option("--key", type=KEY_FILE, metavar="FILE", help="The client's public key, PEM or JWK; no secret is made.")
+@ALG
+def create(
+    owner: str,
+    name: str,
+    *,
+    span: Span | None,
+    instant: Instant | None,
+    roles: tuple[str, ...],
+    key: IO[str] | None,
+    alg: str | None,
+) -> Answer:
     """Make a credential. Its roles stay as chosen now; its secret is shown once."""
     if span is None and instant is None:
         msg = "Missing option '--expires-in' or '--expires-at': a credential always ends."
         raise click.UsageError(msg)
     at = command_context()
     end = expiry(at.now, span, instant)
-    made = credential_actions.create(at.accounts, owner, name, end or 0, roles, pepper=at.store.pepper, **at.who)
+    public = public_key(key_text(key), alg or "") if key else None
+    made = credential_actions.create(
+        at.accounts, owner, name, end or 0, roles, pepper=at.store.pepper, key=public, **at.who
+    )
+    proof = {"key": public.thumbprint, "alg": public.alg} if public else {"client_secret": made.secret}
     document = {
         "client_id": made.credential.client_id,
-        "client_secret": made.secret,
+        **proof,
         "expires_at": iso(made.credential.expires_at),
         "roles": list(made.credential.roles),
     }
-    return Answer(document, fields(document), hint=ONCE)
+    return Answer(document, fields(document), hint="" if public else ONCE)
 
 
 @credentials.command(
@@ -116,8 +161,12 @@ def show(client_id: str) -> Answer:
     document = _document(credential, at.now)
     secrets = [_secret(secret, at.now) for secret in credential.secrets]
     columns = ("hint", "live", "created_at", "ends_at", "last_used_at")
-    parts = {name: value for name, value in document.items() if name != "secrets"}
-    return Answer(document, [*fields(parts), *line(""), *table(columns, secrets, empty="It has no secret.")])
+    parts = {name: value for name, value in document.items() if name not in {"secrets", "keys"}}
+    shown = [*fields(parts), *line(""), *table(columns, secrets, empty="It has no secret.")]
+    keys = [key_document(key) for key in credential.keys]
+    if keys:
+        shown += [*line(""), *table(KEY_COLUMNS, keys, empty="")]
+    return Answer(document, shown)
 
 
 @credentials.command(
@@ -160,6 +209,21 @@ def regenerate(client_id: str, overlap: Span) -> Answer:
     return Answer(document, fields(document), hint=ONCE)
 
 
+@credentials.command(
+    "end-secrets", examples=("flask credentials end-secrets 3b241101-e2bb-4255-8caf-4136c566a962 --yes",)
+)
+@click.argument("client_id", type=CLIENT)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def end_secrets(client_id: str, *, yes: bool) -> Answer:
+    """End all secrets of a credential that has a key; the tokens that they obtained die."""
+    confirm(f"End all secrets of {client_id}? Only its keys work then.", yes=yes)
+    at = command_context()
+    credential_actions.end_secrets(at.accounts, client_id, **at.who)
+    return Answer(
+        _document(at.accounts.credential(client_id), at.now), line("It has no secret any more; its keys work.")
+    )
+
+
 @credentials.command("disable", examples=("flask credentials disable 3b241101-e2bb-4255-8caf-4136c566a962",))
 @click.argument("client_id", type=CLIENT)
 def disable(client_id: str) -> Answer:
@@ -189,3 +253,51 @@ def delete(client_id: str, *, yes: bool) -> Answer:
     at = command_context()
     credential_actions.delete(at.accounts, client_id, **at.who)
     return Answer({"client_id": client_id, "deleted_at": iso(at.now)}, line("It is deleted, and its tokens are dead."))
+
+
+def key_text(file: IO[str]) -> str:
+    """The content of a file with a key; more than any key has is cut off, and refused as such."""
+    return file.read(MOST_TEXT + 1)
+
+
+@keys.command(
+    "add",
+    examples=(
+        "flask credentials keys add 3b241101-e2bb-4255-8caf-4136c566a962 public.pem",
+        "openssl pkey -in key.pem -pubout | flask credentials keys add 3b241101-e2bb-4255-8caf-4136c566a962 -",
+    ),
+)
+@click.argument("client_id", type=CLIENT)
+@click.argument("file", type=KEY_FILE)
+@ALG
+def add_key(client_id: str, file: IO[str], alg: str | None) -> Answer:
+    """Add a public key, as PEM or JWK, from a file or from standard input (-); two work at a time."""
+    at = command_context()
+    key = client_keys.add(at.accounts, client_id, key_text(file), alg or "", **at.who)
+    document = key_document(key)
+    return Answer(document, fields(document), hint="Compare the thumbprint with the one that the client's owner sees.")
+
+
+@keys.command("list", examples=("flask credentials keys list 3b241101-e2bb-4255-8caf-4136c566a962",))
+@click.argument("client_id", type=CLIENT)
+def list_keys(client_id: str) -> Answer:
+    """List the public keys of a credential, newest first, removed ones too."""
+    at = command_context()
+    documents = [key_document(key) for key in at.accounts.credential(client_id).keys]
+    return Answer(documents, table(KEY_COLUMNS, documents, empty="It has no key."))
+
+
+@keys.command(
+    "remove",
+    dash_ids=True,
+    examples=(f"flask credentials keys remove {_EXAMPLE} NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs --yes",),
+)
+@click.argument("client_id", type=CLIENT)
+@click.argument("thumbprint")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_key(client_id: str, thumbprint: str, *, yes: bool) -> Answer:
+    """Remove a public key; the tokens that it obtained die."""
+    confirm(f"Remove the key {thumbprint} of {client_id}?", yes=yes)
+    at = command_context()
+    client_keys.remove(at.accounts, client_id, thumbprint, **at.who)
+    return Answer({"client_id": client_id, "removed": thumbprint}, line("It is removed, and its tokens are dead."))

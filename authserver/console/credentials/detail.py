@@ -56,6 +56,16 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "granted": N_("Granted"),
     "wrong_secret": N_("Wrong secret"),
     "secret_ended": N_("A secret that had ended"),
+    "key_ended": N_("A key that had been removed"),
+    "no_key": N_("A signature, and the credential has no key"),
+    "assertion_signature": N_("A signature that no key of the credential made"),
+    "assertion_audience": N_("An assertion for somebody else: aud is not the issuer"),
+    "assertion_expiry": N_("An assertion without an end"),
+    "assertion_expired": N_("An assertion that was over"),
+    "assertion_too_long": N_("An assertion that lives for more than an hour"),
+    "assertion_from_the_future": N_("An assertion from the future: a clock is wrong"),
+    "assertion_id": N_("An assertion without an id (jti)"),
+    "assertion_replayed": N_("An assertion that was used before"),
     "credential_disabled": N_("The credential was disabled"),
     "credential_expired": N_("The credential had expired"),
     "credential_deleted": N_("The credential was deleted"),
@@ -76,6 +86,9 @@ _HAPPENED: Final[Mapping[str, str]] = {
     "credential.created": N_("Created"),
     "credential.edited": N_("Edited"),
     "credential.regenerated": N_("New secret generated"),
+    "credential.key_added": N_("A key was added"),
+    "credential.key_removed": N_("A key was removed"),
+    "credential.secrets_ended": N_("All secrets ended"),
     "credential.old_secret_moved": N_("End of the old secret changed"),
     "credential.disabled": N_("Disabled"),
     "credential.enabled": N_("Enabled"),
@@ -201,7 +214,8 @@ def _details(record: Record) -> list[Markup]:
             return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
         case _:
             words = OUTCOMES if record.event == "token.refused" else REASONS
-            return _if_known(words.get(detail.get("reason", "")))
+            thumbprint = detail.get("key", "") if record.event.startswith("credential.key_") else ""
+            return [escape(thumbprint)] if thumbprint else _if_known(words.get(detail.get("reason", "")))
 
 
 def _if_known(text: str | None) -> list[Markup]:

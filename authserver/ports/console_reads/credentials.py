@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from authserver.ports.console_reads.paging import Page
-from authserver.ports.credentials import SecretRecord
+from authserver.ports.credentials import KeyRecord, SecretRecord
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant
 
@@ -133,6 +133,10 @@ class CredentialReads(Protocol):
 
     def secrets(self, client_id: str) -> Sequence[SecretRecord]:
         """All secrets of a credential, newest first, ended ones too."""
+        ...
+
+    def keys(self, client_id: str) -> Sequence[KeyRecord]:
+        """All public keys of a credential, newest first, ended ones too."""
         ...
 
     def export(self, query: CredentialQuery, now: Instant) -> Iterator[CredentialRow]:

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Engine, String, bindparam, func, select
 
 from authserver.ports.console_reads.credentials import CredentialQuery, CredentialRow, RouteUse, ServerUse, Usage
 from authserver.ports.console_reads.paging import MAX_PAGE, Page
-from authserver.ports.credentials import SecretRecord
+from authserver.ports.credentials import KeyRecord, SecretRecord
 from authserver.ports.errors import NotFound
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant
@@ -17,7 +17,7 @@ from authserver.store.credentials.filters import all_of, page_of, total_of, valu
 from authserver.store.credentials.rows import listed, one
 from authserver.store.credentials.statuses import counting, moments
 from authserver.store.engine.connections import reading, storable
-from authserver.store.rows.accounts import secrets_of
+from authserver.store.rows.accounts import keys_of, secrets_of
 from authserver.store.tables import credentials, resource_servers, sessions, token_requests, usage
 from authserver.store.tokens.live_tokens import living, terms
 
@@ -85,6 +85,11 @@ class SqlCredentialReads:
         """All secrets of a credential, newest first."""
         with reading(self._engine) as connection:
             return secrets_of(connection, client_id)
+
+    def keys(self, client_id: str) -> Sequence[KeyRecord]:
+        """All public keys of a credential, newest first."""
+        with reading(self._engine) as connection:
+            return keys_of(connection, client_id)
 
     def export(self, query: CredentialQuery, now: Instant) -> Iterator[CredentialRow]:
         """All rows a query finds, by client id, without ``days``."""

@@ -53,7 +53,11 @@ _ROLES = (
     .where(credential_roles.c.client_id.in_(_IDS))
     .order_by(roles.c.name)
 )
-_SECRETS = select(secrets).where(secrets.c.client_id.in_(_IDS)).order_by(secrets.c.created_at.desc(), secrets.c.id)
+_SECRETS = (
+    select(secrets)
+    .where(secrets.c.client_id.in_(_IDS), secrets.c.public_jwk.is_(None))
+    .order_by(secrets.c.created_at.desc(), secrets.c.id)
+)
 _DAYS = (
     select(
         *(token_requests.c.client_id, token_requests.c.day),

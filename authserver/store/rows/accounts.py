@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, true
 
-from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
 from authserver.ports.errors import NotFound
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
@@ -35,8 +35,10 @@ _CHOSEN = (
     .order_by(roles.c.name)
 )
 _CHOSEN_BY_ONE = _CHOSEN.where(credential_roles.c.client_id == bindparam("client_id"))
-_SECRETS = select(secrets).order_by(secrets.c.created_at.desc(), secrets.c.id)
+_SECRETS_AND_KEYS = select(secrets).order_by(secrets.c.created_at.desc(), secrets.c.id)
+_SECRETS = _SECRETS_AND_KEYS.where(secrets.c.public_jwk.is_(None))
 _SECRETS_OF_ONE = _SECRETS.where(secrets.c.client_id == bindparam("client_id"))
+_KEYS_OF_ONE = _SECRETS_AND_KEYS.where(secrets.c.public_jwk.is_not(None), secrets.c.client_id == bindparam("client_id"))
 _SETTINGS = select(settings)
 
 
@@ -119,7 +121,8 @@ def credential_row(connection: Connection, client_id: str, owner_id: str | None)
 def find_credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
     """One credential that is not deleted, with ``owner_id`` only that owner's; ``NotFound`` else."""
     row = credential_row(connection, client_id, owner_id)
-    return _as_credential(row, chosen_by(connection, client_id), secrets_of(connection, client_id))
+    own = secrets_of(connection, client_id)
+    return _as_credential(row, chosen_by(connection, client_id), own, keys_of(connection, client_id))
 
 
 def chosen_by(connection: Connection, client_id: str) -> tuple[str, ...]:
@@ -132,6 +135,11 @@ def secrets_of(connection: Connection, client_id: str) -> tuple[SecretRecord, ..
     return tuple(as_secret(row) for row in connection.execute(_SECRETS_OF_ONE, {"client_id": client_id}).all())
 
 
+def keys_of(connection: Connection, client_id: str) -> tuple[KeyRecord, ...]:
+    """All public keys of one credential, newest first, ended ones too."""
+    return tuple(as_key(row) for row in connection.execute(_KEYS_OF_ONE, {"client_id": client_id}).all())
+
+
 def of_owner(owner_id: str | None) -> Any:
     """The condition that a credential is an owner's; None means anybody's."""
     return true() if owner_id is None else credentials.c.owner_id == owner_id
@@ -141,17 +149,26 @@ def as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> tu
     """Three statements, however many credentials; ``only`` narrows the others to those of ``rows``."""
     mine = only & credentials.c.deleted_at.is_(None)
     chosen = _CHOSEN.join(credentials, credentials.c.client_id == credential_roles.c.client_id).where(mine)
-    kept = _SECRETS.join(credentials, credentials.c.client_id == secrets.c.client_id).where(mine)
+    kept = _SECRETS_AND_KEYS.join(credentials, credentials.c.client_id == secrets.c.client_id).where(mine)
     names: dict[str, list[str]] = defaultdict(list)
     for each in connection.execute(chosen).all():
         names[each.client_id].append(each.name)
     own: dict[str, list[SecretRecord]] = defaultdict(list)
+    keys: dict[str, list[KeyRecord]] = defaultdict(list)
     for each in connection.execute(kept).all():
-        own[each.client_id].append(as_secret(each))
-    return tuple(_as_credential(row, tuple(names[row.client_id]), tuple(own[row.client_id])) for row in rows)
+        if each.public_jwk is None:
+            own[each.client_id].append(as_secret(each))
+        else:
+            keys[each.client_id].append(as_key(each))
+    return tuple(
+        _as_credential(row, tuple(names[row.client_id]), tuple(own[row.client_id]), tuple(keys[row.client_id]))
+        for row in rows
+    )
 
 
-def _as_credential(row: Any, chosen: tuple[str, ...], own: tuple[SecretRecord, ...]) -> Credential:
+def _as_credential(
+    row: Any, chosen: tuple[str, ...], own: tuple[SecretRecord, ...], keys: tuple[KeyRecord, ...]
+) -> Credential:
     return Credential(
         client_id=row.client_id,
         owner=row.username,
@@ -164,6 +181,7 @@ def _as_credential(row: Any, chosen: tuple[str, ...], own: tuple[SecretRecord, .
         deleted_at=row.deleted_at,
         version=row.version,
         secrets=own,
+        keys=keys,
     )
 
 
@@ -173,6 +191,14 @@ def as_secret(row: Any) -> SecretRecord:
         *(row.id, row.hint, row.created_at, row.ends_at, row.last_used_at),
         last_used_peer=row.last_used_peer,
         last_used_agent=row.last_used_agent,
+    )
+
+
+def as_key(row: Any) -> KeyRecord:
+    """One row of ``secrets`` that is a public key."""
+    return KeyRecord(
+        *(row.id, row.public_jwk, row.created_at, row.ends_at, row.first_used_at, row.last_used_at),
+        last_used_peer=row.last_used_peer,
     )
 
 

@@ -128,6 +128,7 @@ def issue_statement(dialect: str) -> Select[Any]:
             secrets.c.id,
             secrets.c.hash,
             secrets.c.ends_at,
+            secrets.c.public_jwk,
         )
         .select_from(
             credentials.join(users, users.c.id == credentials.c.owner_id)
@@ -246,7 +247,9 @@ class SqlHotPathReads:
             audience=row[14],
             token_alg=row[15],
             active_kid=row[16],
-            secrets=tuple([LiveSecret(each[17], bytes(each[18]), each[19]) for each in rows if each[17] is not None]),
+            secrets=tuple(
+                [LiveSecret(each[17], bytes(each[18]), each[19], each[20]) for each in rows if each[17] is not None]
+            ),
         )
         return facts if facts.client_id == client_id else None
 

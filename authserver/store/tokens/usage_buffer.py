@@ -381,6 +381,7 @@ def _newest_request(key: Any) -> Any:
         .where(and_(key == bindparam("b_id"), or_(mine.last_used_at.is_(None), mine.last_used_at < bindparam("b_at"))))
         .values(
             last_used_at=bindparam("b_at"),
+            first_used_at=func.coalesce(mine.first_used_at, mine.last_used_at, bindparam("b_at")),
             last_used_peer=bindparam("b_peer", type_=mine.last_used_peer.type),
             last_used_agent=bindparam("b_agent", type_=mine.last_used_agent.type),
         )

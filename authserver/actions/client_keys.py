@@ -1,0 +1,65 @@
+"""The public keys of an application credential: how its client proves itself without a secret (RFC 7523 §2.2).
+
+The private half never comes here: a key can be used by nobody who reads the database or its backups. Two keys work at
+a time, so that a client is moved to the next one without an outage. A token dies with the key that obtained it.
+``owner_id`` narrows a function to one owner's credentials, as in ``credentials`` (INV-09).
+"""
+
+from authserver.actions.preconditions.client_keys import insert_key, public_key
+from authserver.audit import Event
+from authserver.ports.accounts import Accounts
+from authserver.ports.credentials import KeyRecord
+from authserver.ports.errors import NotFound
+from authserver.rules.facts import Instant
+from keys.public_keys import registered
+
+
+def add(
+    accounts: Accounts,
+    client_id: str,
+    text: str,
+    alg: str = "",
+    *,
+    actor: str,
+    now: Instant,
+    owner_id: str | None = None,
+) -> KeyRecord:
+    """Add a public key.
+
+    Args:
+        accounts: the store.
+        client_id: the credential.
+        text: the key as PEM or as JWK.
+        alg: what it signs with; needed for an RSA key that does not say so.
+        actor: who adds it, for the audit record.
+        now: seconds of UTC.
+        owner_id: whose credential it must be; None: anybody's.
+
+    Raises:
+        Conflict: two keys work already, or this one does.
+        Invalid: no key that may be used.
+        NotFound: unknown, or not the owner's.
+    """
+    key = public_key(text, alg)
+    with accounts.change(Event("credential.key_added", actor, client_id), now) as tx:
+        tx.credential(client_id, owner_id)
+        return insert_key(tx, client_id, key, now)
+
+
+def remove(
+    accounts: Accounts, client_id: str, thumbprint: str, *, actor: str, now: Instant, owner_id: str | None = None
+) -> None:
+    """End a key at once, and with it the tokens that it obtained.
+
+    Raises:
+        NotFound: unknown, or not the owner's; or no key of it with that thumbprint works.
+    """
+    with accounts.change(Event("credential.key_removed", actor, client_id), now) as tx:
+        credential = tx.credential(client_id, owner_id)
+        for key in credential.keys:
+            if key.ends_at is None and registered(key.public_jwk).thumbprint == thumbprint:
+                tx.end_client_key(client_id, key.id, now)
+                tx.detail(key=thumbprint)
+                return
+        msg = f"the credential has no key {thumbprint[:64]!r}; `flask credentials keys {client_id}` shows them"
+        raise NotFound(msg)

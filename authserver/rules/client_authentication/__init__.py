@@ -1,0 +1,4 @@
+"""How a client proves who it is without a shared secret.
+
+- ``assertion``: what a client's signed assertion must say (RFC 7523 §3).
+"""

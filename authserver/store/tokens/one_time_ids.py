@@ -1,0 +1,96 @@
+"""Records ids that are good once, durably, before anybody relies on it.
+
+Claims that come at the same time in one process share a transaction: a commit waits for the disk, and one wait serves
+all of them. Whoever finds the write under way waits for its end and then writes for all who came meanwhile.
+"""
+
+import threading
+from typing import Any
+
+from sqlalchemy import BigInteger, Engine, String, bindparam, delete, select
+
+from authserver.ports.errors import Unavailable
+from authserver.rules.facts import Instant
+from authserver.store.engine.batch_statements import insert_for
+from authserver.store.engine.connections import writing
+from authserver.store.tables import one_time_ids
+
+_SWEPT_AT_ONCE = 2_000
+
+
+class _Claim:
+    __slots__ = ("error", "expires_at", "first", "id_hash", "now")
+
+    def __init__(self, id_hash: str, expires_at: Instant, now: Instant) -> None:
+        self.id_hash, self.expires_at, self.now = id_hash, expires_at, now
+        self.first: bool | None = None
+        self.error: Exception | None = None
+
+
+class SqlOneTimeIds:
+    """``ports.OneTimeIds``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        row = insert_for(engine.dialect.name)(one_time_ids).values(
+            id_hash=bindparam("id_hash", type_=String), expires_at=bindparam("expires_at", type_=BigInteger)
+        )
+        # An id that has had its time may be used again; the sweep need not have come by.
+        self._insert: Any = row.on_conflict_do_update(
+            index_elements=["id_hash"],
+            set_={"expires_at": row.excluded.expires_at},
+            where=one_time_ids.c.expires_at <= bindparam("now", type_=BigInteger),
+        ).returning(one_time_ids.c.id_hash)
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Start empty in a child process: what waits is the parent's."""
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._waiting: list[_Claim] = []
+
+    def claim(self, id_hash: str, expires_at: Instant, now: Instant) -> bool:
+        """Use an id up; whether this was the first use.
+
+        Raises:
+            Unavailable: it cannot be recorded.
+        """
+        mine = _Claim(id_hash, expires_at, now)
+        with self._lock:
+            self._waiting.append(mine)
+        with self._writing:
+            if mine.first is None and mine.error is None:
+                with self._lock:
+                    batch, self._waiting = self._waiting, []
+                self._write(batch)
+        if mine.first is None:
+            msg = "ids that are good once cannot be recorded now"
+            raise Unavailable(msg) from mine.error
+        return mine.first
+
+    def _write(self, batch: list[_Claim]) -> None:
+        """Write all, or nobody is told anything but that it failed."""
+        outcomes: list[bool] = []
+        try:
+            # In one order for all nodes, so that two transactions never wait for each other in a ring.
+            batch.sort(key=lambda each: each.id_hash)
+            with writing(self._engine) as connection:
+                for each in batch:
+                    values = {"id_hash": each.id_hash, "expires_at": each.expires_at, "now": each.now}
+                    outcomes.append(connection.execute(self._insert, values).first() is not None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, each of those who wait must hear of it
+            for each in batch:
+                each.error = error
+            return
+        for each, first in zip(batch, outcomes, strict=True):
+            each.first = first
+
+    def sweep(self, now: Instant) -> int:
+        """Forget what could not be used any more, a few at a time."""
+        some = select(one_time_ids.c.id_hash).where(one_time_ids.c.expires_at <= now).limit(_SWEPT_AT_ONCE)
+        count = 0
+        while True:
+            with writing(self._engine) as connection:
+                gone = connection.execute(delete(one_time_ids).where(one_time_ids.c.id_hash.in_(some))).rowcount
+            count += gone
+            if gone < _SWEPT_AT_ONCE:
+                return count
