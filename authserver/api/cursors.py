@@ -58,5 +58,10 @@ def _filters(query: Query) -> str:
 
 def _fits(value: object, kind: type[str | int]) -> bool:
     if kind is str:
-        return isinstance(value, str) and len(value) <= _MAX_TEXT and not any("\ud800" <= c <= "\udfff" for c in value)
+        return isinstance(value, str) and len(value) <= _MAX_TEXT and storable(value)
     return isinstance(value, int) and not isinstance(value, bool) and -_MAX_NUMBER < value < _MAX_NUMBER
+
+
+def storable(text: str) -> bool:
+    """Whether every database keeps a text: no half of a surrogate pair, no NUL."""
+    return not any("\ud800" <= char <= "\udfff" or char == "\0" for char in text)

@@ -35,6 +35,7 @@ TAGS: Final = {
 }
 PATH_PARTS: Final = {
     "client_id": "Client id of a credential.",
+    "secret_id": "Id of a secret.",
     "jti": "Id of a session, which is the `jti` of its token.",
     "username": "Name of a user, in any letter case.",
     "role_id": "Id of a role.",

@@ -17,6 +17,22 @@ MATRIX = {
     ("GET", "/docs/errors/<code>"): PUBLIC,
     ("GET", "/docs/style.css"): PUBLIC,
     ("GET", "/me"): TOKEN,
+    ("GET", "/credentials"): BUILDER,
+    ("POST", "/credentials"): BUILDER,
+    ("GET", "/credentials/<client_id>"): BUILDER,
+    ("PATCH", "/credentials/<client_id>"): BUILDER,
+    ("DELETE", "/credentials/<client_id>"): BUILDER,
+    ("POST", "/credentials/<client_id>/disable"): BUILDER,
+    ("POST", "/credentials/<client_id>/enable"): BUILDER,
+    ("GET", "/credentials/<client_id>/secrets"): BUILDER,
+    ("POST", "/credentials/<client_id>/secrets"): BUILDER,
+    ("PATCH", "/credentials/<client_id>/secrets/<secret_id>"): BUILDER,
+    ("DELETE", "/credentials/<client_id>/secrets/<secret_id>"): BUILDER,
+    ("GET", "/credentials/<client_id>/sessions"): BUILDER,
+    ("DELETE", "/credentials/<client_id>/sessions"): BUILDER,
+    ("DELETE", "/sessions/<jti>"): BUILDER,
+    ("GET", "/credentials/<client_id>/usage"): BUILDER,
+    ("GET", "/credentials/<client_id>/timeline"): BUILDER,
 }
 """Every method of every route, and what opens it: a word, or all of some permissions, which need a builder role too.
 

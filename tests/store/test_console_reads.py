@@ -1020,3 +1020,27 @@ def test_the_step_goes_up_and_down_and_keeps_what_was_there(kind, tmp_path):
         database.close()
         if kind == "postgresql":
             databases.drop(url)
+
+
+@pytest.mark.parametrize("order", ["name", "owner", "expires_at", "created_at", "last_used_at"])
+@pytest.mark.parametrize("descending", [True, False])
+def test_parts_are_the_pages_in_the_same_order_and_a_deleted_credential_still_marks_its_place(store, order, descending):
+    made = [
+        make(store, "ada" if number % 2 else "bob", name, 90 + number % 3, roles=("reader",))
+        for number, name in enumerate("xXyyxzZa")
+    ]
+    issue(store, made[3].client_id)
+    store.usage.flush()
+    for owner_id in (None, made[1].owner_id):
+        query = CredentialQuery(order=order, descending=descending)
+        whole = [row.client_id for row in store.credential_reads.page(query, NOW, owner_id=owner_id, days=False).rows]
+        found, after = [], ""
+        while part := store.credential_reads.part(query, NOW, 3, after=after, owner_id=owner_id):
+            found += [row.client_id for row in part]
+            after = found[-1]
+        assert found == whole
+    query = CredentialQuery(order=order, descending=descending)
+    whole = [row.client_id for row in store.credential_reads.page(query, NOW, days=False).rows]
+    credentials.delete(store.accounts, whole[2], **WHO)
+    rest = store.credential_reads.part(query, NOW, 100, after=whole[2])
+    assert [row.client_id for row in rest] == whole[3:]

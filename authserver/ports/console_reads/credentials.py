@@ -123,6 +123,15 @@ class CredentialReads(Protocol):
         """One page of the list; the statuses are judged at ``now``. Without ``days`` the rows have none."""
         ...
 
+    def part(
+        self, query: CredentialQuery, now: Instant, limit: int, *, after: str = "", owner_id: str | None = None
+    ) -> Sequence[CredentialRow]:
+        """Up to ``limit`` rows, without ``days``, behind the credential ``after`` in the query's order; "" begins.
+
+        Whatever the page of the query. A credential that was deleted still marks its place.
+        """
+        ...
+
     def counts(self, now: Instant, *, owner_id: str | None = None) -> Mapping[Status, int]:
         """How many credentials each status holds for; one credential may count several times."""
         ...

@@ -9,7 +9,21 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, bindparam, exists, false, func, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+)
 
 from authserver.ports.console_reads.credentials import CredentialQuery
 from authserver.rules.credential_status import Status
@@ -28,6 +42,8 @@ from authserver.store.engine.connections import storable
 from authserver.store.engine.text_search import contains
 from authserver.store.tables import credential_roles, credential_use, credentials, roles, users
 
+_AFTER = bindparam("after", type_=String)
+_SIZE = bindparam("size", type_=Integer)
 _OF_AN_ID = frozenset("0123456789abcdef-")
 """What client ids are made of (``rules/names.CLIENT_ID``): nothing else can be a part of one."""
 
@@ -74,6 +90,16 @@ def page_of(query: CredentialQuery, *, owned: bool) -> tuple[Select[Any], bool]:
     return ids.where(*searched) if searched else ids, counted
 
 
+def part_of(query: CredentialQuery, *, owned: bool) -> Select[Any]:
+    """The ids of what a query finds behind a credential, in its order, whatever its page.
+
+    Takes the values of ``values_of``, ``size``, and ``after``: a client id, or empty for the beginning.
+    """
+    searched = _searched(query.search)
+    ids = _behind(_shape(query), owned=owned)
+    return ids.where(*searched) if searched else ids
+
+
 def total_of(query: CredentialQuery, *, owned: bool) -> Select[Any]:
     """How many a query finds."""
     shape, searched = _shape(query), _searched(query.search)
@@ -110,7 +136,7 @@ def _wanted(shape: CredentialQuery, *, owned: bool, searched: bool) -> tuple[Sel
     filters = _filters(shape, owned=owned)
     ids = select(credentials.c.client_id).select_from(credentials).where(*kept(owned=owned), *filters)
     ids = _ordered(ids, shape, owned=owned)
-    ids = ids.limit(bindparam("size", type_=Integer)).offset(bindparam("offset", type_=BigInteger))
+    ids = ids.limit(_SIZE).offset(bindparam("offset", type_=BigInteger))
     if not (owned or searched or filters):
         return ids, False
     if shape.status is Status.ACTIVE and shape.order == "created_at" and not owned and not searched:
@@ -136,17 +162,41 @@ def _known_total(shape: CredentialQuery, *, owned: bool) -> Select[Any]:
     return _total(shape, (), owned=owned)
 
 
+@lru_cache(maxsize=256)
+def _behind(shape: CredentialQuery, *, owned: bool) -> Select[Any]:
+    """See ``part_of``."""
+    ids, by = _with_key(select(credentials.c.client_id).select_from(credentials), shape, owned=owned)
+    ids = ids.where(*kept(owned=owned), *_filters(shape, owned=owned))
+    # A deleted credential keeps its row, so the place is known whatever happened to it meanwhile.
+    place, key = _with_key(select(_key_of(shape, owned=owned)), shape, owned=owned)
+    here = place.where(credentials.c.client_id == _AFTER).correlate(None).scalar_subquery()
+    further = by < here if shape.descending else by > here
+    ids = ids.where(or_(_AFTER == "", further, and_(by == here, credentials.c.client_id > _AFTER)))
+    return ids.order_by(key.desc() if shape.descending else key, credentials.c.client_id).limit(_SIZE)
+
+
 def _ordered(ids: Select[Any], shape: CredentialQuery, *, owned: bool) -> Select[Any]:
     """``ids`` in the requested order, with the table it needs."""
-    by: Any = credentials.c.expires_at if shape.order == "expires_at" else credentials.c.created_at
-    if shape.order == "name":
-        by = func.lower(credentials.c.name)
-    elif shape.order == "owner":
-        ids, by = ids.join(users, users.c.id == credentials.c.owner_id), users.c.folded_username
+    ids, by = _with_key(ids, shape, owned=owned)
+    return ids.order_by(by.desc() if shape.descending else by, credentials.c.client_id)
+
+
+def _with_key(ids: Select[Any], shape: CredentialQuery, *, owned: bool) -> tuple[Select[Any], Any]:
+    """``ids`` with the table that its order needs, and what it is ordered by."""
+    if shape.order == "owner":
+        ids = ids.join(users, users.c.id == credentials.c.owner_id)
     elif shape.order == "last_used_at":
         ids = ids.outerjoin(credential_use, credential_use.c.client_id == credentials.c.client_id)
-        by = func.coalesce(credential_use.c.last_used_at, 0)
-    elif owned:
-        # Hides the index that has this order, and everybody's credentials: an owner has a handful.
-        by = func.coalesce(by, 0)
-    return ids.order_by(by.desc() if shape.descending else by, credentials.c.client_id)
+    return ids, _key_of(shape, owned=owned)
+
+
+def _key_of(shape: CredentialQuery, *, owned: bool) -> Any:
+    if shape.order == "name":
+        return func.lower(credentials.c.name)
+    if shape.order == "owner":
+        return users.c.folded_username
+    if shape.order == "last_used_at":
+        return func.coalesce(credential_use.c.last_used_at, 0)
+    by = credentials.c.expires_at if shape.order == "expires_at" else credentials.c.created_at
+    # Hides the index that has this order, and everybody's credentials: an owner has a handful.
+    return func.coalesce(by, 0) if owned else by

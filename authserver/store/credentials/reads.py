@@ -13,7 +13,7 @@ from authserver.ports.credentials import KeyRecord, SecretRecord
 from authserver.ports.errors import NotFound
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant
-from authserver.store.credentials.filters import all_of, page_of, total_of, values_of
+from authserver.store.credentials.filters import all_of, page_of, part_of, total_of, values_of
 from authserver.store.credentials.rows import listed, one
 from authserver.store.credentials.statuses import counting, moments
 from authserver.store.engine.connections import reading, storable
@@ -65,6 +65,15 @@ class SqlCredentialReads:
             else:
                 total = connection.execute(total_of(query, owned=owned), values).scalar_one()
             return Page(listed(connection, [row.client_id for row in found], now, days=days), total, number, size)
+
+    def part(
+        self, query: CredentialQuery, now: Instant, limit: int, *, after: str = "", owner_id: str | None = None
+    ) -> Sequence[CredentialRow]:
+        """Up to ``limit`` rows behind the credential ``after`` in the order of a query, whatever its page."""
+        values = {**values_of(query, now, owner_id), "after": after, "size": limit}
+        with reading(self._engine) as connection:
+            found = connection.execute(part_of(query, owned=owner_id is not None), values).scalars().all()
+            return listed(connection, found, now, days=False)
 
     def counts(self, now: Instant, *, owner_id: str | None = None) -> Mapping[Status, int]:
         """How many credentials each status holds for."""

@@ -1,0 +1,163 @@
+"""The secrets of a credential: list, make a new one, move or end the old one; and the caller's own."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from authserver.actions import credentials as credential_actions
+from authserver.api.context import ApiContext
+from authserver.api.operations import BUILDER, Answer, operation
+from authserver.api.resources.credentials import SecretDocument, etag_of_credential
+from authserver.api.schemas import Items, Model
+from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.errors import AlreadyDone, Conflict, NotFound
+from authserver.ports.store import Store
+from authserver.ports.transaction import Transaction
+from authserver.rules.facts import Instant, over
+
+Overlap = Literal[0, 3600, 86400, 604800]
+"""Seconds that an old secret may work on: ``rules.secret_format.OVERLAPS``."""
+
+
+class NewSecret(Model):
+    """How long the secret before shall work on."""
+
+    overlap_seconds: Overlap = 0
+
+
+class SecretChanges(Model):
+    """When an old secret shall end instead."""
+
+    ends_in_seconds: Overlap = Field(description="From now on; 0 ends it at once.")
+
+
+class CreatedSecret(Model):
+    """A new secret of a credential."""
+
+    client_id: str
+    client_secret: str | None = Field(description="Shown this once; null where the request was answered before.")
+    secrets: list[SecretDocument] = Field(description="All that live, the newest first.")
+
+
+def live_secrets(credential: Credential, now: Instant) -> list[SecretDocument]:
+    """The secrets of a credential that work."""
+    shown = [SecretDocument.of(each, now) for each in credential.secrets]
+    return [each for each in shown if each.live]
+
+
+@operation(
+    "GET",
+    "/credentials/<client_id>/secrets",
+    access=BUILDER,
+    tag="credentials",
+    answer=Items[SecretDocument],
+    etag=True,
+)
+def list_secrets(at: ApiContext, client_id: str) -> Answer:
+    """List the secrets of a credential.
+
+    The newest first, those that have ended too. The ETag is the credential's.
+    """
+    credential = at.accounts.credential(client_id, at.owner_id)
+    items = [SecretDocument.of(each, at.now) for each in credential.secrets]
+    return Answer(Items[SecretDocument](items=items), etag=etag_of_credential(credential))
+
+
+@operation(
+    "POST",
+    "/credentials/<client_id>/secrets",
+    access=BUILDER,
+    tag="credentials",
+    answer=CreatedSecret,
+    status=201,
+    body=NewSecret,
+    creates=True,
+)
+def create_secret(at: ApiContext, client_id: str, body: NewSecret) -> Answer:
+    """Make a new secret.
+
+    The one before ends now or after the overlap; with it end the tokens that it obtained. Two live at most.
+    """
+    credential = at.accounts.credential(client_id, at.owner_id)
+    at.require_roles(credential.roles)
+    secret = None
+    try:
+        made = credential_actions.regenerate(
+            at.creating().accounts,
+            client_id,
+            body.overlap_seconds,
+            pepper=at.store.pepper,
+            owner_id=at.owner_id,
+            **at.who,
+        )
+        secret = made.secret
+    except AlreadyDone:
+        pass
+    shown = live_secrets(at.accounts.credential(client_id, at.owner_id), at.now)
+    document = CreatedSecret(client_id=client_id, client_secret=secret, secrets=shown)
+    return Answer(document, location=f"/credentials/{client_id}/secrets", replayed=secret is None)
+
+
+@operation(
+    "PATCH",
+    "/credentials/<client_id>/secrets/<secret_id>",
+    access=BUILDER,
+    tag="credentials",
+    answer=SecretDocument,
+    body=SecretChanges,
+    edits=True,
+)
+def edit_secret(at: ApiContext, client_id: str, secret_id: str, body: SecretChanges) -> Answer:
+    """Move the end of the old secret.
+
+    It is the one that works on beside its successor; If-Match names the credential.
+    """
+    credential_actions.move_old_secret(
+        _editing_old(at, client_id, secret_id).accounts,
+        client_id,
+        body.ends_in_seconds,
+        owner_id=at.owner_id,
+        **at.who,
+    )
+    return Answer(SecretDocument.of(_secret(at.accounts.credential(client_id, at.owner_id), secret_id), at.now))
+
+
+@operation("DELETE", "/credentials/<client_id>/secrets/<secret_id>", access=BUILDER, tag="credentials", edits=True)
+def delete_secret(at: ApiContext, client_id: str, secret_id: str) -> Answer:
+    """End the old secret now.
+
+    The newest one ends only by a successor, or with its credential; If-Match names the credential.
+    """
+    credential_actions.move_old_secret(
+        _editing_old(at, client_id, secret_id).accounts, client_id, 0, owner_id=at.owner_id, **at.who
+    )
+    return Answer()
+
+
+def _editing_old(at: ApiContext, client_id: str, secret_id: str) -> Store:
+    """The store for a change of one old secret that lives: there is one at most."""
+
+    def etag(tx: Transaction) -> str:
+        credential = tx.credential(client_id, at.owner_id)
+        secret, tag = _secret(credential, secret_id), etag_of_credential(credential)
+        if at.conditions.matches(tag):
+            _require_old(secret, at.now)
+        return tag
+
+    return at.editing(etag)
+
+
+def _secret(credential: Credential, secret_id: str) -> SecretRecord:
+    for secret in credential.secrets:
+        if secret.id == secret_id:
+            return secret
+    raise NotFound(secret_id)
+
+
+def _require_old(secret: SecretRecord, now: Instant) -> None:
+    if secret.ends_at is None:
+        msg = "this is the newest secret; make another one first, or disable the credential"
+        raise Conflict(msg)
+    if over(now, secret.ends_at):
+        msg = "this secret has ended already"
+        raise Conflict(msg)
