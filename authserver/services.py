@@ -288,7 +288,7 @@ class Services:
         store, signing_service, issuer = self.store(), self.keys(), self.config.issuer
 
         def sign(issued: Issued) -> str:
-            return signing_service.sign(issued.kid, issued.claims)
+            return signing_service.sign(issued.kid, issued.claims, issued.typ)
 
         def role_names() -> list[str]:
             return sorted(role.name for role in store.accounts.roles() if role.kind == "operational")

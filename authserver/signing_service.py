@@ -36,13 +36,13 @@ class SigningService:
         self._reader = TokenReader(keys.public())
         self._lock = threading.Lock()
 
-    def sign(self, kid: str, claims: Mapping[str, Any]) -> str:
+    def sign(self, kid: str, claims: Mapping[str, Any], typ: str = "at+jwt") -> str:
         """Sign an access token with the key that was active when its facts were read.
 
         Raises:
             Unavailable: the key's private part is gone by now.
         """
-        return self._signer(kid).sign(claims)
+        return self._signer(kid).sign(claims, typ)
 
     def sign_answer(self, claims: Mapping[str, Any], alg: str, typ: str = "token-introspection+jwt") -> str:
         """Sign an answer to a resource server, an introspection (RFC 9701) by default, with the active key for ``alg``.
@@ -63,13 +63,13 @@ class SigningService:
         msg = f"no signing key is active for {alg}"
         raise Unavailable(msg)
 
-    def read(self, text: str) -> tuple[str, Mapping[str, Any]] | None:
-        """Read an access token: its ``kid`` and verified claims, or None when it is not ours.
+    def read(self, text: str, typ: str = "at+jwt") -> tuple[str, Mapping[str, Any]] | None:
+        """Read an access token of that ``typ``: its ``kid`` and verified claims, or None when it is not ours.
 
         A key that another node made is fetched when its ``kid`` is first seen, so
         that no node calls a good token inactive.
         """
-        found = self._reader.read(text)
+        found = self._reader.read(text, typ)
         if found is None:
             kid = self._reader.peek_kid(text)
             if kid is not None and kid not in self._reader:
@@ -77,7 +77,7 @@ class SigningService:
                 if kid in fresh:
                     with self._lock:
                         self._reader = TokenReader(fresh)
-                    found = self._reader.read(text)
+                    found = self._reader.read(text, typ)
         return found
 
     def self_test(self, alg: str) -> None:

@@ -43,6 +43,11 @@ class Presented(Protocol):
         ...
 
     @property
+    def typ(self) -> str:
+        """The ``typ`` of its header."""
+        ...
+
+    @property
     def token_hash(self) -> str:
         """``rules/token_hash`` of the text."""
         ...
@@ -134,12 +139,14 @@ def introspect(
         epoch=start.epoch,
         ended=recorded.ended if recorded else None,
     )
-    decision = decide(record, now, facts.standing)
-    if decision.reason is not None:
+    reason = decide(record, now, facts.standing).reason
+    if reason is None and token.typ != caller.token_typ:
+        reason = Reason.TYP_CHANGED
+    if reason is not None:
         # A later introspection must not find it active, whatever setting is changed back (INV-05).
         if record.ended is None:
-            sessions.end(start, decision.reason, now)
-        return inactive(decision.reason)
+            sessions.end(start, reason, now)
+        return inactive(reason)
     usage.used(start, now, by=caller.id, method=method, route=route, peer=peer, recorded=recorded is not None)
     lease = lease_seconds(record, now, facts.standing, caller.max_staleness) if caller.max_staleness else 0
     return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing), lease=lease)

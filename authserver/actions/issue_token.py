@@ -52,6 +52,7 @@ class Issued(NamedTuple):
     start: SessionStart
     expires_in: int
     scope: str
+    typ: str
 
 
 def authenticate(
@@ -180,7 +181,7 @@ def issue(
         expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, client.secret.ends_at),
     )
     claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
-    return Issued(claims, start.kid, start, start.expires_at - now, text)
+    return Issued(claims, start.kid, start, start.expires_at - now, text, facts.token_typ)
 
 
 def _requested(scope: str) -> frozenset[str]:

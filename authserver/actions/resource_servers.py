@@ -9,7 +9,7 @@ from authserver.actions.preconditions.token_algorithms import require_usable_alg
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid
-from authserver.ports.resource_servers import MANAGEMENT_API, ResourceServer
+from authserver.ports.resource_servers import MANAGEMENT_API, TOKEN_TYPES, ResourceServer
 from authserver.rules.facts import Instant
 from authserver.rules.names import audience_fault, display_name_fault
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
@@ -34,21 +34,26 @@ def register_resource_server(
     actor: str,
     now: Instant,
     token_alg: str | None = None,
+    token_typ: str = TOKEN_TYPES[0],
     form_key: str | None = None,
 ) -> RegisteredServer:
     """Register an API; its secret is returned once. A form sent twice with one ``form_key`` registers one (INV-23).
 
     Raises:
         AlreadyDone: the form was sent before; ``subject`` is the id of what it made.
-        Invalid: name, audience or algorithm are invalid.
+        Invalid: name, audience, algorithm or ``typ`` are invalid.
         Conflict: name or audience is taken, or no key is active for the algorithm.
     """
-    fault = display_name_fault(name) or audience_fault(audience)
+    fault = display_name_fault(name) or audience_fault(audience) or _typ_fault(token_typ)
     if fault:
         raise Invalid(fault)
-    server = ResourceServer(f"rs_{uuid.uuid4().hex}", str(uuid.uuid4()), name, audience, token_alg, now, None)
+    server_id, client_id = f"rs_{uuid.uuid4().hex}", str(uuid.uuid4())
+    server = ResourceServer(server_id, client_id, name, audience, token_alg, now, None, token_typ=token_typ)
     secret = mint(RESOURCE_SERVER_PREFIX, secrets.choice)
-    event = Event("resource_server.created", actor, server.id, {"name": name, "audience": audience})
+    detail: dict[str, object] = {"name": name, "audience": audience}
+    if token_typ != TOKEN_TYPES[0]:
+        detail["token_typ"] = token_typ
+    event = Event("resource_server.created", actor, server.id, detail)
     with accounts.change(event, now) as tx:
         if form_key is not None:
             tx.claim_form_key(_FORMS, form_key, server.id, now)
@@ -168,6 +173,31 @@ def bound_staleness(accounts: Accounts, name: str, seconds: int, *, actor: str, 
         tx.detail(resource_server=server.id, setting="max_staleness", before=server.max_staleness, after=seconds)
         tx.update_resource_server(server.id, max_staleness=seconds)
     return replace(server, max_staleness=seconds)
+
+
+def choose_token_typ(accounts: Accounts, name: str, token_typ: str, *, actor: str, now: Instant) -> ResourceServer:
+    """Set the ``typ`` of tokens for a resource server; a token of before is inactive when it is next asked about.
+
+    Raises:
+        NotFound: no such resource server.
+        Invalid: no such type.
+        Conflict: it has that type already.
+    """
+    fault = _typ_fault(token_typ)
+    if fault:
+        raise Invalid(fault)
+    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if server.token_typ == token_typ:
+            msg = f"tokens for {server.name} have the typ {token_typ} already"
+            raise Conflict(msg)
+        tx.detail(resource_server=server.id, setting="token_typ", before=server.token_typ, after=token_typ)
+        tx.update_resource_server(server.id, token_typ=token_typ)
+    return replace(server, token_typ=token_typ)
+
+
+def _typ_fault(token_typ: str) -> str:
+    return "" if token_typ in TOKEN_TYPES else f"token_typ is one of {', '.join(TOKEN_TYPES)}"
 
 
 def name_jwks_client(accounts: Accounts, name: str, *, actor: str, now: Instant) -> str:

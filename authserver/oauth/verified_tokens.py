@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 
 from authserver.ports.hot_path import TokenKeys
+from authserver.ports.resource_servers import TOKEN_TYPES
 from authserver.rules.claims import SessionStart, is_id, session_of, signed_session
 from authserver.rules.token_hash import token_hash
 
 Claims = Mapping[str, Any]
-Read = Callable[[str], tuple[str, Claims] | None]
-"""Token text -> its ``kid`` and verified claims; None when it is not ours."""
+Read = Callable[[str, str], tuple[str, Claims] | None]
+"""Token text and ``typ`` -> its ``kid`` and verified claims; None when it is not ours."""
 
 MAX_CHARS = 8 * 1024
 MAX_HEADER = 512
@@ -30,11 +31,11 @@ _RESPONSE_MEMBERS = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "j
 class PresentedToken:
     """A text in the form of our tokens, unverified. Has no repr: the text is a credential."""
 
-    __slots__ = ("_claims", "_issuer", "keys", "text", "token_hash")
+    __slots__ = ("_claims", "_issuer", "keys", "text", "token_hash", "typ")
 
-    def __init__(self, text: str, keys: TokenKeys, claims: Claims, issuer: str, text_hash: str) -> None:
-        """Take the text, the rows it points at, its claims, our issuer identifier, and ``rules/token_hash``."""
-        self.text, self.keys, self.token_hash = text, keys, text_hash
+    def __init__(self, text: str, keys: TokenKeys, claims: Claims, *, typ: str, issuer: str, text_hash: str) -> None:
+        """Take the text, the rows it points at, its claims and ``typ``, our issuer, and ``rules/token_hash``."""
+        self.text, self.keys, self.typ, self.token_hash = text, keys, typ, text_hash
         self._claims, self._issuer = claims, issuer
 
     def recorded_start(self) -> SessionStart:
@@ -75,9 +76,10 @@ class VerifiedTokens:
             return None
         header, _, rest = text.partition(".")
         body, _, signature = rest.partition(".")
-        kid = _kid(header)
-        if kid is None or not signature:
+        found = _kid_and_typ(header)
+        if found is None or not signature:
             return None
+        kid, typ = found
         claims = _json(body)
         try:
             jti, client_id, secret_id = claims["jti"], claims["client_id"], claims["standing"]["secret"]
@@ -88,11 +90,13 @@ class VerifiedTokens:
         if not (is_id(jti) and is_id(client_id) and is_id(secret_id)):
             return None  # what no database can hold must not reach it
         keys = TokenKeys(jti, client_id, secret_id, kid)
-        return PresentedToken(text, keys, claims, self._issuer, token_hash(self._hash_key, text))
+        return PresentedToken(
+            text, keys, claims, typ=typ, issuer=self._issuer, text_hash=token_hash(self._hash_key, text)
+        )
 
     def verify(self, token: PresentedToken) -> bool:
         """Whether signature, header and claims are ours, and say what ``parse`` read."""
-        found = self._read(token.text)
+        found = self._read(token.text, token.typ)
         if found is None:
             return False
         kid, claims = found
@@ -106,13 +110,13 @@ class VerifiedTokens:
 
 
 @lru_cache(maxsize=128)
-def _kid(header: str) -> str | None:
-    """The ``kid`` of a header, the same text for all tokens of one key."""
+def _kid_and_typ(header: str) -> tuple[str, str] | None:
+    """``kid`` and ``typ`` of a header, the same text for all tokens of one key and API."""
     members = _json(header) if len(header) <= MAX_HEADER else None
-    if not isinstance(members, dict) or members.keys() != _HEADER or members["typ"] != "at+jwt":
+    if not isinstance(members, dict) or members.keys() != _HEADER or members["typ"] not in TOKEN_TYPES:
         return None
     kid = members["kid"]
-    return kid if is_id(kid) else None
+    return (kid, members["typ"]) if is_id(kid) else None
 
 
 def _json(part: str) -> Any:

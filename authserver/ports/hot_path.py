@@ -36,12 +36,14 @@ class IssueFacts(NamedTuple):
     audience: str | None
     token_alg: str
     active_kid: str | None
+    token_typ: str = "at+jwt"  # noqa: S105 - a media type
 
 
 class CallingResourceServer(NamedTuple):
     """A resource server that may ask about tokens of its audience.
 
-    ``alg`` is what answers to it are signed with, ``max_staleness`` for how many seconds it may trust one.
+    ``alg`` is what answers to it are signed with, ``max_staleness`` for how many seconds it may trust one,
+    ``token_typ`` the one ``typ`` that tokens for it have.
     """
 
     id: str
@@ -51,6 +53,7 @@ class CallingResourceServer(NamedTuple):
     disabled: bool
     alg: str
     max_staleness: int = 0
+    token_typ: str = "at+jwt"  # noqa: S105 - a media type
 
 
 class TokenKeys(NamedTuple):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from authserver.rules.facts import Instant
 
 MANAGEMENT_API = "api"
+TOKEN_TYPES = ("at+jwt", "JWT")
+"""``typ`` of the tokens for an API: that of RFC 9068 §2.1, or for verifiers that refuse it ``JWT`` (RFC 7519 §5.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +23,6 @@ class ResourceServer:
     last_asked_at: Instant | None = None
     max_staleness: int = 0
     """S: for how many seconds it may trust an answer; 0: it asks for each call."""
+    token_typ: str = TOKEN_TYPES[0]
     purpose: str = ""
     """``MANAGEMENT_API`` for this server's own API; empty for every other."""

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     FROM_THE_FUTURE = "issued_in_the_future"
     ROLES_CHANGED = "roles_changed"
     IDLE = "idle"
+    TYP_CHANGED = "token_typ_changed"
 
 
 class Token(NamedTuple):

@@ -214,6 +214,7 @@ resource_servers = Table(
     Column("last_asked_at", BigInteger),
     Column("jwks_client", String(64)),
     Column("max_staleness", Integer, nullable=False, server_default="0"),
+    Column("token_typ", String(8), nullable=False, server_default="at+jwt"),
     Column("purpose", String(16)),  # NULL: registered by somebody for an API of theirs
     Index("uq_resource_servers_jwks_client", "jwks_client", unique=True),
     Index("uq_resource_servers_purpose", "purpose", unique=True),

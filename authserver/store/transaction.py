@@ -309,6 +309,7 @@ class SqlTransaction:
                 secret_hint=hint,
                 token_alg=server.token_alg,
                 created_at=server.created_at,
+                token_typ=server.token_typ,
                 purpose=server.purpose or None,
             )
         )

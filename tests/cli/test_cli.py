@@ -394,6 +394,7 @@ CHANGES = (
     ("keys rotate --alg EdDSA", "key.rotated"),
     ("resource-servers edit new --alg EdDSA", "resource_server.edited"),
     ("resource-servers edit new --alg general", "resource_server.edited"),
+    ("resource-servers edit new --token-typ JWT", "resource_server.edited"),
     ("keys retire EDDSA", "key.retired"),
     ("roles delete writer --yes", "role.deleted"),
     ("db restored --yes", "database.restored"),

@@ -488,6 +488,27 @@ def test_a_resource_server_is_switched_and_gets_its_own_algorithm(world, root):
     assert "EdDSA" in root.get("/console/resource-servers").words
 
 
+def test_an_api_gets_tokens_of_the_type_its_verifier_takes(world, root):
+    server = world.accounts.resource_servers()[0]
+    at = f"/console/resource-servers/{server.id}"
+    token = world.access_token(resource=API)
+    world.store.usage.flush()
+    book = Book(world)
+    page = root.get(f"{at}/token-type")
+    assert "1 live token" in page.words
+    assert page.send(typ="at+jwt").status == 400
+    assert page.send(typ="jwt").status == 400
+    assert book.events() == []
+    shown = page.send(typ="JWT")
+    assert (shown.path, "JWT" in shown.words) == (at, True)
+    assert book.events() == ["resource_server.edited"]
+    assert not world.active(token)
+    form = root.get("/console/resource-servers/new")
+    assert form.send(name="Spring", audience="https://spring.example.com", typ="odd").status == 400
+    assert form.send(name="Spring", audience="https://spring.example.com", typ="JWT").status == 200
+    assert {each.name: each.token_typ for each in world.accounts.resource_servers()} == {"api": "JWT", "Spring": "JWT"}
+
+
 # --- keys ---------------------------------------------------------------------------------------------
 
 

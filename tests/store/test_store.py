@@ -646,7 +646,11 @@ class TestSessions:
         for reason, session in ends.items():
             store.sessions.end(session, reason, NOW)
             store.sessions.end(session, reason, NOW + 1)
-        own = [ends[reason].jti for reason in Reason if reason in {"revoked", "ended_by_owner", "idle"}]
+        own = [
+            ends[reason].jti
+            for reason in Reason
+            if reason in {"revoked", "ended_by_owner", "idle", "token_typ_changed"}
+        ]
         assert kills(store) == [("session", jti, 0) for jti in own]
 
     def test_ending_by_id_is_noted_only_when_something_ended(self, store):

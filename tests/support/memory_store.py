@@ -19,7 +19,7 @@ from authserver.rules.facts import Reason, Standing
 from keys.keyring import USABLE, IllegalMove, KeyInfo, State, check_move
 
 KEY = b"model"
-OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE}
+OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED}
 
 
 @dataclass
@@ -461,6 +461,7 @@ class ModelStore:
             audience=server and server.audience,
             token_alg=alg,
             active_kid=signing[0] if signing else None,
+            token_typ=server.token_typ if server else "at+jwt",
         )
 
     def introspection_facts(self, caller, keys):
@@ -474,6 +475,7 @@ class ModelStore:
             disabled=asking[0].disabled_at is not None,
             alg=asking[0].token_alg or general.token_alg,
             max_staleness=asking[0].max_staleness,
+            token_typ=asking[0].token_typ,
         )
         mine = keys and self.t.credentials.get(keys.client_id)
         secret = mine and next((each for each in mine.secrets if each.id == keys.secret_id), None)

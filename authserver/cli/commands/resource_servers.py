@@ -8,7 +8,7 @@ from authserver.cli.command import Answer, Noun
 from authserver.cli.context import command_context
 from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.ports.errors import NotFound
-from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.resource_servers import TOKEN_TYPES, ResourceServer
 from keys.material import ALGORITHMS, POST_QUANTUM
 
 resource_servers = Noun("resource-servers", help="The APIs that receive tokens, each with its audience.")
@@ -23,6 +23,7 @@ def _document(server: ResourceServer) -> dict[str, object]:
         "name": server.name,
         "audience": server.audience,
         "token_alg": server.token_alg,
+        "token_typ": server.token_typ,
         "max_staleness": server.max_staleness,
         "disabled": server.disabled_at is not None,
         "disabled_at": iso_or_none(server.disabled_at),
@@ -36,6 +37,7 @@ def _document(server: ResourceServer) -> dict[str, object]:
     examples=(
         "flask resource-servers create Reports --audience https://reports.example.com",
         "flask resource-servers create Ledger --audience https://ledger.example.com --token-alg ES256 --json",
+        "flask resource-servers create Invoices --audience https://invoices.example.com --token-typ JWT",
     ),
 )
 @click.argument("name")
@@ -47,11 +49,17 @@ def _document(server: ResourceServer) -> dict[str, object]:
     type=click.Choice((*ALGORITHMS, *POST_QUANTUM)),
     help="Its own signature algorithm; else the general one.",
 )
-def create(name: str, audience: str, token_alg: str | None) -> Answer:
+@click.option(
+    "--token-typ",
+    type=click.Choice(TOKEN_TYPES),
+    default=TOKEN_TYPES[0],
+    help="`typ` of its tokens; `JWT` for a verifier that refuses `at+jwt`, the default.",
+)
+def create(name: str, audience: str, token_alg: str | None, token_typ: str) -> Answer:
     """Register an API; its id and secret are for introspection."""
     at = command_context()
     registered = resource_server_actions.register_resource_server(
-        at.accounts, name, audience, pepper=at.store.pepper, token_alg=token_alg, **at.who
+        at.accounts, name, audience, pepper=at.store.pepper, token_alg=token_alg, token_typ=token_typ, **at.who
     )
     document = {
         "id": registered.server.id,
@@ -111,6 +119,7 @@ def regenerate(name: str) -> Answer:
         "flask resource-servers edit Reports --alg RS256",
         "flask resource-servers edit Reports --alg general",
         "flask resource-servers edit Reports --max-staleness 30",
+        "flask resource-servers edit Reports --token-typ JWT",
     ),
 )
 @click.argument("name", type=RESOURCE_SERVER)
@@ -125,15 +134,23 @@ def regenerate(name: str) -> Answer:
     type=click.IntRange(0, resource_server_actions.MAX_STALENESS),
     help="For how long it may trust an answer of introspection; 0: it asks for each call.",
 )
-def edit(name: str, alg: str | None, max_staleness: int | None) -> Answer:
-    """Choose the algorithm its tokens are signed with, or how long it may trust an answer: one at a time."""
+@click.option(
+    "--token-typ",
+    type=click.Choice(TOKEN_TYPES),
+    help="`typ` of its tokens; those with the other one are inactive from then on.",
+)
+def edit(name: str, alg: str | None, max_staleness: int | None, token_typ: str | None) -> Answer:
+    """Choose the algorithm or the `typ` of its tokens, or how long it may trust an answer: one at a time."""
     at = command_context()
-    if (alg is None) == (max_staleness is None):
-        msg = "give --alg or --max-staleness, one of them"
+    if sum(each is not None for each in (alg, max_staleness, token_typ)) != 1:
+        msg = "give --alg, --token-typ or --max-staleness, one of them"
         raise click.UsageError(msg)
     if max_staleness is not None:
         server = resource_server_actions.bound_staleness(at.accounts, name, max_staleness, **at.who)
         return Answer(_document(server), line(f"{server.name} may trust an answer for {max_staleness} s."))
+    if token_typ is not None:
+        server = resource_server_actions.choose_token_typ(at.accounts, name, token_typ, **at.who)
+        return Answer(_document(server), line(f"Tokens for {server.name} have the typ {token_typ} from now on."))
     server = resource_server_actions.edit_resource_server(
         at.accounts, name, None if alg == "general" else alg, **at.who
     )

@@ -48,6 +48,7 @@ REASONS: Final[Mapping[str, str]] = {
     Reason.SECRET_ENDED: N_("The secret that obtained it ended."),
     Reason.FROM_THE_FUTURE: N_("The server's clock was set back."),
     Reason.ROLES_CHANGED: N_("Your roles changed."),
+    Reason.TYP_CHANGED: N_("The API takes tokens of another type now."),
     Reason.IDLE: N_("It was not used for the idle timeout."),
 }
 """Why a token ended, as its owner is told."""

@@ -19,7 +19,7 @@ from authserver.console.frame.forms import Form
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, error_text
 from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
-from authserver.ports.resource_servers import ResourceServer
+from authserver.ports.resource_servers import TOKEN_TYPES, ResourceServer
 from authserver.rules import permission
 from authserver.rules.names import audience_fault, display_name_fault
 from keys.keyring import State
@@ -45,7 +45,8 @@ def new_resource_server() -> ResponseReturnValue:
     """Register an API and show its secret once."""
     at = console_context()
     if not Form.is_sent():
-        return _new(Form.blank({"name": "", "audience": "", "alg": "", "form_key": dice.token_urlsafe(18)}))
+        blank = {"name": "", "audience": "", "alg": "", "typ": TOKEN_TYPES[0], "form_key": dice.token_urlsafe(18)}
+        return _new(Form.blank(blank))
     form = Form.sent()
     if display_name_fault(form["name"]):
         form.fault("name", _("Use 1 to 100 visible characters on one line."))
@@ -63,6 +64,7 @@ def new_resource_server() -> ResponseReturnValue:
             form["audience"],
             pepper=at.store.pepper,
             token_alg=form["alg"] or None,
+            token_typ=form["typ"] or TOKEN_TYPES[0],
             form_key=form["form_key"],
             **at.who,
         )
@@ -73,7 +75,7 @@ def new_resource_server() -> ResponseReturnValue:
         _name_conflict(form)
         return _new(form, HTTPStatus.CONFLICT)
     except Invalid:
-        form.fault("alg", _("Choose one of the list."))
+        form.fault("alg" if form["typ"] in {"", *TOKEN_TYPES} else "typ", _("Choose one of the list."))
         return _new(form, HTTPStatus.BAD_REQUEST)
     return page("resource_servers/secret.html", server=made.server, secret=made.secret, is_new=True)
 
@@ -156,6 +158,27 @@ def resource_server_staleness(server_id: str) -> ResponseReturnValue:
     return page("resource_servers/staleness.html", _status(form), form=form, server=server)
 
 
+@console.route("/resource-servers/<server_id>/token-type", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(RECENT)
+def resource_server_token_type(server_id: str) -> ResponseReturnValue:
+    """Choose the ``typ`` of its tokens; those of before end, so their number is shown."""
+    at = console_context()
+    server = _server(server_id)
+    form = Form.sent() if Form.is_sent() else Form.blank({"typ": server.token_typ})
+    if Form.is_sent():
+        try:
+            resource_server_actions.choose_token_typ(at.accounts, server.name, form["typ"], **at.who)
+            flash(_("Saved. It holds for tokens from now on."))
+            return redirect(url_for("console.resource_server", server_id=server.id), 303)
+        except Conflict:
+            form.fault("typ", _("It has this value already."))
+        except Invalid:
+            form.fault("typ", _("Choose one of the list."))
+    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
+    return page("resource_servers/token_type.html", _status(form), form=form, server=server, types=_types(), live=live)
+
+
 @console.route("/resource-servers/<server_id>/disable", methods=["GET", "POST"])
 @requires(permission.RESOURCE_SERVERS)
 @step_up(JUST_NOW)
@@ -206,7 +229,11 @@ def _name_conflict(form: Form) -> None:
 
 
 def _new(form: Form, status: int = 200) -> ResponseReturnValue:
-    return page("resource_servers/new.html", status, form=form, algorithms=_algorithms())
+    return page("resource_servers/new.html", status, form=form, algorithms=_algorithms(), types=_types())
+
+
+def _types() -> list[tuple[str, str]]:
+    return [(TOKEN_TYPES[0], _("at+jwt (RFC 9068)")), (TOKEN_TYPES[1], _("JWT, for verifiers that refuse at+jwt"))]
 
 
 def _algorithms() -> list[tuple[str, str]]:

@@ -54,6 +54,7 @@ def as_resource_server(row: Any) -> ResourceServer:
         row.disabled_at,
         row.last_asked_at,
         row.max_staleness,
+        row.token_typ,
         row.purpose or "",
     )
 

@@ -31,6 +31,7 @@ from authserver.ports.hot_path import (
     SessionRecord,
     TokenKeys,
 )
+from authserver.ports.resource_servers import TOKEN_TYPES
 from authserver.rules.facts import Reason, Standing
 from authserver.store.engine.connections import storable
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
@@ -129,6 +130,7 @@ def issue_statement(dialect: str) -> Select[Any]:
             secrets.c.hash,
             secrets.c.ends_at,
             secrets.c.public_jwk,
+            servers.c.token_typ,
         )
         .select_from(
             credentials.join(users, users.c.id == credentials.c.owner_id)
@@ -194,6 +196,7 @@ def introspection_statement(dialect: str) -> Select[Any]:
             resource_servers.c.disabled_at,
             func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
             resource_servers.c.max_staleness,
+            resource_servers.c.token_typ,
             sessions.c.last_used_at,
             sessions.c.end_reason,
             sessions.c.token_hash,
@@ -250,6 +253,7 @@ class SqlHotPathReads:
             secrets=tuple(
                 [LiveSecret(each[17], bytes(each[18]), each[19], each[20]) for each in rows if each[17] is not None]
             ),
+            token_typ=row[21] or TOKEN_TYPES[0],
         )
         return facts if facts.client_id == client_id else None
 
@@ -271,9 +275,10 @@ class SqlHotPathReads:
                 disabled=row[4] is not None,
                 alg=row[5],
                 max_staleness=row[6],
+                token_typ=row[7],
             )
-        recorded = SessionRecord(row[7], end_reason(row[8]), row[9]) if row[7] is not None else None
-        return IntrospectionFacts(self._clock.now(row[0]), who, as_standing(row[10:]), recorded)
+        recorded = SessionRecord(row[8], end_reason(row[9]), row[10]) if row[8] is not None else None
+        return IntrospectionFacts(self._clock.now(row[0]), who, as_standing(row[11:]), recorded)
 
 
 def end_reason(text: str | None) -> Reason | None:

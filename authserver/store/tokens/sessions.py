@@ -130,7 +130,7 @@ def end_statement(dialect: str) -> Any:
     )
 
 
-_OWN_ENDS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE})
+_OWN_ENDS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED})
 _SWEPT_AT_ONCE = 500
 _LONGEST_PAUSE = 0.1
 _USAGE_DAYS = 400
