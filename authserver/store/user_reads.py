@@ -60,6 +60,9 @@ class SqlUserReads:
                 roles.c.deleted_at.is_(None),
             )
             where.append(holds if storable(query.role) else false())
+        if query.after:
+            behind = users.c.folded_username > query.after.casefold()
+            where.append(behind if storable(query.after) else false())
         wanted = select(users).where(*where).order_by(users.c.folded_username).limit(size).offset((number - 1) * size)
         with reading(self._engine) as connection:
             total = connection.execute(select(func.count()).select_from(users).where(*where)).scalar_one()

@@ -33,6 +33,20 @@ MATRIX = {
     ("DELETE", "/sessions/<jti>"): BUILDER,
     ("GET", "/credentials/<client_id>/usage"): BUILDER,
     ("GET", "/credentials/<client_id>/timeline"): BUILDER,
+    ("GET", "/users"): (USERS,),
+    ("POST", "/users"): (USERS,),
+    ("GET", "/users/<username>"): (USERS,),
+    ("POST", "/users/<username>/disable"): (USERS,),
+    ("POST", "/users/<username>/enable"): (USERS,),
+    ("GET", "/users/<username>/preview"): (USERS,),
+    ("POST", "/users/<username>/roles"): (USERS,),
+    ("DELETE", "/users/<username>/roles/<role_id>"): (USERS,),
+    ("POST", "/users/<username>/login-links"): (USERS,),
+    ("GET", "/roles"): (USERS,),
+    ("POST", "/roles"): (USERS,),
+    ("GET", "/roles/<role_id>"): (USERS,),
+    ("GET", "/roles/<role_id>/preview"): (USERS,),
+    ("DELETE", "/roles/<role_id>"): (USERS,),
 }
 """Every method of every route, and what opens it: a word, or all of some permissions, which need a builder role too.
 

@@ -51,11 +51,12 @@ class UserRow:
 
 @dataclass(frozen=True, slots=True)
 class UserQuery:
-    """Which users to list, by name. ``search`` is part of the user name."""
+    """Which users to list, by name. ``search`` is part of the user name; ``after`` a user name to begin behind."""
 
     search: str = ""
     role: str = ""
     disabled: bool | None = None
+    after: str = ""
     page: int = 1
     size: int = 50
 
