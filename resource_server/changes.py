@@ -10,6 +10,7 @@ from resource_server.token import Token
 TYP = "changes+jwt"
 LONGEST = 16 * 1024 * 1024
 _MAX_IDLE = 10 * 365 * 86400
+_NEVER = 2**40
 
 
 @dataclass(slots=True)
@@ -22,6 +23,9 @@ class Ends:
         complete: the document told the whole state, not what was added.
         as_of: when it was true.
         idle_seconds: a token unused for so long is dead.
+        longest_seconds: a token issued so long ago is dead, whatever its ``exp``.
+        used_since: whose last use is older had idled out under a timeout of the past.
+        issued_since: what was issued before is dead.
         role_versions: owner -> the lowest role version that is not dead.
         ended_tokens: jti -> its ``exp``, after which it may be forgotten.
         ended_credentials: client id -> since when; tokens issued until then are dead.
@@ -35,6 +39,9 @@ class Ends:
     complete: bool
     as_of: int
     idle_seconds: int
+    longest_seconds: int = _NEVER
+    used_since: int = 0
+    issued_since: int = 0
     role_versions: dict[str, int] = field(default_factory=dict)
     ended_tokens: dict[str, int] = field(default_factory=dict)
     ended_credentials: dict[str, int] = field(default_factory=dict)
@@ -53,6 +60,8 @@ class Ends:
         self.ended_secrets.update(delta.ended_secrets)
         # Being enabled again raises the role version, which keeps the tokens from before dead.
         self.disabled_users = (self.disabled_users - back) | delta.disabled_users
+        self.longest_seconds, self.used_since = delta.longest_seconds, delta.used_since
+        self.issued_since = delta.issued_since
         self.idle_seconds, self.cursor, self.as_of = delta.idle_seconds, delta.cursor, delta.as_of
 
     def forget(self, now: float) -> None:
@@ -71,6 +80,8 @@ class Ends:
             (floor is not None and (token.role_version is None or token.role_version < floor), "role_version"),
             (ended is not None and token.issued_at <= ended <= now, "credential_ended"),
             (secret is not None and secret <= now, "secret_ended"),
+            (token.issued_at + self.longest_seconds <= now, "lifetime"),
+            (token.issued_at < self.issued_since, "lifetime"),
             (token.epoch != self.epoch and not newer(token.epoch, self.epoch), "epoch"),
         )
         return next((why for dead, why in reasons if dead), "")
@@ -100,6 +111,10 @@ def read_changes(claims: dict[str, Any], settings: Settings) -> Ends:
             complete=_flag(claims["complete"]),
             as_of=_number(claims["as_of"]),
             idle_seconds=_positive(claims["idle_seconds"]),
+            # Servers of before these claims do not know them.
+            longest_seconds=_positive(claims.get("longest_seconds", _NEVER), _NEVER),
+            used_since=_number(claims.get("used_since", 0)),
+            issued_since=_number(claims.get("issued_since", 0)),
             role_versions=_numbers(claims["role_versions"]),
             ended_tokens=_numbers(claims["ended_tokens"]),
             ended_credentials=_numbers(claims["ended_credentials"]),
@@ -135,10 +150,10 @@ def _number(value: object) -> int:
     return value
 
 
-def _positive(value: object) -> int:
+def _positive(value: object, most: int = _MAX_IDLE) -> int:
     number = _number(value)
-    if not 0 < number <= _MAX_IDLE:
-        raise InvalidToken("idle_seconds")
+    if not 0 < number <= most:
+        raise InvalidToken("seconds")
     return number
 
 

@@ -73,7 +73,7 @@ class Feed:
         reason = ends.reason(use.token, now)
         if reason or self._dead.get(use.digest) or self._dead.get(use.token.jti):
             raise InvalidToken(reason or "inactive")
-        if now < self._last_use(use.token) + self._idle(ends):
+        if now < self._idle_end(use.token, ends):
             self._usage.note(use)
             return source
         return (yield from self._asked(use, ends))
@@ -85,7 +85,8 @@ class Feed:
             return 0.0
         elapsed, now = self._clock.elapsed(), self._now()
         planned = [ends.ended_secrets.get(token.secret_id), ends.ended_credentials.get(token.client_id)]
-        until = min([self._last_use(token) + self._idle(ends), *(at for at in planned if at is not None and at > now)])
+        known = [at for at in planned if at is not None and at > now]
+        until = min([self._idle_end(token, ends), token.issued_at + ends.longest_seconds, *known])
         return min(self._fresh + self._settings.max_staleness, elapsed + until - now)
 
     def used(self, jti: str, at: int) -> None:
@@ -100,6 +101,11 @@ class Feed:
 
     def _last_use(self, token: Token) -> int:
         return max(token.issued_at, self._used.get(token.jti) or 0)
+
+    def _idle_end(self, token: Token, ends: Ends) -> float:
+        """From when the token may have idled out, as far as its uses are known here."""
+        last = self._last_use(token)
+        return last + self._idle(ends) if last >= ends.used_since else 0
 
     def _idle(self, ends: Ends) -> float:
         """For how long after its last known use a token needs no question; a report takes its time."""
@@ -131,7 +137,7 @@ class Feed:
             return "stale"
         if led:
             return "server"
-        if self._now() >= self._last_use(use.token) + self._idle(ends):
+        if self._now() >= self._idle_end(use.token, ends):
             yield from ask()
             return "server"
         self._usage.note(use)

@@ -8,7 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from authserver.actions.preconditions.calling_resource_server import require_resource_server
-from authserver.ports.changes import ChangeReads
+from authserver.ports.changes import ChangeReads, Limits
 from authserver.rules.facts import Instant
 from authserver.rules.lifetime import LONGEST_LIFE
 from authserver.rules.presented_secret import PresentedSecret
@@ -49,13 +49,13 @@ def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes
     """
     head = changes.head(caller_secret.client_id)
     caller = require_resource_server(caller_secret, head.caller)
-    if tag and tag == _tag(head.epoch, head.last, head.idle_timeout) and after == f"{head.epoch}.{head.last}":
+    if tag and tag == _tag(head.epoch, head.last, head.limits) and after == f"{head.epoch}.{head.last}":
         return Feed(None, tag, caller.alg, unchanged=True)
     # The time is read before the snapshot, so ``as_of`` is never later than the data.
     changed = changes.since(caller.audience, _number(after, head.epoch), head.now, head.now - LONGEST_LIFE)
     if changed is None or (after and changed.epoch != head.epoch):
         raise CursorTooOld
-    cursor = f"{changed.epoch}.{changed.last}"
+    cursor, current = f"{changed.epoch}.{changed.last}", _tag(changed.epoch, changed.last, changed.limits)
     return Feed(
         {
             "iss": issuer,
@@ -65,7 +65,10 @@ def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes
             "cursor": cursor,
             "complete": not after,
             "epoch": str(changed.epoch),
-            "idle_seconds": changed.idle_timeout,
+            "idle_seconds": changed.limits.idle_timeout,
+            "longest_seconds": changed.limits.max_lifetime,
+            "used_since": changed.limits.used_since,
+            "issued_since": changed.limits.issued_since,
             "role_versions": changed.role_versions,
             "ended_tokens": changed.ended_tokens,
             "ended_credentials": changed.ended_credentials,
@@ -73,9 +76,9 @@ def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes
             "disabled_users": sorted(changed.disabled_users),
             "removed_keys": sorted(changed.removed_keys),
         },
-        _tag(changed.epoch, changed.last, changed.idle_timeout),
+        current,
         caller.alg,
-        unchanged=after == cursor,
+        unchanged=after == cursor and (not tag or tag == current),
     )
 
 
@@ -88,5 +91,5 @@ def _number(cursor: str, epoch: Instant) -> int | None:
     return int(parts[2])
 
 
-def _tag(epoch: int, last: int, idle_timeout: int) -> str:
-    return f'"{epoch}.{last}.{idle_timeout}"'
+def _tag(epoch: int, last: int, limits: Limits) -> str:
+    return '"' + ".".join(map(str, (epoch, last, *limits))) + '"'

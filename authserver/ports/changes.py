@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from authserver.ports.hot_path import CallingResourceServer
-from authserver.rules.facts import Instant
+from authserver.rules.facts import Instant, Span
 
 
 class ChangesHead(NamedTuple):
@@ -15,7 +15,16 @@ class ChangesHead(NamedTuple):
     epoch: int
     last: int
     """The number of the newest entry."""
-    idle_timeout: int
+    limits: "Limits"
+
+
+class Limits(NamedTuple):
+    """What the general settings say about all tokens, in whole seconds; the instants as in ``rules.facts.Standing``."""
+
+    idle_timeout: Span
+    max_lifetime: Span
+    used_since: Instant
+    issued_since: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class Changes:
     as_of: Instant
     epoch: int
     last: int
-    idle_timeout: int
+    limits: Limits
     role_versions: dict[str, int] = field(default_factory=dict)
     """Owner -> the lowest role version that is not dead."""
     ended_tokens: dict[str, Instant] = field(default_factory=dict)

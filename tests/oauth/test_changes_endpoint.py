@@ -227,6 +227,36 @@ def test_a_shorter_idle_timeout_is_told_at_once(world):
     assert read(world, cursor)["idle_seconds"] == 300
 
 
+def test_a_shorter_longest_lifetime_is_told_at_once(world):
+    cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"]
+    general_settings.set_general(world.accounts, "max_token_lifetime_minutes", "5", **world.who)
+    assert fetch(world, cursor, tag=tag).status_code == 200
+    assert read(world, cursor)["longest_seconds"] == 300
+
+
+@pytest.mark.parametrize("setting", ["idle_timeout_minutes", "max_token_lifetime_minutes"])
+@pytest.mark.parametrize("tagged", [True, False], ids=["with the tag", "without"])
+def test_a_poll_that_waits_is_answered_when_a_limit_is_lowered(world, patient, setting, tagged):
+    cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"] if tagged else ""
+    thread, answers = waited(world, cursor, tag=tag)
+    general_settings.set_general(world.accounts, setting, "5", **world.who)
+    join(thread)
+    told = verified(world, answers[0])
+    assert 300 in (told["idle_seconds"], told["longest_seconds"])
+
+
+def test_INV_05_a_limit_that_is_lowered_and_raised_again_leaves_its_mark(world):
+    """What had idled out, or was too old, under the lower one stays dead."""
+    before = read(world)
+    assert (before["used_since"], before["issued_since"]) == (0, 0)
+    for minutes in ("5", "60"):
+        general_settings.set_general(world.accounts, "idle_timeout_minutes", minutes, **world.who)
+        general_settings.set_general(world.accounts, "max_token_lifetime_minutes", minutes, **world.who)
+    after = read(world, before["cursor"])
+    assert world.clock.at - 320 < after["used_since"] <= world.clock.at - 299
+    assert world.clock.at - 320 < after["issued_since"] <= world.clock.at - 299
+
+
 def test_only_resource_servers_are_told(world):
     for api in (world.client, (world.api[0], WRONG_SECRET), ("nobody", world.api[1])):
         answer = fetch(world, api=api)

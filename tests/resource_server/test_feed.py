@@ -208,7 +208,7 @@ class TestHostileFeeds:
             "iss": issuer.url, "aud": issuer.audience, "iat": issuer.now, "epoch": "1", "as_of": issuer.now,
             "idle_seconds": 1800, **issuer.log.since("", 0), **changed,
         }  # fmt: skip
-        return {name: value for name, value in claims.items() if value is not None}
+        return {name: value for name, value in claims.items() if value is not None or name == "issued_since"}
 
     @pytest.mark.parametrize(
         "changed",
@@ -217,7 +217,7 @@ class TestHostileFeeds:
             {"as_of": None}, {"as_of": "now"}, {"as_of": 5}, {"complete": 1}, {"complete": False}, {"cursor": 5},
             {"cursor": ""}, {"idle_seconds": 0}, {"idle_seconds": 1.5}, {"role_versions": []},
             {"role_versions": {"a": "1"}}, {"ended_tokens": None}, {"disabled_users": {}}, {"removed_keys": [1]},
-            {"epoch": 1},
+            {"epoch": 1}, {"longest_seconds": 0}, {"longest_seconds": "1"}, {"used_since": -1}, {"issued_since": None},
         ],
     )  # fmt: skip
     def test_claims(self, issuer, feed, changed):

@@ -136,6 +136,35 @@ def test_INV_30_each_death_is_known_in_each_mode_within_S(apis, death):
         assert verifier.counts()["refused"], mode
 
 
+@pytest.mark.parametrize("mode", ["exact", "leased", "feed"])
+def test_INV_30_a_shorter_longest_lifetime_is_known_within_S_and_stays_true(apis, mode):
+    """Also when it is raised again: what was too old stays dead (INV-05)."""
+    token, verifier = apis.world.access_token(), apis.verifiers[mode]
+    for _ in range(6 * 60 // REPORT):
+        verifier.verify(token)
+        apis.move(REPORT)
+        verifier.report_now()
+    verifier.verify(token)
+    for minutes in ("5", "720"):
+        general_settings.set_general(apis.world.accounts, "max_token_lifetime_minutes", minutes, **apis.world.who)
+        apis.move(S + 1)
+        with pytest.raises(InvalidToken):
+            verifier.verify(token)
+
+
+@pytest.mark.parametrize("mode", ["exact", "leased", "feed"])
+def test_INV_30_a_shorter_idle_timeout_is_known_within_S_and_stays_true(apis, mode):
+    token, verifier = apis.world.access_token(), apis.verifiers[mode]
+    verifier.verify(token)
+    verifier.report_now()
+    apis.move(6 * 60)
+    for minutes in ("5", "720"):
+        general_settings.set_general(apis.world.accounts, "idle_timeout_minutes", minutes, **apis.world.who)
+        apis.move(S + 1)
+        with pytest.raises(InvalidToken):
+            verifier.verify(token)
+
+
 def test_a_secret_in_overlap_ends_when_it_was_said_to(apis):
     token = apis.world.access_token()
     client_id = apis.world.client[0]

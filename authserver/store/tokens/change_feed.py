@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, and_, bindparam, func, literal_column, select
 
-from authserver.ports.changes import Changes, ChangesHead
+from authserver.ports.changes import Changes, ChangesHead, Limits
 from authserver.ports.clock import Clock
 from authserver.ports.hot_path import CallingResourceServer
 from authserver.rules.facts import Instant
@@ -30,7 +30,13 @@ _AT_ONCE = 500
 _SECRET_KINDS = frozenset({"secret", "credential_expiry"})
 
 
-_NOW = select(settings.c.epoch, settings.c.idle_timeout_minutes, audit_head.c.kill_seq).select_from(
+_LIMITS = (
+    settings.c.idle_timeout_minutes,
+    settings.c.max_token_lifetime_minutes,
+    settings.c.used_since,
+    settings.c.issued_since,
+)
+_NOW = select(settings.c.epoch, audit_head.c.kill_seq, *_LIMITS).select_from(
     settings.join(audit_head, audit_head.c.id == settings.c.id)
 )
 
@@ -46,8 +52,8 @@ def _head_statement(dialect: str) -> Select[Any]:
         func.coalesce(mine.token_alg, settings.c.token_alg),
         mine.max_staleness,
         settings.c.epoch,
-        settings.c.idle_timeout_minutes,
         audit_head.c.kill_seq,
+        *_LIMITS,
     ).select_from(
         settings.join(audit_head, and_(audit_head.c.id == settings.c.id, settings.c.id == _ONE)).outerjoin(
             resource_servers, mine.client_id == bindparam("caller")
@@ -76,12 +82,12 @@ class SqlChangeReads:
                 alg=row[5],
                 max_staleness=row[6],
             )
-        return ChangesHead(self._clock.now(row[0]), who, row[7], row[9], row[8] * 60)
+        return ChangesHead(self._clock.now(row[0]), who, row[7], row[8], _limits(*row[9:]))
 
     def since(self, audience: str, after: int | None, now: Instant, oldest: Instant) -> Changes | None:
         """What was added behind number ``after``, or the whole state for None."""
         with reading(self._engine) as connection:
-            epoch, idle, last = connection.execute(_NOW).one()
+            epoch, last, *limits = connection.execute(_NOW).one()
             if after is not None and not self._on_record(connection, after, last):
                 return None
             wanted = kills.c.at >= oldest if after is None else kills.c.seq > after
@@ -95,7 +101,7 @@ class SqlChangeReads:
                 as_of=now,
                 epoch=epoch,
                 last=last,
-                idle_timeout=idle * 60,
+                limits=_limits(*limits),
                 role_versions={entry.subject: entry.value for entry in by_kind.get("role_version", ())},
                 ended_tokens=self._tokens(connection, audience, now, by_kind.get("session"), whole=after is None),
                 ended_credentials={entry.subject: entry.at for entry in by_kind.get("credential", ())},
@@ -144,6 +150,10 @@ class SqlChangeReads:
     def _compromised(connection: Connection) -> frozenset[str]:
         query = select(signing_keys.c.kid).where(signing_keys.c.state == State.COMPROMISED.value)
         return frozenset(connection.execute(query).scalars())
+
+
+def _limits(idle_minutes: int, longest_minutes: int, used_since: Instant, issued_since: Instant) -> Limits:
+    return Limits(idle_minutes * 60, longest_minutes * 60, used_since, issued_since)
 
 
 def _pieces(values: Sequence[str]) -> Sequence[Sequence[str]]:
