@@ -23,7 +23,7 @@ from flask import Flask
 from authserver.console import help as help_page
 from authserver.console import profile
 from authserver.console.blueprint import console
-from authserver.console.credentials import change, create, detail, listing, postman
+from authserver.console.credentials import change, client_keys, create, detail, listing, postman
 from authserver.console.frame import access_log, appearance, assets
 from authserver.console.frame.access import SignInPages
 from authserver.console.frame.layout import error_response, install_template_globals, is_ours
@@ -40,6 +40,7 @@ PAGES = (
     assets,
     audit,
     change,
+    client_keys,
     create,
     detail,
     help_page,

@@ -10,13 +10,14 @@ import subprocess
 import pytest
 
 from tests.support import clients_js_plugin
-from tests.support.client_server import ROLES
+from tests.support.assertions import Signer
+from tests.support.client_server import ALGORITHMS, ROLES
 
 SCRIPTS = sorted(path.name for path in clients_js_plugin.HOME.glob("*.mjs") if path.name != "site.mjs")
 
 
 def test_there_are_scripts():
-    assert SCRIPTS == ["jose.mjs", "oauth4webapi.mjs", "openid-client.mjs"]
+    assert SCRIPTS == ["jose.mjs", "oauth4webapi.mjs", "openid-client.mjs", "private-key-jwt.mjs"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -25,6 +26,10 @@ def test_script(node, site, script):
         "issuer": site.issuer,
         "client": {"id": site.client_id, "secret": site.client_secret},
         "roles": list(ROLES),
+        "keyed": [
+            {"id": site.keyed(signer), "alg": signer.alg, "key": signer.private_pem, "kid": signer.thumbprint}
+            for signer in map(Signer, ALGORITHMS)
+        ],
         "apis": [vars(api) for api in site.apis.values()],
     }
     ran = subprocess.run(

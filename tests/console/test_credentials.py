@@ -393,11 +393,14 @@ def test_worse_acts_ask_sooner(browser):
 
 # --- whose it is --------------------------------------------------------------------------------------------
 
-GETS = ["", "/edit", "/regenerate", "/old-secret", "/delete"]
+GETS = ["", "/edit", "/regenerate", "/old-secret", "/delete", "/keys/add", "/keys/x/remove", "/secrets/end"]
 POSTS = {
     "/edit": {"name": "taken", "expires": "7"},
     "/regenerate": {"overlap": "0", "form_key": "k"},
     "/old-secret": {"overlap": "0"},
+    "/keys/add": {"public_key": "x"},
+    "/keys/x/remove": {},
+    "/secrets/end": {},
     "/disable": {},
     "/enable": {},
     "/delete": {"name": "bot"},

@@ -1,4 +1,5 @@
 """Application credentials: ``listing``, ``create``, ``reveal`` (the secret, once), ``detail``, ``change``.
 
-``expiry`` says what ends soon; ``snippets`` and ``postman`` give code and a collection to paste.
+``client_keys`` adds and removes public keys; ``expiry`` says what ends soon; ``snippets`` and ``postman`` give code and
+a collection to paste.
 """

@@ -24,9 +24,11 @@ from authserver.console.frame.request_origin import actor_of, origin
 from authserver.console.i18n.messages import N_, _, gettext, ngettext
 from authserver.ports.console_reads.audit import AuditPlace
 from authserver.ports.console_reads.credentials import CredentialRow
+from authserver.ports.credentials import KeyRecord
 from authserver.ports.errors import NotFound
 from authserver.rules.facts import Reason
 from authserver.rules.lifetime import DAY
+from keys.public_keys import registered
 
 _DAYS: Final = 30
 _SESSIONS: Final = 50
@@ -116,6 +118,15 @@ class TimelineEntry:
     details: tuple[Markup, ...]
 
 
+class ShownKey:
+    """A public key as the page shows it."""
+
+    def __init__(self, record: KeyRecord) -> None:
+        known = registered(record.public_jwk)
+        self.record, self.thumbprint, self.alg = record, known.thumbprint, known.alg
+        self.live = record.ends_at is None
+
+
 @console.get("/credentials/<client_id>")
 def credential(client_id: str) -> ResponseReturnValue:
     """Show all there is to know."""
@@ -134,6 +145,7 @@ def credential(client_id: str) -> ResponseReturnValue:
         bars=bars,
         token_url=token_url(),
         secrets=reads.secrets(client_id)[:_SECRETS],
+        keys=[ShownKey(each) for each in reads.keys(client_id)[:_SECRETS]],
         live=[each for each in seen if each.live],
         ended=[each for each in seen if not each.live],
         reason=_reason,

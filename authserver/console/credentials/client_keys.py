@@ -1,0 +1,96 @@
+"""The public keys of a credential of one's own: add one by paste, remove one, end all secrets."""
+
+from http import HTTPStatus
+from typing import Final
+
+from flask import redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from authserver.actions import client_keys, credentials
+from authserver.console.blueprint import console
+from authserver.console.context import console_context
+from authserver.console.credentials.change import own
+from authserver.console.frame.access import JUST_NOW, step_up
+from authserver.console.frame.flash import flash
+from authserver.console.frame.forms import Form
+from authserver.console.frame.layout import page
+from authserver.console.i18n.messages import N_, _, error_text
+from authserver.ports.errors import Conflict, Invalid, NotFound
+from keys.public_keys import registered
+
+ALGORITHMS: Final = (("", N_("As the key says")), ("PS256", "PS256"), ("RS256", "RS256"))
+
+# What pasting a key may be refused for, so that it is translated; see keys/public_keys and keys/import_key.
+REFUSALS: Final = (
+    N_("this holds a private key, which must never leave the client: make a new pair and paste its public half"),
+    N_("no public key can be read from it; paste what `openssl pkey -in key.pem -pubout` prints, or a JWK"),
+    N_("an RSA key signs with PS256 or with RS256: choose the one that the client uses"),
+    N_("the JWK is malformed, or its numbers are no key"),
+    N_("the credential has this key already"),
+    N_("the credential has 2 keys, which is the most; remove the one that is not used any more first"),
+    N_("it has no key, so nothing could authenticate any more; add a key first, or disable it"),
+    N_("no secret of the credential works any more"),
+)
+
+
+@console.get("/credentials/<client_id>/keys/add")
+@step_up(JUST_NOW)
+def add_key(client_id: str) -> ResponseReturnValue:
+    """Ask for a public key."""
+    own(client_id)
+    return _add_page(client_id, Form.blank({"public_key": "", "alg": ""}))
+
+
+@console.post("/credentials/<client_id>/keys/add")
+@step_up(JUST_NOW)
+def do_add_key(client_id: str) -> ResponseReturnValue:
+    """Add it, and show its thumbprint to compare."""
+    at, row, form = console_context(), own(client_id), Form.sent()
+    try:
+        key = client_keys.add(at.accounts, client_id, form["public_key"], form["alg"], owner_id=row.owner_id, **at.who)
+    except (Conflict, Invalid) as error:
+        form.fault("public_key", error_text(error))
+        if "PRIVATE" in form["public_key"] or '"d"' in form["public_key"]:
+            form.put("public_key", "")  # it is not given back, nor kept
+        return _add_page(client_id, form, HTTPStatus.BAD_REQUEST)
+    thumbprint = registered(key.public_jwk).thumbprint
+    flash(_("The key is added. Compare its thumbprint with your own: %(thumbprint)s", thumbprint=thumbprint))
+    return redirect(url_for("console.credential", client_id=client_id, _anchor="keys"), 303)
+
+
+@console.route("/credentials/<client_id>/keys/<thumbprint>/remove", methods=["GET", "POST"])
+@step_up(JUST_NOW)
+def remove_key(client_id: str, thumbprint: str) -> ResponseReturnValue:
+    """Ask before a key ends with its tokens, and end it."""
+    at, row = console_context(), own(client_id)
+    if not Form.is_sent():
+        return page("credentials/remove_key.html", row=row, thumbprint=thumbprint)
+    try:
+        client_keys.remove(at.accounts, client_id, thumbprint, owner_id=row.owner_id, **at.who)
+        flash(_("The key is removed, and its tokens are dead."))
+    except NotFound:
+        flash(_("That key had been removed already."))
+    return redirect(url_for("console.credential", client_id=client_id, _anchor="keys"), 303)
+
+
+@console.route("/credentials/<client_id>/secrets/end", methods=["GET", "POST"])
+@step_up(JUST_NOW)
+def end_secrets(client_id: str) -> ResponseReturnValue:
+    """Ask before all secrets end, and end them: only keys work then."""
+    at, row = console_context(), own(client_id)
+    form = Form.sent() if Form.is_sent() else Form.blank({})
+    if Form.is_sent():
+        try:
+            credentials.end_secrets(at.accounts, client_id, owner_id=row.owner_id, **at.who)
+        except Conflict as error:
+            form.fault("", error_text(error))
+        else:
+            flash(_("No secret works any more; its keys do."))
+            return redirect(url_for("console.credential", client_id=client_id, _anchor="keys"), 303)
+    status = HTTPStatus.OK if form.good else HTTPStatus.CONFLICT
+    return page("credentials/end_secrets.html", status, row=row, form=form)
+
+
+def _add_page(client_id: str, form: Form, status: int = 200) -> ResponseReturnValue:
+    algorithms = [(value, _(said)) for value, said in ALGORITHMS]
+    return page("credentials/add_key.html", status, row=own(client_id), form=form, algorithms=algorithms)
