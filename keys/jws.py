@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keys import strict_json
+
 MOST_CHARS: Final = 8 * 1024
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _REFUSED: Final = frozenset({"jku", "x5u", "x5c", "crit", "b64", "zip", "enc", "epk", "cty"})
@@ -105,32 +107,13 @@ def json_object(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is not one. TypeError: it is another kind of value.
     """
-    value = json.loads(
-        data.decode("utf-8"),
-        object_pairs_hook=_unique,
-        parse_constant=_no_constant,
-        parse_float=_finite,
-        parse_int=_small,
-    )
+    value = strict_json.loads(data, parse_float=_finite, parse_int=_small)
     if not isinstance(value, dict):
         msg = "not a JSON object"
         raise TypeError(msg)
     if b"\\u" in data:
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text (RFC 8259 §8.2)
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        msg = "a member stands twice"
-        raise ValueError(msg)
-    return members
-
-
-def _no_constant(name: str) -> Any:
-    msg = f"{name} is not JSON"
-    raise ValueError(msg)
 
 
 def _finite(text: str) -> float:

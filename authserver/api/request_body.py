@@ -1,11 +1,11 @@
 """Reads the JSON object of a request: one object, each member once, not too deep, nothing but Unicode."""
 
-import json
 from typing import Any, Final
 
 from flask import request
 
 from authserver.api.problems import Problem
+from keys import strict_json
 
 _DEEPEST: Final = 16
 
@@ -20,31 +20,15 @@ def json_object() -> dict[str, Any]:
         raise Problem("unsupported_media_type", "Send Content-Type: application/json.")
     raw = request.get_data(cache=True)
     try:
-        found = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        told = str(error) if isinstance(error, _TwiceError) else "The body is no JSON in UTF-8."
-        raise Problem("invalid_request", told) from None
+        found = strict_json.loads(raw)
+    except strict_json.DuplicateMember:
+        raise Problem("invalid_request", "A member of the body comes twice.") from None
+    except (ValueError, RecursionError):
+        raise Problem("invalid_request", "The body is no JSON in UTF-8.") from None
     if not isinstance(found, dict):
         raise Problem("invalid_request", "The body is a JSON object.")
     _check(found, _DEEPEST)
     return found
-
-
-class _TwiceError(ValueError):
-    pass
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        msg = "A member of the body comes twice."
-        raise _TwiceError(msg)
-    return found
-
-
-def _no_constant(_text: str) -> Any:
-    msg = "no JSON"
-    raise ValueError(msg)
 
 
 def _check(value: Any, depth: int) -> None:

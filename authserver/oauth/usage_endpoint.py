@@ -6,7 +6,6 @@ again) and ``uses``, an array of objects with exactly ``jti``, ``at`` (whole sec
 each with ``jti`` and ``ended_at``. Tokens of other audiences and unknown ones are passed over in silence.
 """
 
-import json
 import re
 from typing import Any
 
@@ -27,6 +26,7 @@ from authserver.ports.usage import ReportedUse, UsageRecorder, UsageReports
 from authserver.rules.claims import is_id
 from authserver.rules.presented_secret import MalformedSecret, presented_secret
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
+from keys import strict_json
 
 MOST_USES = 10_000
 _MOST_TIMES = 1_000_000_000
@@ -86,7 +86,7 @@ def _report(request: Request) -> tuple[str, list[ReportedUse]]:
         msg = "Send the report as application/json."
         raise BadRequest(msg, 415)
     try:
-        report: Any = json.loads(request.body.decode(), object_pairs_hook=_object, parse_constant=_no_number)
+        report = strict_json.loads(request.body)
     except (ValueError, RecursionError) as error:
         msg = "The report is no JSON in UTF-8, or an object has a member twice."
         raise BadRequest(msg) from error
@@ -101,19 +101,6 @@ def _report(request: Request) -> tuple[str, list[ReportedUse]]:
         msg = f"uses is an array of at most {MOST_USES} objects."
         raise BadRequest(msg)
     return report_id, [_use(each) for each in uses]
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; parsers differ in which of two equal members counts (RFC 8259 §4), so neither does."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError
-    return made
-
-
-def _no_number(name: str) -> Any:
-    """NaN and Infinity are no JSON."""
-    raise ValueError(name)
 
 
 def _use(told: Any) -> ReportedUse:

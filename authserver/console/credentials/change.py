@@ -134,8 +134,7 @@ def old_secret(client_id: str) -> ResponseReturnValue:
         return redirect(url_for("console.credential", client_id=client_id), 303)
     if Form.is_sent():
         form.fault("overlap", _("Choose when the old secret ends."))
-    status = HTTPStatus.OK if form.good else HTTPStatus.BAD_REQUEST
-    return page("credentials/old_secret.html", status, row=row, form=form, overlaps=_overlaps())
+    return page("credentials/old_secret.html", form.status(), row=row, form=form, overlaps=_overlaps())
 
 
 @console.post("/credentials/<client_id>/disable")

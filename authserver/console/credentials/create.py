@@ -41,7 +41,7 @@ def create_credential() -> ResponseReturnValue:
         return page("credentials/review.html", review=_review(form))
     expires_at = _checked(form)
     if form["step"] == REVIEW:
-        return _shown(form, review=True, status=HTTPStatus.OK if form.good else HTTPStatus.BAD_REQUEST)
+        return _shown(form, review=True, status=form.status())
     if expires_at is None or not form.good:
         return _shown(form, status=HTTPStatus.BAD_REQUEST)
     try:

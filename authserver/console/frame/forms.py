@@ -4,17 +4,22 @@
 with what somebody had typed before they had to sign in again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 
-from flask import request
+from flask import redirect, request
+from flask.typing import ResponseReturnValue
 
-from authserver.console.frame.flash import draft
+from authserver.console.frame.flash import draft, flash
+from authserver.ports.errors import Refusal
 
 SECRET: Final = ("password", "secret", "code", "_")
 """Fields that begin so, or hold the first two, are never kept nor given back."""
 
 Values = Mapping[str, str | Sequence[str]]
+Faults = Sequence[tuple[type[Refusal], str, str | Callable[[Refusal], str]]]
+"""What a change may raise, the field it belongs to, and the text beside that field; the first that fits counts."""
 
 
 class Form:
@@ -71,6 +76,29 @@ class Form:
     def good(self) -> bool:
         """Whether nothing is wrong."""
         return not self.errors
+
+    def status(self, fault: HTTPStatus = HTTPStatus.BAD_REQUEST) -> HTTPStatus:
+        """The status of a page with this form: 200, or ``fault`` where something is wrong."""
+        return HTTPStatus.OK if self.good else fault
+
+
+def submit(
+    form: Form, change: Callable[[], object], *, message: str, target: str, faults: Faults
+) -> ResponseReturnValue | None:
+    """Make the change that a sent form without faults asks for, and lead to ``target`` with a message.
+
+    None where the page of the form is to be shown: it was only opened, or something is wrong with it by now.
+    """
+    if not Form.is_sent() or not form.good:
+        return None
+    try:
+        change()
+    except tuple(kind for kind, _field, _text in faults) as error:
+        field, text = next((field, text) for kind, field, text in faults if isinstance(error, kind))
+        form.fault(field, text if isinstance(text, str) else text(error))
+        return None
+    flash(message)
+    return redirect(target, 303)
 
 
 def keepable(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.frame.access import JUST_NOW, RECENT, requires, step_up
 from authserver.console.frame.flash import flash
-from authserver.console.frame.forms import Form
+from authserver.console.frame.forms import Form, submit
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, error_text
 from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
@@ -105,12 +105,12 @@ def regenerate_resource_server(server_id: str) -> ResponseReturnValue:
             )
         except AlreadyDone:
             flash(_("This was done already; the secret was shown then and is not shown again."))
-            return redirect(url_for("console.resource_server", server_id=server.id), 303)
+            return redirect(_href(server), 303)
         return page("resource_servers/secret.html", server=made.server, secret=made.secret, is_new=False)
     if Form.is_sent():
         form.put("form_key", form["form_key"] or dice.token_urlsafe(18))
         form.fault("confirm", _("Type the name exactly as it is shown."))
-    return page("resource_servers/regenerate.html", _status(form), form=form, server=server)
+    return page("resource_servers/regenerate.html", form.status(), form=form, server=server)
 
 
 @console.route("/resource-servers/<server_id>/algorithm", methods=["GET", "POST"])
@@ -121,17 +121,18 @@ def resource_server_algorithm(server_id: str) -> ResponseReturnValue:
     at = console_context()
     server = _server(server_id)
     form = Form.sent() if Form.is_sent() else Form.blank({"alg": server.token_alg or ""})
-    if Form.is_sent():
-        try:
-            resource_server_actions.edit_resource_server(at.accounts, server.name, form["alg"] or None, **at.who)
-            flash(_("Saved. Tokens from before stay good."))
-            return redirect(url_for("console.resource_server", server_id=server.id), 303)
-        except Conflict:
-            same = (form["alg"] or None) == server.token_alg
-            form.fault("alg", _("It has this value already.") if same else _("No key signs that algorithm yet."))
-        except Invalid:
-            form.fault("alg", _("Choose one of the list."))
-    return page("resource_servers/algorithm.html", _status(form), form=form, server=server, algorithms=_algorithms())
+    alg = form["alg"] or None
+    same = alg == server.token_alg
+    return submit(
+        form,
+        lambda: resource_server_actions.edit_resource_server(at.accounts, server.name, alg, **at.who),
+        message=_("Saved. Tokens from before stay good."),
+        target=_href(server),
+        faults=(
+            (Conflict, "alg", _("It has this value already.") if same else _("No key signs that algorithm yet.")),
+            (Invalid, "alg", _("Choose one of the list.")),
+        ),
+    ) or page("resource_servers/algorithm.html", form.status(), form=form, server=server, algorithms=_algorithms())
 
 
 @console.route("/resource-servers/<server_id>/staleness", methods=["GET", "POST"])
@@ -142,20 +143,19 @@ def resource_server_staleness(server_id: str) -> ResponseReturnValue:
     at = console_context()
     server = _server(server_id)
     form = Form.sent() if Form.is_sent() else Form.blank({"seconds": str(server.max_staleness)})
-    most = resource_server_actions.MAX_STALENESS
-    if Form.is_sent():
-        text = form["seconds"].strip()
-        number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
-        try:
-            seconds = int(text) if number else most + 1
-            resource_server_actions.bound_staleness(at.accounts, server.name, seconds, **at.who)
-            flash(_("Saved. It holds from the next answer on."))
-            return redirect(url_for("console.resource_server", server_id=server.id), 303)
-        except Conflict:
-            form.fault("seconds", _("It has this value already."))
-        except Invalid:
-            form.fault("seconds", _("Type a whole number from %(low)s to %(high)s.", low=0, high=most))
-    return page("resource_servers/staleness.html", _status(form), form=form, server=server)
+    most, text = resource_server_actions.MAX_STALENESS, form["seconds"]
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    seconds = int(text) if is_number else most + 1
+    return submit(
+        form,
+        lambda: resource_server_actions.bound_staleness(at.accounts, server.name, seconds, **at.who),
+        message=_("Saved. It holds from the next answer on."),
+        target=_href(server),
+        faults=(
+            (Conflict, "seconds", _("It has this value already.")),
+            (Invalid, "seconds", _("Type a whole number from %(low)s to %(high)s.", low=0, high=most)),
+        ),
+    ) or page("resource_servers/staleness.html", form.status(), form=form, server=server)
 
 
 @console.route("/resource-servers/<server_id>/token-type", methods=["GET", "POST"])
@@ -166,17 +166,21 @@ def resource_server_token_type(server_id: str) -> ResponseReturnValue:
     at = console_context()
     server = _server(server_id)
     form = Form.sent() if Form.is_sent() else Form.blank({"typ": server.token_typ})
-    if Form.is_sent():
-        try:
-            resource_server_actions.choose_token_typ(at.accounts, server.name, form["typ"], **at.who)
-            flash(_("Saved. It holds for tokens from now on."))
-            return redirect(url_for("console.resource_server", server_id=server.id), 303)
-        except Conflict:
-            form.fault("typ", _("It has this value already."))
-        except Invalid:
-            form.fault("typ", _("Choose one of the list."))
+    done = submit(
+        form,
+        lambda: resource_server_actions.choose_token_typ(at.accounts, server.name, form["typ"], **at.who),
+        message=_("Saved. It holds for tokens from now on."),
+        target=_href(server),
+        faults=(
+            (Conflict, "typ", _("It has this value already.")),
+            (Invalid, "typ", _("Choose one of the list.")),
+        ),
+    )
+    if done:
+        return done
     live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
-    return page("resource_servers/token_type.html", _status(form), form=form, server=server, types=_types(), live=live)
+    status = form.status()
+    return page("resource_servers/token_type.html", status, form=form, server=server, types=_types(), live=live)
 
 
 @console.route("/resource-servers/<server_id>/disable", methods=["GET", "POST"])
@@ -185,17 +189,18 @@ def resource_server_token_type(server_id: str) -> ResponseReturnValue:
 def disable_resource_server(server_id: str) -> ResponseReturnValue:
     """Show how many live tokens it would leave without an answer, then switch it off."""
     at = console_context()
-    server = _server(server_id)
-    form = Form.sent()
-    if Form.is_sent():
-        try:
-            resource_server_actions.disable_resource_server(at.accounts, server.name, **at.who)
-            flash(_("%(name)s is disabled.", name=server.name))
-            return redirect(url_for("console.resource_server", server_id=server.id), 303)
-        except Conflict:
-            form.fault("", _("%(name)s is disabled already.", name=server.name))
+    server, form = _server(server_id), Form.sent()
+    done = submit(
+        form,
+        lambda: resource_server_actions.disable_resource_server(at.accounts, server.name, **at.who),
+        message=_("%(name)s is disabled.", name=server.name),
+        target=_href(server),
+        faults=((Conflict, "", _("%(name)s is disabled already.", name=server.name)),),
+    )
+    if done:
+        return done
     live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
-    return page("resource_servers/disable.html", _status(form), form=form, server=server, live=live)
+    return page("resource_servers/disable.html", form.status(), form=form, server=server, live=live)
 
 
 @console.route("/resource-servers/<server_id>/enable", methods=["GET", "POST"])
@@ -204,17 +209,15 @@ def disable_resource_server(server_id: str) -> ResponseReturnValue:
 def enable_resource_server(server_id: str) -> ResponseReturnValue:
     """Switch it on again."""
     at = console_context()
-    server = _server(server_id)
-    form = Form.sent()
-    if Form.is_sent():
-        try:
-            resource_server_actions.enable_resource_server(at.accounts, server.name, **at.who)
-            flash(_("%(name)s is enabled.", name=server.name))
-            return redirect(url_for("console.resource_server", server_id=server.id), 303)
-        except Conflict as error:
-            on = server.disabled_at is None
-            form.fault("", _("%(name)s is enabled already.", name=server.name) if on else error_text(error))
-    return page("resource_servers/enable.html", _status(form), form=form, server=server)
+    server, form = _server(server_id), Form.sent()
+    already = _("%(name)s is enabled already.", name=server.name) if server.disabled_at is None else ""
+    return submit(
+        form,
+        lambda: resource_server_actions.enable_resource_server(at.accounts, server.name, **at.who),
+        message=_("%(name)s is enabled.", name=server.name),
+        target=_href(server),
+        faults=((Conflict, "", already or error_text),),
+    ) or page("resource_servers/enable.html", form.status(), form=form, server=server)
 
 
 def _name_conflict(form: Form) -> None:
@@ -250,5 +253,5 @@ def _server(server_id: str) -> ResourceServer:
     raise NotFound(server_id)
 
 
-def _status(form: Form) -> int:
-    return HTTPStatus.OK if form.good else HTTPStatus.BAD_REQUEST
+def _href(server: ResourceServer) -> str:
+    return url_for("console.resource_server", server_id=server.id)

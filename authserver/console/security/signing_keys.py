@@ -96,7 +96,9 @@ def new_key() -> ResponseReturnValue:
             return redirect(url_for("console.keys"), 303)
         form.fault("alg", _("Choose one of the list."))
     options = [(alg, alg) for alg in key_actions.OFFERED]
-    return page("keys/new.html", _status(form), form=form, options=options, max_age=key_actions.MAX_AGE)
+    return page(
+        "keys/new.html", form.status(HTTPStatus.CONFLICT), form=form, options=options, max_age=key_actions.MAX_AGE
+    )
 
 
 @console.route("/security/keys/rotate/<alg>", methods=["GET", "POST"])
@@ -131,7 +133,7 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
     waits = outlook.ready_at is not None and at.now < outlook.ready_at
     return page(
         "keys/rotate.html",
-        _status(form),
+        form.status(HTTPStatus.CONFLICT),
         form=form,
         outlook=outlook,
         waits=waits,
@@ -190,7 +192,7 @@ def _move(kid: str, template: str, verb: Callable[[ConsoleContext, str, str], No
     follows = next((each for each in key_actions.outlooks(at) if each.alg == key.alg), None)
     return page(
         template,
-        _status(form),
+        form.status(HTTPStatus.CONFLICT),
         form=form,
         key=key,
         typed=key.kid[:TYPED],
@@ -252,7 +254,3 @@ def _end(key: KeyInfo, now: Instant) -> Instant:
 
 def _x(at: Instant, began: Instant, ends: Instant) -> int:
     return round((at - began) * _WIDTH / (ends - began))
-
-
-def _status(form: Form) -> int:
-    return HTTPStatus.OK if form.good else HTTPStatus.CONFLICT

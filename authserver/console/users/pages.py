@@ -17,7 +17,7 @@ from authserver.console.context import console_context
 from authserver.console.frame import query_args
 from authserver.console.frame.access import JUST_NOW, RECENT, requires, step_up
 from authserver.console.frame.flash import flash
-from authserver.console.frame.forms import Form
+from authserver.console.frame.forms import Form, submit
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, error_text
 from authserver.ports.console_reads.credentials import CredentialQuery
@@ -123,17 +123,20 @@ def deactivate(username: str) -> ResponseReturnValue:
     if _me(found):
         flash(_("You cannot deactivate yourself. Ask another administrator."), kind="alert")
         return redirect(_href(found), 303)
-    if Form.is_sent():
-        try:
-            user_actions.disable(at.accounts, found.username, keep_administrator=True, **at.who)
-            flash(_("%(name)s is deactivated.", name=found.username))
-            return redirect(_href(found), 303)
-        except administrators.LastAdministrator as error:
-            form.fault("", error_text(error))
-        except Conflict:
-            form.fault("", _("%(name)s is deactivated already.", name=found.username))
+    done = submit(
+        form,
+        lambda: user_actions.disable(at.accounts, found.username, keep_administrator=True, **at.who),
+        message=_("%(name)s is deactivated.", name=found.username),
+        target=_href(found),
+        faults=(
+            (administrators.LastAdministrator, "", error_text),
+            (Conflict, "", _("%(name)s is deactivated already.", name=found.username)),
+        ),
+    )
+    if done:
+        return done
     preview = at.store.user_reads.preview_disable(found.username, at.now)
-    return page("users/deactivate.html", _status(form), form=form, user=found, preview=preview)
+    return page("users/deactivate.html", form.status(HTTPStatus.CONFLICT), form=form, user=found, preview=preview)
 
 
 @console.route("/users/u/<username>/reactivate", methods=["GET", "POST"])
@@ -144,14 +147,13 @@ def reactivate(username: str) -> ResponseReturnValue:
     at = console_context()
     found = at.accounts.user(username)
     form = Form.sent()
-    if Form.is_sent():
-        try:
-            user_actions.enable(at.accounts, found.username, **at.who)
-            flash(_("%(name)s is active again.", name=found.username))
-            return redirect(_href(found), 303)
-        except Conflict:
-            form.fault("", _("%(name)s is active already.", name=found.username))
-    return page("users/reactivate.html", _status(form), form=form, user=found)
+    return submit(
+        form,
+        lambda: user_actions.enable(at.accounts, found.username, **at.who),
+        message=_("%(name)s is active again.", name=found.username),
+        target=_href(found),
+        faults=((Conflict, "", _("%(name)s is active already.", name=found.username)),),
+    ) or page("users/reactivate.html", form.status(HTTPStatus.CONFLICT), form=form, user=found)
 
 
 @console.route("/users/u/<username>/roles/add", methods=["GET", "POST"])
@@ -163,18 +165,27 @@ def add_role(username: str) -> ResponseReturnValue:
     found = at.accounts.user(username)
     open_to = [role for role in at.accounts.roles() if role.id not in {held.id for held in found.roles}]
     form = Form.sent() if Form.is_sent() else Form.blank({"role": ""})
-    if Form.is_sent():
-        if form["role"] not in {role.name for role in open_to}:
-            form.fault("role", _("Choose one of the roles."))
-        else:
-            try:
-                user_actions.grant(at.accounts, found.username, form["role"], **at.who)
-                flash(_("%(name)s holds %(role)s now.", name=found.username, role=form["role"]))
-                return redirect(_href(found), 303)
-            except (Conflict, NotFound):
-                form.fault("role", _("That role was assigned or deleted meanwhile. Look at the list again."))
+    if Form.is_sent() and form["role"] not in {role.name for role in open_to}:
+        form.fault("role", _("Choose one of the roles."))
+    changed = _("That role was assigned or deleted meanwhile. Look at the list again.")
+    done = submit(
+        form,
+        lambda: user_actions.grant(at.accounts, found.username, form["role"], **at.who),
+        message=_("%(name)s holds %(role)s now.", name=found.username, role=form["role"]),
+        target=_href(found),
+        faults=((Conflict, "role", changed), (NotFound, "role", changed)),
+    )
+    if done:
+        return done
     preview = at.store.user_reads.preview_grant(found.username, at.now)
-    return page("users/add_role.html", _status(form), form=form, user=found, roles=open_to, preview=preview)
+    return page(
+        "users/add_role.html",
+        form.status(HTTPStatus.CONFLICT),
+        form=form,
+        user=found,
+        roles=open_to,
+        preview=preview,
+    )
 
 
 @console.route("/users/u/<username>/roles/<role_id>/remove", methods=["GET", "POST"])
@@ -186,22 +197,30 @@ def remove_role(username: str, role_id: str) -> ResponseReturnValue:
     found = at.accounts.user(username)
     role = _held(found, role_id)
     form = Form.sent()
-    if Form.is_sent():
-        try:
-            user_actions.revoke(at.accounts, found.username, role.name, keep_administrator=True, **at.who)
-            flash(_("%(name)s no longer holds %(role)s.", name=found.username, role=role.name))
-            return redirect(_href(found), 303)
-        except Invalid:
-            said = _("A user holds at least one operational role. Assign another one first, or deactivate the user.")
-            form.fault("", said)
-        except administrators.LastAdministrator as error:
-            form.fault("", error_text(error))
-        except Conflict:
-            form.fault("", _("%(name)s does not hold that role any more.", name=found.username))
+    last_one = _("A user holds at least one operational role. Assign another one first, or deactivate the user.")
+    done = submit(
+        form,
+        lambda: user_actions.revoke(at.accounts, found.username, role.name, keep_administrator=True, **at.who),
+        message=_("%(name)s no longer holds %(role)s.", name=found.username, role=role.name),
+        target=_href(found),
+        faults=(
+            (Invalid, "", last_one),
+            (administrators.LastAdministrator, "", error_text),
+            (Conflict, "", _("%(name)s does not hold that role any more.", name=found.username)),
+        ),
+    )
+    if done:
+        return done
     preview = at.store.user_reads.preview_revoke(found.username, role.name, at.now)
     own = _me(found) and permission.USERS in role.permissions
     return page(
-        "users/remove_role.html", _status(form), form=form, user=found, role=role, preview=preview, own_power=own
+        "users/remove_role.html",
+        form.status(HTTPStatus.CONFLICT),
+        form=form,
+        user=found,
+        role=role,
+        preview=preview,
+        own_power=own,
     )
 
 
@@ -238,7 +257,3 @@ def _me(user: User) -> bool:
 
 def _href(user: User) -> str:
     return url_for("console.user", username=user.username)
-
-
-def _status(form: Form) -> int:
-    return HTTPStatus.OK if form.good else HTTPStatus.CONFLICT
