@@ -37,7 +37,7 @@ from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_qua
 from authserver.oauth.proxy import ProxyTrust
 from authserver.oauth.revocation_endpoint import RevocationEndpoint
 from authserver.oauth.token_endpoint import TokenEndpoint
-from authserver.oauth.usage_endpoint import UsageEndpoint
+from authserver.oauth.usage.endpoint import MOST_BYTES, UsageEndpoint
 from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
@@ -336,7 +336,6 @@ class Services:
                 "/auth/oauth/token": token_endpoint,
                 "/oauth/introspect": introspection,
                 "/oauth/revoke": revocation,
-                "/oauth/usage": usage_endpoint,
             },
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.saw),
@@ -367,6 +366,7 @@ class Services:
                     pepper=store.pepper,
                 )
             },
+            {"/oauth/usage": (usage_endpoint, MOST_BYTES)},
         )
         observer = Instrumentation(
             store,

@@ -23,9 +23,13 @@ from resource_server.steps import Answer, Call, Flights, Steps, failed
 MOST_USES = 10_000
 _MOST_PENDING = 100_000
 _OK = 200
-_HOPELESS = frozenset({400, 409, 413, 422})
-_MAX_BODY = 60_000
-"""Bytes; the server takes 64 kB. A report is cut before, however few uses it has then."""
+_TOO_LARGE = 413
+_HOPELESS = frozenset({400, 409, _TOO_LARGE, 422})
+_MAX_BODY = 3_000_000
+"""Bytes; the server takes 4 MB. A report is cut before, however few uses it has then."""
+
+_SMALL_BODY = 60_000
+"""Bytes; what every server takes, and every proxy before one should. Used from the first 413 on."""
 
 Key = tuple[str, str, str]
 
@@ -55,6 +59,7 @@ class UsageReports:
         self._pending: dict[Key, list[int]] = {}
         self._unanswered: _Report | None = None
         self._flights = Flights()
+        self._most_bytes = _MAX_BODY
         self.backoff = Backoff(clock)
 
     def note(self, use: Use) -> None:
@@ -103,10 +108,23 @@ class UsageReports:
                 raise
             self._unanswered = None
             self.backoff.succeed()
-            if answer.status == _OK:
+            if answer.status == _TOO_LARGE and len(report.body) > _SMALL_BODY:
+                self._take_back(report)
+            elif answer.status == _OK:
                 self._taken(report, answer)
             else:
                 self._events.tell("report_dropped", uses=len(report.uses), reason=f"http_{answer.status}")
+
+    def _take_back(self, report: _Report) -> None:
+        """Nothing of it was counted: cut it into smaller ones."""
+        self._most_bytes = _SMALL_BODY
+        with self._lock:
+            for key, (at, times) in report.uses.items():
+                later = self._pending.get(key)
+                if later is None:
+                    self._pending[key] = [at, times]
+                else:
+                    later[0], later[1] = max(later[0], at), later[1] + times
 
     def _cut(self) -> _Report | None:
         with self._lock:
@@ -118,7 +136,7 @@ class UsageReports:
             for key in list(self._pending):
                 piece = _piece(key, self._pending[key])
                 size += len(piece) + 1
-                if pieces and (size > _MAX_BODY or len(pieces) >= MOST_USES):
+                if pieces and (size > self._most_bytes or len(pieces) >= MOST_USES):
                     break
                 pieces.append(piece)
                 taken[key] = self._pending.pop(key)

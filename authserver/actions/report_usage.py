@@ -39,10 +39,21 @@ class Outcome(NamedTuple):
     dead: tuple[Ended, ...]
 
 
+def reporter(who: PresentedSecret, *, hot_path: HotPathReads) -> None:
+    """See who wants to report, before the report is read.
+
+    Raises:
+        InvalidClient: it is no resource server.
+        Unavailable: the truth cannot be read.
+    """
+    require_resource_server(who, hot_path.introspection_facts(who.client_id, None).caller)
+
+
 def report_usage(
     who: PresentedSecret,
     report_id: str,
     uses: Sequence[ReportedUse],
+    digest: str,
     *,
     hot_path: HotPathReads,
     reports: UsageReports,
@@ -55,6 +66,7 @@ def report_usage(
         who: the resource server, not authenticated yet.
         report_id: chosen by the resource server, the same when it sends the report again.
         uses: of tokens for its own audience; others are passed over.
+        digest: the SHA-256 of the uses, in hex.
         hot_path: reads who calls, and the time.
         reports: reads the tokens, and writes what counts.
         usage: knows the uses that are buffered here.
@@ -63,6 +75,7 @@ def report_usage(
     Raises:
         InvalidClient: the caller is no resource server.
         Invalid: a use lies in the future by more than clocks may differ.
+        Conflict: the same id came before with other uses.
         Unavailable: the truth cannot be read or written.
     """
     facts = hot_path.introspection_facts(who.client_id, None)
@@ -73,7 +86,7 @@ def report_usage(
     usage.flush()  # a token that this node has just issued may not have its row yet
     wanted = sorted({use.jti for use in uses})
     before = {token.start.jti: token for token in reports.tokens(caller.audience, wanted)}
-    accepted = reports.take(caller.id, report_id, _counted(uses, before, now, usage), now)
+    accepted = reports.take(caller.id, report_id, digest, _counted(uses, before, now, usage), now)
     dead, found = [], []
     for token in reports.tokens(caller.audience, wanted):
         ended_at = token.ended_at

@@ -6,7 +6,7 @@
 - ``token_endpoint`` (RFC 6749 §4.4), ``introspection_endpoint`` (RFC 7662, 9701), ``revocation_endpoint`` (RFC 7009).
 - ``authorization_endpoint``: says that no grant uses it.
 - ``forward_auth_endpoint``: the same question as introspection, in the form that gateways ask.
-- ``usage_endpoint``, ``changes_endpoint``: uses that resource servers report, and what ended, for them to know.
+- ``usage/``, ``changes_endpoint``: uses that resource servers report, and what ended, for them to know.
 - ``verified_tokens``: parses the text of a token, hashes it, and verifies it on demand.
 - ``metadata``: JWKS, RFC 8414, OpenID discovery. ``jwks_fetchers``: records who fetched the JWKS.
 """

@@ -14,7 +14,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from authserver.oauth.form import MAX_BODY
-from authserver.oauth.http import BadRequest, Endpoint, Headers, Request, Response, error_response
+from authserver.oauth.http import (
+    BadRequest,
+    BodyStream,
+    Endpoint,
+    Headers,
+    Request,
+    Response,
+    error_response,
+    too_large,
+)
 from authserver.oauth.proxy import ProxyTrust
 from authserver.oauth.throttle import Throttle, Throttled
 from authserver.ports.errors import Unavailable
@@ -33,11 +42,15 @@ ANY_METHOD = "*"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An endpoint, its one method or ``ANY_METHOD``, and its path in logs and metrics."""
+    """An endpoint, its one method or ``ANY_METHOD``, and its path in logs and metrics.
+
+    An endpoint with ``most_streamed`` reads its body of at most so many bytes by itself.
+    """
 
     method: str
     path: str
     endpoint: Endpoint
+    most_streamed: int = 0
 
 
 def routes(
@@ -45,8 +58,11 @@ def routes(
     gets: Mapping[str, Endpoint],
     issuer: str = "",
     any_method: Mapping[str, Endpoint] = MappingProxyType({}),
+    streamed: Mapping[str, tuple[Endpoint, int]] = MappingProxyType({}),
 ) -> dict[str, Route]:
     """One table of all paths; an endpoint for any method gets no body.
+
+    Those that are ``streamed`` are for POST; each has the most bytes that its body may have.
 
     Where the issuer has a path, each endpoint is also served below it, and well-known
     documents before it too (RFC 8414 §3.1).
@@ -54,6 +70,7 @@ def routes(
     table = {path: Route("POST", path, endpoint) for path, endpoint in posts.items()}
     table |= {path: Route("GET", path, endpoint) for path, endpoint in gets.items()}
     table |= {path: Route(ANY_METHOD, path, endpoint) for path, endpoint in any_method.items()}
+    table |= {path: Route("POST", path, endpoint, most) for path, (endpoint, most) in streamed.items()}
     tenant = urlsplit(issuer).path
     if tenant:
         table |= {tenant + path: route for path, route in table.items()} | {
@@ -117,14 +134,18 @@ class Dispatcher:
         method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
         peer, private = self._transport.resolve_peer(environ)
         body: bytes = b""
+        stream: BodyStream | None = None
         invalid: Response | None = None
         try:
             _check(environ, query, private=private)
             if method == "POST" == route.method:
-                body = _body(environ)
+                if route.most_streamed:
+                    stream = _stream(environ, route.most_streamed)
+                else:
+                    body = _body(environ)
         except BadRequest as error:
             invalid = error_response("invalid_request", str(error), error.status)
-        request = Request(method, route.path, query, Headers(environ), body, peer)
+        request = Request(method, route.path, query, Headers(environ), body, peer, stream)
         return request, invalid or self._call(request, route)
 
     def _call(self, request: Request, route: Route) -> Response:
@@ -200,20 +221,35 @@ def _check(environ: Mapping[str, Any], query: str, *, private: bool) -> None:
         raise BadRequest(msg)
 
 
-def _body(environ: Mapping[str, Any]) -> bytes:
+def _size(environ: Mapping[str, Any], most: int) -> tuple[str, int]:
+    """What the request declares, and how many bytes to read for it.
+
+    Raises:
+        BadRequest: it declares more than ``most``.
+    """
     declared = environ.get("CONTENT_LENGTH") or ""
     if not declared:
         # Without a length only a server that marks the end may be read from; any other would wait for ever.
-        size = MAX_BODY + 1 if environ.get("wsgi.input_terminated") else 0
+        size = most + 1 if environ.get("wsgi.input_terminated") else 0
     elif declared.isascii() and declared.isdigit() and len(declared) <= _MAX_DIGITS:
         size = int(declared)
     else:
-        size = MAX_BODY + 1
-    if declared and size > MAX_BODY:
-        raise BadRequest(_TOO_LARGE, 413)
+        size = most + 1
+    if declared and size > most:
+        raise BadRequest(too_large(most), 413)
+    return declared, size
+
+
+def _stream(environ: Mapping[str, Any], most: int) -> BodyStream:
+    declared, size = _size(environ, most)
+    return BodyStream(environ["wsgi.input"], size if declared or not size else None, most)
+
+
+def _body(environ: Mapping[str, Any]) -> bytes:
+    declared, size = _size(environ, MAX_BODY)
     body = _read(environ["wsgi.input"], size)
     if len(body) > MAX_BODY:
-        raise BadRequest(_TOO_LARGE, 413)
+        raise BadRequest(too_large(MAX_BODY), 413)
     if declared and len(body) < size:
         msg = "The request body ended early."
         raise BadRequest(msg)
@@ -221,7 +257,6 @@ def _body(environ: Mapping[str, Any]) -> bytes:
 
 
 _STATUS = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
-_TOO_LARGE = "The request body may have 64 kB at most."
 
 
 def _read(stream: Any, size: int) -> bytes:

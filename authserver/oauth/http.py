@@ -48,6 +48,35 @@ def _wsgi_name(name: str) -> str:
     return upper if upper in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{upper}"
 
 
+class BodyStream:
+    """A request body that its endpoint reads by itself, after it knows who calls; longer than other bodies may be."""
+
+    def __init__(self, stream: Any, declared: int | None, most: int) -> None:
+        """``declared`` bytes are to come (None: until the stream ends), and no more than ``most`` are taken."""
+        self._stream, self._declared, self._most, self._taken = stream, declared, most, 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, ``size`` at most; empty at the end.
+
+        Raises:
+            BadRequest: the body is too large, or ended early.
+        """
+        wanted = size if self._declared is None else min(size, self._declared - self._taken)
+        piece: bytes = self._stream.read(wanted) if wanted else b""
+        self._taken += len(piece)
+        if self._taken > self._most:
+            raise BadRequest(too_large(self._most), 413)
+        if wanted and not piece and self._declared is not None:
+            msg = "The request body ended early."
+            raise BadRequest(msg)
+        return piece
+
+
+def too_large(most: int) -> str:
+    """The sentence for a body that is longer than ``most`` bytes."""
+    return f"The request body may have {most // 1024} kB at most."
+
+
 class Request(NamedTuple):
     """One HTTP request as plain values; header names in lower case.
 
@@ -61,6 +90,8 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     peer: str = ""
+    stream: BodyStream | None = None
+    """Where the route says so, and ``body`` is empty then."""
 
 
 class Response(NamedTuple):

@@ -53,6 +53,9 @@ _PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NEVER_RECORDED})
 _CALLERS = 512
 """How many callers a worker keeps; there are few, and one that is evicted costs a few microseconds."""
 
+_ASK_AGAIN = (("Cache-Control", "private, max-age=0, no-store"), ("Pragma", "no-cache"))
+"""An active answer without a lease: as one with a lease says it, and so that no cache keeps it."""
+
 _IN_THE_BODY = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
@@ -125,7 +128,7 @@ class IntrospectionEndpoint:
         log_fields = {"outcome": "inactive" if until is None else "active", "reason": answer.reason, "client": caller}
         failed_attempt = FailedAttempt("token", caller) if answer.reason in _PROBING else None
         members = None if token is None or until is None else token.members(until, answer.lease)
-        headers = NO_STORE
+        headers = NO_STORE if until is None else _ASK_AGAIN
         if answer.lease:
             headers = (("Cache-Control", f"private, max-age={answer.lease}"), ("Vary", "Accept, Authorization"))
         if not (accept and wants_signed(accept)):

@@ -65,9 +65,9 @@ class Throttle:
         remembered: int = _CACHE_SIZE,
     ) -> None:
         self._clock = clock
-        self._clients = _Buckets(per_client, remembered)
-        self._peers = _Buckets(per_peer, remembered)
-        self._callers = _Buckets(per_resource_server, remembered)
+        self._clients = Buckets(per_client, remembered)
+        self._peers = Buckets(per_peer, remembered)
+        self._callers = Buckets(per_resource_server, remembered)
         self._lock = threading.Lock()
 
     def judge(self, failed_attempt: FailedAttempt, peer: str) -> Throttled | None:
@@ -87,8 +87,11 @@ class Throttle:
             return Throttled("client_failures", math.ceil(wait)) if wait else None
 
 
-class _Buckets:
-    """For each key the instant its bucket will be empty; the least recently struck is forgotten first."""
+class Buckets:
+    """For each key the instant its bucket will be empty; the least recently struck is forgotten first.
+
+    Not safe among threads.
+    """
 
     def __init__(self, per_minute: int, remembered: int) -> None:
         self._step = _WINDOW / per_minute
@@ -105,6 +108,10 @@ class _Buckets:
         if len(self._empty_at) > self._remembered:
             self._empty_at.popitem(last=False)
         return over if full else 0.0
+
+    def add(self, key: bytes, now: float, number: int) -> None:
+        """Add so many to what was taken, however full the bucket gets."""
+        self._empty_at[key] = max(self._empty_at.get(key, now), now) + number * self._step
 
 
 _SALT = os.urandom(16)

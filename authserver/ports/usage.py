@@ -85,11 +85,17 @@ class UsageReports(Protocol):
         ...
 
     def take(
-        self, server_id: str, report_id: str, uses: Sequence[tuple[SessionStart, ReportedUse]], at: Instant
+        self,
+        server_id: str,
+        report_id: str,
+        digest: str,
+        uses: Sequence[tuple[SessionStart, ReportedUse]],
+        at: Instant,
     ) -> int:
         """Write the uses and that the report was taken, in one transaction; how many uses were counted.
 
-        A report that was taken before changes nothing; the answer is what it was. An older instant never moves a
+        A report that was taken before changes nothing; the answer is what it was, or ``Conflict`` where the ``digest``
+        of what was reported is another. An older instant never moves a
         newer one back, an ended session stays as it is.
         """
         ...

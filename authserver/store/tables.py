@@ -286,6 +286,7 @@ usage_reports = Table(
     metadata,
     Column("resource_server_id", _ID, primary_key=True),
     Column("report_id", _ID, primary_key=True),
+    Column("digest", String(64)),
     Column("at", BigInteger, nullable=False, index=True),
     Column("accepted", BigInteger, nullable=False),
 )

@@ -40,7 +40,7 @@ def test_an_answer_is_not_to_be_kept_unless_the_resource_server_may(world):
     token = world.access_token()
     answer = world.introspect(token)
     assert answer.json["lease_seconds"] == 0
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cache-Control"] == "private, max-age=0, no-store"
 
 
 def test_an_active_answer_says_for_how_long_it_may_be_trusted(world):

@@ -1,13 +1,20 @@
 """Usage reports: what resource servers judged without asking counts, once, and revives nothing."""
 
+import io
 import json
 import threading
+import tracemalloc
 import uuid
 
 import pytest
 
 from authserver.actions import credentials, general_settings, resource_servers
 from authserver.actions.report_usage import CLOCK_TOLERANCE, WINDOW
+from authserver.oauth.http import BodyStream
+from authserver.oauth.throttle import Buckets
+from authserver.oauth.usage.endpoint import MOST_BYTES
+from authserver.oauth.usage.report import MOST_USES, read_report
+from authserver.store.tables import usage_reports
 from tests.support.deadlines import join
 from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts
 
@@ -101,6 +108,136 @@ def test_a_report_sent_at_once_by_many_counts_once(world):
         join(each)
     assert answers == [{"accepted": 5, "dead": []}] * 6
     assert counted(world, token) == 5
+
+
+@pytest.mark.parametrize("change", ["count", "at", "jti", "method", "route", "more", "none"])
+def test_an_id_that_comes_again_with_other_uses_is_refused_and_nothing_counts(world, change):
+    token, name = world.access_token(), str(uuid.uuid4())
+    first = use(token, world.clock.at, 7)
+    changed = {"count": 8, "at": world.clock.at - 1, "jti": "x", "method": "PUT", "route": "/other"}
+    other = {"more": [first, first], "none": []}.get(change) or [{**first, change: changed.get(change)}]
+    other = [] if change == "none" else other
+    assert report(world, [first], report_id=name).json["accepted"] == 7
+    answer = report(world, other, report_id=name)
+    assert (answer.status_code, answer.json["error"]) == (422, "report_id_reused")
+    assert report(world, [first], report_id=name).json["accepted"] == 7
+    assert counted(world, token) == 7
+
+
+def test_a_report_that_the_version_before_took_is_told_again(world):
+    token, name = world.access_token(), str(uuid.uuid4())
+    assert report(world, [use(token, world.clock.at, 7)], report_id=name).json["accepted"] == 7
+    with world.store.engine.begin() as connection:
+        connection.execute(usage_reports.update().values(digest=None))
+    assert report(world, [use(token, world.clock.at, 7)], report_id=name).json["accepted"] == 7
+    assert counted(world, token) == 7
+
+
+def long_report(world, token, number, report_id=None, pad=""):
+    """A report of that many uses of one token, each with a route of its own and a long name."""
+    uses = [use(token, world.clock.at, route=f"/{pad}orders/{index % 50}/{{id}}") for index in range(number)]
+    return json.dumps({"report_id": report_id or str(uuid.uuid4()), "uses": uses}).encode()
+
+
+def test_ten_thousand_uses_are_one_report(world):
+    token = world.access_token()
+    body = long_report(world, token, MOST_USES, pad="x" * 150)
+    assert 2_500_000 < len(body) < MOST_BYTES
+    assert report(world, [], body=body).json == {"accepted": MOST_USES, "dead": []}
+    assert counted(world, token) == MOST_USES
+    answer = report(world, [], body=long_report(world, token, MOST_USES + 1))
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+    assert counted(world, token) == MOST_USES
+
+
+def test_a_report_of_many_bytes_is_read_piece_by_piece(world):
+    """In less memory than it is long: what is kept is the uses, with each route once."""
+    token = world.access_token()
+    body = long_report(world, token, MOST_USES, pad="x" * 150)
+    tracemalloc.start()
+    try:
+        stream = BodyStream(io.BytesIO(body), len(body), MOST_BYTES)
+        found = read_report(stream)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found.uses) == MOST_USES
+    assert most < 4_000_000
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
+def test_a_report_that_is_too_long_is_413(world, declared):
+    body = b" " * (MOST_BYTES + 1)
+    if declared:
+        answer = report(world, [], body=body)
+    else:
+        headers = {"Authorization": basic(*world.api), "Content-Type": "application/json"}
+        more = {"environ_overrides": {"wsgi.input_terminated": True}}
+        answer = world.http.post("/oauth/usage", input_stream=io.BytesIO(body), headers=headers, **more)
+    assert (answer.status_code, answer.json["error"]) == (413, "invalid_request")
+
+
+def test_other_requests_are_as_short_as_before(world):
+    assert world.post("/oauth/introspect", {"token": "x" * 70_000}, world.api).status_code == 413
+
+
+class Unread(io.RawIOBase):
+    """A body that must not be read."""
+
+    def read(self, size=-1):
+        raise AssertionError(size)
+
+
+def test_the_body_is_read_only_when_it_is_known_who_sends_it(world):
+    headers = {"Authorization": basic(world.api[0], WRONG_SECRET), "Content-Type": "application/json"}
+    environ = {"wsgi.input": Unread(), "CONTENT_LENGTH": "3000000"}
+    answer = world.http.post("/oauth/usage", headers=headers, environ_overrides=environ)
+    assert answer.status_code == 401
+
+
+def test_too_many_reports_are_429_and_later_taken(world, monkeypatch):
+    endpoint = world.http.application._table["/oauth/usage"].endpoint
+    now = [1000.0]
+    monkeypatch.setattr(endpoint, "_clock", lambda: now[0])
+    monkeypatch.setattr(endpoint, "_budgets", Buckets(6, 10))
+    token = world.access_token()
+    for _ in range(6):
+        assert report(world, [use(token, world.clock.at)]).status_code == 200
+    answer = report(world, [use(token, world.clock.at)])
+    assert (answer.status_code, answer.json["error"]) == (429, "temporarily_unavailable")
+    now[0] += int(answer.headers["Retry-After"])
+    assert report(world, [], body=long_report(world, token, 500)).status_code == 200
+    answer = report(world, [])
+    assert (answer.status_code, 40 < int(answer.headers["Retry-After"]) <= 60) == (429, True)
+
+
+SPACES = '  {{ \n"uses"\t: [ {use} ,\r\n {use} ] , "report_id" : "{name}" }}  '
+
+
+def test_members_come_in_any_order_and_spaces_where_json_has_them(world):
+    token = world.access_token()
+    body = SPACES.format(use=json.dumps(use(token, world.clock.at)), name=uuid.uuid4())
+    assert report(world, [], body=body).json["accepted"] == 2
+
+
+NO_REPORTS = [
+    '{"report_id":"NAME","uses":[]}x', '{"report_id":"NAME","uses":[],"x":1}', '{"report_id":"NAME","uses":[USE,]}',
+    '{"report_id":"NAME","uses":[USE USE]}', '{"report_id":"NAME","uses":[USE', '{"report_id":"NAME","uses":{}}',
+    '{"report_id":"NAME"}', '{"uses":[USE],"uses":[]}', '{"report_id":"NAME","report_id":"NAME"}',
+    '{"report_id":"NAME" "uses":[]}', '{"report_id":"NAME","uses":[[USE]]}', '{"report_id":"NAME","uses":[null]}',
+    '{"report_id":"NAME","uses":[LONG]}', '{"report_id":"NAME","uses":[DEEP]}', '{report_id:"NAME","uses":[]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_REPORTS)
+def test_what_is_nearly_a_report_is_a_bad_request_and_nothing_counts(world, text):
+    token = world.access_token()
+    good = use(token, world.clock.at)
+    body = text.replace("NAME", str(uuid.uuid4())).replace("USE", json.dumps(good))
+    body = body.replace("LONG", json.dumps({**good, "route": "/" + "x" * 5000}))
+    body = body.replace("DEEP", '{"jti":' * 600 + "1" + "}" * 600)
+    assert report(world, [], body=body).status_code == 400
+    assert counted(world, token) == 0
 
 
 def test_the_same_id_of_another_resource_server_is_another_report(world):

@@ -16,12 +16,14 @@ class Recorder(httpx.HTTPTransport):
 
     def __init__(self):
         super().__init__()
-        self.sent, self.lose, self.status = [], 0, 0
+        self.sent, self.lose, self.status, self.longest = [], 0, 0, 10**9
 
     def handle_request(self, request):
         if not request.url.path.endswith("/usage"):
             return super().handle_request(request)
         self.sent.append(request.read())
+        if len(self.sent[-1]) > self.longest:
+            return httpx.Response(413)
         if self.status:
             return httpx.Response(self.status, headers={"Retry-After": "7"})
         answer = super().handle_request(request)
@@ -106,17 +108,35 @@ def test_the_server_says_how_long_to_wait(issuer, verifier, recorder, clock):
     assert verifier._state.usage.backoff.next_try >= clock.elapsed() + 7
 
 
-def test_many_uses_become_reports_within_the_limits(issuer, verifier, recorder):
+@pytest.mark.parametrize(("number", "width"), [(12_000, 10), (10_000, 300)])
+def test_many_uses_become_reports_within_the_limits(issuer, verifier, recorder, number, width):
+    """Of uses and of bytes; the server takes 10,000 and 4 MB."""
     text = issuer.mint()
     verifier.verify(text)
-    for number in range(2000):
-        verifier.verify(text, route=f"/{'x' * 60}/{number}")
+    for each in range(number):
+        verifier.verify(text, route=f"/{'x' * width}/{each}")
     verifier.report_now()
     reports = [json.loads(sent) for sent in recorder.sent]
-    assert all(len(sent) < 64_000 for sent in recorder.sent)
+    assert all(len(sent) < 3_001_000 for sent in recorder.sent)
     assert all(len(report["uses"]) <= MOST_USES for report in reports)
-    assert sum(use["count"] for report in reports for use in report["uses"]) == 2000
-    assert len({report["report_id"] for report in reports}) == len(reports) > 1
+    assert sum(use["count"] for report in reports for use in report["uses"]) == number
+    assert len({report["report_id"] for report in reports}) == len(reports) == 2
+
+
+def test_a_report_that_is_too_long_for_the_way_is_sent_in_parts(issuer, verifier, recorder):
+    """A proxy, or a server of before, takes 64 kB; nothing is lost and nothing counts twice."""
+    recorder.longest = 64 * 1024
+    text = issuer.mint()
+    verifier.verify(text)
+    for each in range(2000):
+        verifier.verify(text, route=f"/{'x' * 60}/{each}")
+    verifier.report_now()
+    refused, *taken = recorder.sent
+    assert len(refused) > recorder.longest
+    assert all(len(sent) < recorder.longest for sent in taken)
+    assert sum(use["count"] for sent in taken for use in json.loads(sent)["uses"]) == 2000
+    assert verifier.counts()["reported"] == len(taken)
+    assert "report_dropped" not in verifier.counts()
 
 
 def test_instants_are_never_in_the_future_of_the_server(issuer, verifier, recorder, clock):

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, select
 
+from authserver.ports.errors import Conflict
 from authserver.ports.hot_path import SessionRecord
 from authserver.ports.usage import ReportedToken, ReportedUse
 from authserver.rules.claims import SessionStart
@@ -45,11 +46,22 @@ class SqlUsageReports:
         return found
 
     def take(
-        self, server_id: str, report_id: str, uses: Sequence[tuple[SessionStart, ReportedUse]], at: Instant
+        self,
+        server_id: str,
+        report_id: str,
+        digest: str,
+        uses: Sequence[tuple[SessionStart, ReportedUse]],
+        at: Instant,
     ) -> int:
         """Write the uses and that the report was taken, in one transaction; how many uses were counted."""
         accepted = sum(use.times for _, use in uses)
-        row = {"resource_server_id": server_id, "report_id": report_id, "at": at, "accepted": accepted}
+        row = {
+            "resource_server_id": server_id,
+            "report_id": report_id,
+            "digest": digest,
+            "at": at,
+            "accepted": accepted,
+        }
 
         def claim(connection: Connection) -> bool:
             statement = insert_for(self._engine.dialect.name)(usage_reports).values(row).on_conflict_do_nothing()
@@ -59,7 +71,11 @@ class SqlUsageReports:
             return accepted
         mine = and_(usage_reports.c.resource_server_id == server_id, usage_reports.c.report_id == report_id)
         with reading(self._engine) as connection:
-            return int(connection.execute(select(usage_reports.c.accepted).where(mine)).scalar_one())
+            taken = connection.execute(select(usage_reports.c.accepted, usage_reports.c.digest).where(mine)).one()
+        if taken.digest not in {None, digest}:  # the version before wrote none
+            msg = "this report_id came before with other uses; draw a new one for each report"
+            raise Conflict(msg)
+        return int(taken.accepted)
 
 
 def _token(row: tuple[Any, ...]) -> ReportedToken:
