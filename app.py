@@ -87,7 +87,9 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
     app.extensions["services"] = Services(services_config, app, clock or SystemClock(), background=background)
     console.install(app)
     api.install(app)
-    error_pages.install(app, own_errors=[(console.is_ours, console.error_response), (api.is_ours, api.error_response)])
+    error_pages.install(
+        app, own_errors=[(console.is_console_path, console.error_response), (api.is_ours, api.error_response)]
+    )
     app.register_blueprint(health)
     app.wsgi_app = below(urlsplit(config.issuer).path.rstrip("/"), app.wsgi_app)  # type: ignore[method-assign, assignment]
     return app

@@ -26,7 +26,7 @@ from authserver.console.blueprint import console
 from authserver.console.credentials import change, client_keys, create, detail, listing, postman
 from authserver.console.frame import access_log, appearance, assets
 from authserver.console.frame.access import SignInPages
-from authserver.console.frame.layout import error_response, install_template_globals, is_ours
+from authserver.console.frame.layout import error_response, install_template_globals, is_console_path
 from authserver.console.resource_servers import pages as resource_server_pages
 from authserver.console.security import audit, inventory, inventory_disable, signing_keys
 from authserver.console.settings import pages as settings_pages
@@ -69,9 +69,11 @@ def install(app: Flask) -> None:
     )
     access_log.log_requests(app)
     app.jinja_env.globals.update(
-        identity_provider=single_sign_on.identity_provider, proofs=single_sign_on.proofs, opens=permissions.opens
+        identity_provider=single_sign_on.identity_provider,
+        reauthentication_methods=single_sign_on.reauthentication_methods,
+        permission_names=permissions.permission_names,
     )
     app.register_blueprint(console)
 
 
-__all__ = ["PAGES", "error_response", "install", "is_ours"]
+__all__ = ["PAGES", "error_response", "install", "is_console_path"]

@@ -1,4 +1,4 @@
-"""Where a page stands: the services it acts in, the time, and who is looking."""
+"""The context of one console request: the services, the time, the peer, and the signed-in user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Services(Protocol):
 
     @property
     def provider(self) -> "Provider | None":
-        """Where people may sign in instead, if anywhere."""
+        """The OpenID provider people may sign in with; None where none is configured."""
         ...
 
     @property
@@ -56,19 +56,19 @@ class Services(Protocol):
         ...
 
     def observe_console_request(self, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count a response."""
         ...
 
     def observe_console_login(self, method: str, outcome: str) -> None:
-        """Count somebody who came to sign in."""
+        """Count a sign-in attempt."""
         ...
 
     def record_refusal(self, reason: str, *, subject: str, peer: str) -> None:
-        """Note that somebody was refused."""
+        """Record a refused sign-in in the security log."""
         ...
 
     def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
-        """The caller's address, and whether nobody can listen in on the way from there."""
+        """The caller's address, and whether the connection from there is private."""
         ...
 
 
@@ -98,7 +98,7 @@ class ConsoleContext:
 
     @property
     def who(self) -> dict[str, Any]:
-        """The two words every verb ends with, to be handed on with ``**``."""
+        """``actor`` and ``now``, which every action takes, for ``**``."""
         return {"actor": f"console:{self.signed_in.user.username}", "now": self.now}
 
     @property
@@ -108,11 +108,11 @@ class ConsoleContext:
 
 
 def console_context() -> ConsoleContext:
-    """The request at hand."""
-    found: ConsoleContext | None = g.get("console_here")
+    """The context of the current request."""
+    found: ConsoleContext | None = g.get("console_context")
     if found is None:
         services: Services = current_app.extensions["services"]
         peer, private = services.resolve_peer(request.environ)
         found = ConsoleContext(services.store().requested_from(peer), services, services.clock.now(), peer, private)
-        g.console_here = found
+        g.console_context = found
     return found

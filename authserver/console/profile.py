@@ -28,29 +28,29 @@ def profile() -> ResponseReturnValue:
     """Show who is signed in, where, and how they like it."""
     likes = console_context().signed_in.preferences
     values = {"language": language(), "zone": likes.zone, "theme": theme()}
-    return _profile(Form.blank({**values, "shortcuts": ["on"] if likes.shortcuts else []}))
+    return _profile(Form.initial({**values, "shortcuts": ["on"] if likes.shortcuts else []}))
 
 
 @console.post("/profile")
 def do_profile() -> ResponseReturnValue:
     """Keep language, zone, theme and keys."""
-    at, form = console_context(), Form.sent()
+    at, form = console_context(), Form.submitted()
     if form["language"] not in LANGUAGES:
-        form.fault("language", _("Choose one of the languages."))
+        form.add_error("language", _("Choose one of the languages."))
     if form["theme"] not in THEMES:
-        form.fault("theme", _("Choose one of the themes."))
+        form.add_error("theme", _("Choose one of the themes."))
     if form["zone"] and form["zone"] not in known_zones():
-        form.fault(
+        form.add_error(
             "zone", _("There is no such time zone. Choose one from the list, such as Europe/Berlin, or leave it empty.")
         )
-    if not form.good:
+    if not form.is_valid:
         return _profile(form, HTTPStatus.BAD_REQUEST)
     changed = replace(
         at.signed_in.preferences,
         language=form["language"],
         zone=form["zone"],
         theme=form["theme"],
-        shortcuts="on" in form.all("shortcuts"),
+        shortcuts="on" in form.getlist("shortcuts"),
     )
     at.store.sign_ins.set_preferences(at.signed_in.user.id, changed)
     set_language(changed.language)
@@ -69,16 +69,16 @@ def do_password() -> ResponseReturnValue:
     """Set a new password; everybody else who is signed in as this user is signed out."""
     if not _has_password():
         return _first_password()
-    at, form = console_context(), Form.sent()
+    at, form = console_context(), Form.submitted()
     user = at.signed_in.user
     wait = login_throttle().begin(user.username, at.peer)
     try:
         if wait:
-            form.fault("password", _("Too many tries. Wait a minute, then try again."))
+            form.add_error("password", _("Too many tries. Wait a minute, then try again."))
             return page("password.html", HTTPStatus.TOO_MANY_REQUESTS, form=form, has_password=True)
         sign_in_actions.check_password(at.store.sign_ins, user.username, form.raw("password"))
     except SignInRefused:
-        form.fault("password", _("That is not your password."))
+        form.add_error("password", _("That is not your password."))
         return page("password.html", HTTPStatus.BAD_REQUEST, form=form, has_password=True)
     login_throttle().succeeded(user.username, at.peer)
     return _set_password(form)
@@ -87,7 +87,7 @@ def do_password() -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def _first_password() -> ResponseReturnValue:
     """Whoever has none proves it by a fresh sign-in."""
-    return _set_password(Form.sent())
+    return _set_password(Form.submitted())
 
 
 def _set_password(form: Form) -> ResponseReturnValue:
@@ -96,7 +96,7 @@ def _set_password(form: Form) -> ResponseReturnValue:
     try:
         hashed = user_actions.hash_password(current_user.user.username, form.raw("password_new"))
     except Invalid as error:
-        form.fault("password_new", error_text(error))
+        form.add_error("password_new", error_text(error))
         return page("password.html", HTTPStatus.BAD_REQUEST, form=form, has_password=_has_password())
     user_actions.set_password(
         at.accounts, current_user.user.username, hashed, keep=current_user.session.handle, **at.who

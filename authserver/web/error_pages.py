@@ -51,7 +51,7 @@ def install(app: Flask, *, own_errors: Sequence[tuple[Callable[[str], bool], Err
     @app.errorhandler(Unavailable)
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Response:
-        render = next((render for is_ours, render in own_errors if is_ours(request.path)), _json)
+        render = next((render for is_console_path, render in own_errors if is_console_path(request.path)), _json)
         return render(error)
 
 

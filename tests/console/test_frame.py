@@ -123,12 +123,12 @@ def test_only_parts_that_may_be_opened_are_in_the_header(site, inside):
     zone=st.sampled_from([None, "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"]),
     spoken=st.sampled_from(["en", "de"]),
 )
-def test_instants_are_said_as_the_locales_of_babel_have_them(at, zone, spoken):
+def test_instants_are_formatted_as_the_locales_of_babel_have_them(at, zone, spoken):
     locale = {"en": Locale("en", "GB"), "de": Locale("de", "DE")}[spoken]
     chosen = ZoneInfo(zone) if zone else None
     pattern = {"en": "d MMM y, HH:mm", "de": "d. MMM y, HH:mm"}[spoken]
     whole = format_datetime(datetime.fromtimestamp(at, UTC), pattern, tzinfo=chosen or UTC, locale=locale)
-    assert dates.exactly(at, chosen, spoken) == f"{whole} {zone or 'UTC'}"
+    assert dates.format_instant(at, chosen, spoken) == f"{whole} {zone or 'UTC'}"
 
 
 def test_instants_are_exact_and_relative(site, inside):

@@ -15,7 +15,13 @@ from app import create_app
 from authserver.actions import sign_in as sign_in_actions
 from authserver.actions import users as user_actions
 from authserver.config import Config
-from authserver.console.sign_in.login_throttle import FREE, FREE_OF_ADDRESS, LONGEST, MANY_OF_NAME, LoginThrottle
+from authserver.console.sign_in.login_throttle import (
+    FREE_ATTEMPTS,
+    FREE_ATTEMPTS_PER_ADDRESS,
+    MAX_WAIT,
+    NAME_UNDER_ATTACK_FAILURES,
+    LoginThrottle,
+)
 from authserver.ports.sign_in import ATTEMPTS_FORGOTTEN
 from authserver.rules.sign_in import ABSOLUTE, IDLE, JUST_NOW, LINK_LIFE, RECENT
 from authserver.store.factory import open_store
@@ -357,7 +363,7 @@ def test_T_111_a_path_of_the_console_is(site, target):
 
 def test_guessing_waits_and_nobody_is_locked_out(site):
     name, guesser, owner = somebody(site), Browser(site), Browser(site, "127.0.0.2")
-    for _ in range(FREE):
+    for _ in range(FREE_ATTEMPTS):
         assert guesser.sign_in(name, "wrong password").status == 401
     assert guesser.sign_in(name, "wrong password").status == 429
     late = guesser.sign_in(name, PASSWORD)
@@ -393,8 +399,8 @@ def kept(site):
 
 
 def test_an_address_does_not_hold_up_another(guessing):
-    waited = [guessing.begin("ada", "192.0.2.1") for _ in range(FREE + 1)]
-    assert waited == [0] * FREE + [1]
+    waited = [guessing.begin("ada", "192.0.2.1") for _ in range(FREE_ATTEMPTS + 1)]
+    assert waited == [0] * FREE_ATTEMPTS + [1]
     assert guessing.begin("ada", "192.0.2.2") == 0
     assert guessing.begin(" \uff21\uff24\uff21\u200b", "192.0.2.1") == 1
     assert guessing.begin("ada", "::ffff:192.0.2.1") == 1
@@ -403,16 +409,16 @@ def test_an_address_does_not_hold_up_another(guessing):
 
 def test_waits_grow_to_a_minute_and_are_forgotten(guessing):
     waits = []
-    for _ in range(FREE + 12):
+    for _ in range(FREE_ATTEMPTS + 12):
         wait = guessing.begin("ada", "192.0.2.1")
         waits.append(wait)
         guessing.at += wait
         if wait:
             assert guessing.begin("ada", "192.0.2.1") == 0
-    assert waits[FREE : FREE + 4] == [1, 2, 4, 8]
-    assert max(waits) == LONGEST
+    assert waits[FREE_ATTEMPTS : FREE_ATTEMPTS + 4] == [1, 2, 4, 8]
+    assert max(waits) == MAX_WAIT
     guessing.at += ATTEMPTS_FORGOTTEN + 1
-    assert [guessing.begin("ada", "192.0.2.1") for _ in range(FREE + 1)] == [0] * FREE + [1]
+    assert [guessing.begin("ada", "192.0.2.1") for _ in range(FREE_ATTEMPTS + 1)] == [0] * FREE_ATTEMPTS + [1]
 
 
 def test_a_right_password_takes_the_try_back(guessing):
@@ -422,8 +428,8 @@ def test_a_right_password_takes_the_try_back(guessing):
 
 
 def test_one_address_with_many_names_waits_and_leaves_nothing_more_behind(site, guessing):
-    waited = [guessing.begin(f"user{number}", "192.0.2.1") for number in range(FREE_OF_ADDRESS)]
-    assert waited == [0] * FREE_OF_ADDRESS
+    waited = [guessing.begin(f"user{number}", "192.0.2.1") for number in range(FREE_ATTEMPTS_PER_ADDRESS)]
+    assert waited == [0] * FREE_ATTEMPTS_PER_ADDRESS
     before = kept(site)
     assert all(guessing.begin(f"more{number}", "192.0.2.1") for number in range(100))
     assert kept(site) == before
@@ -432,7 +438,7 @@ def test_one_address_with_many_names_waits_and_leaves_nothing_more_behind(site, 
 
 
 def test_a_name_under_attack_from_everywhere_gives_each_address_one_try(guessing):
-    for number in range(MANY_OF_NAME):
+    for number in range(NAME_UNDER_ATTACK_FAILURES):
         assert guessing.begin("ada", f"198.51.100.{number}") == 0
     assert [guessing.begin("ada", "192.0.2.1") for _ in range(2)] == [0, 1]
 
@@ -456,7 +462,7 @@ def test_many_tries_at_once_on_many_nodes_are_counted_before_they_are_judged(sit
 
     with ThreadPoolExecutor(8) as pool:
         let_in = list(pool.map(one, range(64))).count(0)
-    assert let_in == FREE
+    assert let_in == FREE_ATTEMPTS
 
 
 # --- how a sign-in ends ----------------------------------------------------------------------------------------------
@@ -665,9 +671,9 @@ def test_guessing_the_password_again_waits_as_well(site):
     browser = signed_in(site, somebody(site))
     statuses = [
         browser.get("/console/confirm").send("/console/confirm", password="wrong password").status
-        for _ in range(FREE + 1)
+        for _ in range(FREE_ATTEMPTS + 1)
     ]
-    assert statuses == [401] * FREE + [429]
+    assert statuses == [401] * FREE_ATTEMPTS + [429]
 
 
 # --- the password ----------------------------------------------------------------------------------------------------
@@ -796,10 +802,10 @@ def logins(site):
 def test_tries_are_counted_and_each_request_leaves_a_line(site):
     name, before = somebody(site), logins(site)
     browser = Browser(site)
-    for _ in range(FREE):
+    for _ in range(FREE_ATTEMPTS):
         assert browser.sign_in(name, "wrong password 12").status == 401
     assert browser.sign_in(name).status == 429
-    site.clock.at += LONGEST
+    site.clock.at += MAX_WAIT
     assert browser.sign_in(name).status == 200
     site.clock.at += RECENT
     browser.get("/console/confirm").send("/console/confirm", password=PASSWORD)
@@ -807,7 +813,7 @@ def test_tries_are_counted_and_each_request_leaves_a_line(site):
         browser.get("/console/credentials/typed-into-the-address")
         answer = site.http.get("/console/nothing", headers={"X-Request-Id": "edge-7"})
     assert logins(site) - before == {
-        ("password", "refused"): FREE,
+        ("password", "refused"): FREE_ATTEMPTS,
         ("password", "delayed"): 1,
         ("password", "granted"): 1,
         ("proof", "granted"): 1,

@@ -38,20 +38,20 @@ REFUSALS: Final = (
 def add_key(client_id: str) -> ResponseReturnValue:
     """Ask for a public key."""
     own(client_id)
-    return _add_page(client_id, Form.blank({"public_key": "", "alg": ""}))
+    return _add_page(client_id, Form.initial({"public_key": "", "alg": ""}))
 
 
 @console.post("/credentials/<client_id>/keys/add")
 @step_up(JUST_NOW)
 def do_add_key(client_id: str) -> ResponseReturnValue:
     """Add it, and show its thumbprint to compare."""
-    at, row, form = console_context(), own(client_id), Form.sent()
+    at, row, form = console_context(), own(client_id), Form.submitted()
     try:
         key = client_keys.add(at.accounts, client_id, form["public_key"], form["alg"], owner_id=row.owner_id, **at.who)
     except (Conflict, Invalid) as error:
-        form.fault("public_key", error_text(error))
+        form.add_error("public_key", error_text(error))
         if "PRIVATE" in form["public_key"] or '"d"' in form["public_key"]:
-            form.put("public_key", "")  # it is not given back, nor kept
+            form.set("public_key", "")  # it is not given back, nor kept
         return _add_page(client_id, form, HTTPStatus.BAD_REQUEST)
     thumbprint = registered(key.public_jwk).thumbprint
     flash(_("The key is added. Compare its thumbprint with your own: %(thumbprint)s", thumbprint=thumbprint))
@@ -63,7 +63,7 @@ def do_add_key(client_id: str) -> ResponseReturnValue:
 def remove_key(client_id: str, thumbprint: str) -> ResponseReturnValue:
     """Ask before a key ends with its tokens, and end it."""
     at, row = console_context(), own(client_id)
-    if not Form.is_sent():
+    if not Form.is_submitted():
         return page("credentials/remove_key.html", row=row, thumbprint=thumbprint)
     try:
         client_keys.remove(at.accounts, client_id, thumbprint, owner_id=row.owner_id, **at.who)
@@ -78,16 +78,16 @@ def remove_key(client_id: str, thumbprint: str) -> ResponseReturnValue:
 def end_secrets(client_id: str) -> ResponseReturnValue:
     """Ask before all secrets end, and end them: only keys work then."""
     at, row = console_context(), own(client_id)
-    form = Form.sent() if Form.is_sent() else Form.blank({})
-    if Form.is_sent():
+    form = Form.submitted() if Form.is_submitted() else Form.initial({})
+    if Form.is_submitted():
         try:
             credentials.end_secrets(at.accounts, client_id, owner_id=row.owner_id, **at.who)
         except Conflict as error:
-            form.fault("", error_text(error))
+            form.add_error("", error_text(error))
         else:
             flash(_("No secret works any more; its keys do."))
             return redirect(url_for("console.credential", client_id=client_id, _anchor="keys"), 303)
-    status = HTTPStatus.OK if form.good else HTTPStatus.CONFLICT
+    status = HTTPStatus.OK if form.is_valid else HTTPStatus.CONFLICT
     return page("credentials/end_secrets.html", status, row=row, form=form)
 
 

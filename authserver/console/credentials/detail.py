@@ -30,10 +30,10 @@ from authserver.rules.facts import Reason
 from authserver.rules.lifetime import DAY
 from keys.public_keys import registered
 
-_DAYS: Final = 30
-_SESSIONS: Final = 50
-_SECRETS: Final = 10
-_EVENTS: Final = 25
+_USAGE_DAYS: Final = 30
+_MAX_SESSIONS: Final = 50
+_MAX_SECRETS: Final = 10
+_MAX_EVENTS: Final = 25
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 
 REASONS: Final[Mapping[str, str]] = {
@@ -78,14 +78,14 @@ OUTCOMES: Final[Mapping[str, str]] = {
 }
 """How token requests went."""
 
-_SPANS: Final[Mapping[int, str]] = {
+_OVERLAP_TEXTS: Final[Mapping[int, str]] = {
     0: N_("The old secret ended at once."),
     3600: N_("The old secret works for 1 more hour."),
     86400: N_("The old secret works for 24 more hours."),
     604800: N_("The old secret works for 7 more days."),
 }
 
-_HAPPENED: Final[Mapping[str, str]] = {
+_EVENT_TITLES: Final[Mapping[str, str]] = {
     "credential.created": N_("Created"),
     "credential.edited": N_("Edited"),
     "credential.regenerated": N_("New secret generated"),
@@ -113,7 +113,7 @@ class TimelineEntry:
 
     at: int
     title: str
-    who: str
+    actor: str
     origin: str
     details: tuple[Markup, ...]
 
@@ -131,29 +131,29 @@ class ShownKey:
 def credential(client_id: str) -> ResponseReturnValue:
     """Show all there is to know."""
     at, row = console_context(), own(client_id)
-    since = at.now - at.now % DAY - (_DAYS - 1) * DAY
+    since = at.now - at.now % DAY - (_USAGE_DAYS - 1) * DAY
     reads = at.store.credential_reads
-    seen = session_actions.inspect_sessions_unchecked(
-        at.store.sessions, at.store.hot_path, client_id, limit=_SESSIONS, now=at.now
+    inspected = session_actions.inspect_sessions_unchecked(
+        at.store.sessions, at.store.hot_path, client_id, limit=_MAX_SESSIONS, now=at.now
     )
-    after = _place(request.args.get("before", ""))
-    line = at.store.audit_reads.timeline(client_id, _EVENTS, after, owner_id=row.owner_id)
+    after = _timeline_position(request.args.get("before", ""))
+    timeline = at.store.audit_reads.timeline(client_id, _MAX_EVENTS, after, owner_id=row.owner_id)
     return page(
         "credentials/detail.html",
         row=row,
         badges=badges(row),
         bars=bars,
         token_url=token_url(),
-        secrets=reads.secrets(client_id)[:_SECRETS],
-        keys=[ShownKey(each) for each in reads.keys(client_id)[:_SECRETS]],
-        live=[each for each in seen if each.live],
-        ended=[each for each in seen if not each.live],
+        secrets=reads.secrets(client_id)[:_MAX_SECRETS],
+        keys=[ShownKey(each) for each in reads.keys(client_id)[:_MAX_SECRETS]],
+        live=[each for each in inspected if each.live],
+        ended=[each for each in inspected if not each.live],
         reason=_reason,
         outcomes=_outcomes(reads.refusals(client_id, since)),
         usage=reads.usage(client_id, since),
-        happened=[_told(record) for record in line.records],
-        older=f"{line.after.at}-{line.after.seq}" if line.after else "",
-        lost=_lost(row, line.records),
+        timeline_entries=[_timeline_entry(record) for record in timeline.records],
+        older=f"{timeline.after.at}-{timeline.after.seq}" if timeline.after else "",
+        lost_roles=_lost_roles(row, timeline.records),
         idle_minutes=at.accounts.general().idle_timeout_minutes,
     )
 
@@ -166,8 +166,8 @@ def end_sessions(client_id: str) -> ResponseReturnValue:
         _same, ended = session_actions.end_all(
             at.accounts, client_id, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **at.who
         )
-        said = ngettext("%(num)d session is ended.", "%(num)d sessions are ended.", ended)
-        flash(said % {"num": ended})
+        text = ngettext("%(num)d session is ended.", "%(num)d sessions are ended.", ended)
+        flash(text % {"num": ended})
     else:
         try:
             session_actions.end(at.accounts, jti, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **at.who)
@@ -188,7 +188,7 @@ def _outcomes(counted: Mapping[str, int]) -> list[tuple[str, int]]:
     return [(gettext(OUTCOMES[name]) if name in OUTCOMES else name, count) for name, count in order if count]
 
 
-def _lost(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int | None]]:
+def _lost_roles(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int | None]]:
     """Roles that are gone from the owner, each with when, as far as the time line shown knows."""
     found: dict[str, int] = {}
     for record in records:
@@ -199,8 +199,8 @@ def _lost(row: CredentialRow, records: Sequence[Record]) -> list[tuple[str, int 
     return [(name, found.get(name)) for name in row.lost]
 
 
-def _told(record: Record) -> TimelineEntry:
-    title = gettext(_HAPPENED[record.event]) if record.event in _HAPPENED else record.event
+def _timeline_entry(record: Record) -> TimelineEntry:
+    title = gettext(_EVENT_TITLES[record.event]) if record.event in _EVENT_TITLES else record.event
     return TimelineEntry(record.at, title, actor_of(record), origin(record), tuple(_details(record)))
 
 
@@ -211,8 +211,8 @@ def _details(record: Record) -> list[Markup]:
         case "credential.edited":
             before, after = detail["before"], detail["after"]
             return [
-                Markup("{}: {} → {}").format(label, show(before[key]), show(after[key]))
-                for key, label, show in (("name", _("Name"), escape), ("expires_at", _("Expires"), on))
+                Markup("{}: {} → {}").format(label, render(before[key]), render(after[key]))
+                for key, label, render in (("name", _("Name"), escape), ("expires_at", _("Expires"), on))
                 if key in after
             ]
         case "credential.created":
@@ -220,22 +220,22 @@ def _details(record: Record) -> list[Markup]:
             roles = Markup("{}: {}").format(_("Roles"), ", ".join(detail.get("roles", ())))
             return [ends, roles]
         case "credential.regenerated":
-            return _if_known(_SPANS.get(detail.get("overlap_seconds", -1)))
+            return _if_known(_OVERLAP_TEXTS.get(detail.get("overlap_seconds", -1)))
         case "credential.old_secret_moved":
             return [Markup("{} → {}").format(on(detail["before"]), on(detail["after"]))]
         case "user.role_granted" | "user.role_revoked" | "role.deleted":
             return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
         case _:
-            words = OUTCOMES if record.event == "token.refused" else REASONS
+            texts = OUTCOMES if record.event == "token.refused" else REASONS
             thumbprint = detail.get("key", "") if record.event.startswith("credential.key_") else ""
-            return [escape(thumbprint)] if thumbprint else _if_known(words.get(detail.get("reason", "")))
+            return [escape(thumbprint)] if thumbprint else _if_known(texts.get(detail.get("reason", "")))
 
 
 def _if_known(text: str | None) -> list[Markup]:
     return [escape(gettext(text))] if text else []
 
 
-def _place(text: str) -> AuditPlace | None:
+def _timeline_position(text: str) -> AuditPlace | None:
     """Where an older part of the time line begins; anything else than a place shows its beginning."""
     at, _dash, seq = text.partition("-")
     return AuditPlace(int(at), int(seq)) if all(map(_NUMBER.fullmatch, (at, seq))) else None

@@ -12,86 +12,86 @@ from authserver.rules.facts import Instant
 from authserver.rules.lifetime import DAY
 
 PRESETS: Final = (7, 30, 60, 90, 180, 365)
-USUAL: Final = 90
-LONG: Final = 180
+DEFAULT_DAYS: Final = 90
+LONG_DAYS: Final = 180
 """More days than this are worth a remark."""
 
 ON_A_DATE: Final = "date"
 
 
-def longest() -> int:
+def max_days() -> int:
     """How many days a credential may live."""
     return console_context().accounts.general().max_credential_days
 
 
 def presets() -> list[int]:
     """The presets that the settings allow."""
-    allowed = longest()
+    allowed = max_days()
     return [days for days in PRESETS if days <= allowed]
 
 
-def usual() -> str:
+def default_choice() -> str:
     """What is chosen at first."""
     offered = presets()
-    return str(USUAL if USUAL in offered else offered[-1]) if offered else ON_A_DATE
+    return str(DEFAULT_DAYS if DEFAULT_DAYS in offered else offered[-1]) if offered else ON_A_DATE
 
 
 def zone_of(form: Form) -> ZoneInfo:
     """The zone a day ends in: as the user chose, else as the browser says, else UTC."""
-    chosen = dates.zone()
-    if chosen is not None:
-        return chosen
-    said = form["zone"]
-    return ZoneInfo(said) if said in dates.known_zones() else ZoneInfo("UTC")
+    chosen_expiry = dates.zone()
+    if chosen_expiry is not None:
+        return chosen_expiry
+    browser_zone = form["zone"]
+    return ZoneInfo(browser_zone) if browser_zone in dates.known_zones() else ZoneInfo("UTC")
 
 
-def first_day(where: ZoneInfo) -> date:
+def first_day(tz: ZoneInfo) -> date:
     """Today in a zone."""
-    return datetime.fromtimestamp(console_context().now, UTC).astimezone(where).date()
+    return datetime.fromtimestamp(console_context().now, UTC).astimezone(tz).date()
 
 
-def last_day(where: ZoneInfo) -> date:
+def last_day(tz: ZoneInfo) -> date:
     """The last day that may be chosen."""
-    return datetime.fromtimestamp(console_context().now + longest() * DAY, UTC).astimezone(where).date()
+    return datetime.fromtimestamp(console_context().now + max_days() * DAY, UTC).astimezone(tz).date()
 
 
-def chosen(form: Form) -> Instant | None:
+def chosen_expiry(form: Form) -> Instant | None:
     """The instant a form asks for, or None with a fault beside the field.
 
     Fields: ``expires`` holds days or ``date``, ``date`` a day as ISO 8601, ``zone`` what the browser calls its zone.
     The longest life counts from now, so the last day there is may end before midnight.
     """
-    where = zone_of(form)
-    asked, day = form["expires"], None
-    if asked in {str(days) for days in presets()}:
-        day = first_day(where) + timedelta(days=int(asked))
-    elif asked == ON_A_DATE:
+    tz = zone_of(form)
+    choice, day = form["expires"], None
+    if choice in {str(days) for days in presets()}:
+        day = first_day(tz) + timedelta(days=int(choice))
+    elif choice == ON_A_DATE:
         day = _date(form)
     else:
-        form.fault("expires", _("Choose when it expires."))
+        form.add_error("expires", _("Choose when it expires."))
     if day is None:
         return None
-    if not first_day(where) <= day <= last_day(where):
-        form.fault(
-            "date" if asked == ON_A_DATE else "expires",
+    if not first_day(tz) <= day <= last_day(tz):
+        form.add_error(
+            "date" if choice == ON_A_DATE else "expires",
             _(
                 "Choose a day from %(first)s to %(last)s.",
-                first=dates.date_said(first_day(where)),
-                last=dates.date_said(last_day(where)),
+                first=dates.format_day(first_day(tz)),
+                last=dates.format_day(last_day(tz)),
             ),
         )
         return None
-    return min(_end_of(day, where), console_context().now + longest() * DAY)
+    return min(_end_of(day, tz), console_context().now + max_days() * DAY)
 
 
 def _date(form: Form) -> date | None:
     try:
         return date.fromisoformat(form["date"])
     except ValueError:
-        form.fault("date", _("Give a date, such as %(date)s.", date=last_day(zone_of(form)).isoformat()))
+        form.add_error("date", _("Give a date, such as %(date)s.", date=last_day(zone_of(form)).isoformat()))
         return None
 
 
-def _end_of(day: date, where: ZoneInfo) -> Instant:
+def _end_of(day: date, tz: ZoneInfo) -> Instant:
     """The last second of a day in a zone."""
-    return int(datetime.combine(day, time(23, 59, 59), where).timestamp())
+    return int(datetime.combine(day, time(23, 59, 59), tz).timestamp())

@@ -24,9 +24,9 @@ from authserver.rules.credential_status import UNUSED_FOR, Status
 from authserver.rules.lifetime import DAY
 
 ROWS: Final = 25
-_FEW: Final = 5
-_TOLD: Final = 5
-_SOME_ID: Final = "00000000-0000-4000-8000-000000000000"
+_MIN_SCALE: Final = 5
+_MAX_EXPIRING: Final = 5
+_PLACEHOLDER_ID: Final = "00000000-0000-4000-8000-000000000000"
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
 STATES: Final = {
@@ -48,7 +48,7 @@ _ORDERS: Final[dict[str, CredentialOrder]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ListArgs:
     """What the list shows, as its address says it; what cannot be is left out, never refused."""
 
     search: str = ""
@@ -57,12 +57,12 @@ class Wanted:
     number: int = 1
 
     @classmethod
-    def asked(cls) -> "Wanted":
+    def from_request(cls) -> "ListArgs":
         """As this request says."""
-        told = request.args
-        status, sort, number = told.get("status", ""), told.get("sort", ""), told.get("page", "")
+        args = request.args
+        status, sort, number = args.get("status", ""), args.get("sort", ""), args.get("page", "")
         return cls(
-            search=told.get("q", "").strip()[:100],
+            search=args.get("q", "").strip()[:100],
             status=status if status in set(Status) else "",
             sort=sort if sort.removeprefix("-") in _ORDERS else "-created",
             number=int(number) if _PAGE_NUMBER.fullmatch(number) else 1,
@@ -81,20 +81,20 @@ class Wanted:
         )
 
     @property
-    def narrowed(self) -> bool:
+    def is_filtered(self) -> bool:
         """Whether some credentials may be left out."""
         return bool(self.search or self.status)
 
     def href(self, **other: Any) -> str:
         """The address of the list with something else wanted; back to its first page unless told."""
         at = replace(self, **{"number": 1, **other})
-        told: dict[str, Any] = {
+        args: dict[str, Any] = {
             "q": at.search,
             "status": at.status,
             "sort": "" if at.sort == "-created" else at.sort,
             "page": at.number if at.number > 1 else "",
         }
-        return url_for("console.credentials", **{key: value for key, value in told.items() if value})
+        return url_for("console.credentials", **{key: value for key, value in args.items() if value})
 
     def sorted_by(self, key: str) -> str:
         """Where the head of a column leads: the other way round when it sorts already."""
@@ -103,15 +103,15 @@ class Wanted:
 
 def badges(row: CredentialRow) -> list[tuple[str, str]]:
     """Look and text of all statuses that hold, the most urgent first."""
-    said = []
+    shown = []
     for status in row.statuses:
         look, text = STATES[status]
         words = gettext(text)
         if status is Status.ROTATING and row.rotation_ends_at is not None:
             hours = -(-(row.rotation_ends_at - console_context().now) // 3600)
             words = _("Rotating (%(hours)s h left)", hours=hours)
-        said.append((look, words))
-    return said
+        shown.append((look, words))
+    return shown
 
 
 def unused(row: CredentialRow) -> int | None:
@@ -125,12 +125,12 @@ def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
 
     A few a day look like a few: the height stands for no less than ``_FEW``.
     """
-    most = max(_FEW, *(each.granted + each.refused for each in days))
+    most = max(_MIN_SCALE, *(each.granted + each.refused for each in days))
 
-    def high(count: int) -> int:
+    def scaled(count: int) -> int:
         return max(2, round(count * height / most)) if count else 0
 
-    return [{"of": each, "granted": high(each.granted), "refused": high(each.refused)} for each in days]
+    return [{"of": each, "granted": scaled(each.granted), "refused": scaled(each.refused)} for each in days]
 
 
 def spark(days: Sequence[DayCount]) -> Markup:
@@ -140,28 +140,32 @@ def spark(days: Sequence[DayCount]) -> Markup:
         return Markup('<span class="muted">{}</span>').format(_("No requests"))
     label = _("Token requests in 30 days: %(granted)s granted, %(refused)s refused", granted=granted, refused=refused)
     shape = 'viewBox="0 0 150 32" width="120" height="32" preserveAspectRatio="none"'
-    drawn = [f'<svg class="spark" {shape} role="img" aria-label="{escape(label)}">']
+    parts = [f'<svg class="spark" {shape} role="img" aria-label="{escape(label)}">']
     for number, each in enumerate(bars(days, 28)):
-        x, good, bad = 5 * number, each["granted"], each["refused"]
-        if not good and not bad:
-            drawn.append(f'<rect class="none" x="{x}" y="31" width="4" height="1"/>')
-        if good:
-            drawn.append(f'<rect class="granted" x="{x}" y="{32 - good}" width="4" height="{good}" rx="1"/>')
-        if bad:
-            drawn.append(f'<rect class="refused" x="{x}" y="{32 - good - bad}" width="4" height="{bad}" rx="1"/>')
-    return Markup("".join([*drawn, "</svg>"]))  # noqa: S704 - of numbers, and a label that was escaped
+        x, granted_height, refused_height = 5 * number, each["granted"], each["refused"]
+        if not granted_height and not refused_height:
+            parts.append(f'<rect class="none" x="{x}" y="31" width="4" height="1"/>')
+        if granted_height:
+            parts.append(_rect("granted", x, 32 - granted_height, granted_height))
+        if refused_height:
+            parts.append(_rect("refused", x, 32 - granted_height - refused_height, refused_height))
+    return Markup("".join([*parts, "</svg>"]))  # noqa: S704 - of numbers, and a label that was escaped
 
 
-def addresses() -> Callable[[str, CredentialRow | Expiring], str]:
+def _rect(kind: str, x: int, y: int, height: int) -> str:
+    return f'<rect class="{kind}" x="{x}" y="{y}" width="4" height="{height}" rx="1"/>'
+
+
+def url_builder() -> Callable[[str, CredentialRow | Expiring], str]:
     """Tells the address of a page about a row; each is built once, because a list has hundreds."""
     built: dict[str, str] = {}
 
-    def to(name: str, row: CredentialRow | Expiring) -> str:
+    def row_url(name: str, row: CredentialRow | Expiring) -> str:
         if name not in built:
-            built[name] = url_for(f"console.{name}", client_id=_SOME_ID)
-        return built[name].replace(_SOME_ID, row.client_id)
+            built[name] = url_for(f"console.{name}", client_id=_PLACEHOLDER_ID)
+        return built[name].replace(_PLACEHOLDER_ID, row.client_id)
 
-    return to
+    return row_url
 
 
 @console.get("")
@@ -174,21 +178,21 @@ def front() -> ResponseReturnValue:
 @console.get("/credentials")
 def credentials() -> ResponseReturnValue:
     """List the credentials of whoever is signed in."""
-    at, wanted = console_context(), Wanted.asked()
+    at, list_args = console_context(), ListArgs.from_request()
     reads, me = at.store.credential_reads, at.signed_in.user.id
-    found = reads.page(wanted.query, at.now, owner_id=me)
-    plain = not wanted.narrowed and wanted.number == 1
-    ending = at.store.expiring_reads.soon(me, at.now) if plain and found.total else ()
+    found = reads.page(list_args.query, at.now, owner_id=me)
+    plain = not list_args.is_filtered and list_args.number == 1
+    expiring = at.store.expiring_reads.soon(me, at.now) if plain and found.total else ()
     return page(
         "credentials/list.html",
-        ending=ending[:_TOLD],
-        untold=len(ending) - _TOLD,
-        wanted=wanted,
+        expiring=expiring[:_MAX_EXPIRING],
+        not_listed=len(expiring) - _MAX_EXPIRING,
+        list_args=list_args,
         found=found,
         counts=reads.counts(at.now, owner_id=me),
         filters=[(status, gettext(text)) for status, (_look, text) in STATES.items()],
         badges=badges,
         spark=spark,
         unused=unused,
-        to=addresses(),
+        row_url=url_builder(),
     )

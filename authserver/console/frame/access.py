@@ -1,6 +1,6 @@
-"""Who may see what. Nothing is public unless it says so, and nothing changes without the form's own token.
+"""Access to the pages: nothing is public unless its view says so, and nothing changes without a CSRF token.
 
-In this order: a private way, a sign-in, the token of the form, a permission, a
+Checked in this order: a private connection, a session, the CSRF token, a permission, a
 recent proof. The decorators below say what a page needs; the rest holds for all.
 """
 
@@ -109,15 +109,15 @@ def authorize() -> ResponseReturnValue | None:
     at = console_context()
     if not at.private:
         abort(400)
-    arrival = session_state(at.store.sign_ins, cookies.browser_id(), at.now)
-    at.current_user = arrival.current_user
+    state = session_state(at.store.sign_ins, cookies.browser_id(), at.now)
+    at.current_user = state.current_user
     is_public = current_app.view_functions.get(request.endpoint or "") in _PUBLIC
     if is_public or request.method not in _SAFE:
-        # Who changes something, or asks somebody elsewhere, holds no transaction meanwhile.
+        # A change, or a request to the OpenID provider, holds no read transaction meanwhile.
         reads.close()
     if at.current_user is None and not is_public:
-        return _require_sign_in(arrival.expired)
-    if request.method not in _SAFE and not _own_form():
+        return _require_sign_in(state.expired)
+    if request.method not in _SAFE and not _has_valid_csrf_token():
         abort(403, "csrf")
     return None
 
@@ -128,7 +128,7 @@ def _store() -> Store:
 
 
 @console.teardown_request
-def _read_no_more(_error: BaseException | None) -> None:
+def _end_read_transaction(_error: BaseException | None) -> None:
     """End the transaction the page was read in, however it ended."""
     reads: ExitStack | None = g.pop("console_reads", None)
     if reads is not None:
@@ -139,11 +139,11 @@ def _require_sign_in(expired: CurrentUser | None) -> ResponseReturnValue:
     """Send a reader to the sign-in page; whoever sent a form gets it at once, and the form is kept."""
     if request.method in _SAFE:
         return redirect(url_for("console.sign_in", next=requested_path()), 303)
-    own = expired is not None and _own_form(f"signed-in:{expired.session.handle}")
-    return _sign_in_pages().sign_in(expired.user.id if own and expired else "")
+    is_own = expired is not None and _has_valid_csrf_token(f"signed-in:{expired.session.handle}")
+    return _sign_in_pages().sign_in(expired.user.id if is_own and expired else "")
 
 
-def _own_form(subject: str = "") -> bool:
+def _has_valid_csrf_token(subject: str = "") -> bool:
     """Whether a form of ours, shown to this very sign-in, was sent from our own pages."""
     if request.headers.get("Sec-Fetch-Site", "") not in _OWN_SITE:
         return False
@@ -182,10 +182,10 @@ def set_security_headers(response: Response) -> Response:
         return response
     response.headers["Cache-Control"] = "no-store"
     response.vary.add("Cookie")
-    # What is sent in parts holds nothing meanwhile.
-    _read_no_more(None)
-    if "console_here" in g:
-        from authserver.console.frame.flash import store_pending  # noqa: PLC0415 - it stands on this room
+    # A streamed response holds no transaction meanwhile.
+    _end_read_transaction(None)
+    if "console_context" in g:
+        from authserver.console.frame.flash import store_pending  # noqa: PLC0415 - flash imports this module
 
         store_pending(response)
         cookies.apply_cookies(response)

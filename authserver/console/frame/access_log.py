@@ -1,4 +1,4 @@
-"""What those who watch the server see of the console: a line and a count for each request, and counted sign-ins."""
+"""The access log and metrics of the console: a line and a count for each request, and counted sign-ins."""
 
 import re
 import secrets
@@ -8,7 +8,7 @@ from typing import Final
 from flask import Flask, Response, g, request
 
 from authserver.console.context import ConsoleContext, console_context
-from authserver.console.frame.layout import is_ours
+from authserver.console.frame.layout import is_console_path
 from authserver.telemetry.logs import logger
 
 _QUIET: Final = "console.static_file"
@@ -16,7 +16,7 @@ _PLAIN: Final = re.compile(r"[0-9A-Za-z_.:-]{1,128}", re.ASCII)
 
 
 def log_requests(app: Flask) -> None:
-    """Note every request below ``/console``, also those that no page answers."""
+    """Log every request below ``/console``, also those that no page answers."""
     app.before_request(_start_timer)
     app.after_request(_log_request)
 
@@ -27,12 +27,12 @@ def granted(method: str) -> None:
 
 
 def refused(method: str) -> None:
-    """Count somebody who was not let in."""
+    """Count a refused sign-in."""
     console_context().services.observe_console_login(method, "refused")
 
 
 def delayed(method: str) -> None:
-    """Count a try that came too early to be looked at."""
+    """Count a sign-in that came too early and was not checked."""
     console_context().services.observe_console_login(method, "delayed")
 
 
@@ -41,7 +41,7 @@ def _start_timer() -> None:
 
 
 def _log_request(response: Response) -> Response:
-    if not is_ours(request.path) or request.endpoint == _QUIET:
+    if not is_console_path(request.path) or request.endpoint == _QUIET:
         return response
     seconds = time.perf_counter() - g.console_began
     given = request.headers.get("X-Request-Id", "")
@@ -49,7 +49,7 @@ def _log_request(response: Response) -> Response:
     response.headers["X-Request-Id"] = request_id
     # The route and not the path: an id in it may be anything that somebody typed.
     route = request.url_rule.rule if request.url_rule else ""
-    at: ConsoleContext | None = g.get("console_here")
+    at: ConsoleContext | None = g.get("console_context")
     who = {"peer": at.peer, "user": at.current_user.user.id if at.current_user else ""} if at else {}
     logger().info(
         "request",

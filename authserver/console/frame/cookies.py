@@ -1,4 +1,4 @@
-"""The one cookie that says who is there; before anybody is, it only ties a form to a browser (CSRF)."""
+"""The session cookie; before a sign-in it only ties a form to a browser (CSRF)."""
 
 import base64
 import hashlib
@@ -49,7 +49,7 @@ def assign_id(browser_id: str) -> None:
 
 
 def forget_id() -> None:
-    """Let the browser come with nothing next time."""
+    """Replace the browser's id by one that no session has."""
     assign_id(secrets.token_urlsafe(32))
 
 
@@ -68,17 +68,17 @@ def put(response: Response, name: str, value: str, max_age: int | None = None) -
 
 
 def drop(name: str) -> None:
-    """Take a cookie away with this answer."""
+    """Delete a cookie with this response."""
     secure = console_context().secure
 
     @after_this_request
-    def taken(response: Response) -> Response:
+    def delete_cookie(response: Response) -> Response:
         response.delete_cookie(name, path=cookie_path(), secure=secure, httponly=True, samesite="Lax")
         return response
 
 
 def csrf_token() -> str:
-    """What every form carries: made from the sign-in, or from the browser's id before there is one."""
+    """The CSRF token of every form: made from the session, or from the browser's id before there is one."""
     current_user = console_context().current_user
     return token_for(f"signed-in:{current_user.session.handle}" if current_user else f"browser:{browser_id()}")
 
@@ -99,7 +99,7 @@ def sent_token() -> str:
 
 
 def same_token(one: str, other: str) -> bool:
-    """Compare in one time."""
+    """Compare in constant time."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 

@@ -1,4 +1,4 @@
-"""Instants as people read them: in their zone and language, exact and "3 days ago"."""
+"""Formats instants in the reader's time zone and language, exact and relative ("3 days ago")."""
 
 import functools
 import math
@@ -58,84 +58,87 @@ def _zone_of(current_user: CurrentUser | None) -> ZoneInfo | None:
 def exact(at: Instant, where: ZoneInfo | None = None) -> str:
     """The instant in a zone, the reader's if not told, and which zone that is."""
     chosen = where or zone()
-    return exactly(at, chosen, language())
+    return format_instant(at, chosen, language())
 
 
-def exactly(at: Instant, chosen: ZoneInfo | None, spoken: str) -> str:
+def format_instant(at: Instant, chosen: ZoneInfo | None, language_code: str) -> str:
     """The instant in a zone, UTC where there is none, in a language."""
-    return _exactly(_moment(at), chosen, spoken)
+    return _format_moment(_moment(at), chosen, language_code)
 
 
-def _exactly(moment: datetime, chosen: ZoneInfo | None, spoken: str) -> str:
+def _format_moment(moment: datetime, chosen: ZoneInfo | None, language_code: str) -> str:
     # Babel reads the pattern anew each time, and a page has hundreds of instants.
     if chosen is not None:
         moment = moment.astimezone(chosen)
-    month = _months(spoken)[moment.month]
-    dot = "." if spoken == "de" else ""
+    month = _months(language_code)[moment.month]
+    dot = "." if language_code == "de" else ""
     where = chosen.key if chosen else "UTC"
     return f"{moment.day}{dot} {month} {moment.year}, {moment.hour:02}:{moment.minute:02} {where}"
 
 
 @functools.cache
-def _months(spoken: str) -> Mapping[int, str]:
+def _months(language_code: str) -> Mapping[int, str]:
     """The months of a language, as short as they stand in a date."""
-    return dict(_LOCALES[spoken].months["format"]["abbreviated"])
+    return dict(_LOCALES[language_code].months["format"]["abbreviated"])
 
 
 def day(at: Instant) -> Markup:
     """A ``<time>`` that says the day in the reader's zone."""
-    said = date_said(_moment(at).astimezone(zone() or UTC).date())
-    return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(said))
+    text = format_day(_moment(at).astimezone(zone() or UTC).date())
+    return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(text))
 
 
 def utc_day(at: Instant) -> str:
     """The day of UTC that counters are kept for, whatever the reader's zone."""
-    return date_said(_moment(at).date())
+    return format_day(_moment(at).date())
 
 
-def date_said(at: date) -> str:
+def format_day(at: date) -> str:
     """A day of the calendar."""
-    return _date_said(at, language())
+    return _format_day(at, language())
 
 
 @functools.lru_cache(maxsize=2048)
-def _date_said(at: date, spoken: str) -> str:
+def _format_day(at: date, language_code: str) -> str:
     """What Babel says; a page has the same thirty days three times, and so has the next."""
-    return format_date(at, "medium", locale=_LOCALES[spoken])
+    return format_date(at, "medium", locale=_LOCALES[language_code])
 
 
 def relative(at: Instant) -> str:
     """How far away it is: "in 3 days"."""
-    return relatively(at - console_context().now, language())
+    return format_distance(at - console_context().now, language())
 
 
-def relatively(distance: Span, spoken: str) -> str:
+def format_distance(distance: Span, language_code: str) -> str:
     """How far away something is, in a language; what is past has a negative distance."""
     seconds = abs(distance)
     if not seconds:
         return gettext("just now")
     unit, size, _least = next(each for each in _UNITS if seconds >= each[2])
-    return _said(unit, size, (seconds + size // 1000) // size, distance < 0, spoken)
+    return _format_distance(unit, size, (seconds + size // 1000) // size, distance < 0, language_code)
 
 
 @functools.lru_cache(maxsize=2048)
-def _said(unit: Unit, size: Span, count: int, past: bool, spoken: str) -> str:  # noqa: FBT001 - a key, not a choice
+def _format_distance(unit: Unit, size: Span, count: int, past: bool, language_code: str) -> str:  # noqa: FBT001 - a key, not a choice
     """What Babel says; a page has hundreds of distances, and they are told with a few hundred sentences."""
     distance = timedelta(seconds=-count * size if past else count * size)
-    return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[spoken])
+    return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[language_code])
 
 
 def when(at: Instant | None, never: str = "") -> Markup:
     """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
     if at is None:
         return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
-    look, spoken, moment = console_context(), language(), _moment(at)
-    chosen = _zone_of(look.current_user)
-    short, whole = escape(relatively(at - look.now, spoken)), escape(_exactly(moment, chosen, spoken))
+    context, language_code, moment = console_context(), language(), _moment(at)
+    chosen = _zone_of(context.current_user)
+    short, full = (
+        escape(format_distance(at - context.now, language_code)),
+        escape(_format_moment(moment, chosen, language_code)),
+    )
     fixed = _fixed(chosen) if chosen else ""
     return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
         f'<time class="when" datetime="{_iso(moment)}" tabindex="0"{fixed}><span class="when-short">{short}</span>'
-        f'<span class="when-exact">{whole}</span></time>'
+        f'<span class="when-exact">{full}</span></time>'
     )
 
 

@@ -1,6 +1,6 @@
-"""What waits for the next page: notices ("Saved."), and a form that was being filled in.
+"""Flash messages ("Saved.") and the draft of a form, kept for the next page.
 
-Both stand with the sign-in on the server, in one text: ``{"notices": [...],
+Both are stored with the session on the server, as one text: ``{"notices": [...],
 "draft": {"path": ..., "fields": ...}}``. So they need no cookie, and they are
 gone with the sign-in.
 """
@@ -16,7 +16,7 @@ from authserver.console.context import console_context
 from authserver.console.frame import cookies
 
 Kind = Literal["status", "alert"]
-_MOST: Final = 5
+_MAX_MESSAGES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +29,28 @@ class FlashMessage:
 
 
 def flash(text: str, *, kind: Kind = "status", undo: tuple[str, str] | None = None) -> None:
-    """Tell something on the next page that is shown, be it this one or the one behind a redirect."""
+    """Show a message on the next page, be it this one or the one after a redirect."""
     _new_messages().append(FlashMessage(text, kind, undo))
 
 
 def take_messages() -> list[FlashMessage]:
-    """All notices, to be shown now."""
-    waiting = _pending()
-    kept = [_notice(each) for each in waiting.pop("notices", [])]
-    if kept:
-        g.console_waiting_changed = True
-    told, g.console_notices = _new_messages(), []
-    return [*kept, *told]
+    """Take all messages, to be shown now."""
+    pending = _pending()
+    stored = [_message_from(each) for each in pending.pop("notices", [])]
+    if stored:
+        g.console_pending_changed = True
+    new, g.console_messages = _new_messages(), []
+    return [*stored, *new]
 
 
 def draft(path: str) -> dict[str, list[str]] | None:
     """What somebody had typed into the form at ``path`` before they had to sign in again; given out once."""
-    waiting = _pending()
-    found = waiting.get("draft")
+    pending = _pending()
+    found = pending.get("draft")
     if not isinstance(found, dict) or found.get("path") != path:
         return None
-    del waiting["draft"]
-    g.console_waiting_changed = True
+    del pending["draft"]
+    g.console_pending_changed = True
     fields: dict[str, list[str]] = found["fields"]
     return fields
 
@@ -58,7 +58,7 @@ def draft(path: str) -> dict[str, list[str]] | None:
 def put_draft(path: str, fields: dict[str, list[str]]) -> None:
     """Keep a form for the page at ``path``."""
     _pending()["draft"] = {"path": path, "fields": fields}
-    g.console_waiting_changed = True
+    g.console_pending_changed = True
 
 
 def pending_draft(path: str, fields: dict[str, list[str]]) -> str:
@@ -67,29 +67,29 @@ def pending_draft(path: str, fields: dict[str, list[str]]) -> str:
 
 
 def store_pending(_response: Response) -> None:
-    """Write down what this request added or showed; once, and only if it did."""
-    told = _new_messages()
-    if console_context().current_user is None or not (told or g.get("console_waiting_changed")):
+    """Store what this request added or showed; writes only if something changed."""
+    new = _new_messages()
+    if console_context().current_user is None or not (new or g.get("console_pending_changed")):
         return
-    waiting = _pending()
-    waiting["notices"] = [*waiting.get("notices", []), *(asdict(each) for each in told)][-_MOST:]
-    console_context().store.sign_ins.set_pending(hashed(cookies.browser_id()), json.dumps(waiting))
+    pending = _pending()
+    pending["notices"] = [*pending.get("notices", []), *(asdict(each) for each in new)][-_MAX_MESSAGES:]
+    console_context().store.sign_ins.set_pending(hashed(cookies.browser_id()), json.dumps(pending))
 
 
 def _new_messages() -> list[FlashMessage]:
-    found: list[FlashMessage] = g.setdefault("console_notices", [])
+    found: list[FlashMessage] = g.setdefault("console_messages", [])
     return found
 
 
 def _pending() -> dict[str, Any]:
-    known: dict[str, Any] | None = g.get("console_waiting")
+    known: dict[str, Any] | None = g.get("console_pending")
     if known is None:
         current_user = console_context().current_user
         known = json.loads(current_user.pending) if current_user and current_user.pending else {}
-        g.console_waiting = known
+        g.console_pending = known
     return known
 
 
-def _notice(kept: dict[str, Any]) -> FlashMessage:
-    undo = kept.get("undo")
-    return FlashMessage(kept["text"], kept["kind"], tuple(undo) if undo else None)
+def _message_from(stored: dict[str, Any]) -> FlashMessage:
+    undo = stored.get("undo")
+    return FlashMessage(stored["text"], stored["kind"], tuple(undo) if undo else None)

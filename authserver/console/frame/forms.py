@@ -1,6 +1,6 @@
 """A form as it was typed, with what is wrong beside each field; nothing typed is ever lost.
 
-``Form.sent()`` is what came with a POST; ``Form.blank(...)`` is an empty one, filled
+``Form.submitted()`` is what came with a POST; ``Form.initial(...)`` is an empty one, filled
 with what somebody had typed before they had to sign in again.
 """
 
@@ -18,36 +18,38 @@ SECRET: Final = ("password", "secret", "code", "_")
 """Fields that begin so, or hold the first two, are never kept nor given back."""
 
 Values = Mapping[str, str | Sequence[str]]
-Faults = Sequence[tuple[type[Refusal], str, str | Callable[[Refusal], str]]]
+Errors = Sequence[tuple[type[Refusal], str, str | Callable[[Refusal], str]]]
 """What a change may raise, the field it belongs to, and the text beside that field; the first that fits counts."""
 
 
 class Form:
-    """Values and faults by field name; ``fault("")`` is one of the whole form."""
+    """Values and errors by field name; the name "" stands for the whole form."""
 
     def __init__(self, values: Mapping[str, Sequence[str]]) -> None:
         self._values = {name: list(each) for name, each in values.items()}
         self.errors: dict[str, str] = {}
 
     @classmethod
-    def sent(cls) -> "Form":
+    def submitted(cls) -> "Form":
         """The form that came with this request."""
         return cls(request.form.to_dict(flat=False))
 
     @staticmethod
-    def is_sent() -> bool:
+    def is_submitted() -> bool:
         """Whether this request came with a form; for a view that shows a form and takes it."""
         return request.method == "POST"
 
     @classmethod
-    def blank(cls, values: Values | None = None) -> "Form":
+    def initial(cls, values: Values | None = None) -> "Form":
         """A form to begin with."""
-        begun = {name: [each] if isinstance(each, str) else list(each) for name, each in (values or {}).items()}
+        initial_values = {
+            name: [each] if isinstance(each, str) else list(each) for name, each in (values or {}).items()
+        }
         typed = draft(request.script_root + request.path)
-        return cls(begun if typed is None else {**{name: [] for name in begun}, **typed})
+        return cls(initial_values if typed is None else {**{name: [] for name in initial_values}, **typed})
 
     def copy(self) -> "Form":
-        """The same values, without faults."""
+        """The same values, without errors."""
         return Form(self._values)
 
     def __getitem__(self, name: str) -> str:
@@ -60,49 +62,49 @@ class Form:
         found = self._values.get(name)
         return found[0] if found else ""
 
-    def all(self, name: str) -> list[str]:
+    def getlist(self, name: str) -> list[str]:
         """All values of a field: for boxes that are ticked."""
         return list(self._values.get(name, []))
 
-    def put(self, name: str, value: str) -> None:
+    def set(self, name: str, value: str) -> None:
         """Set what a field shows, where the server knows better than what was sent."""
         self._values[name] = [value]
 
-    def fault(self, name: str, text: str) -> None:
-        """Say what is wrong with a field; the first fault of a field stands."""
+    def add_error(self, name: str, text: str) -> None:
+        """Set the error of a field; the first one stands."""
         self.errors.setdefault(name, text)
 
     @property
-    def good(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether nothing is wrong."""
         return not self.errors
 
-    def status(self, fault: HTTPStatus = HTTPStatus.BAD_REQUEST) -> HTTPStatus:
-        """The status of a page with this form: 200, or ``fault`` where something is wrong."""
-        return HTTPStatus.OK if self.good else fault
+    def status(self, invalid: HTTPStatus = HTTPStatus.BAD_REQUEST) -> HTTPStatus:
+        """The status of a page with this form: 200, or ``invalid`` where something is wrong."""
+        return HTTPStatus.OK if self.is_valid else invalid
 
 
 def submit(
-    form: Form, change: Callable[[], object], *, message: str, target: str, faults: Faults
+    form: Form, change: Callable[[], object], *, message: str, target: str, errors: Errors
 ) -> ResponseReturnValue | None:
-    """Make the change that a sent form without faults asks for, and lead to ``target`` with a message.
+    """Make the change that a submitted form without errors asks for, and lead to ``target`` with a message.
 
     None where the page of the form is to be shown: it was only opened, or something is wrong with it by now.
     """
-    if not Form.is_sent() or not form.good:
+    if not Form.is_submitted() or not form.is_valid:
         return None
     try:
         change()
-    except tuple(kind for kind, _field, _text in faults) as error:
-        field, text = next((field, text) for kind, field, text in faults if isinstance(error, kind))
-        form.fault(field, text if isinstance(text, str) else text(error))
+    except tuple(kind for kind, _field, _text in errors) as error:
+        field, text = next((field, text) for kind, field, text in errors if isinstance(error, kind))
+        form.add_error(field, text if isinstance(text, str) else text(error))
         return None
     flash(message)
     return redirect(target, 303)
 
 
-def keepable(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """What may be kept of a form: everything but secrets."""
+def without_secrets(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The fields that may be stored: all but secrets."""
     return {
         name: list(values)
         for name, values in fields.items()

@@ -1,4 +1,4 @@
-"""How a page is made: the frame around it, and the pages that say no."""
+"""Renders pages in the layout, and error pages."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,7 +40,7 @@ _SYSTEMS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class NavigationItem:
     """One part of the console in the header; ``endpoint`` may not be there yet."""
 
     name: str
@@ -48,15 +48,15 @@ class Part:
     permission: str = ""
 
 
-PARTS: Final = (
-    Part(N_("Credentials"), "console.credentials"),
-    Part(N_("Users & roles"), "console.users", permission.USERS),
-    Part(N_("Settings"), "console.settings"),
-    Part(N_("Resource servers"), "console.resource_servers", permission.RESOURCE_SERVERS),
-    Part(N_("Security"), "console.security", permission.SECURITY),
+NAVIGATION: Final = (
+    NavigationItem(N_("Credentials"), "console.credentials"),
+    NavigationItem(N_("Users & roles"), "console.users", permission.USERS),
+    NavigationItem(N_("Settings"), "console.settings"),
+    NavigationItem(N_("Resource servers"), "console.resource_servers", permission.RESOURCE_SERVERS),
+    NavigationItem(N_("Security"), "console.security", permission.SECURITY),
 )
 
-_SAID: Final = {
+_ERROR_TEXTS: Final = {
     400: (N_("This cannot be done"), N_("The request is not one that this page understands.")),
     403: (N_("You may not do this"), N_("None of your roles opens this page. An administrator can give you one.")),
     404: (N_("There is nothing here"), N_("It may have been deleted, or it belongs to somebody else.")),
@@ -72,7 +72,7 @@ _CSRF: Final = (
     N_("This form is too old"),
     N_("It was opened before you signed in, or on another site. Nothing was changed. Go back, reload, and send again."),
 )
-_PLAIN_WAY: Final = (
+_HTTPS_REQUIRED: Final = (
     N_("Use https"),
     N_("This address must be opened by https. Nothing you type here would be private."),
 )
@@ -80,8 +80,8 @@ _PLAIN_WAY: Final = (
 
 def browser(agent: str) -> str:
     """A short name for a browser and its system, as far as its own words go; empty when they say nothing known."""
-    name = next((said for mark, said in _BROWSERS if mark in agent), "")
-    system = next((said for mark, said in _SYSTEMS if mark in agent), "")
+    name = next((label for mark, label in _BROWSERS if mark in agent), "")
+    system = next((label for mark, label in _SYSTEMS if mark in agent), "")
     return ", ".join(word for word in (name, system) if word)
 
 
@@ -102,17 +102,17 @@ def theme() -> str:
     return chosen if chosen in THEMES else "system"
 
 
-def parts() -> list[dict[str, Any]]:
+def navigation() -> list[dict[str, Any]]:
     """The parts of the console that whoever is signed in may open."""
     path = request.script_root + request.path
     shown = []
-    for part in PARTS:
-        if part.permission and not may(part.permission):
+    for item in NAVIGATION:
+        if item.permission and not may(item.permission):
             continue
-        href = url_for(part.endpoint) if part.endpoint in current_app.view_functions else ""
+        href = url_for(item.endpoint) if item.endpoint in current_app.view_functions else ""
         if href:
             inside = path == href or path.startswith(f"{href}/")
-            shown.append({"name": gettext(part.name), "href": href, "current": inside})
+            shown.append({"name": gettext(item.name), "href": href, "current": inside})
     return shown
 
 
@@ -122,21 +122,21 @@ def session_ends_in() -> int:
     return min(IDLE - SEEN_EVERY, at.signed_in.session.ends_at - at.now)
 
 
-def is_ours(path: str) -> bool:
+def is_console_path(path: str) -> bool:
     """Whether a path is the console's."""
     return path == "/console" or path.startswith("/console/")
 
 
 def error_page(status: int, reason: str = "") -> Response:
-    """A page that says no, and what to do."""
-    title, text = _SAID.get(status, _SAID[500] if status >= 500 else _SAID[400])  # noqa: PLR2004 - RFC 9110 §15
+    """The error page of a status, with what to do."""
+    title, text = _ERROR_TEXTS.get(status, _ERROR_TEXTS[500] if status >= 500 else _ERROR_TEXTS[400])  # noqa: PLR2004 - RFC 9110 §15
     if reason == "csrf":
         title, text = _CSRF
     elif status == 400 and not console_context().private:  # noqa: PLR2004 - as above
-        title, text = _PLAIN_WAY
+        title, text = _HTTPS_REQUIRED
     try:
         response = page("error.html", status, title=gettext(title), text=gettext(text))
-    except Exception as error:  # noqa: BLE001 - without a database there is still a sentence to say
+    except Exception as error:  # noqa: BLE001 - without a database, a page without layout
         logger().warning("error_page_bare", fault=type(error).__name__)
         response = make_response(render_template("console/bare.html", title=title, text=text), status)
     for name, value in HEADERS.items():
@@ -149,7 +149,7 @@ def error_page(status: int, reason: str = "") -> Response:
 
 
 def error_response(error: Exception) -> Response:
-    """Turn what was raised on a page into a page."""
+    """The error page of an exception that a view raised."""
     if isinstance(error, HTTPException):
         if error.response is not None:
             return make_response(error.response)
@@ -170,9 +170,9 @@ def install_template_globals(app: Flask) -> None:
     from authserver.console.frame.assets import asset  # noqa: PLC0415 - it hangs a route, like the pages
 
     app.jinja_env.add_extension("jinja2.ext.i18n")
-    words: Any = app.jinja_env  # the extension adds to it
-    words.install_gettext_callables(gettext, ngettext, newstyle=True)
-    # The same, remembered.
+    environment: Any = app.jinja_env  # the extension adds to it
+    environment.install_gettext_callables(gettext, ngettext, newstyle=True)
+    # The same, cached.
     app.jinja_env.globals.update({"_": marked, "gettext": marked, "ngettext": marked_number})
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(
@@ -184,7 +184,7 @@ def install_template_globals(app: Flask) -> None:
         languages=LANGUAGES,
         may=may,
         flash_messages=flash.take_messages,
-        parts=parts,
+        navigation=navigation,
         session_ends_in=session_ends_in,
         theme=theme,
         themes=THEMES,

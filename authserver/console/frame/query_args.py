@@ -1,4 +1,4 @@
-"""What a list was asked for in its address: state is in the URL, so a link shows what its sender saw."""
+"""The typed query arguments of a list: state is in the URL, so a link shows what its sender saw."""
 
 from collections.abc import Container
 from datetime import UTC, datetime, time, timedelta
@@ -10,13 +10,13 @@ from flask import request
 from authserver.console.frame.dates import zone
 from authserver.rules.facts import Instant
 
-_MOST_TEXT: Final = 255
-_MOST_NUMBER: Final = 1_000_000
+_MAX_TEXT: Final = 255
+_MAX_NUMBER: Final = 1_000_000
 
 
 def text(name: str) -> str:
     """One word of the address, without blanks around it; empty when there is none."""
-    return request.args.get(name, "").strip()[:_MOST_TEXT]
+    return request.args.get(name, "").strip()[:_MAX_TEXT]
 
 
 def one_of(name: str, allowed: Container[str], default: str = "") -> str:
@@ -28,7 +28,7 @@ def one_of(name: str, allowed: Container[str], default: str = "") -> str:
 def number(name: str, default: int = 1) -> int:
     """A whole number of the address; the default for anything else."""
     found = text(name)
-    return min(int(found), _MOST_NUMBER) if found.isascii() and found.isdigit() else default
+    return min(int(found), _MAX_NUMBER) if found.isascii() and found.isdigit() else default
 
 
 def day(name: str, *, behind: bool = False) -> Instant | None:
@@ -41,13 +41,13 @@ def day(name: str, *, behind: bool = False) -> Instant | None:
         return None
 
 
-def again(**changes: object) -> str:
-    """The address at hand with other words in its query; empty ones fall away."""
-    return with_query(request.script_root + request.path, **changes)
+def url_with(**changes: object) -> str:
+    """The current URL with other query arguments; empty ones are dropped."""
+    return path_with_query(request.script_root + request.path, **changes)
 
 
-def with_query(path: str, **changes: object) -> str:
-    """Another address with the query at hand, for a download of what is shown."""
-    asked = {**request.args.to_dict(), **changes}
-    query = urlencode({name: value for name, value in asked.items() if value not in (None, "")})
+def path_with_query(path: str, **changes: object) -> str:
+    """Another path with the current query arguments, for a download of what is shown."""
+    args = {**request.args.to_dict(), **changes}
+    query = urlencode({name: value for name, value in args.items() if value not in (None, "")})
     return path + (f"?{query}" if query else "")

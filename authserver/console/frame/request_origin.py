@@ -1,4 +1,4 @@
-"""Who asked for a change, and from where, as its record in the book of changes tells it."""
+"""Who made a change, and from where, as its audit record says."""
 
 import json
 
@@ -26,11 +26,11 @@ def origin(record: Record) -> str:
     """From where it was asked for; empty where that is not on record, as in those of an older version."""
     if record.actor.startswith(_SHELL):
         return _("on the command line")
-    address = record.actor.removeprefix(_PEER) if record.actor.startswith(_PEER) else _told(record)
+    address = record.actor.removeprefix(_PEER) if record.actor.startswith(_PEER) else _recorded_peer(record)
     return _("from %(address)s", address=address) if address else ""
 
 
-def _told(record: Record) -> str:
+def _recorded_peer(record: Record) -> str:
     try:
         found = json.loads(record.detail)
     except (TypeError, ValueError):

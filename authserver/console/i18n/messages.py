@@ -1,4 +1,4 @@
-"""What the console says, in the language of whoever looks.
+"""Translates the texts of the console into the language of the reader.
 
 English is the source and stands in code and templates. A catalogue is every
 ``*.po`` file in ``translations/<language>``: each part of the console has one of
@@ -29,13 +29,13 @@ LANGUAGE_COOKIE: Final = "console-language"
 @functools.cache
 def catalog(language: str) -> Catalog:
     """All texts of a language."""
-    whole = Catalog(locale=language)
+    merged = Catalog(locale=language)
     for path in sorted((CATALOGS / language).glob("*.po")):
         with path.open("rb") as file:
             for message in read_po(file, locale=language):
                 if message.id:
-                    whole.add(message.id, message.string, context=message.context)
-    return whole
+                    merged.add(message.id, message.string, context=message.context)
+    return merged
 
 
 @functools.cache
@@ -78,44 +78,44 @@ def ngettext(one: str, many: str, number: int) -> str:
 
 def marked(text: str, /, **values: Any) -> Markup:
     """``_`` for templates: markup, with its values escaped; a page says a few hundred, the same ones each time."""
-    spoken = language()
-    return _said(spoken, text) % values if values else _said_alone(spoken, text)
+    language_code = language()
+    return _markup(language_code, text) % values if values else _markup_without_values(language_code, text)
 
 
 def marked_number(one: str, many: str, number: int, /, **values: Any) -> Markup:
     """``ngettext`` for templates; the number is called ``num``."""
-    spoken = language()
+    language_code = language()
     if not values:
-        return _said_number(spoken, one, many, number)
-    return Markup(translations(spoken).ngettext(one, many, number)) % {"num": number, **values}  # noqa: S704 - ours
+        return _plural_markup(language_code, one, many, number)
+    return Markup(translations(language_code).ngettext(one, many, number)) % {"num": number, **values}  # noqa: S704 - ours
 
 
 @functools.lru_cache(maxsize=4096)
-def _said(spoken: str, text: str) -> Markup:
-    return Markup(translations(spoken).gettext(text))  # noqa: S704 - a text of ours
+def _markup(language_code: str, text: str) -> Markup:
+    return Markup(translations(language_code).gettext(text))  # noqa: S704 - a text of ours
 
 
 @functools.lru_cache(maxsize=4096)
-def _said_alone(spoken: str, text: str) -> Markup:
+def _markup_without_values(language_code: str, text: str) -> Markup:
     # Always a format, as Jinja's own gettext has it: %% is a percent sign whether or not values follow.
-    return _said(spoken, text) % {}
+    return _markup(language_code, text) % {}
 
 
 @functools.lru_cache(maxsize=4096)
-def _said_number(spoken: str, one: str, many: str, number: int) -> Markup:
-    return Markup(translations(spoken).ngettext(one, many, number)) % {"num": number}  # noqa: S704 - a text of ours
+def _plural_markup(language_code: str, one: str, many: str, number: int) -> Markup:
+    return Markup(translations(language_code).ngettext(one, many, number)) % {"num": number}  # noqa: S704 - a text of ours
 
 
 def _(text: str, **values: Any) -> str:
     """A text in the language of the page, with its values put in: ``_("%(name)s is gone.", name=name)``."""
-    said = gettext(text)
-    return said % values if values else said
+    translated = gettext(text)
+    return translated % values if values else translated
 
 
 def error_text(error: Refusal) -> str:
     """What a refused verb says, as a sentence in the language of the page; see ``rules.po``."""
-    said = gettext(str(error))
-    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")
+    translated = gettext(str(error))
+    return translated[:1].upper() + translated[1:] + ("" if translated.endswith((".", "!", "?")) else ".")
 
 
 def N_(text: str) -> str:  # noqa: N802 - the name gettext's tools know

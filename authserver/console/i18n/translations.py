@@ -42,37 +42,37 @@ def entries(language: str) -> Iterator[tuple[str, Text, bool]]:
             catalogue: Catalog = read_po(file, locale=language)
         for message in catalogue:
             if message.id:
-                said = message.string if isinstance(message.string, tuple) else (message.string,)
+                translated = message.string if isinstance(message.string, tuple) else (message.string,)
                 text = message.id if isinstance(message.id, str) else tuple(message.id)
-                yield path.name, text, all(said) and not message.fuzzy and not list(message.check(catalogue))
+                yield path.name, text, all(translated) and not message.fuzzy and not list(message.check(catalogue))
 
 
 def missing(language: str) -> list[Text]:
     """What has no good translation."""
-    good = {text for _, text, well in entries(language) if well}
-    return [text for text in texts() if text not in good]
+    translated_texts = {text for _, text, is_translated in entries(language) if is_translated}
+    return [text for text in texts() if text not in translated_texts]
 
 
 def stale(language: str) -> list[tuple[str, Text]]:
     """Entries that nobody says any more."""
-    said = texts()
-    return [(file, text) for file, text, _ in entries(language) if text not in said and file != REFUSALS]
+    translated = texts()
+    return [(file, text) for file, text, _ in entries(language) if text not in translated and file != REFUSALS]
 
 
 def main() -> int:
     """Print what is to be done; 1 when there is something."""
-    done = True
+    complete = True
     known = texts()
     for language in LANGUAGES:
         if language == SOURCE:
             continue
         for text in missing(language):
-            done = False
+            complete = False
             sys.stdout.write(f"# {known[text]}\n{_entry(text)}\n")
         for file, text in stale(language):
-            done = False
+            complete = False
             sys.stdout.write(f"# no longer said: {language}/{file} {text!r}\n")
-    return 0 if done else 1
+    return 0 if complete else 1
 
 
 def _entry(text: Text) -> str:

@@ -1,4 +1,4 @@
-"""Another's sign-in: an OpenID Connect provider, asked through Authlib's Flask client. The one file here that knows it.
+"""The OpenID Connect client of the console, by Authlib's Flask client; the only module here that imports it.
 
 Code flow with PKCE, ``state``, ``nonce`` and the issuer's own name in the answer
 (RFC 9207); who somebody is, is ``iss`` and ``sub``, never an e-mail address. The
@@ -35,13 +35,13 @@ READ_SECONDS: Final = 3.0
 TOTAL_SECONDS: Final = 5.0
 """How long one question to the provider may take, whatever it does meanwhile."""
 
-REST_SECONDS: Final = 10.0
+BACKOFF_SECONDS: Final = 10.0
 """How long a provider that failed is left alone."""
 
-KEEP_SECONDS: Final = 3600.0
+METADATA_SECONDS: Final = 3600.0
 """How long what it said about itself is believed."""
 
-AT_ONCE: Final = 2
+MAX_CONCURRENT: Final = 2
 """How many threads of a process may wait for it; the others serve tokens."""
 
 MAX_BYTES: Final = 256 * 1024
@@ -62,8 +62,8 @@ ALGORITHMS: Final = (
     "ES384",
     "ES512",
 )
-_ASKED: Final = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
-_NAMES_ITSELF: Final = "authorization_response_iss_parameter_supported"
+_REQUIRED_METADATA: Final = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
+_ISS_SUPPORTED: Final = "authorization_response_iss_parameter_supported"
 _NAME: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 T = TypeVar("T")
 
@@ -73,8 +73,8 @@ class Provider:
 
     def __init__(self, settings: ProviderSettings) -> None:
         self.settings = settings
-        self._app = _App(
-            _StateInHand("console"),
+        self._app = _ProviderClient(
+            _StateFromCookie("console"),
             name="console",
             client_id=settings.client_id,
             client_secret=settings.client_secret or None,
@@ -93,22 +93,22 @@ class Provider:
         """What people call it."""
         return self.settings.label
 
-    def depart(self, redirect_uri: str, *, again: bool = False) -> AuthorizationRequest:
+    def create_authorization_request(self, redirect_uri: str, *, reauthenticate: bool = False) -> AuthorizationRequest:
         """Begin a sign-in; ``again`` asks the provider for a proof made now.
 
         Raises:
             ProviderUnavailable: it cannot be used now.
         """
-        more = {"prompt": "login", "max_age": 0} if again else {}
+        parameters = {"prompt": "login", "max_age": 0} if reauthenticate else {}
 
         def begin() -> AuthorizationRequest:
-            made = self._app.create_authorization_url(redirect_uri, **more)
+            made = self._app.create_authorization_url(redirect_uri, **parameters)
             url = made.pop("url")
             return AuthorizationRequest(url, {**made, "redirect_uri": redirect_uri})
 
-        return self._asking(begin)
+        return self._call(begin)
 
-    def arrive(self, state: State) -> tuple[Identity, int | None]:
+    def fetch_identity(self, state: State) -> tuple[Identity, int | None]:
         """Who comes back with the request at hand, and when they proved it, where the provider tells.
 
         Raises:
@@ -117,7 +117,7 @@ class Provider:
         """
         self._check_answer(state)
         g.provider_state = state
-        names = {
+        claims_options = {
             "iss": {"essential": True, "value": self.settings.issuer},
             "aud": {"essential": True, "value": self.settings.client_id},
             "sub": {"essential": True},
@@ -125,14 +125,14 @@ class Provider:
         }
 
         def fetch() -> Mapping[str, Any]:
-            token = self._app.authorize_access_token(claims_options=names, leeway=LEEWAY_SECONDS)
+            token = self._app.authorize_access_token(claims_options=claims_options, leeway=LEEWAY_SECONDS)
             found: Mapping[str, Any] | None = token.get("userinfo")
             if found is None:
                 raise ProviderRefused("no_id_token")
             return found
 
         try:
-            claims = self._asking(fetch)
+            claims = self._call(fetch)
         except (OAuthError, JoseError, KeyError, TypeError) as error:
             raise ProviderRefused(_code(error)) from error
         subject, proved_at = claims.get("sub"), claims.get("auth_time")
@@ -146,31 +146,31 @@ class Provider:
 
     def _check_answer(self, state: State) -> None:
         """Hold what came back through the browser to the rules, before anything is asked."""
-        told = request.args
-        if any(len(told.getlist(name)) > 1 for name in ("code", "state", "iss", "error")):
+        args = request.args
+        if any(len(args.getlist(name)) > 1 for name in ("code", "state", "iss", "error")):
             raise ProviderRefused("parameter_twice")
-        if told.get("state") != state["state"]:
+        if args.get("state") != state["state"]:
             raise ProviderRefused("state")
-        supported = self._asking(self._app.load_server_metadata).get(_NAMES_ITSELF)
-        named = told.get("iss")
+        supported = self._call(self._app.load_server_metadata).get(_ISS_SUPPORTED)
+        named = args.get("iss")
         if (named is None and supported is True) or (named is not None and named != self.settings.issuer):
             raise ProviderRefused("issuer_of_answer")
-        if told.get("error"):
+        if args.get("error"):
             raise ProviderRefused("denied")
-        if not told.get("code"):
+        if not args.get("code"):
             raise ProviderRefused("no_code")
 
-    def _asking(self, ask: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T]) -> T:
         if time.monotonic() < self._down_until:
             raise ProviderUnavailable("left_alone")
         try:
-            return ask()
+            return call()
         except _Busy as error:
             raise ProviderUnavailable("busy") from error
         except (RequestException, _Unfit, ValueError, RuntimeError) as error:
             if isinstance(error, JoseError):
                 raise
-            self._down_until = time.monotonic() + REST_SECONDS
+            self._down_until = time.monotonic() + BACKOFF_SECONDS
             raise ProviderUnavailable(_code(error)) from error
 
 
@@ -182,87 +182,87 @@ class _Busy(Exception):
     """Enough threads wait for it."""
 
 
-class _StateInHand(FlaskIntegration):  # type: ignore[misc]  # Authlib is untyped
+class _StateFromCookie(FlaskIntegration):  # type: ignore[misc]  # Authlib is untyped
     """The state of a sign-in is where the view put it, opened from the browser's own cookie, and good once."""
 
     def get_state_data(self, _session: object, state: str) -> State | None:
-        kept: State | None = g.get("provider_state")
-        return kept if kept is not None and kept["state"] == state else None
+        checked: State | None = g.get("provider_state")
+        return checked if checked is not None and checked["state"] == state else None
 
     def clear_state_data(self, _session: object, _state: str) -> None:
         g.pop("provider_state", None)
 
 
-class _Wire(OAuth2Session):  # type: ignore[misc]  # Authlib is untyped
-    """HTTP as far as a provider may have it."""
+class _BoundedSession(OAuth2Session):  # type: ignore[misc]  # Authlib is untyped
+    """HTTP session with a deadline, a size limit and no redirects."""
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:
         """Send one request; no redirect is followed, and the time is over when it is over."""
         options |= {"timeout": READ_SECONDS, "allow_redirects": False, "stream": True}
-        answer = _in_time(lambda: _bounded(super(_Wire, self).send(request, **options)))
+        answer = _with_deadline(lambda: _bounded(super(_BoundedSession, self).send(request, **options)))
         if answer.is_redirect:
             raise _Unfit("redirect")
         return answer
 
 
-class _App(FlaskOAuth2App):  # type: ignore[misc]  # Authlib is untyped
+class _ProviderClient(FlaskOAuth2App):  # type: ignore[misc]  # Authlib is untyped
     """Authlib's client; what the provider says about itself is checked and not kept for ever."""
 
-    client_cls = _Wire
+    client_cls = _BoundedSession
     issuer = ""
     server_metadata: dict[str, Any]
-    _learned_at = 0.0
+    _loaded_at = 0.0
 
     def load_server_metadata(self) -> dict[str, Any]:
         now = time.monotonic()
-        if self.server_metadata and now < self._learned_at + KEEP_SECONDS:
+        if self.server_metadata and now < self._loaded_at + METADATA_SECONDS:
             return self.server_metadata
         with self._get_session() as session:
             answer = session.request("GET", self._server_metadata_url, withhold_token=True)
         answer.raise_for_status()
         self.server_metadata = _checked(answer.json(), self.issuer)
-        self._learned_at = now
+        self._loaded_at = now
         return self.server_metadata
 
 
-def _checked(told: object, issuer: str) -> dict[str, Any]:
+def _checked(metadata: object, issuer: str) -> dict[str, Any]:
     """What a provider says about itself, where it is fit (OpenID Connect Discovery §4.3)."""
-    if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in _ASKED):
+    if not isinstance(metadata, dict) or not all(isinstance(metadata.get(name), str) for name in _REQUIRED_METADATA):
         raise _Unfit("metadata_incomplete")
-    if told["issuer"] != issuer:
+    if metadata["issuer"] != issuer:
         raise _Unfit("metadata_of_another_issuer")
-    if not all(_may_be_asked(told[name], issuer) for name in _ASKED[1:]):
+    if not all(_is_allowed_url(metadata[name], issuer) for name in _REQUIRED_METADATA[1:]):
         raise _Unfit("metadata_address")
-    offered = told.get("id_token_signing_alg_values_supported", ["RS256"])
+    offered = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
     usable = [alg for alg in ALGORITHMS if isinstance(offered, list) and alg in offered]
     if not usable:
         raise _Unfit("metadata_algorithms")
-    kept = {name: told[name] for name in _ASKED}
-    kept["id_token_signing_alg_values_supported"] = usable
-    kept[_NAMES_ITSELF] = told.get(_NAMES_ITSELF)
+    checked = {name: metadata[name] for name in _REQUIRED_METADATA}
+    checked["id_token_signing_alg_values_supported"] = usable
+    checked[_ISS_SUPPORTED] = metadata.get(_ISS_SUPPORTED)
     # Sent in the form where it offers that and not the header; Authlib's default is the header.
-    methods = told.get("token_endpoint_auth_methods_supported")
+    methods = metadata.get("token_endpoint_auth_methods_supported")
     if isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods:
-        kept["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - the name of a method
-    return kept
+        checked["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - the name of a method
+    return checked
 
 
-def _may_be_asked(url: str, issuer: str) -> bool:
+def _is_allowed_url(url: str, issuer: str) -> bool:
     """Whether an address a provider names may be gone to: https, and inside only if the provider itself is (T-161)."""
     try:
-        there, home = urlsplit(url), urlsplit(issuer)
-        host, own = there.hostname or "", home.hostname or ""
-        _ = there.port
+        target, home = urlsplit(url), urlsplit(issuer)
+        host, own = target.hostname or "", home.hostname or ""
+        _ = target.port
     except ValueError:
         return False
-    if not host or "@" in there.netloc or there.fragment:
+    if not host or "@" in target.netloc or target.fragment:
         return False
-    if _inside(host) and host != own:
+    if _is_internal_host(host) and host != own:
         return False
-    return there.scheme == "https" or (there.scheme == "http" and home.scheme == "http" and _inside(host))
+    return target.scheme == "https" or (target.scheme == "http" and home.scheme == "http" and _is_internal_host(host))
 
 
-def _inside(host: str) -> bool:
+def _is_internal_host(host: str) -> bool:
     """Whether a host is a name or number of a place within; a name that merely resolves so has no certificate."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -273,31 +273,31 @@ def _inside(host: str) -> bool:
         return re.fullmatch(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\.?", host) is not None
 
 
-_places = threading.BoundedSemaphore(AT_ONCE)
+_slots = threading.BoundedSemaphore(MAX_CONCURRENT)
 
 
-def _in_time(ask: Callable[[], Response]) -> Response:
+def _with_deadline(call: Callable[[], Response]) -> Response:
     """Ask in a thread of its own, for neither name look-ups nor drips of bytes know a total time limit."""
-    if not _places.acquire(blocking=False):
+    if not _slots.acquire(blocking=False):
         raise _Busy
-    box: list[Response | BaseException] = []
+    result: list[Response | BaseException] = []
 
     def run() -> None:
         try:
-            box.append(ask())
+            result.append(call())
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            box.append(error)
+            result.append(error)
         finally:
-            _places.release()
+            _slots.release()
 
-    asking = threading.Thread(target=run, name="provider", daemon=True)
-    asking.start()
-    asking.join(TOTAL_SECONDS)
-    if not box:
+    thread = threading.Thread(target=run, name="provider", daemon=True)
+    thread.start()
+    thread.join(TOTAL_SECONDS)
+    if not result:
         raise _Unfit("too_slow")
-    if isinstance(box[0], BaseException):
-        raise box[0]
-    return box[0]
+    if isinstance(result[0], BaseException):
+        raise result[0]
+    return result[0]
 
 
 def _bounded(answer: Response) -> Response:
@@ -314,5 +314,5 @@ def _bounded(answer: Response) -> Response:
 
 def _code(error: BaseException) -> str:
     """A word for the log: the kind of fault, and its code where that is one of the standard's."""
-    told = str(getattr(error, "error", "") or (error if isinstance(error, _Unfit) else ""))
-    return f"{type(error).__name__}:{told}" if re.fullmatch(r"[a-z_]{1,40}", told) else type(error).__name__
+    code = str(getattr(error, "error", "") or (error if isinstance(error, _Unfit) else ""))
+    return f"{type(error).__name__}:{code}" if re.fullmatch(r"[a-z_]{1,40}", code) else type(error).__name__

@@ -1,4 +1,4 @@
-"""What is known of another's sign-in without asking it; ``provider.py`` asks, and is imported where one is set."""
+"""Values and errors of the OpenID client; ``client`` makes the requests, and is imported where a provider is set."""
 
 from dataclasses import dataclass
 from typing import Any

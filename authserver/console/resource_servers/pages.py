@@ -44,18 +44,18 @@ def resource_servers() -> ResponseReturnValue:
 def new_resource_server() -> ResponseReturnValue:
     """Register an API and show its secret once."""
     at = console_context()
-    if not Form.is_sent():
+    if not Form.is_submitted():
         blank = {"name": "", "audience": "", "alg": "", "typ": TOKEN_TYPES[0], "form_key": dice.token_urlsafe(18)}
-        return _new(Form.blank(blank))
-    form = Form.sent()
+        return _new(Form.initial(blank))
+    form = Form.submitted()
     if display_name_fault(form["name"]):
-        form.fault("name", _("Use 1 to 100 visible characters on one line."))
+        form.add_error("name", _("Use 1 to 100 visible characters on one line."))
     if audience_fault(form["audience"]):
-        form.fault("audience", _("Use an absolute URI such as https://api.example.com, without a fragment."))
+        form.add_error("audience", _("Use an absolute URI such as https://api.example.com, without a fragment."))
     if not form["form_key"]:
-        form.put("form_key", dice.token_urlsafe(18))
-        form.fault("", _("The form came incomplete. Send it again."))
-    if not form.good:
+        form.set("form_key", dice.token_urlsafe(18))
+        form.add_error("", _("The form came incomplete. Send it again."))
+    if not form.is_valid:
         return _new(form, HTTPStatus.BAD_REQUEST)
     try:
         made = resource_server_actions.register_resource_server(
@@ -75,7 +75,7 @@ def new_resource_server() -> ResponseReturnValue:
         _name_conflict(form)
         return _new(form, HTTPStatus.CONFLICT)
     except Invalid:
-        form.fault("alg" if form["typ"] in {"", *TOKEN_TYPES} else "typ", _("Choose one of the list."))
+        form.add_error("alg" if form["typ"] in {"", *TOKEN_TYPES} else "typ", _("Choose one of the list."))
         return _new(form, HTTPStatus.BAD_REQUEST)
     return page("resource_servers/secret.html", server=made.server, secret=made.secret, is_new=True)
 
@@ -97,8 +97,8 @@ def regenerate_resource_server(server_id: str) -> ResponseReturnValue:
     """Make a new secret and show it once; the old one ends now, so the name is typed first."""
     at = console_context()
     server = _server(server_id)
-    form = Form.sent() if Form.is_sent() else Form.blank({"form_key": dice.token_urlsafe(18)})
-    if Form.is_sent() and form["confirm"] == server.name and form["form_key"]:
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"form_key": dice.token_urlsafe(18)})
+    if Form.is_submitted() and form["confirm"] == server.name and form["form_key"]:
         try:
             made = resource_server_actions.regenerate_resource_server(
                 at.accounts, server.name, pepper=at.store.pepper, form_key=form["form_key"], **at.who
@@ -107,9 +107,9 @@ def regenerate_resource_server(server_id: str) -> ResponseReturnValue:
             flash(_("This was done already; the secret was shown then and is not shown again."))
             return redirect(_href(server), 303)
         return page("resource_servers/secret.html", server=made.server, secret=made.secret, is_new=False)
-    if Form.is_sent():
-        form.put("form_key", form["form_key"] or dice.token_urlsafe(18))
-        form.fault("confirm", _("Type the name exactly as it is shown."))
+    if Form.is_submitted():
+        form.set("form_key", form["form_key"] or dice.token_urlsafe(18))
+        form.add_error("confirm", _("Type the name exactly as it is shown."))
     return page("resource_servers/regenerate.html", form.status(), form=form, server=server)
 
 
@@ -120,7 +120,7 @@ def resource_server_algorithm(server_id: str) -> ResponseReturnValue:
     """Choose what its tokens are signed with."""
     at = console_context()
     server = _server(server_id)
-    form = Form.sent() if Form.is_sent() else Form.blank({"alg": server.token_alg or ""})
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"alg": server.token_alg or ""})
     alg = form["alg"] or None
     same = alg == server.token_alg
     return submit(
@@ -128,7 +128,7 @@ def resource_server_algorithm(server_id: str) -> ResponseReturnValue:
         lambda: resource_server_actions.edit_resource_server(at.accounts, server.name, alg, **at.who),
         message=_("Saved. Tokens from before stay good."),
         target=_href(server),
-        faults=(
+        errors=(
             (Conflict, "alg", _("It has this value already.") if same else _("No key signs that algorithm yet.")),
             (Invalid, "alg", _("Choose one of the list.")),
         ),
@@ -142,7 +142,7 @@ def resource_server_staleness(server_id: str) -> ResponseReturnValue:
     """Choose for how long it may trust an answer of introspection."""
     at = console_context()
     server = _server(server_id)
-    form = Form.sent() if Form.is_sent() else Form.blank({"seconds": str(server.max_staleness)})
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"seconds": str(server.max_staleness)})
     most, text = resource_server_actions.MAX_STALENESS, form["seconds"]
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
     seconds = int(text) if is_number else most + 1
@@ -151,7 +151,7 @@ def resource_server_staleness(server_id: str) -> ResponseReturnValue:
         lambda: resource_server_actions.bound_staleness(at.accounts, server.name, seconds, **at.who),
         message=_("Saved. It holds from the next answer on."),
         target=_href(server),
-        faults=(
+        errors=(
             (Conflict, "seconds", _("It has this value already.")),
             (Invalid, "seconds", _("Type a whole number from %(low)s to %(high)s.", low=0, high=most)),
         ),
@@ -165,13 +165,13 @@ def resource_server_token_type(server_id: str) -> ResponseReturnValue:
     """Choose the ``typ`` of its tokens; those of before end, so their number is shown."""
     at = console_context()
     server = _server(server_id)
-    form = Form.sent() if Form.is_sent() else Form.blank({"typ": server.token_typ})
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"typ": server.token_typ})
     done = submit(
         form,
         lambda: resource_server_actions.choose_token_typ(at.accounts, server.name, form["typ"], **at.who),
         message=_("Saved. It holds for tokens from now on."),
         target=_href(server),
-        faults=(
+        errors=(
             (Conflict, "typ", _("It has this value already.")),
             (Invalid, "typ", _("Choose one of the list.")),
         ),
@@ -189,13 +189,13 @@ def resource_server_token_type(server_id: str) -> ResponseReturnValue:
 def disable_resource_server(server_id: str) -> ResponseReturnValue:
     """Show how many live tokens it would leave without an answer, then switch it off."""
     at = console_context()
-    server, form = _server(server_id), Form.sent()
+    server, form = _server(server_id), Form.submitted()
     done = submit(
         form,
         lambda: resource_server_actions.disable_resource_server(at.accounts, server.name, **at.who),
         message=_("%(name)s is disabled.", name=server.name),
         target=_href(server),
-        faults=((Conflict, "", _("%(name)s is disabled already.", name=server.name)),),
+        errors=((Conflict, "", _("%(name)s is disabled already.", name=server.name)),),
     )
     if done:
         return done
@@ -209,14 +209,14 @@ def disable_resource_server(server_id: str) -> ResponseReturnValue:
 def enable_resource_server(server_id: str) -> ResponseReturnValue:
     """Switch it on again."""
     at = console_context()
-    server, form = _server(server_id), Form.sent()
+    server, form = _server(server_id), Form.submitted()
     already = _("%(name)s is enabled already.", name=server.name) if server.disabled_at is None else ""
     return submit(
         form,
         lambda: resource_server_actions.enable_resource_server(at.accounts, server.name, **at.who),
         message=_("%(name)s is enabled.", name=server.name),
         target=_href(server),
-        faults=((Conflict, "", already or error_text),),
+        errors=((Conflict, "", already or error_text),),
     ) or page("resource_servers/enable.html", form.status(), form=form, server=server)
 
 
@@ -224,11 +224,11 @@ def _name_conflict(form: Form) -> None:
     """Say which field it was: the name, the audience, or an algorithm without a key."""
     servers = console_context().accounts.resource_servers()
     if any(server.name == form["name"] for server in servers):
-        form.fault("name", _("There is a resource server of that name already."))
+        form.add_error("name", _("There is a resource server of that name already."))
     if any(server.audience == form["audience"] for server in servers):
-        form.fault("audience", _("There is a resource server for that audience already."))
-    if form.good:
-        form.fault("alg", _("No key signs that algorithm yet."))
+        form.add_error("audience", _("There is a resource server for that audience already."))
+    if form.is_valid:
+        form.add_error("alg", _("No key signs that algorithm yet."))
 
 
 def _new(form: Form, status: int = 200) -> ResponseReturnValue:

@@ -50,15 +50,15 @@ def audit() -> ResponseReturnValue:
     reads = at.store.audit_reads
     return page(
         "audit/list.html",
-        found=reads.audit_page(query, after=_place()),
+        found=reads.audit_page(query, after=_position()),
         events=reads.audit_events(),
         chain=reads.chain_status(),
         query=query,
-        again=query_args.again,
-        export_href=query_args.with_query(url_for("console.audit_export"), after=None),
+        url_with=query_args.url_with,
+        export_href=query_args.path_with_query(url_for("console.audit_export"), after=None),
         details=_details,
         origin=origin,
-        titled=_titled,
+        target_title=_target_title,
         filtered=query != AuditQuery(),
     )
 
@@ -71,8 +71,8 @@ def verify_audit() -> ResponseReturnValue:
     if verdict.fault:
         flash(_("Record %(number)s: %(fault)s.", number=verdict.first_bad, fault=_(verdict.fault)), kind="alert")
     else:
-        said = ngettext("All of %(num)d record holds.", "All %(num)d records hold.", verdict.records)
-        flash(said % {"num": verdict.records})
+        text = ngettext("All of %(num)d record holds.", "All %(num)d records hold.", verdict.records)
+        flash(text % {"num": verdict.records})
     return redirect(url_for("console.audit"), 303)
 
 
@@ -80,7 +80,7 @@ def verify_audit() -> ResponseReturnValue:
 @requires(permission.SECURITY)
 def audit_export() -> ResponseReturnValue:
     """Hand out what a query finds, oldest first, a JSON object a line; with the hashes, so it can be checked."""
-    response = Response(_lines(console_context(), _query()), content_type="application/jsonl; charset=utf-8")
+    response = Response(_json_lines(console_context(), _query()), content_type="application/jsonl; charset=utf-8")
     response.headers["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
@@ -99,23 +99,23 @@ def _query() -> AuditQuery:
     )
 
 
-def _place() -> AuditPlace | None:
+def _position() -> AuditPlace | None:
     at, _dot, seq = query_args.text("after").partition(".")
     if not (at.isascii() and at.isdigit() and seq.isascii() and seq.isdigit()):
         return None
     return AuditPlace(min(int(at), 2**53), min(int(seq), 2**53))
 
 
-def _lines(at: ConsoleContext, query: AuditQuery) -> Iterator[str]:
+def _json_lines(at: ConsoleContext, query: AuditQuery) -> Iterator[str]:
     # All of it is handed out as it is chained, so that it can be checked; a part is only read.
-    every = replace(query, text="") == AuditQuery()
+    unfiltered = replace(query, text="") == AuditQuery()
     part = query.text.casefold()
-    for record in at.accounts.audit_records() if every else at.store.audit_reads.audit_export(query):
+    for record in at.accounts.audit_records() if unfiltered else at.store.audit_reads.audit_export(query):
         if part in record.target.casefold():
-            yield json.dumps(_line(record), ensure_ascii=False) + "\n"
+            yield json.dumps(_json_record(record), ensure_ascii=False) + "\n"
 
 
-def _line(record: Record) -> dict[str, Any]:
+def _json_record(record: Record) -> dict[str, Any]:
     return {**asdict(record), "at": iso(record.at), "detail": json.loads(record.detail)}
 
 
@@ -130,10 +130,10 @@ def _details(record: Record) -> list[tuple[str, str]]:
     return [(name, _plain(value)) for name, value in found.items()]
 
 
-def _titled(record: Record) -> str:
+def _target_title(record: Record) -> str:
     """What people call the target of a record whose target is an id."""
-    named = dict(_details(record))
-    title = named.get("username") or named.get("name", "")
+    details = dict(_details(record))
+    title = details.get("username") or details.get("name", "")
     return "" if title == record.target else title
 
 

@@ -32,7 +32,7 @@ ORDERS: Final[dict[str, CredentialOrder]] = {
 }
 OLD_DAYS: Final = 180
 UNUSED_DAYS: Final = UNUSED_FOR // DAY
-_SOMEBODY: Final = "somebody"
+_PLACEHOLDER: Final = "somebody"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 _COLUMNS: Final = (
     "client_id",
@@ -60,26 +60,26 @@ def inventory() -> ResponseReturnValue:
         found=found,
         query=query,
         sort=query_args.one_of("sort", _SORTS, "-created"),
-        again=query_args.again,
+        url_with=query_args.url_with,
         statuses=STATES,
-        csv_href=query_args.with_query(url_for("console.inventory_csv"), page=None),
-        json_href=query_args.with_query(url_for("console.inventory_json"), page=None),
+        csv_href=query_args.path_with_query(url_for("console.inventory_csv"), page=None),
+        json_href=query_args.path_with_query(url_for("console.inventory_json"), page=None),
         old_days=OLD_DAYS,
         unused_days=UNUSED_DAYS,
-        of_user=_addresses(),
+        user_url=_user_url_builder(),
         choosing=may(permission.USERS) and any(row.disabled_at is None for row in found.rows),
     )
 
 
-def _addresses() -> Callable[[str], str]:
+def _user_url_builder() -> Callable[[str], str]:
     """Tells the address of a user's page; what is before the name is built once, because a list has fifty."""
-    before = url_for("console.user", username=_SOMEBODY).removesuffix(_SOMEBODY)
+    prefix = url_for("console.user", username=_PLACEHOLDER).removesuffix(_PLACEHOLDER)
 
-    def of_user(name: str) -> str:
+    def user_url(name: str) -> str:
         # Such a name stands in an address as it is.
-        return before + name if USERNAME.fullmatch(name) else url_for("console.user", username=name)
+        return prefix + name if USERNAME.fullmatch(name) else url_for("console.user", username=name)
 
-    return of_user
+    return user_url
 
 
 @console.get("/security/credentials.csv")
@@ -117,9 +117,9 @@ def _query() -> CredentialQuery:
     )
 
 
-def _download(parts: Iterator[str], content_type: str, ending: str) -> Response:
+def _download(parts: Iterator[str], content_type: str, extension: str) -> Response:
     response = Response(parts, content_type=content_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="credentials.{ending}"'
+    response.headers["Content-Disposition"] = f'attachment; filename="credentials.{extension}"'
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
@@ -133,9 +133,9 @@ def _values(row: CredentialRow) -> dict[str, object]:
         "status": [status.value for status in row.statuses],
         "roles": list(row.chosen),
         "roles_lost": list(row.lost),
-        "created_at": _moment(row.created_at),
-        "expires_at": _moment(row.expires_at),
-        "last_used_at": _moment(row.last_used_at),
+        "created_at": _iso_or_none(row.created_at),
+        "expires_at": _iso_or_none(row.expires_at),
+        "last_used_at": _iso_or_none(row.last_used_at),
         "secrets_live": len(row.secrets),
     }
 
@@ -164,12 +164,12 @@ def _cell(value: object) -> str:
 
 
 def _json(rows: Iterator[CredentialRow]) -> Iterator[str]:
-    before = "[\n"
+    prefix = "[\n"
     for row in rows:
-        yield before + json.dumps(_values(row), ensure_ascii=False)
-        before = ",\n"
-    yield "[]\n" if before == "[\n" else "\n]\n"
+        yield prefix + json.dumps(_values(row), ensure_ascii=False)
+        prefix = ",\n"
+    yield "[]\n" if prefix == "[\n" else "\n]\n"
 
 
-def _moment(at: Instant | None) -> str | None:
+def _iso_or_none(at: Instant | None) -> str | None:
     return None if at is None else iso(at)

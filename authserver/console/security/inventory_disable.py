@@ -28,20 +28,20 @@ CHOSEN = "chosen"
 @step_up(JUST_NOW)
 def disable_credentials() -> ResponseReturnValue:
     """Show which of the chosen credentials are on and how many tokens die with them, then switch them off together."""
-    at, form = console_context(), Form.sent()
-    if not Form.is_sent():
-        form = Form.blank({CHOSEN: request.args.getlist(CHOSEN), "back": request.args.get("back", "")})
-    chosen = list(dict.fromkeys(each for each in form.all(CHOSEN) if CLIENT_ID.fullmatch(each)))[:MAX_AT_ONCE]
+    at, form = console_context(), Form.submitted()
+    if not Form.is_submitted():
+        form = Form.initial({CHOSEN: request.args.getlist(CHOSEN), "back": request.args.get("back", "")})
+    chosen = list(dict.fromkeys(each for each in form.getlist(CHOSEN) if CLIENT_ID.fullmatch(each)))[:MAX_AT_ONCE]
     back = local_path(form["back"], url_for("console.inventory"))
     if not chosen:
         flash(_("Choose at least one credential first."), kind="alert")
         return redirect(back, 303)
-    if not Form.is_sent():
+    if not Form.is_submitted():
         return _preview(form, chosen, back)
     try:
         disable_many(at.accounts, chosen, **at.who)
     except (Conflict, NotFound):
-        form.fault("", _("Some were disabled or deleted meanwhile. Nothing was changed; look at what is left."))
+        form.add_error("", _("Some were disabled or deleted meanwhile. Nothing was changed; look at what is left."))
         return _preview(form, chosen, back, HTTPStatus.CONFLICT)
     done = ngettext("%(num)d credential is disabled.", "%(num)d credentials are disabled.", len(chosen))
     flash(done % {"num": len(chosen)})

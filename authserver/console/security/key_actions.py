@@ -14,7 +14,7 @@ from keys.material import ALGORITHMS
 from keys.rotation import JWKS_MAX_AGE, Promote, may_sign_from, published_until
 
 MAX_AGE: Final = JWKS_MAX_AGE
-OFFERED: Final = ALGORITHMS
+OFFERED_ALGORITHMS: Final = ALGORITHMS
 MAX_REASON: Final = signing_keys.MAX_REASON
 _DAYS_AHEAD: Final = 400
 
@@ -28,7 +28,7 @@ class NotReady(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class NextRotation:
     """What comes next for an algorithm. ``staged`` may sign from ``ready_at``; ``next_at`` is None for "by hand"."""
 
     alg: str
@@ -38,7 +38,7 @@ class Outlook:
     next_at: Instant | None
 
 
-def room(at: ConsoleContext) -> KeyContext:
+def key_context(at: ConsoleContext) -> KeyContext:
     """The keys, how they rotate, and who fetches them."""
     return signing_keys.key_context(at.accounts, at.store.keys, at.services.key_store, at.store.jwks_fetchers)
 
@@ -48,22 +48,22 @@ def leaves_at(key: KeyInfo) -> Instant:
     return published_until(key)
 
 
-def outlooks(at: ConsoleContext, known: KeyContext | None = None) -> tuple[Outlook, ...]:
+def next_rotations(at: ConsoleContext, known: KeyContext | None = None) -> tuple[NextRotation, ...]:
     """What comes next, for every algorithm that has a key; ``known`` is the room where it has been read."""
-    found, ring = known or room(at), at.store.keys.ring()
-    planned = _planned(found, {key.kid: key.alg for key in ring}, at.now)
+    found, ring = known or key_context(at), at.store.keys.ring()
+    times = _next_rotation_times(found, {key.kid: key.alg for key in ring}, at.now)
     made = []
     for alg in sorted({key.alg for key in ring if key.state in {State.ACTIVE, State.STAGED}}):
         staged = next((key for key in ring if key.alg == alg and key.state is State.STAGED), None)
         ready_at = may_sign_from(staged, found.policy) if staged else None
         late = found.waits_for(staged, at.now) if staged else ()
-        made.append(Outlook(alg, staged, ready_at, late, planned.get(alg)))
+        made.append(NextRotation(alg, staged, ready_at, late, times.get(alg)))
     return tuple(made)
 
 
 def generate(at: ConsoleContext, alg: str) -> KeyInfo:
     """Make a key and publish it."""
-    return signing_keys.generate(room(at), alg, **at.who)
+    return signing_keys.generate(key_context(at), alg, **at.who)
 
 
 def rotate(at: ConsoleContext, alg: str, reason: str = "") -> KeyInfo:
@@ -77,7 +77,7 @@ def rotate(at: ConsoleContext, alg: str, reason: str = "") -> KeyInfo:
     """
     if not reason:
         _check_ready(at, alg)
-    return signing_keys.rotate(room(at), alg, **at.who, reason=reason)
+    return signing_keys.rotate(key_context(at), alg, **at.who, reason=reason)
 
 
 def retire(at: ConsoleContext, kid: str, _reason: str = "") -> None:
@@ -87,10 +87,10 @@ def retire(at: ConsoleContext, kid: str, _reason: str = "") -> None:
         NotReady: verifiers may not know the next one yet.
         Conflict: it is not active, or no next one is published.
     """
-    key = one(at, kid)
+    key = find_key(at, kid)
     if key.state is State.ACTIVE:
         _check_ready(at, key.alg)
-    signing_keys.retire(room(at), kid, **at.who)
+    signing_keys.retire(key_context(at), kid, **at.who)
 
 
 def compromise(at: ConsoleContext, kid: str, reason: str = "") -> None:
@@ -99,8 +99,8 @@ def compromise(at: ConsoleContext, kid: str, reason: str = "") -> None:
     Raises:
         Invalid: the reason is no sentence.
     """
-    one(at, kid)
-    signing_keys.compromise(room(at), kid, **at.who, reason=reason)
+    find_key(at, kid)
+    signing_keys.compromise(key_context(at), kid, **at.who, reason=reason)
 
 
 def withdraw(at: ConsoleContext, kid: str, _reason: str = "") -> None:
@@ -109,11 +109,11 @@ def withdraw(at: ConsoleContext, kid: str, _reason: str = "") -> None:
     Raises:
         Conflict: a token it signed may live.
     """
-    one(at, kid)
+    find_key(at, kid)
     at.store.keys.remove(kid, at.who["actor"], at.now)
 
 
-def one(at: ConsoleContext, kid: str) -> KeyInfo:
+def find_key(at: ConsoleContext, kid: str) -> KeyInfo:
     """One key by its whole id; ``NotFound`` else."""
     for key in at.store.keys.ring():
         if key.kid == kid:
@@ -122,21 +122,21 @@ def one(at: ConsoleContext, kid: str) -> KeyInfo:
 
 
 def _check_ready(at: ConsoleContext, alg: str) -> None:
-    found = room(at)
-    for outlook in outlooks(at):
-        if outlook.alg == alg and outlook.ready_at is not None:
-            if at.now < outlook.ready_at:
-                raise NotReady(outlook.ready_at)
-            if outlook.late and at.now < outlook.ready_at + found.policy.patience:
-                raise NotReady(outlook.ready_at + found.policy.patience, outlook.late)
+    found = key_context(at)
+    for next_rotation in next_rotations(at):
+        if next_rotation.alg == alg and next_rotation.ready_at is not None:
+            if at.now < next_rotation.ready_at:
+                raise NotReady(next_rotation.ready_at)
+            if next_rotation.late and at.now < next_rotation.ready_at + found.policy.patience:
+                raise NotReady(next_rotation.ready_at + found.policy.patience, next_rotation.late)
 
 
-def _planned(found: KeyContext, algs: Mapping[str, str], now: Instant) -> dict[str, Instant]:
+def _next_rotation_times(found: KeyContext, algs: Mapping[str, str], now: Instant) -> dict[str, Instant]:
     """When the next key will sign by itself, by algorithm."""
-    planned: dict[str, Instant] = {}
+    times: dict[str, Instant] = {}
     for moment, step in signing_keys.forecast_steps(found, now, _DAYS_AHEAD):
         if isinstance(step, Promote):
             # A key that does not exist yet is called by its algorithm.
             alg = algs.get(step.kid) or next(each for each in found.policy.algorithms if each in step.kid.split())
-            planned.setdefault(alg, moment)
-    return planned
+            times.setdefault(alg, moment)
+    return times

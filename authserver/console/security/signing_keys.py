@@ -31,13 +31,13 @@ STATES: Final = {
     State.COMPROMISED: ("bad", N_("Compromised")),
 }
 _WIDTH: Final = 1000
-_SHORTEST: Final = 6
-TYPED: Final = 8
+_MIN_WIDTH: Final = 6
+CONFIRM_CHARS: Final = 8
 """How much of a key's id is typed to confirm: nobody types that by accident."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TimelineSegment:
     """A part of a key's life on the time line, in units of its width."""
 
     state: str
@@ -46,14 +46,14 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TimelineRow:
     """A key on the time line."""
 
     key: KeyInfo
     kind: str
-    said: str
+    label: str
     live: int
-    stretches: tuple[Stretch, ...]
+    segments: tuple[TimelineSegment, ...]
     leaves_at: Instant | None
 
 
@@ -62,20 +62,20 @@ class Line:
 def keys() -> ResponseReturnValue:
     """Show all keys on one time line, newest first, and what comes next."""
     at = console_context()
-    ring, room = at.store.keys.ring(), key_actions.room(at)
-    began = min((key.created_at for key in ring), default=at.now)
+    ring, key_context = at.store.keys.ring(), key_actions.key_context(at)
+    begins = min((key.created_at for key in ring), default=at.now)
     ends = max((_end(key, at.now) for key in ring), default=at.now)
     live = at.store.token_reads.by_key(at.now)
-    lines = [_line(key, at.now, began, max(ends, began + 1), live.get(key.kid, 0)) for key in reversed(ring)]
-    now_x = _x(at.now, began, max(ends, began + 1))
+    rows = [_timeline_row(key, at.now, begins, max(ends, begins + 1), live.get(key.kid, 0)) for key in reversed(ring)]
+    now_x = _x(at.now, begins, max(ends, begins + 1))
     return page(
         "keys/list.html",
-        lines=lines,
-        began=began,
+        rows=rows,
+        begins=begins,
         ends=ends,
         now_x=now_x,
-        outlooks=key_actions.outlooks(at, room),
-        fetchers=room.fetchers,
+        next_rotations=key_actions.next_rotations(at, key_context),
+        fetchers=key_context.fetchers,
         max_age=key_actions.MAX_AGE,
         State=State,
     )
@@ -88,14 +88,14 @@ def keys() -> ResponseReturnValue:
 def new_key() -> ResponseReturnValue:
     """Make a key and publish it."""
     at = console_context()
-    form = Form.sent() if Form.is_sent() else Form.blank({"alg": at.accounts.general().token_alg})
-    if Form.is_sent():
-        if form["alg"] in key_actions.OFFERED:
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"alg": at.accounts.general().token_alg})
+    if Form.is_submitted():
+        if form["alg"] in key_actions.OFFERED_ALGORITHMS:
             key = key_actions.generate(at, form["alg"])
-            flash(_("Key %(kid)s is published and will be next.", kid=key.kid[:TYPED]))
+            flash(_("Key %(kid)s is published and will be next.", kid=key.kid[:CONFIRM_CHARS]))
             return redirect(url_for("console.keys"), 303)
-        form.fault("alg", _("Choose one of the list."))
-    options = [(alg, alg) for alg in key_actions.OFFERED]
+        form.add_error("alg", _("Choose one of the list."))
+    options = [(alg, alg) for alg in key_actions.OFFERED_ALGORITHMS]
     return page(
         "keys/new.html", form.status(HTTPStatus.CONFLICT), form=form, options=options, max_age=key_actions.MAX_AGE
     )
@@ -108,34 +108,34 @@ def new_key() -> ResponseReturnValue:
 def rotate_keys(alg: str) -> ResponseReturnValue:
     """Let the next key sign, once every verifier had time to fetch it or for a reason; the algorithm is typed first."""
     at = console_context()
-    outlook = next((each for each in key_actions.outlooks(at) if each.alg == alg), None)
-    if outlook is None:
+    next_rotation = next((each for each in key_actions.next_rotations(at) if each.alg == alg), None)
+    if next_rotation is None:
         return redirect(url_for("console.keys"), 303)
-    form = Form.sent()
-    if Form.is_sent() and form["confirm"] != alg:
-        form.fault("confirm", _("Type the name of the algorithm exactly as it is shown."))
+    form = Form.submitted()
+    if Form.is_submitted() and form["confirm"] != alg:
+        form.add_error("confirm", _("Type the name of the algorithm exactly as it is shown."))
     elif form["force"] and not form["reason"]:
-        form.fault("reason", _("Say why it cannot wait."))
-    elif Form.is_sent():
+        form.add_error("reason", _("Say why it cannot wait."))
+    elif Form.is_submitted():
         try:
             key = key_actions.rotate(at, alg, form["reason"] if form["force"] else "")
         except key_actions.NotReady as error:
-            form.fault("", _not_ready(error))
+            form.add_error("", _not_ready(error))
         except Invalid:
-            form.fault("reason", _bad_reason())
+            form.add_error("reason", _bad_reason())
         except Conflict:
-            form.fault("", _("Somebody else changed the keys meanwhile. Look at the list again."))
+            form.add_error("", _("Somebody else changed the keys meanwhile. Look at the list again."))
         else:
             signs = key.state is State.ACTIVE
-            said = N_("Key %(kid)s signs now.") if signs else N_("Key %(kid)s is published and will be next.")
-            flash(gettext(said) % {"kid": key.kid[:TYPED]})
+            text = N_("Key %(kid)s signs now.") if signs else N_("Key %(kid)s is published and will be next.")
+            flash(gettext(text) % {"kid": key.kid[:CONFIRM_CHARS]})
             return redirect(url_for("console.keys"), 303)
-    waits = outlook.ready_at is not None and at.now < outlook.ready_at
+    waits = next_rotation.ready_at is not None and at.now < next_rotation.ready_at
     return page(
         "keys/rotate.html",
         form.status(HTTPStatus.CONFLICT),
         form=form,
-        outlook=outlook,
+        next_rotation=next_rotation,
         waits=waits,
         most=key_actions.MAX_REASON,
         max_age=key_actions.MAX_AGE,
@@ -148,7 +148,9 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def retire_key(kid: str) -> ResponseReturnValue:
     """Take a key out of signing; its tokens stay good."""
-    return _move(kid, "keys/retire.html", key_actions.retire, N_("Key %(kid)s signs no more; its tokens stay good."))
+    return _change_key(
+        kid, "keys/retire.html", key_actions.retire, N_("Key %(kid)s signs no more; its tokens stay good.")
+    )
 
 
 @console.route("/security/keys/k/<kid>/compromise", methods=["GET", "POST"])
@@ -157,8 +159,8 @@ def retire_key(kid: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def compromise_key(kid: str) -> ResponseReturnValue:
     """Kill a key and every token it signed."""
-    said = N_("Key %(kid)s is dead, and so is every token it signed.")
-    return _move(kid, "keys/compromise.html", key_actions.compromise, said)
+    text = N_("Key %(kid)s is dead, and so is every token it signed.")
+    return _change_key(kid, "keys/compromise.html", key_actions.compromise, text)
 
 
 @console.route("/security/keys/k/<kid>/withdraw", methods=["GET", "POST"])
@@ -167,37 +169,39 @@ def compromise_key(kid: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def withdraw_key(kid: str) -> ResponseReturnValue:
     """Take a retired key out of the JWKS, once its last token is over."""
-    return _move(kid, "keys/withdraw.html", key_actions.withdraw, N_("Key %(kid)s is withdrawn."))
+    return _change_key(kid, "keys/withdraw.html", key_actions.withdraw, N_("Key %(kid)s is withdrawn."))
 
 
-def _move(kid: str, template: str, verb: Callable[[ConsoleContext, str, str], None], done: str) -> ResponseReturnValue:
+def _change_key(
+    kid: str, template: str, verb: Callable[[ConsoleContext, str, str], None], done: str
+) -> ResponseReturnValue:
     at = console_context()
-    key = key_actions.one(at, kid)
-    form = Form.sent()
-    if Form.is_sent() and form["confirm"] != key.kid[:TYPED]:
-        form.fault("confirm", _("Type the beginning of the key's id exactly as it is shown."))
-    elif Form.is_sent():
+    key = key_actions.find_key(at, kid)
+    form = Form.submitted()
+    if Form.is_submitted() and form["confirm"] != key.kid[:CONFIRM_CHARS]:
+        form.add_error("confirm", _("Type the beginning of the key's id exactly as it is shown."))
+    elif Form.is_submitted():
         try:
             verb(at, key.kid, form["reason"])
         except key_actions.NotReady as error:
-            form.fault("", _not_ready(error))
+            form.add_error("", _not_ready(error))
         except Conflict:
-            form.fault("", _refusal(key, at.now))
+            form.add_error("", _refusal(key, at.now))
         except Invalid:
-            form.fault("reason", _bad_reason())
+            form.add_error("reason", _bad_reason())
         else:
-            flash(gettext(done) % {"kid": key.kid[:TYPED]})
+            flash(gettext(done) % {"kid": key.kid[:CONFIRM_CHARS]})
             return redirect(url_for("console.keys"), 303)
     live = at.store.token_reads.by_key(at.now, key.kid).get(key.kid, 0)
-    follows = next((each for each in key_actions.outlooks(at) if each.alg == key.alg), None)
+    successor = next((each for each in key_actions.next_rotations(at) if each.alg == key.alg), None)
     return page(
         template,
         form.status(HTTPStatus.CONFLICT),
         form=form,
         key=key,
-        typed=key.kid[:TYPED],
+        typed=key.kid[:CONFIRM_CHARS],
         live=live,
-        follows=follows.staged if follows and follows.staged and follows.staged.kid != key.kid else None,
+        successor=successor.staged if successor and successor.staged and successor.staged.kid != key.kid else None,
         leaves_at=key_actions.leaves_at(key) if key.state is State.RETIRED else None,
     )
 
@@ -206,8 +210,8 @@ def _refusal(key: KeyInfo, now: Instant) -> str:
     if key.state is State.ACTIVE:
         return _("No next key is published, and tokens must be signed with something. Rotate instead.")
     if key.state is State.RETIRED and now < key_actions.leaves_at(key):
-        said = N_("A token it signed may still live; it can be withdrawn from %(at)s.")
-        return escape(gettext(said)) % {"at": on(key_actions.leaves_at(key))}
+        text = N_("A token it signed may still live; it can be withdrawn from %(at)s.")
+        return escape(gettext(text)) % {"at": on(key_actions.leaves_at(key))}
     return _("The key is in another state by now. Look at the list again.")
 
 
@@ -217,19 +221,19 @@ def _bad_reason() -> str:
 
 def _not_ready(error: key_actions.NotReady) -> str:
     if error.late:
-        said = N_("%(names)s did not fetch the next key yet; it is waited for until %(at)s.")
+        text = N_("%(names)s did not fetch the next key yet; it is waited for until %(at)s.")
     else:
-        said = N_("The next key may sign from %(at)s: until then verifiers may not know it.")
-    return escape(gettext(said)) % {"names": ", ".join(error.late), "at": on(error.since)}
+        text = N_("The next key may sign from %(at)s: until then verifiers may not know it.")
+    return escape(gettext(text)) % {"names": ", ".join(error.late), "at": on(error.since)}
 
 
-def _line(key: KeyInfo, now: Instant, began: Instant, ends: Instant, live: int) -> Line:
-    kind, said = STATES[key.state]
+def _timeline_row(key: KeyInfo, now: Instant, begins: Instant, ends: Instant, live: int) -> TimelineRow:
+    kind, label = STATES[key.state]
     leaves_at = key_actions.leaves_at(key) if key.state is State.RETIRED else None
-    return Line(key, kind, gettext(said), live, tuple(_stretches(key, now, began, ends)), leaves_at)
+    return TimelineRow(key, kind, gettext(label), live, tuple(_segments(key, now, begins, ends)), leaves_at)
 
 
-def _stretches(key: KeyInfo, now: Instant, began: Instant, ends: Instant) -> Sequence[Stretch]:
+def _segments(key: KeyInfo, now: Instant, begins: Instant, ends: Instant) -> Sequence[TimelineSegment]:
     """Staged, active, retired: each as long as it lasted, and never too short to be seen."""
     end = _end(key, now)
     staged_until = key.activated_at or key.ended_at or end
@@ -241,8 +245,10 @@ def _stretches(key: KeyInfo, now: Instant, began: Instant, ends: Instant) -> Seq
         ("retired", active_until, end),
     ):
         if until > since or (state == "active" and key.activated_at is not None):
-            x = _x(since, began, ends)
-            found.append(Stretch(state, min(x, _WIDTH - _SHORTEST), max(_x(until, began, ends) - x, _SHORTEST)))
+            x = _x(since, begins, ends)
+            found.append(
+                TimelineSegment(state, min(x, _WIDTH - _MIN_WIDTH), max(_x(until, begins, ends) - x, _MIN_WIDTH))
+            )
     return found
 
 
@@ -252,5 +258,5 @@ def _end(key: KeyInfo, now: Instant) -> Instant:
     return max(now, key_actions.leaves_at(key)) if key.state is State.RETIRED else now
 
 
-def _x(at: Instant, began: Instant, ends: Instant) -> int:
-    return round((at - began) * _WIDTH / (ends - began))
+def _x(at: Instant, begins: Instant, ends: Instant) -> int:
+    return round((at - begins) * _WIDTH / (ends - begins))

@@ -24,7 +24,7 @@ from keys.keyring import State
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SettingText:
     """A setting in words; ``{}`` in ``unit`` is the value."""
 
     title: str
@@ -32,62 +32,62 @@ class Said:
     unit: str = "{}"
 
 
-SAID: Final = {
-    "idle_timeout_minutes": Said(
+SETTING_TEXTS: Final = {
+    "idle_timeout_minutes": SettingText(
         N_("Idle timeout"),
         N_("A token that no API has asked about for this long is dead, for good. Holds for live tokens at once."),
         N_("{} min"),
     ),
-    "max_token_lifetime_minutes": Said(
+    "max_token_lifetime_minutes": SettingText(
         N_("Longest token lifetime"),
         N_("No token lives longer, however busy it is. Holds for live tokens at once."),
         N_("{} min"),
     ),
-    "max_credential_days": Said(
+    "max_credential_days": SettingText(
         N_("Longest credential lifetime"),
         N_("How far away the expiry of a credential may lie when it is chosen. Credentials keep what they have."),
         N_("{} days"),
     ),
-    "max_credentials_per_user": Said(
+    "max_credentials_per_user": SettingText(
         N_("Credentials per user"),
         N_("How many live credentials one user may have. Whoever has more keeps them."),
     ),
-    "default_audience": Said(
+    "default_audience": SettingText(
         N_("Default audience"),
         N_("The API that tokens are for when a request names none (RFC 8707)."),
     ),
-    "token_alg": Said(
+    "token_alg": SettingText(
         N_("Signature algorithm"),
         N_("What tokens are signed with, unless a resource server has its own. A key must be active for it."),
     ),
-    "key_rotation_days": Said(
+    "key_rotation_days": SettingText(
         N_("Key rotation"),
         N_("How long a key signs before the next one follows by itself; 0 for never."),
         N_("{} days"),
     ),
-    "key_announcement_hours": Said(
+    "key_announcement_hours": SettingText(
         N_("Key announcement"),
         N_("How long a key is published before it may sign."),
         N_("{} h"),
     ),
-    "key_patience_hours": Said(
+    "key_patience_hours": SettingText(
         N_("Patience with verifiers"),
         N_("How long a rotation waits for resource servers that have not fetched the new key."),
         N_("{} h"),
     ),
-    "session_retention_days": Said(
+    "session_retention_days": SettingText(
         N_("Ended sessions"),
         N_("How long a session stays on record behind the end of its token, to tell its owner why it ended."),
         N_("{} days"),
     ),
-    "post_quantum": Said(
+    "post_quantum": SettingText(
         N_("Post-quantum algorithms"),
         N_("Whether ML-DSA is offered, which few verifiers know yet."),
     ),
 }
 _SWITCHES: Final = {"0": N_("off"), "1": N_("on")}
 _CHOICES: Final = ("default_audience", "token_alg")
-_ENDING: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
+_ENDS_TOKENS: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
 """Settings that end tokens when they are lowered."""
 
 
@@ -96,7 +96,12 @@ def settings() -> ResponseReturnValue:
     """Show every setting with its meaning, and who changed it when."""
     rows = console_context().store.audit_reads.setting_rows()
     return page(
-        "settings/list.html", rows=rows, actor_name=actor_name, said=said, shown=shown, bounds=general_settings.BOUNDS
+        "settings/list.html",
+        rows=rows,
+        actor_name=actor_name,
+        setting_text=setting_text,
+        format_value=format_value,
+        bounds=general_settings.BOUNDS,
     )
 
 
@@ -111,8 +116,8 @@ def setting(name: str) -> ResponseReturnValue:
         row=row,
         history=history,
         actor_name=actor_name,
-        said=said,
-        shown=shown,
+        setting_text=setting_text,
+        format_value=format_value,
         bounds=general_settings.BOUNDS,
     )
 
@@ -123,77 +128,83 @@ def setting(name: str) -> ResponseReturnValue:
 def change_setting(name: str) -> ResponseReturnValue:
     """Change a setting. What would end tokens is shown first; what somebody else changed meanwhile is not lost."""
     row = _row(name)
-    now_is = "" if row.value is None else str(row.value)
-    if not Form.is_sent():
-        return _change(row, Form.blank({"value": now_is, "was": now_is}))
-    form = Form.sent()
+    current = "" if row.value is None else str(row.value)
+    if not Form.is_submitted():
+        return _change_page(row, Form.initial({"value": current, "was": current}))
+    form = Form.submitted()
     value = form["value"]
     low, high = general_settings.BOUNDS.get(name, (0, 0))
     if name in general_settings.BOUNDS and not (value.isascii() and value.isdigit() and low <= int(value[:10]) <= high):
-        form.fault("value", _("Type a whole number from %(low)s to %(high)s.", low=low, high=high))
-        return _change(row, form, HTTPStatus.BAD_REQUEST)
-    dying = _dying(name, value)
-    if dying and form["seen"] != value:
-        return _change(row, form, dying=dying)
-    return _changed(row, form, value)
+        form.add_error("value", _("Type a whole number from %(low)s to %(high)s.", low=low, high=high))
+        return _change_page(row, form, HTTPStatus.BAD_REQUEST)
+    ending_tokens = _ending_tokens(name, value)
+    if ending_tokens and form["seen"] != value:
+        return _change_page(row, form, ending_tokens=ending_tokens)
+    return _save(row, form, value)
 
 
-def _changed(row: SettingRow, form: Form, value: str) -> ResponseReturnValue:
+def _save(row: SettingRow, form: Form, value: str) -> ResponseReturnValue:
     at = console_context()
     try:
         general_settings.set_general(at.accounts, row.name, value, was=form["was"], **at.who)
     except general_settings.ChangedMeanwhile as error:
-        now_is = shown(row.name, error.value)
-        form.fault("value", _("Somebody else has set this to %(value)s meanwhile. Decide again.", value=now_is))
-        form.put("was", error.value)
-        return _change(_row(row.name), form, HTTPStatus.CONFLICT)
+        current = format_value(row.name, error.value)
+        form.add_error("value", _("Somebody else has set this to %(value)s meanwhile. Decide again.", value=current))
+        form.set("was", error.value)
+        return _change_page(_row(row.name), form, HTTPStatus.CONFLICT)
     except Conflict as error:
         same = value == form["was"]
-        form.fault("value", _("It has this value already.") if same else _no_key(row.name, error))
-        return _change(row, form, HTTPStatus.CONFLICT)
+        form.add_error("value", _("It has this value already.") if same else _conflict_text(row.name, error))
+        return _change_page(row, form, HTTPStatus.CONFLICT)
     except Invalid as error:
-        form.fault("value", _("Choose one of the list.") if row.name in _CHOICES else error_text(error))
-        return _change(row, form, HTTPStatus.BAD_REQUEST)
-    flash(_("%(setting)s is %(value)s now.", setting=gettext(said(row.name).title), value=shown(row.name, value)))
+        form.add_error("value", _("Choose one of the list.") if row.name in _CHOICES else error_text(error))
+        return _change_page(row, form, HTTPStatus.BAD_REQUEST)
+    flash(
+        _(
+            "%(setting)s is %(value)s now.",
+            setting=gettext(setting_text(row.name).title),
+            value=format_value(row.name, value),
+        )
+    )
     return redirect(url_for("console.setting", name=row.name), 303)
 
 
-def _change(row: SettingRow, form: Form, status: int = 200, dying: int = 0) -> ResponseReturnValue:
+def _change_page(row: SettingRow, form: Form, status: int = 200, ending_tokens: int = 0) -> ResponseReturnValue:
     return page(
         "settings/change.html",
         status,
         row=row,
         form=form,
-        dying=dying,
+        ending_tokens=ending_tokens,
         choices=_choices(row.name),
-        said=said,
-        shown=shown,
+        setting_text=setting_text,
+        format_value=format_value,
         bounds=general_settings.BOUNDS.get(row.name),
     )
 
 
-def said(name: str) -> Said:
+def setting_text(name: str) -> SettingText:
     """A setting in words; its bare name where nobody has said more."""
-    return SAID.get(name, Said(name, ""))
+    return SETTING_TEXTS.get(name, SettingText(name, ""))
 
 
-def shown(name: str, value: object) -> str:
+def format_value(name: str, value: object) -> str:
     """A value as people read it."""
     if name == "key_rotation_days" and str(value) == "0":
         return _("never")
     if name == "post_quantum":
         return gettext(_SWITCHES[str(int(str(value or 0)))])
-    return _("none") if value is None or value == "" else gettext(said(name).unit).replace("{}", str(value))
+    return _("none") if value is None or value == "" else gettext(setting_text(name).unit).replace("{}", str(value))
 
 
-def _no_key(name: str, error: Conflict) -> str:
+def _conflict_text(name: str, error: Conflict) -> str:
     if name == "token_alg":
         return _("No key signs that algorithm yet. Make one under Security, Signing keys, first.")
     return error_text(error)
 
 
-def _dying(name: str, value: str) -> int:
-    if name not in _ENDING:
+def _ending_tokens(name: str, value: str) -> int:
+    if name not in _ENDS_TOKENS:
         return 0
     at = console_context()
     return at.store.token_reads.ended_by(at.now, **{name: int(value)})

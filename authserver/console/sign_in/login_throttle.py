@@ -2,7 +2,7 @@
 
 After a few wrong passwords for a name from one address, the next try has to wait:
 1, 2, 4 … at most 60 seconds, whoever asks; a try that comes too early is not
-looked at and makes nothing longer. Each address has a patience of its own, so
+looked at and makes nothing longer. Each address is counted separately, so
 nobody elsewhere can keep the owner of a name from signing in; where a name fails
 from many addresses, each new one gets fewer free tries. An address that fails
 with many names waits for all of them. All processes of all nodes count together.
@@ -18,20 +18,20 @@ from typing import Final
 from authserver.ports.sign_in import LoginAttemptCounter, LoginAttempts
 from authserver.rules.facts import Instant, Span
 
-FREE: Final = 5
+FREE_ATTEMPTS: Final = 5
 """Wrong passwords for a name from an address before the next try waits."""
 
-FREE_UNDER_ATTACK: Final = 1
-MANY_OF_NAME: Final = 50
+FREE_ATTEMPTS_UNDER_ATTACK: Final = 1
+NAME_UNDER_ATTACK_FAILURES: Final = 50
 """Failures of one name from everywhere that make it one under attack."""
 
-FREE_OF_ADDRESS: Final = 50
+FREE_ATTEMPTS_PER_ADDRESS: Final = 50
 """Failures from one address, with whatever names, before every try from it waits."""
 
-LONGEST: Final[Span] = 60
+MAX_WAIT: Final[Span] = 60
 """The longest wait in seconds."""
 
-_IPV6_SITE: Final = 8
+_IPV6_NETWORK_BYTES: Final = 8
 _MAX_NAME: Final = 256
 
 
@@ -47,51 +47,51 @@ class LoginThrottle:
         Raises:
             Unavailable: the database cannot be reached, so nobody is let in.
         """
-        of_peer, of_name, pair = self._keys(name, peer)
-        # Told apart before anything is written: an address that waits leaves nothing behind.
-        wait = _wait(self._attempts.past(of_peer), FREE_OF_ADDRESS, self._now)
-        return wait or self._attempts.count((of_peer, of_name, pair), self._now, self._judge)
+        peer_key, name_key, pair_key = self._keys(name, peer)
+        # Checked before anything is written: an address that waits leaves no row.
+        wait = _wait(self._attempts.past(peer_key), FREE_ATTEMPTS_PER_ADDRESS, self._now)
+        return wait or self._attempts.count((peer_key, name_key, pair_key), self._now, self._required_wait)
 
     def succeeded(self, name: str, peer: str) -> None:
         """Take back the try: the password was right."""
-        of_peer, of_name, pair = self._keys(name, peer)
-        self._attempts.forget(pair)
-        for key in sorted((of_peer, of_name)):
+        peer_key, name_key, pair_key = self._keys(name, peer)
+        self._attempts.forget(pair_key)
+        for key in sorted((peer_key, name_key)):
             self._attempts.take_back(key)
 
-    def _judge(self, pasts: Sequence[LoginAttempts]) -> Span:
-        of_peer, of_name, pair = (past.at(self._now) for past in pasts)
-        free = FREE if of_name.failures < MANY_OF_NAME else FREE_UNDER_ATTACK
-        return _wait(of_peer, FREE_OF_ADDRESS, self._now) or _wait(pair, free, self._now)
+    def _required_wait(self, pasts: Sequence[LoginAttempts]) -> Span:
+        peer_key, name_key, pair_key = (past.at(self._now) for past in pasts)
+        free = FREE_ATTEMPTS if name_key.failures < NAME_UNDER_ATTACK_FAILURES else FREE_ATTEMPTS_UNDER_ATTACK
+        return _wait(peer_key, FREE_ATTEMPTS_PER_ADDRESS, self._now) or _wait(pair_key, free, self._now)
 
     def _keys(self, name: str, peer: str) -> tuple[str, str, str]:
         """What an address, a name, and both together are counted under; nobody can tell the name from it."""
-        plain, site = _plain(name), _site(peer)
-        return self._key(b"peer", site), self._key(b"name", plain), self._key(b"pair", plain, site)
+        normalized, network = _normalized(name), _network(peer)
+        return self._key(b"peer", network), self._key(b"name", normalized), self._key(b"pair", normalized, network)
 
     def _key(self, *parts: bytes) -> str:
-        told = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return hmac.new(self._pepper, b"console-patience" + told, hashlib.sha256).hexdigest()
+        encoded = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.new(self._pepper, b"console-patience" + encoded, hashlib.sha256).hexdigest()
 
 
 def _wait(past: LoginAttempts, free: int, now: Instant) -> Span:
     past = past.at(now)
     beyond = past.failures - free
-    return max(past.last_at + min(2 ** min(beyond, 10), LONGEST) - now, 0) if beyond >= 0 else 0
+    return max(past.last_at + min(2 ** min(beyond, 10), MAX_WAIT) - now, 0) if beyond >= 0 else 0
 
 
-def _plain(name: str) -> bytes:
+def _normalized(name: str) -> bytes:
     """The same for all spellings that might be taken for the same name."""
     folded = unicodedata.normalize("NFKC", name[:_MAX_NAME]).casefold()
-    plain = "".join(char for char in folded if char.isprintable() and not char.isspace())
-    return plain.encode("utf-8", "surrogatepass")
+    normalized = "".join(char for char in folded if char.isprintable() and not char.isspace())
+    return normalized.encode("utf-8", "surrogatepass")
 
 
-def _site(peer: str) -> bytes:
+def _network(peer: str) -> bytes:
     """An IPv4 address, or the site an IPv6 address belongs to."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:
         return peer[:_MAX_NAME].encode("utf-8", "surrogatepass")
     mapped = getattr(address, "ipv4_mapped", None) or address
-    return mapped.packed if mapped.version == 4 else mapped.packed[:_IPV6_SITE]  # noqa: PLR2004 - IPv4
+    return mapped.packed if mapped.version == 4 else mapped.packed[:_IPV6_NETWORK_BYTES]  # noqa: PLR2004 - IPv4

@@ -1,4 +1,4 @@
-"""The pages that ask who you are: sign in, one-time link, ask again, sign out."""
+"""The sign-in pages: password, one-time link, reauthentication, sign-out."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.frame import access_log, cookies, flash
 from authserver.console.frame.access import local_path, own_path, public, requested_path
-from authserver.console.frame.forms import Form, keepable
+from authserver.console.frame.forms import Form, without_secrets
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, ngettext
 from authserver.console.sign_in.login_throttle import LoginThrottle
@@ -36,21 +36,21 @@ def home() -> str:
 _DRAFT: Final = "console-draft"
 _DRAFT_LIFE: Final = 12 * 3600
 _MAX_DRAFT: Final = 16 * 1024
-_NOWHERE: Final = "console.nothing"
+_UNMATCHED_ENDPOINT: Final = "console.nothing"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class SignInMethod:
     """Another way to sign in: the button's name, and where its form is sent."""
 
     name: str
     href: str
 
 
-def ways() -> Sequence[Way]:
+def sign_in_methods() -> Sequence[SignInMethod]:
     """The other ways to sign in."""
     provider = console_context().services.provider
-    return (Way(provider.label, url_for("console.sign_in_with_provider")),) if provider else ()
+    return (SignInMethod(provider.label, url_for("console.sign_in_with_provider")),) if provider else ()
 
 
 @console.get("/sign-in")
@@ -60,39 +60,41 @@ def sign_in() -> ResponseReturnValue:
     target = local_path(request.args.get("next", ""), home())
     if console_context().current_user is not None:
         return redirect(target, 303)
-    return page("sign_in.html", form=Form.blank(), next=target, ways=ways())
+    return page("sign_in.html", form=Form.initial(), next=target, sign_in_methods=sign_in_methods())
 
 
 @console.post("/sign-in")
 @public
 def do_sign_in() -> ResponseReturnValue:
     """Let in who knows the password."""
-    at, form = console_context(), Form.sent()
-    target, kept = local_path(form["next"], home()), form["_draft"]
+    at, form = console_context(), Form.submitted()
+    target, sealed_draft = local_path(form["next"], home()), form["_draft"]
 
-    def again(status: int) -> Response:
-        return page("sign_in.html", status, form=form, next=target, draft=kept, ways=ways())
+    def form_page(status: int) -> Response:
+        return page(
+            "sign_in.html", status, form=form, next=target, draft=sealed_draft, sign_in_methods=sign_in_methods()
+        )
 
     if not form["username"] or not form.raw("password"):
         for name, text in (("username", _("Type your user name.")), ("password", _("Type your password."))):
             if not form.raw(name).strip():
-                form.fault(name, text)
-        return again(HTTPStatus.BAD_REQUEST)
+                form.add_error(name, text)
+        return form_page(HTTPStatus.BAD_REQUEST)
     wait = login_throttle().begin(form["username"], at.peer)
     if wait:
         access_log.delayed("password")
-        form.fault("", _too_often(wait))
-        return _with_wait(again(HTTPStatus.TOO_MANY_REQUESTS), wait)
+        form.add_error("", _too_many_attempts(wait))
+        return _with_retry_after(form_page(HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
         user = sign_in_actions.check_password(at.store.sign_ins, form["username"], form.raw("password"))
     except SignInRefused as error:
         # A name that nobody has is not written down: it may be a password in the wrong field.
         note_refusal(error.reason, "" if error.reason == "unknown_user" else form["username"])
-        form.fault("", _("The user name or the password is wrong, or this account may not enter."))
-        return again(HTTPStatus.UNAUTHORIZED)
+        form.add_error("", _("The user name or the password is wrong, or this account may not enter."))
+        return form_page(HTTPStatus.UNAUTHORIZED)
     login_throttle().succeeded(form["username"], at.peer)
-    fields, target = _opened_draft(kept, user.id, target)
-    return welcome(user, "password", target, fields)
+    fields, target = _open_draft(sealed_draft, user.id, target)
+    return complete_sign_in(user, "password", target, fields)
 
 
 @console.get("/link")
@@ -128,26 +130,26 @@ def confirm_it() -> ResponseReturnValue:
 @console.post("/confirm")
 def do_confirm_it() -> ResponseReturnValue:
     """Take the password as a new proof."""
-    at, form = console_context(), Form.sent()
-    target, kept = local_path(form["next"], home()), form["_draft"]
+    at, form = console_context(), Form.submitted()
+    target, sealed_draft = local_path(form["next"], home()), form["_draft"]
     user = at.signed_in.user
     wait = login_throttle().begin(user.username, at.peer)
     if wait:
         access_log.delayed("proof")
-        form.fault("password", _too_often(wait))
-        return _with_wait(_confirm_page(form, target, kept, HTTPStatus.TOO_MANY_REQUESTS), wait)
+        form.add_error("password", _too_many_attempts(wait))
+        return _with_retry_after(_confirm_page(form, target, sealed_draft, HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
         new_id = sign_in_actions.reauthenticate(
             at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now
         )
     except SignInRefused as error:
         note_refusal(error.reason, user.username, "proof")
-        form.fault("password", _("That is not your password."))
-        return _confirm_page(form, target, kept, HTTPStatus.UNAUTHORIZED)
+        form.add_error("password", _("That is not your password."))
+        return _confirm_page(form, target, sealed_draft, HTTPStatus.UNAUTHORIZED)
     login_throttle().succeeded(user.username, at.peer)
     cookies.assign_id(new_id)
     access_log.granted("proof")
-    fields, target = _opened_draft(kept, user.id, target)
+    fields, target = _open_draft(sealed_draft, user.id, target)
     if fields is not None:
         flash.put_draft(target, fields)
         flash.flash(_("Thank you. Your entries are still here: check them and send the form."))
@@ -173,7 +175,9 @@ def stay() -> ResponseReturnValue:
     return Response(status=204)
 
 
-def welcome(user: User, method: str, target: str, fields: dict[str, list[str]] | None = None) -> ResponseReturnValue:
+def complete_sign_in(
+    user: User, method: str, target: str, fields: dict[str, list[str]] | None = None
+) -> ResponseReturnValue:
     """Sign in somebody who has proved who they are, and lead to ``target``; ``fields`` fill in its form."""
     at = console_context()
     pending = flash.pending_draft(target, fields) if fields is not None else ""
@@ -187,26 +191,33 @@ def welcome(user: User, method: str, target: str, fields: dict[str, list[str]] |
 def draft_of(form: Mapping[str, str]) -> tuple[dict[str, list[str]] | None, str]:
     """What a form that asks for a proof carries along: what was typed before, if anything, and where to go."""
     target = local_path(form.get("next", ""), home())
-    return _opened_draft(form.get("_draft", ""), console_context().signed_in.user.id, target)
+    return _open_draft(form.get("_draft", ""), console_context().signed_in.user.id, target)
 
 
 def show_sign_in(user_id: str) -> ResponseReturnValue:
     """Answer a form whose sender is not signed in any more; what was typed is kept for ``user_id``, if any."""
-    target = _page_of_form()
+    target = _form_url()
     form = Form({})
-    kept = _sealed_draft(target, user_id) if user_id else ""
-    said = _("You have been signed out. Sign in again, and what you typed is still there, except passwords.")
-    form.fault("", said if kept else _("You are not signed in. Nothing was changed."))
-    return page("sign_in.html", HTTPStatus.UNAUTHORIZED, form=form, next=target, draft=kept, ways=ways())
+    sealed_draft = _seal_draft(target, user_id) if user_id else ""
+    text = _("You have been signed out. Sign in again, and what you typed is still there, except passwords.")
+    form.add_error("", text if sealed_draft else _("You are not signed in. Nothing was changed."))
+    return page(
+        "sign_in.html",
+        HTTPStatus.UNAUTHORIZED,
+        form=form,
+        next=target,
+        draft=sealed_draft,
+        sign_in_methods=sign_in_methods(),
+    )
 
 
 def show_reauthentication() -> ResponseReturnValue:
     """Ask for the password before the page at hand; what was sent to it is kept."""
     if request.method in {"GET", "HEAD"}:
         return redirect(url_for("console.confirm_it", next=requested_path()), 303)
-    target = _page_of_form()
-    kept = _sealed_draft(target, console_context().signed_in.user.id)
-    return _confirm_page(Form({}), target, kept, HTTPStatus.UNAUTHORIZED)
+    target = _form_url()
+    sealed_draft = _seal_draft(target, console_context().signed_in.user.id)
+    return _confirm_page(Form({}), target, sealed_draft, HTTPStatus.UNAUTHORIZED)
 
 
 def login_throttle() -> LoginThrottle:
@@ -215,11 +226,11 @@ def login_throttle() -> LoginThrottle:
     return LoginThrottle(at.store.login_attempts, at.store.pepper, at.now)
 
 
-def _confirm_page(form: Form, target: str, kept: str = "", status: int = 200) -> Response:
+def _confirm_page(form: Form, target: str, sealed_draft: str = "", status: int = 200) -> Response:
     at = console_context()
     known = at.store.sign_ins.password_of(at.signed_in.user.username)
     has_password = known is not None and known[1] is not None
-    return page("confirm_it.html", status, form=form, next=target, draft=kept, has_password=has_password)
+    return page("confirm_it.html", status, form=form, next=target, draft=sealed_draft, has_password=has_password)
 
 
 def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
@@ -234,39 +245,39 @@ def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
 
 
 def note_refusal(reason: str, username: str, method: str = "password") -> None:
-    """Write down, for those who watch, why somebody was not let in who came by ``method``."""
+    """Log and count a refused sign-in by ``method``, with its reason."""
     at = console_context()
     access_log.refused(method)
     logger().warning("console_sign_in_refused", reason=reason, user=username or "-", peer=at.peer)
     at.services.record_refusal(reason, subject=username, peer=at.peer)
 
 
-def _too_often(wait: int) -> str:
-    said = ngettext(
+def _too_many_attempts(wait: int) -> str:
+    text = ngettext(
         "Too many tries. Wait %(num)d second, then try again.",
         "Too many tries. Wait %(num)d seconds, then try again.",
         wait,
     )
-    return said % {"num": wait}
+    return text % {"num": wait}
 
 
-def _with_wait(response: Response, wait: int) -> Response:
+def _with_retry_after(response: Response, wait: int) -> Response:
     response.headers["Retry-After"] = str(wait)
     return response
 
 
-def _page_of_form() -> str:
+def _form_url() -> str:
     """The page that shows the form at hand: the same path, where one can read it; else where the form says it is."""
     try:
         endpoint, _values = current_app.url_map.bind("").match(request.path, method="GET")
     except (HTTPException, RequestRedirect):
-        endpoint = _NOWHERE
-    return local_path(request.form.get("back", "") if endpoint == _NOWHERE else own_path(), home())
+        endpoint = _UNMATCHED_ENDPOINT
+    return local_path(request.form.get("back", "") if endpoint == _UNMATCHED_ENDPOINT else own_path(), home())
 
 
-def _sealed_draft(target: str, user_id: str) -> str:
+def _seal_draft(target: str, user_id: str) -> str:
     """What was typed, sealed for the one who typed it; empty where there is nothing, or too much."""
-    fields = keepable(request.form.to_dict(flat=False))
+    fields = without_secrets(request.form.to_dict(flat=False))
     if not fields:
         return ""
     text = json.dumps({"path": target, "user": user_id, "fields": fields, "until": console_context().now + _DRAFT_LIFE})
@@ -275,11 +286,11 @@ def _sealed_draft(target: str, user_id: str) -> str:
     return base64.urlsafe_b64encode(console_context().services.master().seal(_DRAFT, text.encode())).decode()
 
 
-def _opened_draft(kept: str, user_id: str, target: str) -> tuple[dict[str, list[str]] | None, str]:
+def _open_draft(sealed_draft: str, user_id: str, target: str) -> tuple[dict[str, list[str]] | None, str]:
     """What was typed, and the page it was typed into; None where it is somebody else's or too old."""
     try:
         found = json.loads(
-            console_context().services.master().open(_DRAFT, base64.urlsafe_b64decode(kept.encode("ascii")))
+            console_context().services.master().open(_DRAFT, base64.urlsafe_b64decode(sealed_draft.encode("ascii")))
         )
     except (ValueError, WrongMasterKey):
         return None, target

@@ -1,6 +1,6 @@
-"""Signing in with another provider, proving it again there, and linking what one is there to what one is here.
+"""Single sign-on: sign-in and reauthentication at an OpenID provider, and linking its identities to users.
 
-Away and back is tied to one browser by a sealed cookie that is good once and for
+The authorization request is bound to one browser by a sealed cookie that is good once and for
 ten minutes: ``state``, ``nonce`` and the PKCE verifier never leave it unsealed.
 """
 
@@ -21,7 +21,14 @@ from authserver.console.frame.forms import Form
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, error_text
 from authserver.console.openid.identity import Identity, ProviderRefused, ProviderUnavailable
-from authserver.console.sign_in.pages import Way, draft_of, home, note_refusal, ways, welcome
+from authserver.console.sign_in.pages import (
+    SignInMethod,
+    complete_sign_in,
+    draft_of,
+    home,
+    note_refusal,
+    sign_in_methods,
+)
 from authserver.ports.errors import Conflict, Invalid
 from authserver.telemetry.logs import logger
 from keys.master import WrongMasterKey
@@ -33,30 +40,32 @@ Purpose = Literal["sign-in", "prove", "link"]
 METHOD: Final = "oidc"
 _COOKIE: Final = "console-provider"
 _SEAL: Final = "console-provider"
-_LIFE: Final = 600
-_SKEW: Final = 60
+_STATE_SECONDS: Final = 600
+_CLOCK_SKEW_SECONDS: Final = 60
 _MAX_STATE: Final = 3072
 
 
-def proofs() -> list[Way]:
+def reauthentication_methods() -> list[SignInMethod]:
     """How one may prove again who one is, besides a password."""
     provider = console_context().services.provider
     return (
-        [Way(provider.label, url_for("console.reauthenticate_with_provider"))] if provider and _mine(provider) else []
+        [SignInMethod(provider.label, url_for("console.reauthenticate_with_provider"))]
+        if provider and _linked_identities(provider)
+        else []
     )
 
 
 def identity_provider() -> dict[str, Any] | None:
     """For the profile: what the provider is called, and who one is there."""
     provider = console_context().services.provider
-    return None if provider is None else {"name": provider.label, "identities": _mine(provider)}
+    return None if provider is None else {"name": provider.label, "identities": _linked_identities(provider)}
 
 
 @console.post("/sign-in/provider")
 @public
 def sign_in_with_provider() -> ResponseReturnValue:
     """Send somebody to the provider to sign in."""
-    return _depart("sign-in", local_path(request.form.get("next", ""), home()))
+    return _redirect_to_provider("sign-in", local_path(request.form.get("next", ""), home()))
 
 
 @console.post("/confirm/provider")
@@ -65,21 +74,21 @@ def reauthenticate_with_provider() -> ResponseReturnValue:
     fields, target = draft_of(request.form)
     if fields is not None:
         flash.put_draft(target, fields)
-    return _depart("prove", target)
+    return _redirect_to_provider("prove", target)
 
 
 @console.post("/profile/identities")
 @step_up(RECENT)
 def link_identity() -> ResponseReturnValue:
     """Send somebody to the provider to show who they are there."""
-    return _depart("link", url_for("console.profile"))
+    return _redirect_to_provider("link", url_for("console.profile"))
 
 
 @console.post("/profile/identities/unlink")
 @step_up(RECENT)
 def unlink_identity() -> ResponseReturnValue:
     """Take away what one is there; this very sign-in goes on."""
-    at, form = console_context(), Form.sent()
+    at, form = console_context(), Form.submitted()
     user = at.signed_in.user
     identities.unlink(at.accounts, user.username, form["issuer"], form["subject"], **at.who)
     if at.signed_in.session.method == METHOD:
@@ -95,21 +104,21 @@ def provider_callback() -> ResponseReturnValue:
     """Take whom the provider sends back."""
     provider, state = _provider(), _state()
     if state is None:
-        return _refused("no_state")
+        return _sign_in_refused("no_state")
     try:
-        identity, proved_at = provider.arrive(state["provider"])
+        identity, proved_at = provider.fetch_identity(state["provider"])
         if state["purpose"] == "sign-in":
             return _sign_in(identity, state)
-        return _link(identity, state) if state["purpose"] == "link" else _prove(identity, proved_at, state)
+        return _link(identity, state) if state["purpose"] == "link" else _reauthenticate(identity, proved_at, state)
     except ProviderUnavailable as error:
-        return _down(error)
+        return _provider_unavailable(error)
     except ProviderRefused as error:
-        return _refused(str(error), denied=str(error) == "denied")
+        return _sign_in_refused(str(error), denied=str(error) == "denied")
 
 
-def _prove(identity: Identity, proved_at: int | None, state: dict[str, Any]) -> ResponseReturnValue:
+def _reauthenticate(identity: Identity, proved_at: int | None, state: dict[str, Any]) -> ResponseReturnValue:
     at = _same_sign_in(state)
-    if proved_at is None or proved_at < state["begun"] - _SKEW:
+    if proved_at is None or proved_at < state["begun"] - _CLOCK_SKEW_SECONDS:
         raise ProviderRefused("proof_not_fresh")
     owner = at.store.sign_ins.identity_owner(identity.issuer, identity.subject)
     if owner is None or owner.id != at.signed_in.user.id:
@@ -124,11 +133,11 @@ def _sign_in(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
     if user is None or not sign_in_actions.may_enter_now(user):
         note_refusal("not_linked" if user is None else "may_not_enter", user.username if user else "", METHOD)
         return page("not_linked.html", 403, identity=identity, known=user is not None, requested_path=_sign_in_path)
-    return welcome(user, METHOD, state["next"])
+    return complete_sign_in(user, METHOD, state["next"])
 
 
 def _same_sign_in(state: dict[str, Any]) -> ConsoleContext:
-    """Who comes back is who went away, or nobody."""
+    """The context, where the session is still the one that left for the provider."""
     at = console_context()
     if at.current_user is None or at.current_user.session.handle != state["handle"]:
         raise ProviderRefused("another_sign_in")
@@ -147,36 +156,40 @@ def _link(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
     return redirect(url_for("console.profile"), 303)
 
 
-def _depart(purpose: Purpose, target: str) -> ResponseReturnValue:
+def _redirect_to_provider(purpose: Purpose, target: str) -> ResponseReturnValue:
     at, provider = console_context(), _provider()
     try:
-        away = provider.depart(at.services.origin + url_for("console.provider_callback"), again=purpose == "prove")
+        authorization = provider.create_authorization_request(
+            at.services.origin + url_for("console.provider_callback"), reauthenticate=purpose == "prove"
+        )
     except ProviderUnavailable as error:
-        return _down(error)
-    kept = {
+        return _provider_unavailable(error)
+    state = {
         "purpose": purpose,
         "next": target if len(target) < _MAX_STATE // 2 else home(),
         "handle": at.current_user.session.handle if at.current_user else "",
         "begun": at.now,
-        "provider": away.state,
+        "provider": authorization.state,
     }
-    sealed = at.services.master().seal(_SEAL, json.dumps(kept).encode())
+    sealed = at.services.master().seal(_SEAL, json.dumps(state).encode())
     # The policy of the page holds for where its form is redirected to, so a page sends the reader on, not a redirect.
-    response = page("away.html", url=away.url, name=provider.label)
-    cookies.put(response, cookies.cookie_name(_COOKIE), base64.urlsafe_b64encode(sealed).decode(), max_age=_LIFE)
+    response = page("away.html", url=authorization.url, name=provider.label)
+    cookies.put(
+        response, cookies.cookie_name(_COOKIE), base64.urlsafe_b64encode(sealed).decode(), max_age=_STATE_SECONDS
+    )
     return response
 
 
 def _state() -> dict[str, Any] | None:
-    """What this browser took along; it is good once."""
+    """The state of the authorization request from this browser's cookie; it is good once."""
     at = console_context()
     cookies.drop(cookies.cookie_name(_COOKIE))
-    kept = request.cookies.get(cookies.cookie_name(_COOKIE), "")
+    sealed = request.cookies.get(cookies.cookie_name(_COOKIE), "")
     try:
-        state: dict[str, Any] = json.loads(at.services.master().open(_SEAL, base64.urlsafe_b64decode(kept.encode())))
+        state: dict[str, Any] = json.loads(at.services.master().open(_SEAL, base64.urlsafe_b64decode(sealed.encode())))
     except (ValueError, WrongMasterKey):
         return None
-    return state if state["begun"] <= at.now < state["begun"] + _LIFE else None
+    return state if state["begun"] <= at.now < state["begun"] + _STATE_SECONDS else None
 
 
 def _provider() -> "Provider":
@@ -186,30 +199,32 @@ def _provider() -> "Provider":
     return provider
 
 
-def _mine(provider: "Provider") -> list[Any]:
-    mine = console_context().store.sign_ins.identities_of(console_context().signed_in.user.id)
-    return [each for each in mine if each.issuer == provider.settings.issuer]
+def _linked_identities(provider: "Provider") -> list[Any]:
+    identities_of_user = console_context().store.sign_ins.identities_of(console_context().signed_in.user.id)
+    return [each for each in identities_of_user if each.issuer == provider.settings.issuer]
 
 
-def _down(error: ProviderUnavailable) -> ResponseReturnValue:
+def _provider_unavailable(error: ProviderUnavailable) -> ResponseReturnValue:
     logger().warning("provider_down", reason=str(error))
-    said = _("%(name)s does not answer as it should. Try again in a minute, or sign in another way.")
-    return _again(said % {"name": _provider().label}, 503)
+    text = _("%(name)s does not answer as it should. Try again in a minute, or sign in another way.")
+    return _retry_page(text % {"name": _provider().label}, 503)
 
 
-def _refused(reason: str, *, denied: bool = False) -> ResponseReturnValue:
+def _sign_in_refused(reason: str, *, denied: bool = False) -> ResponseReturnValue:
     note_refusal(reason, "", METHOD)
     if denied:
-        return _again(_("%(name)s did not let you in. Nothing was changed.") % {"name": _provider().label}, 403)
-    return _again(_("That did not work, or took too long. Nothing was changed; please begin again."), 400)
+        return _retry_page(_("%(name)s did not let you in. Nothing was changed.") % {"name": _provider().label}, 403)
+    return _retry_page(_("That did not work, or took too long. Nothing was changed; please begin again."), 400)
 
 
-def _again(text: str, status: int) -> ResponseReturnValue:
+def _retry_page(text: str, status: int) -> ResponseReturnValue:
     form = Form({})
-    form.fault("", text)
+    form.add_error("", text)
     if console_context().current_user is not None:
         return page("elsewhere_failed.html", status, form=form, requested_path=_sign_in_path)
-    return page("sign_in.html", status, form=form, next=home(), ways=ways(), requested_path=_sign_in_path)
+    return page(
+        "sign_in.html", status, form=form, next=home(), sign_in_methods=sign_in_methods(), requested_path=_sign_in_path
+    )
 
 
 def _sign_in_path() -> str:

@@ -45,7 +45,12 @@ def users() -> ResponseReturnValue:
     )
     found = at.store.user_reads.users_page(query)
     return page(
-        "users/list.html", found=found, query=query, state=state, roles=at.accounts.roles(), again=query_args.again
+        "users/list.html",
+        found=found,
+        query=query,
+        state=state,
+        roles=at.accounts.roles(),
+        url_with=query_args.url_with,
     )
 
 
@@ -55,26 +60,26 @@ def users() -> ResponseReturnValue:
 def new_user() -> ResponseReturnValue:
     """Make a user; where the user may enter the console, a one-time link is shown once."""
     at = console_context()
-    if not Form.is_sent():
-        return _new_user(Form.blank({"username": "", "roles": [], "link": ["on"]}))
-    form = Form.sent()
+    if not Form.is_submitted():
+        return _new_user(Form.initial({"username": "", "roles": [], "link": ["on"]}))
+    form = Form.submitted()
     known = {role.name: role for role in at.accounts.roles()}
-    chosen = [known[name] for name in form.all("roles") if name in known]
+    chosen = [known[name] for name in form.getlist("roles") if name in known]
     if username_fault(form["username"]):
-        form.fault("username", _("Use 1 to 128 of A-Z a-z 0-9 . _ @ + - and begin with a letter or digit."))
+        form.add_error("username", _("Use 1 to 128 of A-Z a-z 0-9 . _ @ + - and begin with a letter or digit."))
     if not any(role.kind == "operational" for role in chosen):
-        form.fault("roles", _("Choose at least one operational role."))
-    if not form.good:
+        form.add_error("roles", _("Choose at least one operational role."))
+    if not form.is_valid:
         return _new_user(form, HTTPStatus.BAD_REQUEST)
     try:
         user = user_actions.create_user(at.accounts, form["username"], [role.name for role in chosen], **at.who)
     except Conflict:
-        form.fault("username", _("There is a user of that name already, in any letter case."))
+        form.add_error("username", _("There is a user of that name already, in any letter case."))
         return _new_user(form, HTTPStatus.CONFLICT)
     except (Invalid, NotFound) as error:
-        form.fault("roles", error_text(error))
+        form.add_error("roles", error_text(error))
         return _new_user(form, HTTPStatus.BAD_REQUEST)
-    if "on" in form.all("link") and may_enter(role.kind for role in user.roles):
+    if "on" in form.getlist("link") and may_enter(role.kind for role in user.roles):
         return _show_link(user, is_new=True)
     flash(_("%(name)s is created.", name=user.username))
     return redirect(_href(user), 303)
@@ -107,7 +112,7 @@ def user_link(username: str) -> ResponseReturnValue:
     if not _may_enter(found):
         flash(_("Only an active user with a builder role may enter the console."), kind="alert")
         return redirect(_href(found), 303)
-    if not Form.is_sent():
+    if not Form.is_submitted():
         return page("users/link.html", user=found)
     return _show_link(found)
 
@@ -119,7 +124,7 @@ def deactivate(username: str) -> ResponseReturnValue:
     """Show what dies, then deactivate a user."""
     at = console_context()
     found = at.accounts.user(username)
-    form = Form.sent()
+    form = Form.submitted()
     if _me(found):
         flash(_("You cannot deactivate yourself. Ask another administrator."), kind="alert")
         return redirect(_href(found), 303)
@@ -128,7 +133,7 @@ def deactivate(username: str) -> ResponseReturnValue:
         lambda: user_actions.disable(at.accounts, found.username, keep_administrator=True, **at.who),
         message=_("%(name)s is deactivated.", name=found.username),
         target=_href(found),
-        faults=(
+        errors=(
             (administrators.LastAdministrator, "", error_text),
             (Conflict, "", _("%(name)s is deactivated already.", name=found.username)),
         ),
@@ -146,13 +151,13 @@ def reactivate(username: str) -> ResponseReturnValue:
     """Let a user in again; tokens from before stay dead."""
     at = console_context()
     found = at.accounts.user(username)
-    form = Form.sent()
+    form = Form.submitted()
     return submit(
         form,
         lambda: user_actions.enable(at.accounts, found.username, **at.who),
         message=_("%(name)s is active again.", name=found.username),
         target=_href(found),
-        faults=((Conflict, "", _("%(name)s is active already.", name=found.username)),),
+        errors=((Conflict, "", _("%(name)s is active already.", name=found.username)),),
     ) or page("users/reactivate.html", form.status(HTTPStatus.CONFLICT), form=form, user=found)
 
 
@@ -164,16 +169,16 @@ def add_role(username: str) -> ResponseReturnValue:
     at = console_context()
     found = at.accounts.user(username)
     open_to = [role for role in at.accounts.roles() if role.id not in {held.id for held in found.roles}]
-    form = Form.sent() if Form.is_sent() else Form.blank({"role": ""})
-    if Form.is_sent() and form["role"] not in {role.name for role in open_to}:
-        form.fault("role", _("Choose one of the roles."))
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"role": ""})
+    if Form.is_submitted() and form["role"] not in {role.name for role in open_to}:
+        form.add_error("role", _("Choose one of the roles."))
     changed = _("That role was assigned or deleted meanwhile. Look at the list again.")
     done = submit(
         form,
         lambda: user_actions.grant(at.accounts, found.username, form["role"], **at.who),
         message=_("%(name)s holds %(role)s now.", name=found.username, role=form["role"]),
         target=_href(found),
-        faults=((Conflict, "role", changed), (NotFound, "role", changed)),
+        errors=((Conflict, "role", changed), (NotFound, "role", changed)),
     )
     if done:
         return done
@@ -196,14 +201,14 @@ def remove_role(username: str, role_id: str) -> ResponseReturnValue:
     at = console_context()
     found = at.accounts.user(username)
     role = _held(found, role_id)
-    form = Form.sent()
+    form = Form.submitted()
     last_one = _("A user holds at least one operational role. Assign another one first, or deactivate the user.")
     done = submit(
         form,
         lambda: user_actions.revoke(at.accounts, found.username, role.name, keep_administrator=True, **at.who),
         message=_("%(name)s no longer holds %(role)s.", name=found.username, role=role.name),
         target=_href(found),
-        faults=(
+        errors=(
             (Invalid, "", last_one),
             (administrators.LastAdministrator, "", error_text),
             (Conflict, "", _("%(name)s does not hold that role any more.", name=found.username)),

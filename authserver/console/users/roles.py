@@ -14,7 +14,7 @@ from authserver.console.frame.flash import flash
 from authserver.console.frame.forms import Form
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, error_text
-from authserver.console.users.permissions import SAID
+from authserver.console.users.permissions import PERMISSION_TEXTS
 from authserver.ports.console_reads.users import RoleRow
 from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.rules import permission
@@ -35,27 +35,29 @@ def roles() -> ResponseReturnValue:
 def new_role() -> ResponseReturnValue:
     """Make a role."""
     at = console_context()
-    if not Form.is_sent():
-        return page("roles/new.html", form=Form.blank({"name": "", "kind": KINDS[0]}), said=SAID)
-    form = Form.sent()
-    chosen = form.all("permissions")
+    if not Form.is_submitted():
+        return page(
+            "roles/new.html", form=Form.initial({"name": "", "kind": KINDS[0]}), permission_texts=PERMISSION_TEXTS
+        )
+    form = Form.submitted()
+    chosen = form.getlist("permissions")
     if role_name_fault(form["name"]):
-        form.fault("name", _("Use 1 to 64 of A-Z a-z 0-9 . _ : / - and begin with a letter or digit."))
+        form.add_error("name", _("Use 1 to 64 of A-Z a-z 0-9 . _ : / - and begin with a letter or digit."))
     if form["kind"] not in KINDS:
-        form.fault("kind", _("Choose one of the two kinds."))
+        form.add_error("kind", _("Choose one of the two kinds."))
     if not set(chosen) <= set(PERMISSIONS) or (chosen and form["kind"] != "builder"):
-        form.fault("permissions", _("Only builder roles carry permissions of the console."))
+        form.add_error("permissions", _("Only builder roles carry permissions of the console."))
     status = HTTPStatus.BAD_REQUEST
-    if form.good:
+    if form.is_valid:
         try:
             role_actions.create_role(at.accounts, form["name"], form["kind"], chosen, **at.who)
         except Conflict:
-            form.fault("name", _("There is a role of that name already."))
+            form.add_error("name", _("There is a role of that name already."))
             status = HTTPStatus.CONFLICT
         except Invalid as error:
-            form.fault("name", error_text(error))
-    if not form.good:
-        return page("roles/new.html", status, form=form, said=SAID)
+            form.add_error("name", error_text(error))
+    if not form.is_valid:
+        return page("roles/new.html", status, form=form, permission_texts=PERMISSION_TEXTS)
     flash(_("The role %(role)s is created.", role=form["name"]))
     return redirect(url_for("console.roles"), 303)
 
@@ -67,23 +69,25 @@ def delete_role(role_id: str) -> ResponseReturnValue:
     """Show who loses it and how many tokens die, then delete a role; its name is typed when somebody holds it."""
     at = console_context()
     row = _row(role_id)
-    form = Form.sent()
+    form = Form.submitted()
     status = HTTPStatus.OK
-    if Form.is_sent():
+    if Form.is_submitted():
         status = HTTPStatus.BAD_REQUEST
         if row.holders and form["confirm"] != row.role.name:
-            form.fault("confirm", _("Type the name of the role exactly as it is shown."))
+            form.add_error("confirm", _("Type the name of the role exactly as it is shown."))
         else:
             try:
                 role_actions.delete_role(at.accounts, row.role.name, keep_administrator=True, **at.who)
             except role_actions.LastOperationalRole as error:
                 users = ", ".join([*error.users, *(["…"] if error.more else [])])
-                form.fault("", _("Left without an operational role: %(users)s. Grant another one first.", users=users))
+                form.add_error(
+                    "", _("Left without an operational role: %(users)s. Grant another one first.", users=users)
+                )
                 status = HTTPStatus.CONFLICT
             except administrators.LastAdministrator as error:
-                form.fault("", error_text(error))
+                form.add_error("", error_text(error))
                 status = HTTPStatus.CONFLICT
-        if form.good:
+        if form.is_valid:
             flash(_("The role %(role)s is deleted.", role=row.role.name))
             return redirect(url_for("console.roles"), 303)
     preview = at.store.user_reads.preview_delete_role(row.role.name, at.now)
