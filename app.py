@@ -82,7 +82,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         threads=config.serving_threads,
     )
     with app.app_context():
-        prepare(db.engine)
+        prepare(db.engine, config.database_pooler)
         cli.register(app, Maintenance(db.engine, MIGRATIONS))
     app.extensions["services"] = Services(services_config, app, clock or SystemClock(), background=background)
     console.install(app)
@@ -184,6 +184,9 @@ def _prepare(config: Config) -> demo.DemoSecrets | None:
         if cost:
             logger().warning("slow_journal_mode", reason=cost)
         store = services.store()
+        fault = services.pooler_fault()
+        if fault:
+            logger().warning("pooler_without_limits", reason=fault)
         if config.demo and config.embedded and config.on_loopback:
             return demo.seed(store.accounts, store.pepper, services.clock.now())
         return None

@@ -46,6 +46,13 @@ class Config(BaseModel):
         str,
         Field(description="issuer identifier, an https URL; empty: `http://` and the bind address, on loopback only"),
     ] = ""
+    database_pooler: Annotated[
+        Literal["auto", "transaction"],
+        Field(
+            description="`transaction`: a pooler gives each transaction another connection, so nothing is kept on one; "
+            "`auto`: found out at start"
+        ),
+    ] = "auto"
     bind: Annotated[str, Field(description="`host:port` to listen on; an IPv6 host in brackets")] = "127.0.0.1:8000"
     workers: Annotated[int, Field(ge=1, le=64, description="server processes")] = 1
     threads: Annotated[

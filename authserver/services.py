@@ -204,6 +204,10 @@ class Services:
         with self._app.app_context():
             Maintenance(db.engine, MIGRATIONS).upgrade()
 
+    def pooler_fault(self) -> str:
+        """What a connection pooler before the database costs in safety, with its fix; or empty."""
+        return Maintenance(self.store().engine, MIGRATIONS).pooler_fault()
+
     def store(self) -> Store:
         """The store, opened once.
 

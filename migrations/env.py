@@ -2,6 +2,7 @@
 
 PostgreSQL: a session advisory lock, taken before anything is read and held until
 the connection, which nobody else uses, is closed; each step is a transaction.
+Behind a pooler the lock is one of the transaction, so all steps are one.
 SQLite: one BEGIN IMMEDIATE around everything, and patience. Whoever comes later waits and finds nothing to do.
 """
 
@@ -12,6 +13,7 @@ from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection
 
+from authserver.store.engine.pooler import is_pooled
 from authserver.store.tables import metadata
 
 LOCK = 0x61757468
@@ -27,22 +29,29 @@ def run() -> None:
     """Take the lock, then migrate."""
     engine = current_app.extensions["migrate"].db.engine
     with engine.connect().execution_options(write=True) as connection:
+        pooled = is_pooled(connection)
         connection.detach()  # its limits and its lock end with it
-        if engine.dialect.name == "postgresql":
+        if pooled:
+            _wait_in_transaction(connection)
+        elif engine.dialect.name == "postgresql":
             _wait_on_postgresql(connection)
         else:
             # Not by a statement: that would begin a transaction.
             connection.connection.dbapi_connection.execute(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}")
         _refuse_what_is_newer(connection)
+        if not pooled:
+            connection.rollback()
         context.configure(
             connection=connection,
             target_metadata=metadata,
             transactional_ddl=True,
             # SQLite's lock is the transaction, so there is only one.
-            transaction_per_migration=engine.dialect.name == "postgresql",
+            transaction_per_migration=engine.dialect.name == "postgresql" and not pooled,
         )
         with context.begin_transaction():
             context.run_migrations()
+        if pooled:
+            connection.commit()
 
 
 def _wait_on_postgresql(connection: Connection) -> None:
@@ -51,6 +60,12 @@ def _wait_on_postgresql(connection: Connection) -> None:
     connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
     connection.exec_driver_sql(f"SELECT pg_advisory_lock({LOCK})")
     connection.commit()
+
+
+def _wait_in_transaction(connection: Connection) -> None:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'")
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{STEP_SECONDS}s'")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
 
 
 def _refuse_what_is_newer(connection: Connection) -> None:
@@ -63,7 +78,6 @@ def _refuse_what_is_newer(connection: Connection) -> None:
                 "start the newer program, or go back with it first"
             )
             raise CommandError(msg)
-    connection.rollback()
 
 
 run()

@@ -37,6 +37,7 @@ from authserver.store.tokens import usage_buffer as activity_file
 from keys.keyring import State
 from keys.material import make
 from keys.rotation import SKEW
+from tests.support import databases
 from tests.support.deadlines import barrier, join
 from tests.support.stores import (
     DAY,
@@ -1225,6 +1226,7 @@ class TestConnections:
             database.execute(
                 f'ALTER DATABASE "{make_url(database.url).database}" SET default_transaction_read_only = on'
             )
+            databases.close_idle(database.url)
         reader = Database(database.url)
         only = reader.open()
         if database.kind == "sqlite":

@@ -36,6 +36,9 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 HOME_VARIABLE = "TEST_POSTGRES_HOME"
+POOLER_VARIABLE = "TEST_POSTGRES_POOLER"
+"""Where a pooler before the session's server listens; databases of tests are reached through it then."""
+
 PROGRAMS = "pginstall18/bin"
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -58,7 +61,19 @@ def fresh_postgres_url(template: str = "template0") -> str:
     """Make a new database, empty or a copy of ``template``, and return its SQLAlchemy URL."""
     name = f"t_{uuid.uuid4().hex}"
     _create(name, template)
+    if os.environ.get(POOLER_VARIABLE):
+        with _admin() as connection:  # as docs/operations.md tells who has a pooler
+            connection.execute(f"ALTER DATABASE {name} SET statement_timeout = '5s'")
+            connection.execute(f"ALTER DATABASE {name} SET lock_timeout = '5s'")
     return _url(name)
+
+
+def close_idle(url: str) -> None:
+    """End the connections a pooler keeps, so that settings of the database hold for those to come."""
+    if os.environ.get(POOLER_VARIABLE):
+        with _admin() as connection:
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+            connection.execute(query, [make_url(url).database])
 
 
 def postgres_template(name: str, fill: Callable[[str], object]) -> str:
@@ -164,7 +179,15 @@ def _start(home: Path) -> None:
 
 
 def _url(name: str) -> str:
+    through = os.environ.get(POOLER_VARIABLE)
+    if through and name.startswith("t_"):
+        return f"postgresql+psycopg://postgres@{through}/{name}"
     return f"postgresql+psycopg://postgres@/{name}?host={_running() / 'socket'}"
+
+
+def socket_folder() -> Path:
+    """The folder of the socket of the session's server."""
+    return _running() / "socket"
 
 
 def _admin() -> psycopg.Connection[tuple[object, ...]]:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from authserver.ports.errors import Conflict, Invalid, Unavailable
 from authserver.store.engine.failures import unreached
+from authserver.store.engine.pooler import MARK, POOLED, Mode, Pooler, is_pooled
 from authserver.store.engine.sqlite_library import journal_mode, sqlite, version_fault
 
 BUSY_SECONDS = 5
@@ -46,11 +47,8 @@ def engine_options(url: str) -> dict[str, Any]:
             "connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False},
             "hide_parameters": True,
         }
-    limits = {
-        "statement_timeout": f"{STATEMENT_SECONDS}s",
-        "lock_timeout": f"{BUSY_SECONDS}s",
-        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
-        "synchronous_commit": "on",
+    settings = _limits() | {
+        MARK: "1",
         "timezone": "UTC",
         # To compile a statement takes longer than to run the longest of ours.
         "jit": "off",
@@ -64,7 +62,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "pool_timeout": BUSY_SECONDS,
         "connect_args": {
             "connect_timeout": BUSY_SECONDS,
-            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
             # A peer that vanished without a word is given up as fast as one that is slow.
             "keepalives_idle": BUSY_SECONDS,
             "keepalives_interval": 1,
@@ -74,17 +72,20 @@ def engine_options(url: str) -> dict[str, Any]:
     }
 
 
-def prepare(engine: Engine) -> None:
-    """Install the connection rules on an engine that has not been used yet."""
+def _limits() -> dict[str, str]:
+    """What every transaction on PostgreSQL must have."""
+    return {
+        "statement_timeout": f"{STATEMENT_SECONDS}s",
+        "lock_timeout": f"{BUSY_SECONDS}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+        "synchronous_commit": "on",
+    }
+
+
+def prepare(engine: Engine, pooler: Mode = "auto") -> None:
+    """Install the connection rules on an engine that has not been used yet; ``pooler`` as in ``pooler.Pooler``."""
     if engine.dialect.name != "sqlite":
-
-        @event.listens_for(engine, "checkin")
-        def _forget_mode(connection: Any, _record: object) -> None:
-            # SQLAlchemy resets "read only" to "read write", which would overrule a database that an
-            # operator has set to read only; None leaves the choice to the database.
-            if connection is not None and not connection.closed:
-                connection.read_only = None
-
+        _prepare_postgresql(engine, Pooler(pooler, _limits()))
         return
 
     @event.listens_for(engine, "do_connect")
@@ -106,6 +107,28 @@ def prepare(engine: Engine) -> None:
     def _begin(connection: Connection) -> None:
         write = connection.get_execution_options().get("write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _prepare_postgresql(engine: Engine, pooler: Pooler) -> None:
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        return pooler.connect(dialect, arguments, options)
+
+    @event.listens_for(engine, "connect")
+    def _note_pooler(_connection: object, record: Any) -> None:
+        record.info[POOLED] = pooler.found
+
+    @event.listens_for(engine, "begin")
+    def _limit(connection: Connection) -> None:
+        if is_pooled(connection):
+            connection.exec_driver_sql(pooler.set_local)
+
+    @event.listens_for(engine, "checkin")
+    def _forget_mode(connection: Any, _record: object) -> None:
+        # SQLAlchemy resets "read only" to "read write", which would overrule a database that an
+        # operator has set to read only; None leaves the choice to the database.
+        if connection is not None and not connection.closed:
+            connection.read_only = None
 
 
 def _set_journal_mode(cursor: Any) -> None:

@@ -13,6 +13,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 UNREACHED = "the database cannot be reached now"
 _CHECK_SCHEMA = "; `flask db check` compares the schema with this program"
 
+_POOLS_STATEMENTS = (
+    "the connection pooler pools statements, so no transaction works; set pool_mode = transaction or session"
+)
+
 _BY_STATE: dict[str, str] = {
     "08P01": "a connection pooler or the server does not follow the protocol",
     "25006": "the server is a read-only standby, or set to read only; point AUTHSERVER_DATABASE_URL at the primary",
@@ -27,21 +31,25 @@ _BY_STATE: dict[str, str] = {
     "57P03": "the server is starting up or shutting down",
     "58030": "the disk of the server fails",
     "42P05": (
-        "a prepared statement exists already, as behind a transaction pooler; connect to PostgreSQL directly, "
-        "or set pool_mode = session in the pooler"
+        "a prepared statement exists already, as behind a transaction pooler; "
+        "set AUTHSERVER_DATABASE_POOLER=transaction, or pool_mode = session in the pooler"
     ),
     "26000": (
-        "a prepared statement is gone, as behind a transaction pooler; connect to PostgreSQL directly, "
-        "or set pool_mode = session in the pooler"
+        "a prepared statement is gone, as behind a transaction pooler; "
+        "set AUTHSERVER_DATABASE_POOLER=transaction, or pool_mode = session in the pooler"
     ),
 }
 """SQLSTATE -> reason."""
+
+_VAGUE = frozenset({"08P01"})
+"""States of poolers, which use one for everything: the text may say more."""
 
 _NAMED = r"\"?([^\"\s]+)\"?"
 
 _BY_TEXT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), reason)
     for pattern, reason in (
+        (r"statement pooling mode", _POOLS_STATEMENTS),
         (r"server does not support SSL", r"the server does not offer TLS, which sslmode requires"),
         (r"certificate verify failed|root certificate file", r"the certificate of the server is not trusted"),
         (rf"password authentication failed for user {_NAMED}", r"authentication failed for user \1"),
@@ -82,13 +90,13 @@ def reason_of(error: BaseException | None) -> str:
         return ""
     text = " ".join(str(driver).split())
     state = getattr(driver, "sqlstate", None)
-    if state in _BY_STATE:
+    if state in _BY_STATE and state not in _VAGUE:
         return _BY_STATE[state]
     for pattern, reason in _BY_TEXT:
         found = pattern.search(text)
         if found:
             return found.expand(reason)
-    return ""
+    return _BY_STATE.get(state or "", "")
 
 
 def unreached(error: BaseException | None) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from authserver.ports.errors import Conflict, Invalid, Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.engine.clock import database_time
 from authserver.store.engine.connections import reading, translate_errors
+from authserver.store.engine.pooler import LIMIT_COMMAND, is_pooled, unlimited
 from authserver.store.engine.schema import Schema, file_of, revision_of, schema_of
 from authserver.store.engine.sqlite_library import journal_cost, journal_mode, sqlite
 
@@ -98,6 +99,17 @@ class Maintenance:
 
         return Steps(self._migrations)
 
+    def pooler_fault(self) -> str:
+        """What a connection pooler costs in safety and how to mend it; empty where nothing is amiss.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        with reading(self._engine) as connection:
+            if is_pooled(connection) and unlimited(connection):
+                return f"behind the connection pooler a single statement has no time limit; run {LIMIT_COMMAND}"
+        return ""
+
     def time(self) -> Instant | None:
         """The database's clock; None where it has none of its own."""
         return database_time(self._engine)
@@ -118,6 +130,7 @@ class Maintenance:
                 fsync = ask("SHOW fsync")
                 pages = ask("SHOW full_page_writes")
                 replica = ask("SELECT pg_is_in_recovery()")
+                pooler = _pooler(connection)
                 return (
                     Fact("postgresql version", ask("SHOW server_version"), good=True),
                     Fact("synchronous_commit", commit, commit in _SAFE_COMMITS, "set synchronous_commit = on"),
@@ -126,6 +139,7 @@ class Maintenance:
                     Fact(
                         "replica", replica, replica == "False", "point AUTHSERVER_DATABASE_URL at the primary (INV-01)"
                     ),
+                    *pooler,
                 )
             mode, level = ask("PRAGMA journal_mode"), ask("PRAGMA synchronous")
             keys, sound = ask("PRAGMA foreign_keys"), ask("PRAGMA quick_check(1)")
@@ -184,6 +198,16 @@ class Maintenance:
         if sound != "ok":
             msg = f"the copy is not sound ({sound}); the database itself may be damaged"
             raise Unavailable(msg)
+
+
+def _pooler(connection: Connection) -> tuple[Fact, ...]:
+    if not is_pooled(connection):
+        return ()
+    endless = unlimited(connection)
+    return (
+        Fact("pooler", "yes: statements have no name, locks end with their transaction", good=True),
+        Fact("limit of single statements", "none" if endless else "set", not endless, LIMIT_COMMAND),
+    )
 
 
 _SAFE_COMMITS = frozenset({"on", "remote_apply"})

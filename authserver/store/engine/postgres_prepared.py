@@ -18,10 +18,10 @@ _ENDED_BY_SERVER = ("08", "57P")
 
 
 class PostgresPreparedConnection(PreparedConnection):
-    """On PostgreSQL; each statement is prepared when it is first run."""
+    """On PostgreSQL; each statement is prepared when it is first run, and behind a pooler each time, without a name."""
 
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Any, *, pooled: bool = False) -> None:
+        super().__init__(connection, pooled=pooled)
         connection.autocommit = True
         self._libpq = connection.pgconn
         self._known: dict[str, tuple[bytes, Reader]] = {}
@@ -30,7 +30,9 @@ class PostgresPreparedConnection(PreparedConnection):
         """One statement, durable on return; the thread sleeps without the interpreter's lock meanwhile."""
         with self._using:
             name, reader = self._known.get(sql) or self._prepare(sql)
-            result = self._libpq.exec_prepared(name, [_sent(each) for each in arguments])
+            values = [_sent(each) for each in arguments]
+            run = self._libpq.exec_params if self._pooled else self._libpq.exec_prepared
+            result = run(name, values)
             if result.status == ExecStatus.TUPLES_OK:
                 reader.set_pgresult(result)
                 rows: Rows = reader.load_rows(0, result.ntuples, tuple)
@@ -39,8 +41,11 @@ class PostgresPreparedConnection(PreparedConnection):
             return (), result.command_tuples or 0
 
     def _prepare(self, sql: str) -> tuple[bytes, Reader]:
-        name = b"authserver_%d" % len(self._known)
-        _check(self._libpq.prepare(name, sql.encode()))
+        """The name of a statement, or behind a pooler its text; and what reads its rows."""
+        name = sql.encode()
+        if not self._pooled:
+            name = b"authserver_%d" % len(self._known)
+            _check(self._libpq.prepare(name, sql.encode()))
         self._known[sql] = made = name, Transformer(self._connection)
         return made
 

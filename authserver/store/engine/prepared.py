@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from authserver.ports.errors import Invalid, Unavailable
 from authserver.store.engine.connections import UNSTORABLE
 from authserver.store.engine.failures import unreached
+from authserver.store.engine.pooler import POOLED
 from authserver.store.engine.sqlite_prepared import PreparedConnection, Rows, SqlitePreparedConnection
 
 
@@ -99,7 +100,7 @@ class ThreadConnections:
     def _new(self) -> PreparedConnection:
         fairy = self._engine.raw_connection()
         fairy.detach()
-        line = self._kind(fairy.dbapi_connection)
+        line = self._kind(fairy.dbapi_connection, pooled=bool(fairy.info.get(POOLED)))
         self._local.line = line
         self._open.add(line)
         return line

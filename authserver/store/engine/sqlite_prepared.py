@@ -15,8 +15,9 @@ Rows = Sequence[tuple[Any, ...]]
 class PreparedConnection(ABC):
     """Runs statements in autocommit; closes with the thread that held it, and only in the process that opened it."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, *, pooled: bool = False) -> None:
+        """Take a driver connection, and whether a pooler is at its other end."""
+        self._connection, self._pooled = connection, pooled
         self._process = os.getpid()
         self._using = threading.Lock()
 
@@ -46,8 +47,8 @@ class PreparedConnection(ABC):
 class SqlitePreparedConnection(PreparedConnection):
     """On SQLite; pysqlite3 keeps the prepared statements, and one cursor serves them all."""
 
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Any, *, pooled: bool = False) -> None:
+        super().__init__(connection, pooled=pooled)
         self._cursor = connection.cursor()
 
     def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
