@@ -366,7 +366,6 @@ class Services:
                     sessions=store.sessions,
                     usage=store.usage,
                     verified_tokens=verified_tokens,
-                    one_time_ids=store.one_time_ids,
                     pepper=store.pepper,
                 )
             },

@@ -11,7 +11,7 @@ Each reads its facts in one statement, asks ``rules``, writes in one audited tra
 - ``credentials``: create, edit, regenerate, disable, delete. ``client_keys``: a credential's public keys.
 - ``users``, ``roles``: every change of a user's roles raises the role version.
 - ``resource_servers``, ``general_settings``. ``preconditions``: what several actions check first.
-- ``signing_keys``: generate, announce, activate, retire, compromise, import, reseal.
+- ``signing_keys``: generate, announce, activate, retire, compromise, import, reseal, rehearse.
 - ``sign_in``, ``identities``: console sessions, passwords, login links; links to an OpenID provider.
 - ``restore``: declares the database restored from a backup.
 - ``security_log``: copies the first refusal of each kind per minute into the audit trail.

@@ -1,4 +1,4 @@
-"""List the sessions of a credential with their state, and end them.
+"""List the sessions of a credential with their state, explain one, and end them.
 
 Listing is not use (PRODUCT.md §2.9). A token may be dead before an introspection
 sees it, so each session is judged by the same rules as an introspection.
@@ -6,15 +6,17 @@ sees it, so each session is judged by the same rules as an introspection.
 
 from dataclasses import dataclass
 
-from authserver.audit import Event
+from authserver.audit import Event, Record
 from authserver.ports.accounts import Accounts
+from authserver.ports.console_reads.audit import AuditReads
+from authserver.ports.console_reads.paging import MAX_PAGE
 from authserver.ports.credentials import Credential
 from authserver.ports.errors import NotFound
 from authserver.ports.hot_path import HotPathReads, TokenKeys
 from authserver.ports.sessions import Session, Sessions
-from authserver.rules.facts import Instant, Reason, Standing, Token
+from authserver.rules.facts import Instant, Reason, Span, Standing, Token
 from authserver.rules.idle import idle_end
-from authserver.rules.liveness import decide
+from authserver.rules.liveness import KEPT_ALIVE, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,58 @@ def inspect_sessions_unchecked(
             standings[ids] = (facts.now, facts.standing)
         inspected.append(_judge(session, *standings[ids]))
     return tuple(inspected)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a token ended: its session, what was changed around its end, and what would have kept it alive.
+
+    ``until`` is the instant from which it was not active, as far as that is on record; ``events`` are the newest first.
+    """
+
+    inspected: InspectedSession
+    credential: str
+    owner: str
+    until: Instant | None
+    kept_alive: str
+    events: tuple[Record, ...]
+
+
+AROUND: Span = 3600
+"""Changes on record that far before and after an end are told with it."""
+
+
+def explain(
+    accounts: Accounts,
+    sessions: Sessions,
+    hot_path: HotPathReads,
+    audit_reads: AuditReads,
+    jti: str,
+    *,
+    owner_id: str | None = None,
+) -> Explanation:
+    """Tell when and why a token ended, or that it lives; to look at it is no use.
+
+    Raises:
+        NotFound: no such session on record, its credential is deleted, or it is not the owner's.
+    """
+    session = sessions.find(jti)
+    if session is None:
+        msg = f"there is no session {jti!r} on record"
+        raise NotFound(msg)
+    credential = accounts.credential(session.client_id, owner_id)
+    keys = TokenKeys("", session.client_id, session.secret_id, session.kid)
+    facts = hot_path.introspection_facts("", keys)
+    inspected = _judge(session, facts.now, facts.standing)
+    if inspected.live:
+        return Explanation(inspected, credential.name, credential.owner, None, "", ())
+    line = audit_reads.timeline(session.client_id, MAX_PAGE, owner_id=owner_id).records
+    end = inspected.ended_at
+    begin = session.issued_at if end is None else end - AROUND
+    around = tuple(each for each in line if begin <= each.at and (end is None or each.at <= end + AROUND))
+    reason = inspected.end_reason or ""
+    kept = KEPT_ALIVE[Reason(reason)] if reason in set(Reason) else ""
+    return Explanation(inspected, credential.name, credential.owner, end, kept, around)
 
 
 def _judge(session: Session, now: Instant, standing: Standing | None) -> InspectedSession:

@@ -14,12 +14,16 @@ from typing import Protocol
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid, Unavailable
 from authserver.ports.general_settings import GeneralSettings
+from authserver.ports.hot_path import TokenKeys
 from authserver.ports.jwks_fetchers import JwksFetcher, JwksFetchers
 from authserver.ports.resource_servers import ResourceServer
-from authserver.ports.signing_keys import SigningKeys, always
-from authserver.rules.facts import Instant
+from authserver.ports.sessions import Session, Sessions
+from authserver.ports.signing_keys import SigningKeys, TokensOfKey, always
+from authserver.ports.store import Store
+from authserver.rules.facts import Instant, Token
 from authserver.rules.key_readiness import Fetcher, fetchers_behind
-from keys.keyring import KeyInfo, State
+from authserver.rules.liveness import decide
+from keys.keyring import USABLE, KeyInfo, State
 from keys.material import NewKey, PrivateKey, UnusableKey
 from keys.rotation import DAY, Generate, Policy, Promote, Step, Withdraw, forecast, may_sign_from, plan
 
@@ -321,3 +325,66 @@ def _check_reason(reason: str) -> None:
 
 def _iso(at: Instant) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+MAX_PROBED = 20
+"""How many live tokens of a key are judged in a rehearsal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The outcome of a rehearsal: what a compromise now would do."""
+
+    tokens: int
+    credentials: Sequence[TokensOfKey]
+    judged: int
+    survivors: int
+    successor: KeyInfo | None
+    successor_is_young: bool
+
+
+def rehearse(store: Store, key: KeyInfo, now: Instant) -> Rehearsal:
+    """Compromise ``key`` in a copy of the key states, and judge its recorded live tokens by it."""
+    ring, credentials = store.keys.ring(), store.keys.signed_for(key.kid, now)
+    states = {each.kid: State.COMPROMISED if each.kid == key.kid else each.state for each in ring}
+    judged = survivors = 0
+    for session in live_sessions(store.sessions, credentials, key.kid, now):
+        facts = store.hot_path.introspection_facts("", keys_of(session))
+        if facts.standing is None:
+            continue
+        judged += 1
+        standing = facts.standing._replace(key_usable=states[session.kid] in USABLE)
+        survivors += decide(_token(session), now, standing).alive
+    staged = [each for each in ring if each.alg == key.alg and each.state is State.STAGED and each.kid != key.kid]
+    successor = staged[0] if staged and key.state is State.ACTIVE else None
+    hours = store.accounts.general().key_announcement_hours
+    is_young = successor is not None and now < successor.created_at + hours * 3600
+    return Rehearsal(sum(each.tokens for each in credentials), credentials, judged, survivors, successor, is_young)
+
+
+def live_sessions(sessions: Sessions, credentials: Sequence[TokensOfKey], kid: str, now: Instant) -> list[Session]:
+    """Recorded sessions of a key that may live at ``now``, ``MAX_PROBED`` at most."""
+    found: list[Session] = []
+    for each in credentials:
+        of_key = [row for row in sessions.of_credential(each.client_id) if row.kid == kid]
+        found += [row for row in of_key if row.ended_at is None and row.expires_at > now]
+        if len(found) >= MAX_PROBED:
+            break
+    return found[:MAX_PROBED]
+
+
+def keys_of(session: Session) -> TokenKeys:
+    """What points at the rows that decide about a token."""
+    return TokenKeys(session.jti, session.client_id, session.secret_id, session.kid)
+
+
+def _token(session: Session) -> Token:
+    return Token(
+        jti=session.jti,
+        issued_at=session.issued_at,
+        expires_at=session.expires_at,
+        last_used_at=session.last_used_at,
+        role_version=session.role_version,
+        credential_version=session.credential_version,
+        epoch=session.epoch,
+    )

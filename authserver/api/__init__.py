@@ -18,6 +18,7 @@ May import ``actions``, ``ports``, ``rules``, ``telemetry`` and ``keys``; never 
 """
 
 from flask import Flask, Response, request
+from werkzeug.routing import RequestRedirect
 
 from authserver.api import access_log, docs_page, resources
 from authserver.api.blueprint import api, is_ours
@@ -30,7 +31,15 @@ MAX_HEADERS = 16 * 1024
 def install(app: Flask) -> None:
     """Register the API on ``app``."""
     access_log.log_requests(app)
+    app.before_request(_refuse_redirects)
     app.register_blueprint(api)
+
+
+def _refuse_redirects() -> Response | None:
+    """An address with a slash too many is none of ours: who followed a redirect might lose body or token."""
+    if is_ours(request.path) and isinstance(request.routing_exception, RequestRedirect):
+        return error_response(Problem("not_found", "There is no such address; mind the slashes."))
+    return None
 
 
 @api.before_request

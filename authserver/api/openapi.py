@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from authserver.api.blueprint import PREFIX
-from authserver.api.operations import OPERATIONS, REPLAYED, Access, Operation
+from authserver.api.operations import JSON, OPERATIONS, REPLAYED, Access, Operation
 from authserver.api.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
 VERSION: Final = "1.0.0"
@@ -36,6 +36,7 @@ TAGS: Final = {
 PATH_PARTS: Final = {
     "client_id": "Client id of a credential.",
     "secret_id": "Id of a secret.",
+    "thumbprint": "RFC 7638 thumbprint of a public key.",
     "jti": "Id of a session, which is the `jti` of its token.",
     "username": "Name of a user, in any letter case.",
     "role_id": "Id of a role.",
@@ -156,6 +157,9 @@ def _responses(made: Operation, named: Any) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "Done." if made.answer is None else made.summary + "."}
     if made.answer is not None:
         done["content"] = {"application/json": {"schema": named[made.answer, "serialization"]}}
+    if made.produces != JSON:
+        done["description"] = made.summary + "."
+        done["content"] = {made.produces: {"schema": {"type": "string"}}}
     headers = _answer_headers(made)
     if headers:
         done["headers"] = headers

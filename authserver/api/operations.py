@@ -4,7 +4,7 @@ A view gets the context, the parts of the path, and what it declared of ``query`
 action and returns an ``Answer``. What it does not declare is refused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Final, get_origin
@@ -22,6 +22,7 @@ from authserver.api.request_body import json_object
 from authserver.api.schemas import Empty, Model, Query
 from authserver.rules import permission
 
+JSON: Final = "application/json"
 SAFE: Final = frozenset({"GET"})
 REPLAYED: Final = "Idempotency-Replayed"
 
@@ -55,9 +56,10 @@ INVENTORY: Final = Access("inventory", (permission.SECURITY, permission.USERS))
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an operation answers: a document, or none (204)."""
+    """What an operation answers: a document, or none (204), or ``lines`` that are sent as they are read."""
 
     document: Model | None = None
+    lines: Iterator[bytes] | None = None
     etag: str = ""
     location: str = ""
     replayed: bool = False
@@ -84,6 +86,7 @@ class Operation:
     creates: bool
     edits: bool
     etag: bool
+    produces: str
     problems: tuple[str, ...] = field(default=())
 
     @property
@@ -109,14 +112,19 @@ def operation(
     creates: bool = False,
     edits: bool = False,
     etag: bool = False,
+    produces: str = JSON,
 ) -> Callable[[View], View]:
-    """Register a view; its docstring is the summary and the description in the document."""
+    """Register a view; its docstring is the summary and the description in the document.
+
+    With ``produces`` other than JSON the view answers ``lines`` of that media type.
+    """
 
     def register(view: View) -> View:
         summary, _, description = (view.__doc__ or "").strip().partition("\n")
         made = Operation(
             *(method, path, view.__name__, access, tag, summary.rstrip("."), _unindented(description)),
-            *(answer, status if answer else 204, query, body, creates, edits, etag),
+            *(answer, status if answer or produces != JSON else 204, query, body, creates, edits, etag),
+            produces=produces,
         )
         OPERATIONS.append(made)
 
@@ -152,8 +160,10 @@ def _serve(made: Operation, view: View, path_parts: Mapping[str, str]) -> Respon
 
 def respond(made: Operation, answer: Answer) -> Response:
     """Turn the answer of an operation into a response."""
+    if answer.lines is not None:
+        return Response(answer.lines, made.status, content_type=made.produces)
     body = b"" if answer.document is None else orjson.dumps(answer.document.model_dump(mode="json"))
-    response = Response(body, made.status, content_type="application/json")
+    response = Response(body, made.status, content_type=JSON)
     if answer.document is None:
         del response.headers["Content-Type"]
     if answer.etag:

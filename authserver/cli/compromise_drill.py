@@ -1,77 +1,41 @@
-"""The compromise of a key: a rehearsal on a copy of the state, and a stopwatch for the real command."""
+"""The compromise of a key in words, and a stopwatch: from the command until no node accepts a token of it."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from authserver.actions.signing_keys import Rehearsal, keys_of, live_sessions
 from authserver.cli.context import CommandContext
 from authserver.cli.output import iso
 from authserver.ports.errors import Unavailable
 from authserver.ports.hot_path import TokenKeys
-from authserver.ports.sessions import Session
 from authserver.ports.signing_keys import TokensOfKey
 from authserver.ports.store import Store
-from authserver.rules.facts import Token
-from authserver.rules.liveness import decide
-from keys.keyring import USABLE, KeyInfo, State
 from keys.watch import fetch
-
-MAX_PROBED = 20
-"""How many live tokens of the key are checked repeatedly until none is alive."""
 
 MAX_WAIT_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """The outcome of a rehearsal: what a compromise now would do."""
-
-    tokens: int
-    credentials: Sequence[TokensOfKey]
-    judged: int
-    survivors: int
-    successor: KeyInfo | None
-    successor_is_young: bool
-
-    @property
-    def successor_text(self) -> str:
-        """The key that would sign then, as a sentence."""
-        if self.successor is None:
-            return "a key made in that moment would sign, which no verifier has seen"
-        return f"the staged key {self.successor.kid} would sign" + (
-            ", before its time" if self.successor_is_young else ""
-        )
-
-    def document(self) -> dict[str, object]:
-        """As JSON."""
-        return {
-            "drill": True,
-            "live_tokens": self.tokens,
-            "judged": self.judged,
-            "survivors": self.survivors,
-            "successor": self.successor.kid if self.successor else None,
-            "successor_before_its_time": self.successor_is_young,
-        }
+def successor_text(found: Rehearsal) -> str:
+    """The key that would sign then, as a sentence."""
+    if found.successor is None:
+        return "a key made in that moment would sign, which no verifier has seen"
+    return f"the staged key {found.successor.kid} would sign" + (
+        ", before its time" if found.successor_is_young else ""
+    )
 
 
-def rehearse(at: CommandContext, key: KeyInfo) -> Rehearsal:
-    """Compromise ``key`` in a copy of the key states, and judge its recorded live tokens by it."""
-    ring, credentials = at.store.keys.ring(), at.store.keys.signed_for(key.kid, at.now)
-    states = {each.kid: State.COMPROMISED if each.kid == key.kid else each.state for each in ring}
-    judged = survivors = 0
-    for session in _live(at.store, credentials, key.kid, at.now):
-        facts = at.store.hot_path.introspection_facts("", _keys_of(session))
-        if facts.standing is None:
-            continue
-        judged += 1
-        standing = facts.standing._replace(key_usable=states[session.kid] in USABLE)
-        survivors += decide(_token(session), at.now, standing).alive
-    staged = [each for each in ring if each.alg == key.alg and each.state is State.STAGED and each.kid != key.kid]
-    successor = staged[0] if staged and key.state is State.ACTIVE else None
-    hours = at.accounts.general().key_announcement_hours
-    is_young = successor is not None and at.now < successor.created_at + hours * 3600
-    return Rehearsal(sum(each.tokens for each in credentials), credentials, judged, survivors, successor, is_young)
+def rehearsal_document(found: Rehearsal) -> dict[str, object]:
+    """As JSON."""
+    return {
+        "drill": True,
+        "live_tokens": found.tokens,
+        "judged": found.judged,
+        "survivors": found.survivors,
+        "successor": found.successor.kid if found.successor else None,
+        "successor_before_its_time": found.successor_is_young,
+    }
 
 
 @dataclass(slots=True)
@@ -113,7 +77,8 @@ class Stopwatch:
         on a connection of its own, for live tokens of the key. The JWKS is fetched from each node.
         """
         acknowledged, store = self._elapsed(), at.store
-        probes = [_keys_of(session) for session in _live(store, credentials, kid, 0)] or [TokenKeys("", "", "", kid)]
+        sessions = live_sessions(store.sessions, credentials, kid, 0)
+        probes = [keys_of(session) for session in sessions] or [TokenKeys("", "", "", kid)]
         end = time.monotonic() + MAX_WAIT_SECONDS
         dead_after = None
         while dead_after is None and time.monotonic() < end:
@@ -144,29 +109,3 @@ def _dead(store: Store, probe: TokenKeys) -> bool:
     except Unavailable:
         return False
     return standing is None or not standing.key_usable
-
-
-def _live(store: Store, credentials: Sequence[TokensOfKey], kid: str, now: int) -> list[Session]:
-    sessions: list[Session] = []
-    for each in credentials:
-        of_key = [row for row in store.sessions.of_credential(each.client_id) if row.kid == kid]
-        sessions += [row for row in of_key if row.ended_at is None and row.expires_at > now]
-        if len(sessions) >= MAX_PROBED:
-            break
-    return sessions[:MAX_PROBED]
-
-
-def _keys_of(session: Session) -> TokenKeys:
-    return TokenKeys(session.jti, session.client_id, session.secret_id, session.kid)
-
-
-def _token(session: Session) -> Token:
-    return Token(
-        jti=session.jti,
-        issued_at=session.issued_at,
-        expires_at=session.expires_at,
-        last_used_at=session.last_used_at,
-        role_version=session.role_version,
-        credential_version=session.credential_version,
-        epoch=session.epoch,
-    )

@@ -28,7 +28,6 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.actions.preconditions.client_assertion import AssertionContext, PresentedAssertion
-from authserver.actions.preconditions.dpop_proof import PresentedProof, presented_proof, require_proof
 from authserver.oauth.client_authentication import (
     NoCredentials,
     UnusableCredentials,
@@ -39,11 +38,10 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
-from authserver.ports.errors import InvalidClient, InvalidDpopProof, InvalidScope, InvalidTarget, KeyGone
+from authserver.ports.errors import InvalidClient, InvalidScope, InvalidTarget, KeyGone
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.usage import UsageRecorder
-from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
 from authserver.rules.token_hash import token_hash, token_hash_key
@@ -57,8 +55,6 @@ _JUDGED = ("grant_type", "scope", "resource")
 """What of a form is looked at after it was read; the secret is not among it."""
 
 _CACHE_SIZE = 4_096
-_PATHS = ("/oauth/token", "/auth/oauth/token", "/OAuth/Token", "/Auth/OAuth/Token")
-"""What clients call this endpoint; a proof names the one that it was made for."""
 
 
 _BLANK: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token.invalid/"))
@@ -106,13 +102,12 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 
     server: "TokenEndpoint"
     request: AuthlibRequest
-    proof: PresentedProof | None = None
     who: PresentedSecret | PresentedAssertion
 
     def validate_token_request(self) -> None:
         """Authenticate, then decide roles, audience and end; all from one statement."""
         self.request.client = AuthenticatedClient(self.server.prove(self.request, self.who))
-        self.request.issued = self.server.decide(self.request, self.proof)
+        self.request.issued = self.server.decide(self.request)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], str]:
         """RFC 6749 §5.1; signed, then recorded: what is not recorded is not active on other nodes (INV-33)."""
@@ -121,7 +116,7 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
         self.server.record(issued, text, self.request.http_request)
         token = {
             "access_token": text,
-            "token_type": "Bearer" if self.proof is None else "DPoP",
+            "token_type": "Bearer",
             "expires_in": issued.expires_in,
             "scope": issued.scope,
         }
@@ -143,7 +138,6 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._assertions = AssertionContext(issuer, one_time_ids)
-        self._uris = frozenset(target_uri(f"{issuer}{path}") for path in _PATHS)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
         self._hash_key = token_hash_key(pepper)
         self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
@@ -158,24 +152,15 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         resource = request.payload.data.get("resource")
         return authenticate(who, resource, hot_path=self._hot_path, assertions=self._assertions, usage=self._usage)
 
-    def decide(self, request: AuthlibRequest, proof: PresentedProof | None) -> Issued:
-        """What it gets; a token that comes with a proof is bound to the key of that proof (RFC 9449 §5)."""
+    def decide(self, request: AuthlibRequest) -> Issued:
+        """What it gets."""
         form = request.payload.data
-        if proof is not None:
-            require_proof(
-                proof,
-                method="POST",
-                uris=self._uris,
-                now=request.client.who.facts.now,
-                one_time_ids=self._assertions.one_time_ids,
-            )
         return issue(
             request.client.who,
             form.get("scope", ""),
             form.get("resource", ""),
             issuer=self._issuer,
             usage=self._usage,
-            jkt="" if proof is None else proof.jkt,
         )
 
     def record(self, issued: Issued, text: str, http_request: Request) -> None:
@@ -199,16 +184,11 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         if isinstance(asked, Response):
             return asked
         try:
-            header = request.headers.get("dpop", "")
-            proof = presented_proof(header) if header else None
-            response = self._granted(self.get_token_grant(AuthlibRequest(request, asked.form)), asked.who, proof)
+            response = self._granted(self.get_token_grant(AuthlibRequest(request, asked.form)), asked.who)
         except InvalidClient as error:
             if before is not None:
                 self._read(request)  # so that a secret that was right once is refused no faster than any other (INV-29)
             return invalid_client(error.reason, asked.who.client_id)
-        except InvalidDpopProof as error:
-            fields = {"reason": error.reason, "client": asked.who.client_id}
-            return error_response(error.code, str(error), log_fields=fields)
         except (InvalidScope, InvalidTarget) as error:
             return error_response(error.code, str(error), log_fields={"client": asked.who.client_id})
         if before is None and isinstance(asked.who, PresentedSecret):  # an assertion does not come a second time
@@ -235,19 +215,13 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return invalid_client(error.reason, error.claimed)
         return TokenRequest(who, {name: form[name] for name in _JUDGED if name in form})
 
-    def _granted(
-        self,
-        grant: DelegatedClientCredentialsGrant,
-        who: PresentedSecret | PresentedAssertion,
-        proof: PresentedProof | None,
-    ) -> Response:
-        grant.who, grant.proof = who, proof
+    def _granted(self, grant: DelegatedClientCredentialsGrant, who: PresentedSecret | PresentedAssertion) -> Response:
+        grant.who = who
         grant.validate_token_request()
         try:
             return self.handle_response(*grant.create_token_response())
         except KeyGone:
             # Another key took over between the facts and the signature: once more, from the facts of now.
             grant.who = who.again() if isinstance(who, PresentedAssertion) else who
-            grant.proof = proof.again() if proof is not None else None
             grant.validate_token_request()
             return self.handle_response(*grant.create_token_response())

@@ -52,6 +52,10 @@ class Sessions(Protocol):
         """End a session by its id; False when there is none that lives."""
         ...
 
+    def find(self, jti: str) -> Session | None:
+        """One kept session by its id."""
+        ...
+
     def of_credential(self, client_id: str) -> Sequence[Session]:
         """All kept sessions of a credential, newest first."""
         ...

@@ -5,7 +5,8 @@ the owner is told. Switches come before dates and dates before judgement,
 because an operator's "off" must never be reported as mere idleness.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from authserver.rules.facts import Decision, Instant, Reason, Span, Standing, Token, over
 from authserver.rules.idle import unused_too_long
@@ -65,6 +66,26 @@ RULES: tuple[Rule, ...] = (
     roles_changed,
     unused_too_long,
 )
+
+
+KEPT_ALIVE: Final[Mapping[Reason, str]] = {
+    Reason.KEY_COMPROMISED: "Nothing: a key in wrong hands ends every token it signed.",
+    Reason.EPOCH: "Nothing: after a restore from a backup no older token can be trusted.",
+    Reason.OWNER_DISABLED: "An owner who was not disabled.",
+    Reason.CREDENTIAL_DELETED: "The credential, had it not been deleted.",
+    Reason.CREDENTIAL_DISABLED: "The credential, had it not been disabled, nor all its sessions ended.",
+    Reason.REVOKED: "Its client, by not revoking it.",
+    Reason.ENDED_BY_OWNER: "Its owner, by not ending it.",
+    Reason.ENDED_BY_OPERATOR: "An operator, by not ending it.",
+    Reason.EXPIRED: "Nothing but a longer max_token_lifetime_minutes when it was issued, and no shorter one since.",
+    Reason.CREDENTIAL_EXPIRED: "A later expiry of the credential, set before it was over.",
+    Reason.SECRET_ENDED: "A longer overlap when the secret was regenerated.",
+    Reason.FROM_THE_FUTURE: "A clock that is not set back (NTP).",
+    Reason.ROLES_CHANGED: "No change of the owner's roles: each one ends the tokens from before.",
+    Reason.IDLE: "One use at any API within each idle_timeout_minutes.",
+    Reason.TYP_CHANGED: "The API, had it stayed with the typ of its tokens.",
+}
+"""What would have kept a token alive that ended for a reason; told with the reason, and to nobody else."""
 
 
 def decide(token: Token, now: Instant, standing: Standing) -> Decision:

@@ -68,15 +68,16 @@ def test_a_list_in_parts_is_the_whole_list_in_each_order(world, owner):
         create(owner, name, days=10 + number)
     for sort in ("name", "-name", "expires_at", "-expires_at", "created_at", "-created_at", "last_used_at"):
         whole = owner.read("/credentials", sort=sort)
-        assert (len(whole["items"]), whole["next_cursor"]) == (5, None)
+        ids = [each["client_id"] for each in whole["items"]]
+        assert (len(ids), whole["next_cursor"]) == (5, None)
         found, query = [], {"sort": sort, "limit": 2}
         while True:
             part = owner.read("/credentials", **query)
-            found += part["items"]
+            found += [each["client_id"] for each in part["items"]]
             if part["next_cursor"] is None:
                 break
             query["cursor"] = part["next_cursor"]
-        assert found == whole["items"], sort
+        assert found == ids, sort
     names = [each["name"] for each in owner.read("/credentials", sort="name")["items"]]
     assert names == sorted(names, key=str.lower)
 
@@ -283,3 +284,29 @@ def test_of_64_edits_of_each_version_one_wins_and_the_others_are_told(world, own
             each.join(120)
         assert sorted(outcomes) == [200] + [412] * 63
     assert len(list(world.accounts.audit_records(target=client_id))) == before + 2
+
+
+def test_public_keys_are_added_ended_and_take_the_place_of_secrets(world, owner):
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    made = create(owner).json
+    path = f"/credentials/{made['client_id']}"
+    keys = [ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(2)]
+    one, other = (key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() for key in keys)
+    problem(owner.edit("DELETE", f"{path}/secrets", of=path), 409, "conflict")
+    added = owner("POST", f"{path}/keys", {"public_key": one}, Idempotency_Key="key")
+    again = owner("POST", f"{path}/keys", {"public_key": one}, Idempotency_Key="key")
+    assert (added.status_code, again.json, again.headers["Idempotency-Replayed"]) == (201, added.json, "true")
+    assert [each["alg"] for each in added.json["items"]] == ["ES256"]
+    problem(owner("POST", f"{path}/keys", {"public_key": one}), 409, "conflict")
+    problem(owner("POST", f"{path}/keys", {"public_key": "no key"}), 400, "invalid")
+    assert owner("POST", f"{path}/keys", {"public_key": other}).status_code == 201
+    assert owner.edit("DELETE", f"{path}/secrets", of=path).status_code == 204
+    assert world.token((made["client_id"], made["client_secret"])).status_code == 401
+    thumbprint = added.json["items"][0]["thumbprint"]
+    assert owner.edit("DELETE", f"{path}/keys/{thumbprint}", of=path).status_code == 204
+    problem(owner.edit("DELETE", f"{path}/keys/{thumbprint}", of=path), 404, "not_found")
+    narrow = world.api_client(owner.read("/me")["username"], ["reader", "builder"])
+    more = create(owner, roles=["reader", "writer"]).json["client_id"]
+    problem(narrow("POST", f"/credentials/{more}/keys", {"public_key": one}), 403, "insufficient_scope")

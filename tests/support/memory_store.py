@@ -346,6 +346,9 @@ class ModelStore:
     def end_known(self, jti, reason, at):
         return Change(self.t).end_session(jti, reason, at)
 
+    def find(self, jti):
+        return self.t.sessions.get(jti)
+
     def of_credential(self, client_id):
         mine = [each for each in self.t.sessions.values() if each.client_id == client_id]
         return tuple(sorted(mine, key=lambda each: (-each.issued_at, each.jti)))

@@ -1,11 +1,30 @@
 """The resources of the API, a module each; importing one registers its operations.
 
 - ``me``: who calls.
-- ``credentials``, ``secrets``, ``sessions``: application credentials of the caller's owner, and their tokens.
+- ``credentials``, ``secrets``, ``client_keys``, ``sessions``: credentials of the caller's owner, and their tokens.
 - ``users``, ``roles``: who there is, and who holds which role; ``previews`` tell what a change would end.
+- ``resource_servers``, ``settings``, ``signing_keys``: what the server is run by.
+- ``audit``, ``inventory``: for the security team.
 """
 
-from authserver.api.resources import credentials, me, previews, roles, secrets, sessions, users
+from authserver.api.resources import (
+    audit,
+    client_keys,
+    credentials,
+    inventory,
+    me,
+    previews,
+    resource_servers,
+    roles,
+    secrets,
+    sessions,
+    settings,
+    signing_keys,
+    users,
+)
 
-MODULES = (me, credentials, secrets, sessions, users, roles, previews)
+MODULES = (
+    *(me, credentials, secrets, client_keys, sessions, users, roles, previews),
+    *(resource_servers, settings, signing_keys, audit, inventory),
+)
 """The modules that have registered their operations, in the order of the document."""

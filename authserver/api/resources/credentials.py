@@ -143,8 +143,9 @@ def order_of(sort: str) -> tuple[CredentialOrder, bool]:
 def etag_of_credential(credential: Credential) -> str:
     """Names what can be edited: not when it was last used."""
     secrets = [[each.id, each.ends_at] for each in credential.secrets]
+    keys = [[each.id, each.ends_at] for each in credential.keys]
     state = (credential.name, credential.expires_at, credential.disabled_at, credential.version)
-    return etag_of(credential.client_id, *state, secrets)
+    return etag_of(credential.client_id, *state, secrets, keys)
 
 
 def etag_in(at: ApiContext, client_id: str) -> Callable[[Transaction], str]:

@@ -9,7 +9,7 @@ from authserver.actions import sessions as session_actions
 from authserver.actions.sessions import InspectedSession
 from authserver.api.context import ApiContext
 from authserver.api.cursors import decode, encode
-from authserver.api.operations import BUILDER, Answer, operation
+from authserver.api.operations import BUILDER, SECURITY, Answer, operation
 from authserver.api.schemas import MAX_ROWS, InstantOut, Items, Model, Paged, Query
 from authserver.audit import Record
 from authserver.ports.console_reads.audit import AuditPlace
@@ -129,6 +129,17 @@ class EventDocument(Model):
         )
 
 
+class ExplanationDocument(Model):
+    """Why a token ended, or that it lives."""
+
+    client_id: str
+    credential: str = Field(description="The name of its credential.")
+    owner: str
+    session: SessionDocument
+    kept_alive_by: str | None = Field(description="What would have kept it alive; null while it lives.")
+    events: list[EventDocument] = Field(description="Changes on record within an hour of its end, the newest first.")
+
+
 @operation(
     "GET",
     "/credentials/<client_id>/sessions",
@@ -165,6 +176,37 @@ def end_sessions(at: ApiContext, client_id: str) -> Answer:
         at.accounts, client_id, Reason.ENDED_BY_OWNER, owner_id=at.owner_id, **at.who
     )
     return Answer(EndedSessions(recorded=ended))
+
+
+@operation("GET", "/sessions/<jti>", access=BUILDER, tag="credentials", answer=ExplanationDocument)
+def explain_session(at: ApiContext, jti: str) -> Answer:
+    """Explain when and why a token ended.
+
+    Of credentials of the caller's owner; to look at it is no use of the token.
+    """
+    return Answer(explanation(at, jti, at.owner_id))
+
+
+@operation("GET", "/inventory/sessions/<jti>", access=SECURITY, tag="inventory", answer=ExplanationDocument)
+def explain_session_of_anybody(at: ApiContext, jti: str) -> Answer:
+    """Explain when and why a token ended, whoever owns its credential."""
+    return Answer(explanation(at, jti, None))
+
+
+def explanation(at: ApiContext, jti: str, owner_id: str | None) -> ExplanationDocument:
+    """What is told of one session."""
+    store = at.store
+    found = session_actions.explain(
+        store.accounts, store.sessions, store.hot_path, store.audit_reads, jti, owner_id=owner_id
+    )
+    return ExplanationDocument(
+        client_id=found.inspected.session.client_id,
+        credential=found.credential,
+        owner=found.owner,
+        session=SessionDocument.of(found.inspected),
+        kept_alive_by=found.kept_alive or None,
+        events=[EventDocument.of(each) for each in found.events],
+    )
 
 
 @operation("DELETE", "/sessions/<jti>", access=BUILDER, tag="credentials")

@@ -11,7 +11,7 @@ import click
 from authserver.actions import signing_keys
 from authserver.cli.arguments import KID
 from authserver.cli.command import Answer, Noun
-from authserver.cli.compromise_drill import Rehearsal, Stopwatch, rehearse
+from authserver.cli.compromise_drill import Stopwatch, rehearsal_document, successor_text
 from authserver.cli.context import CommandContext, command_context
 from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.cli.terminal import confirm, read_password
@@ -365,15 +365,15 @@ def drill(kid: str | None, report: Path | None) -> Answer:
     active = [key for key in at.store.keys.ring() if key.state is State.ACTIVE]
     of_default_alg = [key for key in active if key.alg == at.accounts.general().token_alg]
     key = at.store.keys.get(kid) if kid else (of_default_alg or active)[0]
-    rehearsal: Rehearsal = rehearse(at, key)
-    document = {"kid": key.kid, "alg": key.alg, "state": key.state.value, **rehearsal.document()}
+    rehearsal = signing_keys.rehearse(at.store, key, at.now)
+    document = {"kid": key.kid, "alg": key.alg, "state": key.state.value, **rehearsal_document(rehearsal)}
     document["credentials"] = [_credential(each) for each in rehearsal.credentials]
     if report is not None:
         _write_report(at, report, {"event": "drill", **document}, key.alg)
     human = [
         *line(
             f"If {key.kid} ({key.alg}, {key.state.value}) were compromised now: {rehearsal.tokens} live tokens of"
-            f" {len(rehearsal.credentials)} credentials would die; {rehearsal.successor_text}."
+            f" {len(rehearsal.credentials)} credentials would die; {successor_text(rehearsal)}."
         ),
         *table(
             ("client_id", "owner", "name", "tokens", "last_used_at"),

@@ -7,7 +7,7 @@ from authserver.actions.sessions import InspectedSession
 from authserver.cli.arguments import CLIENT
 from authserver.cli.command import Answer, Noun
 from authserver.cli.context import command_context
-from authserver.cli.output import iso, iso_or_none, line, table
+from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.rules.facts import Reason
 
 sessions = Noun("sessions", help="The server's record of each token: when it was last used, when and why it ended.")
@@ -46,6 +46,31 @@ def list_(client_id: str, *, live: bool) -> Answer:
     documents = [_document(each) for each in inspected if each.live or not live]
     columns = ("jti", "state", "issued_at", "last_used_at", "idle_ends_at", "end_reason", "ended_at", "audience")
     return Answer(documents, table(columns, documents, empty="There are none."))
+
+
+@sessions.command(
+    "explain",
+    dash_ids=True,
+    examples=("flask sessions explain 7yVVmXlmCRf4OyYVTiqXhQ", "flask sessions explain 7yVVmXlmCRf4OyYVTiqXhQ --json"),
+)
+@click.argument("jti")
+def explain(jti: str) -> Answer:
+    """Tell when and why a token ended, what happened around it, and what would have kept it alive."""
+    at = command_context()
+    found = session_actions.explain(at.accounts, at.store.sessions, at.store.hot_path, at.store.audit_reads, jti)
+    events: list[dict[str, object]] = [
+        {"at": iso(each.at), "event": each.event, "actor": each.actor, "target": each.target} for each in found.events
+    ]
+    document = {
+        **_document(found.inspected),
+        "credential": found.credential,
+        "owner": found.owner,
+        "kept_alive_by": found.kept_alive or None,
+    }
+    parts = {name: value for name, value in document.items() if name != "roles"}
+    columns = ("at", "event", "actor", "target")
+    around = [*line(""), *table(columns, events, empty="Nothing is on record around its end.")]
+    return Answer({**document, "events": events}, [*fields(parts), *([] if found.inspected.live else around)])
 
 
 @sessions.command("end", dash_ids=True, examples=("flask sessions end 7yVVmXlmCRf4OyYVTiqXhQ",))

@@ -41,7 +41,7 @@ from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.token_hash import NOT_RECORDED
 from authserver.store.engine.batch_statements import BatchUpdate, BatchUpsert, greatest, insert_for
-from authserver.store.engine.connections import reading, writing
+from authserver.store.engine.connections import reading, storable, writing
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
 from authserver.store.tables import (
     audit_head,
@@ -206,6 +206,14 @@ class SqlSessions:
             if ended:
                 _note_ends(connection, head, [jti], at)
             return ended
+
+    def find(self, jti: str) -> Session | None:
+        """One kept session by its id."""
+        if not storable(jti):
+            return None
+        with reading(self._engine) as connection:
+            row = connection.execute(select(sessions).where(sessions.c.jti == jti)).first()
+        return None if row is None else _as_session(row)
 
     def of_credential(self, client_id: str) -> Sequence[Session]:
         """All kept sessions of a credential, newest first."""

@@ -1,0 +1,118 @@
+"""The audit trail: list, export, verify."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+from pydantic import Field
+
+from authserver.api.context import ApiContext
+from authserver.api.operations import SECURITY, Answer, operation
+from authserver.api.resources.sessions import EventDocument, audit_cursor, audit_place
+from authserver.api.schemas import InstantIn, InstantOut, Items, Model, Paged, Query, iso
+from authserver.audit import Record
+from authserver.ports.console_reads.audit import AuditQuery
+
+Word = Annotated[str, Field(max_length=255)]
+
+
+class RecordDocument(EventDocument):
+    """A record in its place in the chain."""
+
+    previous_hash: str
+    hash: str
+
+    @classmethod
+    def of(cls, record: Record) -> "RecordDocument":
+        """As it is on record."""
+        return cls(**dict(EventDocument.of(record)), previous_hash=record.previous_hash, hash=record.hash)
+
+
+class RecordsQuery(Paged):
+    """Which records to list."""
+
+    event: Word = ""
+    actor: Word = ""
+    target: Word = ""
+    q: Annotated[str, Field(max_length=100, description="Part of the target.")] = ""
+    since: InstantIn | None = None
+    until: InstantIn | None = Field(default=None, description="Not included.")
+
+
+class ExportQuery(Query):
+    """Where the export goes on."""
+
+    after: Annotated[int, Field(ge=0, le=2**62, description="Number of the last record that is known.")] = 0
+
+
+class ChainDocument(Model):
+    """Whether the chain holds."""
+
+    intact: bool
+    records: int
+    first_bad: int | None = Field(description="The first record that does not hold.")
+    fault: str
+
+
+class HeadDocument(Model):
+    """The head of the chain."""
+
+    intact: bool = Field(description="Whether the newest record is the one the sealed head names.")
+    records: int
+    newest_at: InstantOut | None
+    fault: str
+
+
+@operation("GET", "/audit", access=SECURITY, tag="audit", answer=Items[RecordDocument], query=RecordsQuery)
+def list_records(at: ApiContext, query: RecordsQuery) -> Answer:
+    """List records, the newest first.
+
+    With `q` a call looks at a bounded number of records: a part may be short and still have a next one.
+    """
+    wanted = AuditQuery(
+        actor=query.actor,
+        events=(query.event,) if query.event else (),
+        target=query.target,
+        text=query.q,
+        since=query.since,
+        until=query.until,
+    )
+    page = at.store.audit_reads.audit_page(wanted, query.limit, audit_place(query))
+    items = [RecordDocument.of(each) for each in page.records]
+    return Answer(Items[RecordDocument](items=items, next_cursor=audit_cursor(query, page.after)))
+
+
+@operation("GET", "/audit/head", access=SECURITY, tag="audit", answer=HeadDocument)
+def read_audit_head(at: ApiContext) -> Answer:
+    """Show the head of the chain and whether it holds; cheap, however many records there are."""
+    head = at.store.audit_reads.chain_status()
+    return Answer(HeadDocument(intact=head.intact, records=head.records, newest_at=head.newest_at, fault=head.fault))
+
+
+@operation(
+    "GET", "/audit/export", access=SECURITY, tag="audit", query=ExportQuery, produces="application/jsonl; charset=utf-8"
+)
+def export_records(at: ApiContext, query: ExportQuery) -> Answer:
+    """Export all records behind one, the oldest first, a JSON object a line.
+
+    In their order in the chain and with its hashes, read and sent a part at a time.
+    """
+    accounts = at.accounts
+    return Answer(lines=(export_line(record) for record in accounts.audit_records(query.after)))
+
+
+@operation("POST", "/audit/verify", access=SECURITY, tag="audit", answer=ChainDocument)
+def verify_audit(at: ApiContext) -> Answer:
+    """Walk the whole chain; it takes as long as there are records."""
+    verdict = at.accounts.audit_verify()
+    return Answer(
+        ChainDocument(
+            intact=not verdict.fault, records=verdict.records, first_bad=verdict.first_bad, fault=verdict.fault
+        )
+    )
+
+
+def export_line(record: Record) -> bytes:
+    """A record as a line of an export, as the console exports it."""
+    told = {**asdict(record), "at": iso(record.at), "detail": json.loads(record.detail)}
+    return json.dumps(told, separators=(",", ":")).encode("ascii") + b"\n"

@@ -1,0 +1,118 @@
+"""The public keys of a credential, with which its client proves itself without a secret (RFC 7523 §2.2)."""
+
+import json
+from contextlib import suppress
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from authserver.actions import client_keys
+from authserver.actions import credentials as credential_actions
+from authserver.api.context import ApiContext
+from authserver.api.operations import BUILDER, Answer, operation
+from authserver.api.resources.credentials import etag_in, etag_of_credential
+from authserver.api.schemas import InstantOut, Items, Model
+from authserver.ports.credentials import Credential, KeyRecord
+from authserver.ports.errors import AlreadyDone
+from keys.public_keys import registered
+
+
+class ClientKeyDocument(Model):
+    """A public key of a client."""
+
+    thumbprint: str = Field(description="RFC 7638; compare it with your own.")
+    alg: str
+    public_jwk: dict[str, Any]
+    live: bool
+    created_at: InstantOut
+    ends_at: InstantOut | None
+    first_used_at: InstantOut | None
+    last_used_at: InstantOut | None
+    last_used_peer: str | None
+
+    @classmethod
+    def of(cls, key: KeyRecord) -> "ClientKeyDocument":
+        """As the store has it."""
+        known = registered(key.public_jwk)
+        return cls(
+            thumbprint=known.thumbprint,
+            alg=known.alg,
+            public_jwk=json.loads(key.public_jwk),
+            live=key.ends_at is None,
+            created_at=key.created_at,
+            ends_at=key.ends_at,
+            first_used_at=key.first_used_at,
+            last_used_at=key.last_used_at,
+            last_used_peer=key.last_used_peer,
+        )
+
+
+class NewClientKey(Model):
+    """A public key; never the private one."""
+
+    public_key: Annotated[str, Field(min_length=1, max_length=16_384, description="As PEM, or a JWK as text.")]
+    alg: Annotated[str, Field(max_length=16, description="What it signs with; needed where the key does not say.")] = ""
+
+
+def _listed(credential: Credential) -> Items[ClientKeyDocument]:
+    return Items[ClientKeyDocument](items=[ClientKeyDocument.of(each) for each in credential.keys])
+
+
+@operation(
+    "GET",
+    "/credentials/<client_id>/keys",
+    access=BUILDER,
+    tag="credentials",
+    answer=Items[ClientKeyDocument],
+    etag=True,
+)
+def list_client_keys(at: ApiContext, client_id: str) -> Answer:
+    """List the public keys of a credential.
+
+    Those that have ended too. The ETag is the credential's.
+    """
+    credential = at.accounts.credential(client_id, at.owner_id)
+    return Answer(_listed(credential), etag=etag_of_credential(credential))
+
+
+@operation(
+    "POST",
+    "/credentials/<client_id>/keys",
+    access=BUILDER,
+    tag="credentials",
+    answer=Items[ClientKeyDocument],
+    status=201,
+    body=NewClientKey,
+    creates=True,
+)
+def add_client_key(at: ApiContext, client_id: str, body: NewClientKey) -> Answer:
+    """Add a public key.
+
+    Two work at a time. Whoever has the private half acts as the client, so a token adds none to a credential with
+    roles that it does not have.
+    """
+    at.require_roles(at.accounts.credential(client_id, at.owner_id).roles)
+    replayed = True
+    with suppress(AlreadyDone):
+        client_keys.add(at.creating().accounts, client_id, body.public_key, body.alg, owner_id=at.owner_id, **at.who)
+        replayed = False
+    credential = at.accounts.credential(client_id, at.owner_id)
+    return Answer(_listed(credential), location=f"/credentials/{client_id}/keys", replayed=replayed)
+
+
+@operation("DELETE", "/credentials/<client_id>/keys/<thumbprint>", access=BUILDER, tag="credentials", edits=True)
+def remove_client_key(at: ApiContext, client_id: str, thumbprint: str) -> Answer:
+    """End a public key, and the tokens that it obtained; If-Match names the credential."""
+    client_keys.remove(
+        at.editing(etag_in(at, client_id)).accounts, client_id, thumbprint, owner_id=at.owner_id, **at.who
+    )
+    return Answer()
+
+
+@operation("DELETE", "/credentials/<client_id>/secrets", access=BUILDER, tag="credentials", edits=True)
+def end_secrets(at: ApiContext, client_id: str) -> Answer:
+    """End all secrets of a credential that has a key, so that none can be copied; If-Match names the credential."""
+    credential_actions.end_secrets(
+        at.editing(etag_in(at, client_id)).accounts, client_id, owner_id=at.owner_id, **at.who
+    )
+    return Answer()

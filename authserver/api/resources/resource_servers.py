@@ -1,0 +1,269 @@
+"""Resource servers: the APIs that receive tokens."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import Field
+
+from authserver.actions import resource_servers as resource_server_actions
+from authserver.api.context import ApiContext
+from authserver.api.cursors import part
+from authserver.api.operations import RESOURCE_SERVERS, Answer, operation
+from authserver.api.preconditions import etag_of
+from authserver.api.schemas import InstantOut, Items, Model, Paged
+from authserver.ports.errors import AlreadyDone, Invalid, NotFound
+from authserver.ports.resource_servers import TOKEN_TYPES, ResourceServer
+from authserver.ports.transaction import Transaction
+from authserver.rules.names import MAX_AUDIENCE, MAX_DISPLAY_NAME
+
+Algorithm = Annotated[str, Field(min_length=1, max_length=16)]
+Typ = Annotated[str, Field(min_length=1, max_length=16)]
+
+
+class ResourceServerDocument(Model):
+    """A registered API, without its secret."""
+
+    id: str
+    client_id: str
+    name: str
+    audience: str
+    token_alg: str | None = Field(description="What tokens for it are signed with; null for the general setting.")
+    token_typ: str = Field(description="The `typ` of tokens for it.")
+    max_staleness: int = Field(description="For how many seconds it may trust an introspection response.")
+    created_at: InstantOut
+    disabled_at: InstantOut | None
+    last_asked_at: InstantOut | None = Field(description="When it last introspected a token.")
+    live_tokens: int = Field(description="Live tokens for its audience; 500 stands for so many or more.")
+
+    @classmethod
+    def of(cls, server: ResourceServer, live: int) -> "ResourceServerDocument":
+        """As the store has it."""
+        return cls(
+            id=server.id,
+            client_id=server.client_id,
+            name=server.name,
+            audience=server.audience,
+            token_alg=server.token_alg,
+            token_typ=server.token_typ,
+            max_staleness=server.max_staleness,
+            created_at=server.created_at,
+            disabled_at=server.disabled_at,
+            last_asked_at=server.last_asked_at,
+            live_tokens=live,
+        )
+
+
+class RegisteredResourceServer(ResourceServerDocument):
+    """A resource server and its secret."""
+
+    client_secret: str | None = Field(description="Shown this once; null where the request was answered before.")
+
+
+class NewResourceServer(Model):
+    """What a resource server is registered with."""
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_DISPLAY_NAME)]
+    audience: Annotated[str, Field(min_length=1, max_length=MAX_AUDIENCE, description="An absolute URI (RFC 8707).")]
+    token_alg: Algorithm | None = None
+    token_typ: Typ = TOKEN_TYPES[0]
+
+
+class ResourceServerChanges(Model):
+    """What shall be otherwise: one of the three."""
+
+    token_alg: Algorithm | None = Field(default=None, description="Null for the general setting.")
+    token_typ: Typ | None = None
+    max_staleness: Annotated[int, Field(ge=0, le=resource_server_actions.MAX_STALENESS)] | None = None
+
+
+class NewSecretOfServer(Model):
+    """A new secret of a resource server."""
+
+    client_id: str
+    client_secret: str | None = Field(description="Shown this once; null where the request was answered before.")
+
+
+def etag_of_server(server: ResourceServer) -> str:
+    """Names what can be edited."""
+    state = (server.token_alg, server.token_typ, server.max_staleness)
+    return etag_of(server.id, server.name, server.audience, *state, server.disabled_at)
+
+
+def find(at: ApiContext, server_id: str) -> ResourceServer:
+    """One resource server by its id; ``NotFound`` else."""
+    for server in at.accounts.resource_servers():
+        if server.id == server_id:
+            return server
+    raise NotFound(server_id)
+
+
+def _etag_in(client_id: str) -> Callable[[Transaction], str]:
+    return lambda tx: etag_of_server(tx.resource_server(client_id))
+
+
+def _document(at: ApiContext, server: ResourceServer) -> ResourceServerDocument:
+    live = at.store.token_reads.by_audience(at.now, server.audience).get(server.audience, 0)
+    return ResourceServerDocument.of(server, live)
+
+
+def _show(at: ApiContext, server_id: str) -> Answer:
+    server = find(at, server_id)
+    return Answer(_document(at, server), etag=etag_of_server(server))
+
+
+@operation(
+    "GET",
+    "/resource-servers",
+    access=RESOURCE_SERVERS,
+    tag="resource servers",
+    answer=Items[ResourceServerDocument],
+    query=Paged,
+)
+def list_resource_servers(at: ApiContext, query: Paged) -> Answer:
+    """List resource servers by name."""
+    servers = sorted(at.accounts.resource_servers(), key=lambda server: server.name)
+    live = at.store.token_reads.by_audience(at.now)
+    shown, more = part(servers, query, query.cursor, query.limit, [server.name for server in servers])
+    items = [ResourceServerDocument.of(server, live.get(server.audience, 0)) for server in shown]
+    return Answer(Items[ResourceServerDocument](items=items, next_cursor=more))
+
+
+@operation(
+    "POST",
+    "/resource-servers",
+    access=RESOURCE_SERVERS,
+    tag="resource servers",
+    answer=RegisteredResourceServer,
+    status=201,
+    body=NewResourceServer,
+    creates=True,
+    etag=True,
+)
+def create_resource_server(at: ApiContext, body: NewResourceServer) -> Answer:
+    """Register a resource server.
+
+    Its secret is in this answer and nowhere else.
+    """
+    secret = None
+    try:
+        made = resource_server_actions.register_resource_server(
+            at.creating().accounts,
+            body.name,
+            body.audience,
+            pepper=at.store.pepper,
+            token_alg=body.token_alg,
+            token_typ=body.token_typ,
+            **at.who,
+        )
+        server_id, secret = made.server.id, made.secret
+    except AlreadyDone as done:
+        server_id = done.subject
+    server = find(at, server_id)
+    document = RegisteredResourceServer(**dict(_document(at, server)), client_secret=secret)
+    return Answer(
+        document,
+        etag=etag_of_server(server),
+        location=f"/resource-servers/{server_id}",
+        replayed=secret is None,
+    )
+
+
+@operation(
+    "GET",
+    "/resource-servers/<server_id>",
+    access=RESOURCE_SERVERS,
+    tag="resource servers",
+    answer=ResourceServerDocument,
+    etag=True,
+)
+def read_resource_server(at: ApiContext, server_id: str) -> Answer:
+    """Show one resource server."""
+    return _show(at, server_id)
+
+
+@operation(
+    "PATCH",
+    "/resource-servers/<server_id>",
+    access=RESOURCE_SERVERS,
+    tag="resource servers",
+    answer=ResourceServerDocument,
+    body=ResourceServerChanges,
+    edits=True,
+    etag=True,
+)
+def edit_resource_server(at: ApiContext, server_id: str, body: ResourceServerChanges) -> Answer:
+    """Change the algorithm or `typ` of its tokens, or for how long it may trust an answer.
+
+    One of the three at a time, because each is a change of its own on record.
+    """
+    server = find(at, server_id)
+    accounts = at.editing(_etag_in(server.client_id)).accounts
+    if body.model_fields_set == {"token_alg"}:
+        resource_server_actions.edit_resource_server(accounts, server.client_id, body.token_alg, **at.who)
+    elif body.model_fields_set == {"token_typ"} and body.token_typ is not None:
+        resource_server_actions.choose_token_typ(accounts, server.client_id, body.token_typ, **at.who)
+    elif body.model_fields_set == {"max_staleness"} and body.max_staleness is not None:
+        resource_server_actions.bound_staleness(accounts, server.client_id, body.max_staleness, **at.who)
+    else:
+        msg = "give token_alg, token_typ or max_staleness, one of them"
+        raise Invalid(msg)
+    return _show(at, server_id)
+
+
+@operation(
+    "POST",
+    "/resource-servers/<server_id>/secrets",
+    access=RESOURCE_SERVERS,
+    tag="resource servers",
+    answer=NewSecretOfServer,
+    status=201,
+    creates=True,
+)
+def regenerate_secret_of_server(at: ApiContext, server_id: str) -> Answer:
+    """Make a new secret; the one before ends now."""
+    server, secret = find(at, server_id), None
+    with contextlib.suppress(AlreadyDone):
+        secret = resource_server_actions.regenerate_resource_server(
+            at.creating().accounts, server.client_id, pepper=at.store.pepper, **at.who
+        ).secret
+    return Answer(NewSecretOfServer(client_id=server.client_id, client_secret=secret), replayed=secret is None)
+
+
+@operation(
+    "POST",
+    "/resource-servers/<server_id>/disable",
+    access=RESOURCE_SERVERS,
+    tag="resource servers",
+    answer=ResourceServerDocument,
+    edits=True,
+    etag=True,
+)
+def disable_resource_server(at: ApiContext, server_id: str) -> Answer:
+    """Disable a resource server.
+
+    It may not introspect, and no token is issued for its audience.
+    """
+    server = find(at, server_id)
+    resource_server_actions.disable_resource_server(
+        at.editing(_etag_in(server.client_id)).accounts, server.client_id, **at.who
+    )
+    return _show(at, server_id)
+
+
+@operation(
+    "POST",
+    "/resource-servers/<server_id>/enable",
+    access=RESOURCE_SERVERS,
+    tag="resource servers",
+    answer=ResourceServerDocument,
+    edits=True,
+    etag=True,
+)
+def enable_resource_server(at: ApiContext, server_id: str) -> Answer:
+    """Enable a resource server again."""
+    server = find(at, server_id)
+    resource_server_actions.enable_resource_server(
+        at.editing(_etag_in(server.client_id)).accounts, server.client_id, **at.who
+    )
+    return _show(at, server_id)
