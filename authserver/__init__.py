@@ -10,6 +10,7 @@ path of a request::
     signing_service                             signs and reads tokens with the keys of the database
     oauth/ api/ console/ web/ cli/ store/       machine endpoints, management API, pages, health, commands, database
     telemetry/                                  log lines and metrics
+    desired_state/                              a state as a document, the steps to it, and making it so
     actions/                                    what the server can do, one use case a module
     ports/                                      what actions need of a database, as Protocols and records
     audit                                       event names and the hash chain

@@ -30,6 +30,7 @@ TAGS: Final = {
     "settings": "General settings.",
     "signing keys": "The keys that sign tokens.",
     "audit": "What was changed, by whom, and whether the record is intact.",
+    "state": "Everything that can be declared, as one document.",
     "inventory": "All credentials, for the security team.",
     "document": "This document.",
 }

@@ -12,14 +12,14 @@ from typing import Any, Final, get_origin
 import orjson
 from flask import Response, request
 from flask.typing import ResponseReturnValue
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from authserver.api.authentication import authenticate
 from authserver.api.blueprint import PREFIX, api
 from authserver.api.context import ApiContext, api_context
 from authserver.api.problems import Fault, Problem
 from authserver.api.request_body import json_object
-from authserver.api.schemas import Empty, Model, Query
+from authserver.api.schemas import Empty, Query
 from authserver.rules import permission
 
 JSON: Final = "application/json"
@@ -51,6 +51,9 @@ SETTINGS: Final = Access("settings", (permission.SETTINGS,))
 RESOURCE_SERVERS: Final = Access("resource servers", (permission.RESOURCE_SERVERS,))
 SECURITY: Final = Access("security", (permission.SECURITY,))
 KEYS: Final = Access("keys", (permission.SECURITY, permission.KEYS))
+STATE: Final = Access(
+    "state", (permission.USERS, permission.SETTINGS, permission.RESOURCE_SERVERS, permission.SECURITY)
+)
 INVENTORY: Final = Access("inventory", (permission.SECURITY, permission.USERS))
 
 
@@ -58,7 +61,7 @@ INVENTORY: Final = Access("inventory", (permission.SECURITY, permission.USERS))
 class Answer:
     """What an operation answers: a document, or none (204), or ``lines`` that are sent as they are read."""
 
-    document: Model | None = None
+    document: BaseModel | None = None
     lines: Iterator[bytes] | None = None
     etag: str = ""
     location: str = ""
@@ -79,10 +82,10 @@ class Operation:
     tag: str
     summary: str
     description: str
-    answer: type[Model] | None
+    answer: type[BaseModel] | None
     status: int
     query: type[Query] | None
-    body: type[Model] | None
+    body: type[BaseModel] | None
     creates: bool
     edits: bool
     etag: bool
@@ -105,10 +108,10 @@ def operation(
     *,
     access: Access,
     tag: str,
-    answer: type[Model] | None = None,
+    answer: type[BaseModel] | None = None,
     status: int = 200,
     query: type[Query] | None = None,
-    body: type[Model] | None = None,
+    body: type[BaseModel] | None = None,
     creates: bool = False,
     edits: bool = False,
     etag: bool = False,
@@ -211,12 +214,12 @@ def _query(model: type[Query] | None) -> Query | None:
         raise Problem("invalid_request", "A parameter cannot be.", errors=faults_of(error, "")) from None
 
 
-def _body(made: Operation) -> Model | None:
+def _body(made: Operation) -> BaseModel | None:
     if made.method in SAFE or (made.body is None and made.method == "DELETE"):
         if request.get_data(cache=True):
             raise Problem("invalid_request", "This operation takes no body.")
         return None
-    model = made.body or Empty
+    model: type[BaseModel] = made.body or Empty
     if made.body is None and not request.get_data(cache=True):
         return None
     try:

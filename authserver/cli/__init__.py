@@ -26,11 +26,12 @@ from authserver.cli.commands.resource_servers import resource_servers
 from authserver.cli.commands.roles import roles
 from authserver.cli.commands.sessions import sessions
 from authserver.cli.commands.settings import settings
+from authserver.cli.commands.state import apply, export
 from authserver.cli.commands.users import users
 from authserver.cli.context import Maintenance
 from authserver.cli.startup_errors import one_sentence
 
-NOUNS = (users, roles, resource_servers, credentials, keys, settings, audit, sessions, db, doctor)
+NOUNS = (users, roles, resource_servers, credentials, keys, settings, audit, sessions, apply, export, db, doctor)
 
 
 def register(app: Flask, maintenance: Maintenance) -> None:

@@ -79,6 +79,8 @@ MATRIX = {
     ("GET", "/audit/head"): (SECURITY,),
     ("GET", "/audit/export"): (SECURITY,),
     ("POST", "/audit/verify"): (SECURITY,),
+    ("GET", "/state"): (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY),
+    ("PUT", "/state"): (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY),
     ("GET", "/inventory/credentials"): (SECURITY,),
     ("POST", "/inventory/credentials/preview"): (SECURITY, USERS),
     ("POST", "/inventory/credentials/disable"): (SECURITY, USERS),

@@ -4,7 +4,7 @@
 - ``credentials``, ``secrets``, ``client_keys``, ``sessions``: credentials of the caller's owner, and their tokens.
 - ``users``, ``roles``: who there is, and who holds which role; ``previews`` tell what a change would end.
 - ``resource_servers``, ``settings``, ``signing_keys``: what the server is run by.
-- ``audit``, ``inventory``: for the security team.
+- ``audit``, ``inventory``: for the security team. ``state``: all of it as one document.
 """
 
 from authserver.api.resources import (
@@ -20,11 +20,12 @@ from authserver.api.resources import (
     sessions,
     settings,
     signing_keys,
+    state,
     users,
 )
 
 MODULES = (
     *(me, credentials, secrets, client_keys, sessions, users, roles, previews),
-    *(resource_servers, settings, signing_keys, audit, inventory),
+    *(resource_servers, settings, signing_keys, audit, inventory, state),
 )
 """The modules that have registered their operations, in the order of the document."""

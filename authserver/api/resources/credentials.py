@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from authserver.actions import credentials as credential_actions
 from authserver.api.context import ApiContext
@@ -301,6 +301,6 @@ def delete_credential(at: ApiContext, client_id: str) -> Answer:
     return Answer()
 
 
-def _members(document: Model | None) -> dict[str, Any]:
+def _members(document: BaseModel | None) -> dict[str, Any]:
     """The members of a document as they are, not as JSON."""
     return {} if document is None else {name: getattr(document, name) for name in type(document).model_fields}

@@ -1,5 +1,5 @@
 """The commands, one module a noun: ``flask <noun> <verb>``. Each parses, calls one action and prints.
 
 ``users``, ``roles``, ``resource_servers``, ``credentials``, ``keys``, ``settings``, ``audit``, ``sessions``,
-``database`` (``flask db``) and ``doctor``.
+``database`` (``flask db``), ``state`` (``flask apply``, ``flask export``) and ``doctor``.
 """

@@ -1,0 +1,233 @@
+"""Makes a state so: all steps in one transaction, each by the action that everybody calls, or none of them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, cast
+
+from authserver.actions import credentials as credential_actions
+from authserver.actions import general_settings
+from authserver.actions import resource_servers as resource_server_actions
+from authserver.actions import roles as role_actions
+from authserver.actions import users as user_actions
+from authserver.audit import Event
+from authserver.desired_state.document import (
+    CredentialState,
+    ResourceServerState,
+    RoleState,
+    StateDocument,
+    UserState,
+)
+from authserver.desired_state.steps import Step, plan
+from authserver.ports.accounts import Accounts
+from authserver.ports.errors import Conflict
+from authserver.ports.resource_servers import MANAGEMENT_API, ResourceServer
+from authserver.ports.store import Store
+from authserver.ports.transaction import Transaction
+from authserver.rules.facts import Instant
+
+_BOOKKEEPING: Final = ("epoch", "used_since", "issued_since")
+_ENDING: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Applied:
+    """The steps that were taken, or would be, and the secrets of new resource servers by name, shown once."""
+
+    steps: tuple[Step, ...]
+    secrets: Mapping[str, tuple[str, str]]
+
+
+class _Undo(Exception):
+    """Ends a transaction that shall leave nothing behind."""
+
+
+def export(accounts: Accounts) -> StateDocument:
+    """The state as it is. The management API's own resource server is no part of it."""
+    general = asdict(accounts.general())
+    return StateDocument(
+        roles=[
+            RoleState.model_validate({"name": each.name, "kind": each.kind, "permissions": sorted(each.permissions)})
+            for each in accounts.roles()
+        ],
+        users=[
+            UserState(username=each.username, roles=list(each.role_names), disabled=each.disabled_at is not None)
+            for each in accounts.users()
+        ],
+        resource_servers=[
+            ResourceServerState(
+                name=each.name,
+                audience=each.audience,
+                token_alg=each.token_alg,
+                token_typ=each.token_typ,
+                max_staleness=each.max_staleness,
+                disabled=each.disabled_at is not None,
+            )
+            for each in accounts.resource_servers()
+            if each.purpose != MANAGEMENT_API
+        ],
+        settings={name: value for name, value in general.items() if name not in _BOOKKEEPING},
+        credentials=[
+            CredentialState.model_construct(
+                client_id=each.client_id,
+                name=each.name,
+                expires_at=each.expires_at,
+                disabled=each.disabled_at is not None,
+                owner=each.owner,
+                roles=list(each.roles),
+            )
+            for each in sorted(accounts.credentials(), key=lambda each: each.client_id)
+        ],
+    )
+
+
+def apply(
+    store: Store,
+    desired: StateDocument,
+    *,
+    prune: bool,
+    dry_run: bool,
+    actor: str,
+    now: Instant,
+    as_user: str = "",
+) -> Applied:
+    """Make it so. The plan is made inside the transaction, when nobody else can change anything any more.
+
+    A dry run takes the steps too and undoes them, so it refuses what the run would refuse. ``as_user`` is the name of
+    the user in whose name this is done, who is never disabled by it.
+
+    Raises:
+        Conflict: as the action of a step.
+        Invalid: as the action of a step, or a state that cannot be.
+        NotFound: something that is named is not there.
+    """
+    taken: list[Step] = []
+    secrets: dict[str, tuple[str, str]] = {}
+    # Counted before the lock is taken: what ends is told, and decides nothing.
+    counted = _Counter(store, now)
+    told = {_key(step): counted.ends(step) for step in plan(export(store.accounts), desired, prune=prune)}
+    try:
+        with store.accounts.change(Event("state.applied", actor, "state"), now) as tx:
+            steps = plan(export(store.accounts), desired, prune=prune)
+            tx.detail(steps=len(steps), prune=prune)
+            inside = _Within(store.accounts, tx)
+            for step in steps:
+                if step.action == "disable_user" and step.target.casefold() == as_user.casefold() != "":
+                    msg = "you act in the name of this user; let another administrator do it"
+                    raise Conflict(msg)
+                made = _TAKE[step.action](cast("Accounts", inside), step, store.pepper, {"actor": actor, "now": now})
+                if isinstance(made, resource_server_actions.RegisteredServer):
+                    inside.added.append(made.server)
+                    secrets[made.server.name] = (made.server.client_id, made.secret)
+                taken.append(replace(step, ends=told.get(_key(step), 0)))
+            _keep(undo=dry_run or not steps)
+    except _Undo:
+        secrets.clear()
+    return Applied(tuple(taken), secrets)
+
+
+def _keep(*, undo: bool) -> None:
+    if undo:
+        raise _Undo
+
+
+def _key(step: Step) -> tuple[str, str, str]:
+    return step.action, step.target, str(step.values)
+
+
+class _Within:
+    """Accounts whose changes are parts of one transaction, each with its record."""
+
+    def __init__(self, accounts: Accounts, tx: Transaction) -> None:
+        self._accounts, self._tx = accounts, tx
+        self.added: list[ResourceServer] = []
+
+    @contextmanager
+    def change(self, event: Event, at: Instant) -> Iterator[Transaction]:
+        """Go on in the one transaction, with a record of its own."""
+        del at
+        self._tx.next_event(event)
+        yield self._tx
+
+    def resource_servers(self) -> Sequence[ResourceServer]:
+        """Those from before, and those that this transaction made."""
+        return (*self._accounts.resource_servers(), *self.added)
+
+
+class _Counter:
+    """Counts the live tokens that steps would end; those of one user once."""
+
+    def __init__(self, store: Store, now: Instant) -> None:
+        self._store, self._now, self._seen = store, now, set[str]()
+
+    def ends(self, step: Step) -> int:
+        reads, target = self._store.user_reads, step.target
+        if step.action in {"grant_role", "revoke_role", "disable_user"}:
+            if target in self._seen or target not in {each.username for each in self._store.accounts.users()}:
+                return 0
+            self._seen.add(target)
+            return reads.preview_grant(target, self._now).live_tokens
+        if step.action == "delete_role":
+            return reads.preview_delete_role(target, self._now).live_tokens
+        if step.action == "disable_credential":
+            return reads.preview_disable_credentials([target], self._now).live_tokens
+        if step.action == "set" and target in _ENDING:
+            return self._store.token_reads.ended_by(self._now, **{target: step.values["value"]})
+        return 0
+
+
+_Take = Callable[[Accounts, Step, bytes, dict[str, Any]], object]
+
+
+def _edit_server(accounts: Accounts, step: Step, _pepper: bytes, who: dict[str, Any]) -> object:
+    ((name, value),) = step.values.items()
+    edits: Mapping[str, Callable[..., object]] = {
+        "token_alg": resource_server_actions.edit_resource_server,
+        "token_typ": resource_server_actions.choose_token_typ,
+        "max_staleness": resource_server_actions.bound_staleness,
+    }
+    return edits[name](accounts, step.target, value, **who)
+
+
+def _set(accounts: Accounts, step: Step, _pepper: bytes, who: dict[str, Any]) -> object:
+    value = step.values["value"]
+    return general_settings.set_general(accounts, step.target, "" if value is None else str(value), **who)
+
+
+def _on_target(action: Callable[..., object]) -> _Take:
+    return lambda accounts, step, _pepper, who: action(accounts, step.target, **who)
+
+
+_TAKE: Final[Mapping[str, _Take]] = {
+    "create_role": lambda accounts, step, _pepper, who: role_actions.create_role(
+        accounts, step.target, step.values["kind"], step.values["permissions"], **who
+    ),
+    "create_resource_server": lambda accounts, step, pepper, who: resource_server_actions.register_resource_server(
+        accounts, step.target, **step.values, pepper=pepper, **who
+    ),
+    "enable_resource_server": _on_target(resource_server_actions.enable_resource_server),
+    "edit_resource_server": _edit_server,
+    "create_user": lambda accounts, step, _pepper, who: user_actions.create_user(
+        accounts, step.target, step.values["roles"], **who
+    ),
+    "enable_user": _on_target(user_actions.enable),
+    "grant_role": lambda accounts, step, _pepper, who: user_actions.grant(
+        accounts, step.target, step.values["role"], **who
+    ),
+    "revoke_role": lambda accounts, step, _pepper, who: user_actions.revoke(
+        accounts, step.target, step.values["role"], keep_administrator=True, **who
+    ),
+    "disable_user": lambda accounts, step, _pepper, who: user_actions.disable(
+        accounts, step.target, keep_administrator=True, **who
+    ),
+    "delete_role": lambda accounts, step, _pepper, who: role_actions.delete_role(
+        accounts, step.target, keep_administrator=True, **who
+    ),
+    "set": _set,
+    "edit_credential": lambda accounts, step, _pepper, who: credential_actions.edit(
+        accounts, step.target, **step.values, **who
+    ),
+    "enable_credential": _on_target(credential_actions.enable),
+    "disable_credential": _on_target(credential_actions.disable),
+    "disable_resource_server": _on_target(resource_server_actions.disable_resource_server),
+}

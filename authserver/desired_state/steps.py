@@ -1,0 +1,164 @@
+"""The steps from the state that is to the state that shall be. Pure; the order keeps every state between them whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from authserver.desired_state.document import (
+    CredentialState,
+    ResourceServerState,
+    RoleState,
+    StateDocument,
+    UserState,
+)
+from authserver.ports.errors import Invalid, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change: ``action`` on ``target``, with ``values`` for it; ``ends`` live tokens, 500 for so many or more."""
+
+    action: str
+    target: str
+    values: dict[str, Any] = field(default_factory=dict)
+    ends: int = 0
+
+
+ORDER = (
+    "create_role",
+    "create_resource_server",
+    "enable_resource_server",
+    "edit_resource_server",
+    "create_user",
+    "enable_user",
+    "grant_role",
+    "revoke_role",
+    "disable_user",
+    "delete_role",
+    "set",
+    "edit_credential",
+    "enable_credential",
+    "disable_credential",
+    "disable_resource_server",
+)
+"""Who needs something comes behind it, and what others may need ends last."""
+
+
+def plan(current: StateDocument, desired: StateDocument, *, prune: bool) -> tuple[Step, ...]:
+    """The steps, in their order; none where it is so already.
+
+    With ``prune`` what a section does not name goes too: roles are deleted, users and resource servers disabled.
+
+    Raises:
+        Invalid: something is named twice, or shall become what it cannot.
+        NotFound: a credential or a role that is named is not there.
+    """
+    found = [
+        *_roles(current.roles or [], desired.roles, prune=prune),
+        *_servers(current.resource_servers or [], desired.resource_servers, prune=prune),
+        *_users(current.users or [], desired.users, prune=prune),
+        *_settings(current.settings or {}, desired.settings or {}),
+        *_credentials(current.credentials or [], desired.credentials or []),
+    ]
+    return tuple(sorted(found, key=lambda step: ORDER.index(step.action)))
+
+
+def _once(kind: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        msg = f"{kind} {twice[0]} comes twice"
+        raise Invalid(msg)
+
+
+def _roles(current: list[RoleState], desired: list[RoleState] | None, *, prune: bool) -> Iterator[Step]:
+    if desired is None:
+        return
+    _once("the role", [role.name for role in desired])
+    known = {role.name: role for role in current}
+    for role in desired:
+        there = known.pop(role.name, None)
+        if there is None:
+            yield Step("create_role", role.name, {"kind": role.kind, "permissions": sorted(set(role.permissions))})
+        elif (there.kind, sorted(there.permissions)) != (role.kind, sorted(set(role.permissions))):
+            msg = f"the role {role.name} is {there.kind} with {sorted(there.permissions)}; a role is never edited"
+            raise Invalid(msg)
+    if prune:
+        yield from (Step("delete_role", name) for name in sorted(known))
+
+
+def _users(current: list[UserState], desired: list[UserState] | None, *, prune: bool) -> Iterator[Step]:
+    if desired is None:
+        return
+    _once("the user", [user.username.casefold() for user in desired])
+    known = {user.username.casefold(): user for user in current}
+    for user in desired:
+        there = known.pop(user.username.casefold(), None)
+        if there is None:
+            yield Step("create_user", user.username, {"roles": sorted(set(user.roles))})
+            there = UserState(username=user.username, roles=user.roles)
+        for role in sorted(set(user.roles) - set(there.roles)):
+            yield Step("grant_role", there.username, {"role": role})
+        for role in sorted(set(there.roles) - set(user.roles)):
+            yield Step("revoke_role", there.username, {"role": role})
+        if user.disabled != there.disabled:
+            yield Step("disable_user" if user.disabled else "enable_user", there.username)
+    if prune:
+        yield from (Step("disable_user", user.username) for user in known.values() if not user.disabled)
+
+
+def _servers(
+    current: list[ResourceServerState], desired: list[ResourceServerState] | None, *, prune: bool
+) -> Iterator[Step]:
+    if desired is None:
+        return
+    _once("the resource server", [server.name for server in desired])
+    known = {server.name: server for server in current}
+    for server in desired:
+        there = known.pop(server.name, None)
+        if there is None:
+            values = {"audience": server.audience, "token_alg": server.token_alg, "token_typ": server.token_typ}
+            yield Step("create_resource_server", server.name, values)
+            there = server.model_copy(update={"max_staleness": 0, "disabled": False})
+        if server.audience != there.audience:
+            msg = f"the resource server {server.name} has the audience {there.audience}, which is never edited"
+            raise Invalid(msg)
+        for name in ("token_alg", "token_typ", "max_staleness"):
+            if getattr(server, name) != getattr(there, name):
+                yield Step("edit_resource_server", server.name, {name: getattr(server, name)})
+        if server.disabled != there.disabled:
+            yield Step("disable_resource_server" if server.disabled else "enable_resource_server", server.name)
+    if prune:
+        yield from (Step("disable_resource_server", each.name) for each in known.values() if not each.disabled)
+
+
+def _settings(current: dict[str, Any], desired: dict[str, Any]) -> Iterator[Step]:
+    for name, value in desired.items():
+        if name not in current:
+            msg = f"there is no setting {name!r}"
+            raise Invalid(msg)
+        if isinstance(current[name], int) != isinstance(value, int):
+            msg = f"the setting {name} is {'a whole number' if isinstance(current[name], int) else 'a text'}"
+            raise Invalid(msg)
+        if value != current[name]:
+            yield Step("set", name, {"value": value})
+
+
+def _credentials(current: list[CredentialState], desired: list[CredentialState]) -> Iterator[Step]:
+    _once("the credential", [each.client_id for each in desired])
+    known = {each.client_id: each for each in current}
+    for each in desired:
+        there = known.get(each.client_id)
+        if there is None:
+            msg = f"there is no credential {each.client_id}; a state names those that exist"
+            raise NotFound(msg)
+        fixed = ((each.owner, there.owner), (each.roles, there.roles))
+        if any(told is not None and told != is_now for told, is_now in fixed):
+            msg = f"owner and roles of the credential {each.client_id} are never edited"
+            raise Invalid(msg)
+        values = {
+            name: getattr(each, name) for name in ("name", "expires_at") if getattr(each, name) != getattr(there, name)
+        }
+        if values:
+            yield Step("edit_credential", each.client_id, values)
+        if each.disabled != there.disabled:
+            yield Step("disable_credential" if each.disabled else "enable_credential", each.client_id)
