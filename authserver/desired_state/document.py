@@ -145,6 +145,6 @@ def read(text: bytes) -> StateDocument:
 
 
 def write(document: StateDocument) -> str:
-    """The document as YAML, the same text for the same state."""
+    """The document as YAML in ASCII, the same text for the same state."""
     plain = json.loads(document.model_dump_json(exclude_none=False))
-    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=1000))
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=False, width=1000))

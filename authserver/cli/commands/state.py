@@ -19,7 +19,8 @@ export = Noun("export", help="What there is, as a file that `flask apply` takes.
 def state() -> Answer:
     """Print roles, users, resource servers, settings and credentials; secrets and passwords are never in it."""
     document = desired_state.export(command_context().accounts)
-    return Answer(json.loads(document.model_dump_json()), line(write(document).rstrip("\n")))
+    text: HumanText = [part for row in write(document).splitlines() for part in line(row)]
+    return Answer(json.loads(document.model_dump_json()), text)
 
 
 @click.command(
