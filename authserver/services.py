@@ -332,7 +332,7 @@ class Services:
             pepper=store.pepper,
         )
         fetch_observer = JwksFetchObserver(
-            hot_path=store.hot_path, book=store.jwks_fetchers, pepper=store.pepper, clock=self._system_clock
+            hot_path=store.hot_path, recorder=store.jwks_fetchers, pepper=store.pepper, clock=self._system_clock
         )
         table = routes(
             {
@@ -342,7 +342,7 @@ class Services:
                 "/oauth/revoke": revocation,
             },
             {
-                "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.saw),
+                "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.observe),
                 "/oauth/changes": ChangesEndpoint(
                     changes=store.changes,
                     sign=signing_service.sign_answer,

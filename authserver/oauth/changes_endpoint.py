@@ -31,10 +31,10 @@ Sign = Callable[[dict[str, Any], str, str], str]
 """Claims, algorithm, ``typ`` -> the text of a JWT."""
 
 TYP = "changes+jwt"
-LONGEST_WAIT = 5
+MAX_LONG_POLL_SECONDS = 5
 """Seconds; shorter than a process that is told to stop leaves the requests under way."""
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 """How often a waiting request looks whether something has ended: one prepared statement."""
 
 _PARAMETERS = {"after", "wait"}
@@ -59,7 +59,7 @@ class ChangesEndpoint:
             tag = request.headers.get("if-none-match", "")
             feed = self._feed(caller, after, tag)
             if wait and after and feed.unchanged:
-                feed = self._awaited(caller, after, tag, feed, wait)
+                feed = self._wait_for_change(caller, after, tag, feed, wait)
         except NoCredentials as error:
             return unauthenticated(error)
         except (InvalidClient, MalformedSecret) as error:
@@ -77,14 +77,14 @@ class ChangesEndpoint:
     def _feed(self, caller: PresentedSecret, after: str, tag: str) -> Feed:
         return change_feed(caller, after, tag, changes=self._changes, issuer=self._issuer)
 
-    def _awaited(self, caller: PresentedSecret, after: str, tag: str, feed: Feed, wait: int) -> Feed:
+    def _wait_for_change(self, caller: PresentedSecret, after: str, tag: str, feed: Feed, wait: int) -> Feed:
         """What ended meanwhile, as soon as it did; who may call is judged each time."""
         if self._seats is None or not self._seats.acquire(blocking=False):
             return feed
         try:
             until = time.monotonic() + wait
             while (left := until - time.monotonic()) > 0:
-                time.sleep(min(LOOK_SECONDS, left))
+                time.sleep(min(POLL_SECONDS, left))
                 later = self._feed(caller, after, feed.tag)
                 if not later.unchanged:
                     return later
@@ -107,6 +107,6 @@ def _query(text: str) -> tuple[str, int]:
     query = dict(pairs)
     wait = query.get("wait", "0")
     if not _SECONDS.fullmatch(wait):
-        msg = f"wait is a whole number of seconds; {LONGEST_WAIT} is the longest that is waited."
+        msg = f"wait is a whole number of seconds; {MAX_LONG_POLL_SECONDS} is the longest that is waited."
         raise BadRequest(msg)
-    return query.get("after", ""), min(int(wait), LONGEST_WAIT)
+    return query.get("after", ""), min(int(wait), MAX_LONG_POLL_SECONDS)

@@ -1,7 +1,7 @@
-"""Path -> endpoint, as a bare WSGI callable in front of another one.
+"""The WSGI dispatcher: path -> endpoint, in front of the Flask application.
 
 Every response of an endpoint is JSON and never a stack trace (INV-28). What holds for every endpoint is checked here,
-before it: a private connection (TLS), the method, the size of headers and body, no NUL; and behind it: the throttle.
+before it: a private connection (TLS), the method, the size of headers and body, no NUL; and after it: the throttle.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -34,7 +34,7 @@ Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 MAX_HEADERS = 16 * 1024
 _MAX_DIGITS = 9
 _TOKEN = "/oauth/token"  # noqa: S105 - a path
-_OURS = ("/oauth/", "/auth/oauth/")
+_OAUTH_PREFIXES = ("/oauth/", "/auth/oauth/")
 
 
 ANY_METHOD = "*"
@@ -85,7 +85,7 @@ class Dispatcher:
     def __init__(
         self,
         table: Mapping[str, Route],
-        behind: Wsgi,
+        wsgi_app: Wsgi,
         observe: Callable[[Request, Response, float], Response] | None = None,
         *,
         transport: ProxyTrust | None = None,
@@ -95,12 +95,12 @@ class Dispatcher:
 
         Args:
             table: made by ``routes``.
-            behind: the WSGI application that gets every other path.
+            wsgi_app: the WSGI application that gets every other path.
             observe: gets each request and response, and may add headers.
             transport: knows the trusted proxies; without it none is trusted.
             throttle: counts failures; one for all endpoints.
         """
-        self._table, self._behind, self._observe = table, behind, observe
+        self._table, self._wsgi_app, self._observe = table, wsgi_app, observe
         self._any_case = {path.lower(): route for path, route in table.items() if path.lower().endswith(_TOKEN)}
         self._transport, self._throttle = transport or ProxyTrust(), throttle or Throttle()
 
@@ -109,14 +109,14 @@ class Dispatcher:
         path = environ.get("PATH_INFO", "")
         route = self._table.get(path) or self._case_insensitive(path)
         if route is None:
-            return self._behind(environ, start_response)
-        began = perf_counter()
-        request, response = self._answer(environ, route)
+            return self._wsgi_app(environ, start_response)
+        started_at = perf_counter()
+        request, response = self._handle(environ, route)
         if response.failed_attempt is not None:
             limited = self._throttle.judge(response.failed_attempt, request.peer)
             response = _too_many_requests(limited, response) if limited else response
         if self._observe is not None:
-            response = self._observe(request, response, began)
+            response = self._observe(request, response, started_at)
         headers = [*response.headers, ("X-Content-Type-Options", "nosniff")]
         if response.status not in {HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT}:
             headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
@@ -126,11 +126,11 @@ class Dispatcher:
     def _case_insensitive(self, path: str) -> Route | None:
         lower = path.lower()
         found = self._any_case.get(lower)
-        if found is None and lower.startswith(_OURS):
+        if found is None and lower.startswith(_OAUTH_PREFIXES):
             return _NO_ENDPOINT
         return found
 
-    def _answer(self, environ: dict[str, Any], route: Route) -> tuple[Request, Response]:
+    def _handle(self, environ: dict[str, Any], route: Route) -> tuple[Request, Response]:
         method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
         peer, private = self._transport.resolve_peer(environ)
         body: bytes = b""
@@ -151,8 +151,8 @@ class Dispatcher:
     def _call(self, request: Request, route: Route) -> Response:
         if route is _NO_ENDPOINT:
             return route.endpoint(request)
-        fits = request.method == route.method or (route.method == "GET" and request.method == "HEAD")
-        if not fits and route.method != ANY_METHOD:
+        method_matches = request.method == route.method or (route.method == "GET" and request.method == "HEAD")
+        if not method_matches and route.method != ANY_METHOD:
             allowed = "GET, HEAD" if route.method == "GET" else route.method
             return error_response("invalid_request", f"Use {route.method}.", 405, (("Allow", allowed),))
         try:
@@ -167,7 +167,7 @@ class Dispatcher:
                 (("Retry-After", "2"),),
                 {"reason": "unavailable", "detail": str(error)},
             )
-        except Exception as error:  # noqa: BLE001 - the last endpoint: nothing of it may reach the caller (INV-28)
+        except Exception as error:  # noqa: BLE001 - no exception may reach the caller (INV-28)
             frame = extract_tb(error.__traceback__)[-1]
             # Where and what kind, never the message: it may hold what was sent.
             where = f"{type(error).__name__} at {frame.filename}:{frame.lineno}"
@@ -176,13 +176,13 @@ class Dispatcher:
             )
 
 
-def _nowhere(_call: Request) -> Response:
+def _not_found(_call: Request) -> Response:
     return error_response("invalid_request", "There is nothing at this address.", 404)
 
 
-_NO_ENDPOINT = Route("", "", _nowhere)
+_NO_ENDPOINT = Route("", "", _not_found)
 
-_SENTENCES = {
+_THROTTLED_TEXTS = {
     "client_failures": "Too many failed attempts for this client. Check client id and secret, then try again later.",
     "peer_failures": "Too many failed attempts from your address. Check client id and secret, then try again later.",
     "bad_tokens": "Too many tokens that were not issued for this resource server. Try again later.",
@@ -197,7 +197,7 @@ def _too_many_requests(limited: Throttled, response: Response) -> Response:
     """
     code = "temporarily_unavailable" if limited.rule == "bad_tokens" else "invalid_client"
     log_fields = {**response.log_fields, "outcome": "throttled", "reason": limited.rule}
-    return error_response(code, _SENTENCES[limited.rule], 429, (("Retry-After", str(limited.wait)),), log_fields)
+    return error_response(code, _THROTTLED_TEXTS[limited.rule], 429, (("Retry-After", str(limited.wait)),), log_fields)
 
 
 def _check(environ: Mapping[str, Any], query: str, *, private: bool) -> None:

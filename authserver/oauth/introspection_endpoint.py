@@ -47,23 +47,23 @@ _METHOD = re.compile(r"[A-Za-z-]{1,16}")
 _MAX_ROUTE = 200
 
 
-_PROBING = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NEVER_RECORDED})
+_PROBING_REASONS = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NEVER_RECORDED})
 
 
-_CALLERS = 512
+_CACHE_SIZE = 512
 """How many callers a worker keeps; there are few, and one that is evicted costs a few microseconds."""
 
-_ASK_AGAIN = (("Cache-Control", "private, max-age=0, no-store"), ("Pragma", "no-cache"))
+_ACTIVE_HEADERS = (("Cache-Control", "private, max-age=0, no-store"), ("Pragma", "no-cache"))
 """An active answer without a lease: as one with a lease says it, and so that no cache keeps it."""
 
-_IN_THE_BODY = frozenset({"client_id", "client_secret", "client_assertion"})
+_BODY_CREDENTIALS = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
 class IntrospectionEndpoint:
     """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4).
 
     A resource server sends the same Authorization header with each request. Which secret that presents is cached under
-    a hash of the header; whether it is right is judged each time. Of tokens nothing is cached.
+    a hash of the header; whether it is right is checked each time. Nothing of a token is cached.
     """
 
     def __init__(
@@ -79,14 +79,16 @@ class IntrospectionEndpoint:
     ) -> None:
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._verified_tokens, self._sign, self._issuer, self._pepper = verified_tokens, sign, issuer, pepper
-        self._callers: ParsedRequestCache[PresentedSecret] = ParsedRequestCache(_CALLERS)
+        self._callers: ParsedRequestCache[PresentedSecret] = ParsedRequestCache(_CACHE_SIZE)
 
     def __call__(self, request: Request) -> Response:
         """POST introspect."""
         form = read_form(request)
         header = request.headers.get("authorization", "")
-        mark = b"" if _IN_THE_BODY.intersection(form) else sha256(header.encode("utf-8", "surrogatepass")).digest()
-        cached = self._callers.get(mark) if mark else None
+        fingerprint = (
+            b"" if _BODY_CREDENTIALS.intersection(form) else sha256(header.encode("utf-8", "surrogatepass")).digest()
+        )
+        cached = self._callers.get(fingerprint) if fingerprint else None
         caller = cached or self._caller(request, form)
         if isinstance(caller, Response):
             return caller
@@ -108,27 +110,33 @@ class IntrospectionEndpoint:
             if cached is not None:
                 self._caller(request, form)  # so that a secret that was right once is refused no faster (INV-29)
             return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
-        if mark and cached is None:
-            self._callers.keep(mark, caller)
+        if fingerprint and cached is None:
+            self._callers.put(fingerprint, caller)
         if text is None:
             return error_response("invalid_request", "token is missing.", log_fields={"client": caller.client_id})
         return self._respond(answer, token, caller.client_id, request.headers.get("accept", ""))
 
     def _caller(self, request: Request, form: Mapping[str, str]) -> PresentedSecret | Response:
         try:
-            who = presented_credentials(request, form)
-            return presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
+            presented = presented_credentials(request, form)
+            return presented_secret(
+                presented.client_id, presented.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper
+            )
         except NoCredentials as error:
             return unauthenticated(error)
         except MalformedSecret as error:
-            return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+            return invalid_client(error.reason, presented.client_id, RESOURCE_SERVER)
 
     def _respond(self, answer: Answer, token: PresentedToken | None, caller: str, accept: str) -> Response:
-        until = answer.idle_expires_at
-        log_fields = {"outcome": "inactive" if until is None else "active", "reason": answer.reason, "client": caller}
-        failed_attempt = FailedAttempt("token", caller) if answer.reason in _PROBING else None
-        members = None if token is None or until is None else token.members(until, answer.lease)
-        headers = NO_STORE if until is None else _ASK_AGAIN
+        idle_expires_at = answer.idle_expires_at
+        log_fields = {
+            "outcome": "inactive" if idle_expires_at is None else "active",
+            "reason": answer.reason,
+            "client": caller,
+        }
+        failed_attempt = FailedAttempt("token", caller) if answer.reason in _PROBING_REASONS else None
+        members = None if token is None or idle_expires_at is None else token.members(idle_expires_at, answer.lease)
+        headers = NO_STORE if idle_expires_at is None else _ACTIVE_HEADERS
         if answer.lease:
             headers = (("Cache-Control", f"private, max-age={answer.lease}"), ("Vary", "Accept, Authorization"))
         if not (accept and wants_signed(accept)):

@@ -27,54 +27,56 @@ _MAX_QUERY = 256
 
 
 class FetchRecorder(Protocol):
-    """Where fetches are noted."""
+    """Where fetches are recorded."""
 
     def named(self, token: str) -> str | None:
         """The id of the resource server with this token."""
         ...
 
     def fetched(self, server_id: str, at: Instant, kids: Sequence[str]) -> None:
-        """Note a resource server."""
+        """Record a fetch by a resource server."""
         ...
 
     def fetched_by_agent(self, agent: str, at: Instant) -> None:
-        """Note an anonymous one."""
+        """Record an anonymous fetch."""
         ...
 
 
 class JwksFetchObserver:
-    """Notes each fetch of the JWKS."""
+    """Records each fetch of the JWKS."""
 
-    def __init__(self, *, hot_path: HotPathReads, book: FetchRecorder, pepper: bytes, clock: Clock) -> None:
-        self._hot_path, self._book, self._pepper, self._clock = hot_path, book, pepper, clock
+    def __init__(self, *, hot_path: HotPathReads, recorder: FetchRecorder, pepper: bytes, clock: Clock) -> None:
+        self._hot_path, self._recorder, self._pepper, self._clock = hot_path, recorder, pepper, clock
 
-    def saw(self, request: Request, keys: Sequence[KeyInfo]) -> None:
-        """Note who was given ``keys``; never raises what a caller could bring about."""
+    def observe(self, request: Request, keys: Sequence[KeyInfo]) -> None:
+        """Record who was given ``keys``; never raises what a caller could bring about."""
         with suppress(Unavailable, Refusal):
             now = self._clock.now()
             server = self._authenticated(request) or self._registered(request)
             if server is None:
                 found = _PROGRAM.match(request.headers.get("user-agent", ""))
-                self._book.fetched_by_agent(found.group() if found else "unnamed", now)
+                self._recorder.fetched_by_agent(found.group() if found else "unnamed", now)
             else:
-                self._book.fetched(server, now, [key.kid for key in keys if key.state in PUBLISHED])
+                self._recorder.fetched(server, now, [key.kid for key in keys if key.state in PUBLISHED])
 
     def _authenticated(self, request: Request) -> str | None:
         if not request.headers.get("authorization", ""):
             return None
         try:
-            who = presented_credentials(request, {})
+            presented = presented_credentials(request, {})
         except (NoCredentials, BadRequest):
             return None
-        if not CLIENT_ID.fullmatch(who.client_id) or not well_formed(who.secret, RESOURCE_SERVER_PREFIX):
+        if not CLIENT_ID.fullmatch(presented.client_id) or not well_formed(presented.secret, RESOURCE_SERVER_PREFIX):
             return None
-        caller = self._hot_path.introspection_facts(who.client_id, None).caller
+        caller = self._hot_path.introspection_facts(presented.client_id, None).caller
         if caller is None or caller.disabled:
             return None
-        return caller.id if hmac.compare_digest(caller.secret_hash, keyed_hash(self._pepper, who.secret)) else None
+        return (
+            caller.id if hmac.compare_digest(caller.secret_hash, keyed_hash(self._pepper, presented.secret)) else None
+        )
 
     def _registered(self, request: Request) -> str | None:
         if not request.query or len(request.query) > _MAX_QUERY:
             return None
         tokens = [value for name, value in parse_qsl(request.query) if name == "jwks_client"]
-        return self._book.named(tokens[0]) if len(tokens) == 1 and JWKS_CLIENT.fullmatch(tokens[0]) else None
+        return self._recorder.named(tokens[0]) if len(tokens) == 1 and JWKS_CLIENT.fullmatch(tokens[0]) else None

@@ -70,56 +70,56 @@ def metadata_endpoint(
 ) -> Callable[[Request], Response]:
     """Make the endpoint of one of the two well-known places; ``scopes`` reads the names to publish, if any."""
 
-    def made(keys: Sequence[KeyInfo]) -> bytes:
+    def make_body(keys: Sequence[KeyInfo]) -> bytes:
         algorithms = sorted({key.alg for key in keys if key.state is State.ACTIVE and not key.apart})
         return dump(document(issuer, algorithms, openid=openid, scopes=scopes() if scopes else None))
 
     # Roles change without the ring, so a document with scopes is made each time; ETags still spare its transfer.
-    return _kept(ring, made, "application/json", remember=scopes is None)
+    return _cached_endpoint(ring, make_body, "application/json", cache=scopes is None)
 
 
-def jwks_endpoint(ring: Ring, saw: OnFetch | None = None) -> Callable[[Request], Response]:
-    """Make the door of the JWKS; ``saw`` is members who was given which keys."""
-    return _kept(ring, jwks, "application/jwk-set+json", saw)
+def jwks_endpoint(ring: Ring, on_fetch: OnFetch | None = None) -> Callable[[Request], Response]:
+    """Make the endpoint of the JWKS; ``on_fetch`` is called with the request and the keys it was given."""
+    return _cached_endpoint(ring, jwks, "application/jwk-set+json", on_fetch)
 
 
 def post_quantum_endpoint(ring: Ring) -> Callable[[Request], Response]:
     """Make the endpoint of the set of post-quantum keys (RFC 9964)."""
-    return _kept(ring, post_quantum_jwks, "application/jwk-set+json")
+    return _cached_endpoint(ring, post_quantum_jwks, "application/jwk-set+json")
 
 
-def _kept(
+def _cached_endpoint(
     ring: Ring,
-    made: Callable[[Sequence[KeyInfo]], bytes],
+    make_body: Callable[[Sequence[KeyInfo]], bytes],
     media: str,
-    saw: OnFetch | None = None,
+    on_fetch: OnFetch | None = None,
     *,
-    remember: bool = True,
+    cache: bool = True,
 ) -> Callable[[Request], Response]:
-    """Read the ring each time; make the answer anew only when it has changed."""
+    """Make an endpoint that reads the key ring for each request and renders its response again only after a change."""
     last: tuple[Sequence[KeyInfo], str, Response, Response] | None = None
 
     def endpoint(request: Request) -> Response:
         nonlocal last
-        keys, known = ring(), last
-        if saw is not None:
-            saw(request, keys)
-        if known is None or known[0] != keys or not remember:
-            body = made(keys)
+        keys, cached = ring(), last
+        if on_fetch is not None:
+            on_fetch(request, keys)
+        if cached is None or cached[0] != keys or not cache:
+            body = make_body(keys)
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             headers = (
                 ("Cache-Control", f"public, max-age={MAX_AGE}"),
                 ("ETag", tag),
                 ("Access-Control-Allow-Origin", "*"),
             )
-            known = last = (keys, tag, Response(200, body, media, headers), Response(304, b"", media, headers))
-        _, tag, whole, unchanged = known
-        asked = request.headers.get("if-none-match", "")
-        return unchanged if asked and _matches(asked, tag) else whole
+            cached = last = (keys, tag, Response(200, body, media, headers), Response(304, b"", media, headers))
+        _, tag, full, unchanged = cached
+        if_none_match = request.headers.get("if-none-match", "")
+        return unchanged if if_none_match and _matches(if_none_match, tag) else full
 
     return endpoint
 
 
-def _matches(asked: str, tag: str) -> bool:
+def _matches(if_none_match: str, tag: str) -> bool:
     """RFC 9110 §13.1.2: ``*`` or a list of tags, compared weakly."""
-    return asked.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in asked.split(",")}
+    return if_none_match.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in if_none_match.split(",")}

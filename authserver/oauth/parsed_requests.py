@@ -33,9 +33,9 @@ class ParsedRequestCache(Generic[T]):
     reading takes no lock.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_entries: int) -> None:
         """Keep ``most`` entries."""
-        self._most = most
+        self._max_entries = max_entries
         self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
         self._lock = Lock()
 
@@ -51,11 +51,11 @@ class ParsedRequestCache(Generic[T]):
         entry.used = True
         return entry.parsed
 
-    def keep(self, fingerprint: bytes, parsed: T) -> None:
+    def put(self, fingerprint: bytes, parsed: T) -> None:
         """Add an entry; evict one where there are too many."""
         with self._lock:
             self._entries[fingerprint] = _Entry(parsed)
-            while len(self._entries) > self._most:
+            while len(self._entries) > self._max_entries:
                 oldest, entry = self._entries.popitem(last=False)
                 if entry.used:
                     entry.used = False

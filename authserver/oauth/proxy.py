@@ -1,4 +1,4 @@
-"""Who is at the other end, and could anybody listen in on the way?
+"""The address of the peer, and whether the connection from it is private, behind trusted proxies.
 
 TLS is required (RFC 6749 §1.6, §3.2); plain http only from this machine itself.
 ``X-Forwarded-Proto`` and ``X-Forwarded-For`` are believed from configured
@@ -18,16 +18,16 @@ _CACHE_SIZE = 4096
 
 
 class ProxyTrust:
-    """Judges the way a request came; ``trusted_proxies`` end TLS for us."""
+    """Resolves peers; ``trusted_proxies`` end TLS for us."""
 
     def __init__(self, trusted_proxies: Sequence[Network] = ()) -> None:
         self._proxies = tuple(trusted_proxies)
-        self._kind = lru_cache(_CACHE_SIZE)(self._judge)
+        self._classified = lru_cache(_CACHE_SIZE)(self._classify)
 
     def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
-        """The caller's address, and whether the way from there is private."""
+        """The caller's address, and whether the connection from there is private."""
         peer: str = environ.get("REMOTE_ADDR", "")
-        local, trusted = self._kind(peer)
+        local, trusted = self._classified(peer)
         scheme = environ.get("wsgi.url_scheme") == "https"
         if not trusted:
             return peer, scheme or local
@@ -45,22 +45,22 @@ class ProxyTrust:
             if address is None:
                 break
             origin = str(address)
-            if not self._within(address):
+            if not self._is_trusted(address):
                 break
         return origin
 
-    def _judge(self, peer: str) -> tuple[bool, bool]:
+    def _classify(self, peer: str) -> tuple[bool, bool]:
         if not peer:  # no network in between: a UNIX socket, or called in this very process
             return True, False
         address = _address(peer)
-        return (False, False) if address is None else (address.is_loopback, self._within(address))
+        return (False, False) if address is None else (address.is_loopback, self._is_trusted(address))
 
-    def _within(self, address: Address) -> bool:
+    def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._proxies)
 
 
 def _address(text: str) -> Address | None:
-    """Read an address, with or without a port, an IPv4 one also in its IPv6 clothes."""
+    """Read an address, with or without a port, an IPv4 one also as an IPv4-mapped IPv6 address."""
     host = text
     if text.startswith("["):
         host = text[1:].partition("]")[0]

@@ -1,6 +1,6 @@
-"""Slows those who guess, and nobody else.
+"""The throttle of failed authentication; a request that succeeds is never limited.
 
-Credentials are judged first; only what was refused for them comes here. So an
+Credentials are checked first; only refused requests are counted here. So an
 attacker who knows a client id can make the rightful client wait for nothing:
 its own requests never fail, hence are never counted and never answered 429.
 
@@ -53,7 +53,7 @@ class Throttled:
 
 
 class Throttle:
-    """Counts failed attempts; safe to share between threads and doors."""
+    """Counts failed attempts; safe to share between threads and endpoints."""
 
     def __init__(
         self,

@@ -4,12 +4,12 @@ Authlib dispatches and shapes; what it does not enforce is enforced before it
 (``request.read_form``), and who the client is, which roles it gets and which
 key signs is decided by ``actions/issue_token``.
 
-What is looked at, in this order; the first fault is the answer:
+Checked in this order; the first error is the response:
 
 1. the request alone: form, each parameter once, one way to authenticate (``invalid_request``),
    the grant (``invalid_request`` when missing, ``unsupported_grant_type``). Nothing of this
    depends on who calls, so it tells nothing about any client;
-2. the caller (``invalid_client``, one face);
+2. the caller (``invalid_client``, the same response for every reason);
 3. what it asks for, told to the rightful client alone: ``scope`` (``invalid_scope``), ``resource``
    (``invalid_target``). ``audience``, which many client libraries send, means ``resource`` where that is absent.
 
@@ -51,13 +51,13 @@ Sign = Callable[[Issued], str]
 _REPEATABLE = frozenset({"resource"})
 """RFC 8707 §2 lets a client ask for several; a token of ours is for one."""
 
-_JUDGED = ("grant_type", "scope", "resource")
-"""What of a form is looked at after it was read; the secret is not among it."""
+_FORM_FIELDS = ("grant_type", "scope", "resource")
+"""The fields of a form that are used after parsing; the secret is not among them."""
 
 _CACHE_SIZE = 4_096
 
 
-_BLANK: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token.invalid/"))
+_AUTHLIB_DEFAULTS: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token.invalid/"))
 
 
 class TokenRequest(NamedTuple):
@@ -74,8 +74,8 @@ class AuthlibRequest(OAuth2Request):  # type: ignore[misc]
     issued: Issued
 
     def __init__(self, http_request: Request, form: Mapping[str, str]) -> None:
-        # Not the parent's, which judges a URL each time; the way the request came was judged at the door.
-        self.__dict__.update(_BLANK)
+        # Not the parent's, which judges a URL each time; the way the request came was checked by the dispatcher.
+        self.__dict__.update(_AUTHLIB_DEFAULTS)
         self.payload = BasicOAuth2Payload(form)
         self.http_request = http_request
 
@@ -106,8 +106,8 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 
     def validate_token_request(self) -> None:
         """Authenticate, then decide roles, audience and end; all from one statement."""
-        self.request.client = AuthenticatedClient(self.server.prove(self.request, self.who))
-        self.request.issued = self.server.decide(self.request)
+        self.request.client = AuthenticatedClient(self.server.authenticate_client(self.request, self.who))
+        self.request.issued = self.server.issue_token(self.request)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], str]:
         """RFC 6749 §5.1; signed, then recorded: what is not recorded is not active on other nodes (INV-33)."""
@@ -147,12 +147,12 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         """Make the grant's triple a ``Response``; where Authlib has headers stands the client's id."""
         return Response(status, dump(body), log_fields={"outcome": "granted", "client": headers})
 
-    def prove(self, request: AuthlibRequest, who: PresentedSecret | PresentedAssertion) -> Authenticated:
+    def authenticate_client(self, request: AuthlibRequest, who: PresentedSecret | PresentedAssertion) -> Authenticated:
         """Authenticate the client; raises the refusals of the action."""
         resource = request.payload.data.get("resource")
         return authenticate(who, resource, hot_path=self._hot_path, assertions=self._assertions, usage=self._usage)
 
-    def decide(self, request: AuthlibRequest) -> Issued:
+    def issue_token(self, request: AuthlibRequest) -> Issued:
         """What it gets."""
         form = request.payload.data
         return issue(
@@ -175,27 +175,29 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
     def __call__(self, request: Request) -> Response:
         """POST token.
 
-        Clients send the same bytes again for each new token. How such a request reads is remembered,
-        under a hash of them; whether the client is good, and for what, is judged each time.
+        Clients send the same bytes again for each new token. The parsed request is cached
+        under a hash of them; client, roles and audience are checked each time.
         """
-        mark = request_fingerprint(request)
-        before = self._parsed_requests.get(mark)
-        asked = before or self._read(request)
-        if isinstance(asked, Response):
-            return asked
+        fingerprint = request_fingerprint(request)
+        cached = self._parsed_requests.get(fingerprint)
+        token_request = cached or self._parse(request)
+        if isinstance(token_request, Response):
+            return token_request
         try:
-            response = self._granted(self.get_token_grant(AuthlibRequest(request, asked.form)), asked.who)
+            response = self._granted(
+                self.get_token_grant(AuthlibRequest(request, token_request.form)), token_request.who
+            )
         except InvalidClient as error:
-            if before is not None:
-                self._read(request)  # so that a secret that was right once is refused no faster than any other (INV-29)
-            return invalid_client(error.reason, asked.who.client_id)
+            if cached is not None:
+                self._parse(request)  # a secret that was right once is refused no faster than any other (INV-29)
+            return invalid_client(error.reason, token_request.who.client_id)
         except (InvalidScope, InvalidTarget) as error:
-            return error_response(error.code, str(error), log_fields={"client": asked.who.client_id})
-        if before is None and isinstance(asked.who, PresentedSecret):  # an assertion does not come a second time
-            self._parsed_requests.keep(mark, asked)
+            return error_response(error.code, str(error), log_fields={"client": token_request.who.client_id})
+        if cached is None and isinstance(token_request.who, PresentedSecret):  # an assertion is used once
+            self._parsed_requests.put(fingerprint, token_request)
         return response
 
-    def _read(self, request: Request) -> TokenRequest | Response:
+    def _parse(self, request: Request) -> TokenRequest | Response:
         form = read_form(request, _REPEATABLE)
         audience = form.get("audience", "")
         if audience and form.setdefault("resource", audience) != audience:
@@ -213,7 +215,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return unauthenticated(error)
         except UnusableCredentials as error:
             return invalid_client(error.reason, error.claimed)
-        return TokenRequest(who, {name: form[name] for name in _JUDGED if name in form})
+        return TokenRequest(who, {name: form[name] for name in _FORM_FIELDS if name in form})
 
     def _granted(self, grant: DelegatedClientCredentialsGrant, who: PresentedSecret | PresentedAssertion) -> Response:
         grant.who = who

@@ -1,4 +1,4 @@
-"""What a token of ours says about itself: the claims we make, and the facts we read back (RFC 9068 §2.2).
+"""The claims of a token: made at issue, and read back at introspection (RFC 9068 §2.2).
 
 The private claim ``standing`` carries what the server must compare at every
 introspection, so that no row is needed before a token is used: the id of the

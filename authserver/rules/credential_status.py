@@ -1,4 +1,4 @@
-"""How a credential stands, in the six words that lists show (PRODUCT.md §2.2, §2.5, §2.6).
+"""The status of a credential: the six words that lists show (PRODUCT.md §2.2, §2.5, §2.6).
 
 Several may hold at once; they come in the order of urgency, and the first is the
 badge. "Active" is what is left when nothing else holds. Every end is half-open:
@@ -48,14 +48,14 @@ class StatusFacts:
 def statuses(facts: StatusFacts, now: Instant) -> tuple[Status, ...]:
     """All that hold, most urgent first; never empty."""
     expired = over(now, facts.expires_at)
-    holding = {
+    conditions = {
         Status.DISABLED: facts.disabled or facts.owner_disabled,
         Status.EXPIRED: expired,
         Status.EXPIRING: not expired and over(now + EXPIRING_WITHIN, facts.expires_at),
         Status.ROTATING: rotation_end(facts.secret_ends, now) is not None,
         Status.REDUCED: not facts.chosen <= facts.held,
     }
-    return tuple(status for status, holds in holding.items() if holds) or (Status.ACTIVE,)
+    return tuple(status for status, holds in conditions.items() if holds) or (Status.ACTIVE,)
 
 
 def rotation_end(secret_ends: Sequence[Instant | None], now: Instant) -> Instant | None:

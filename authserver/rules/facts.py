@@ -1,4 +1,4 @@
-"""What the rules look at: a token, how things stand around it, and a verdict.
+"""What the rules take and return: a token, the state around it (``Standing``), and a ``Decision``.
 
 Time is a whole second of UTC since 1970, handed in once. Every life is
 half-open: something that ends at E is over from the very second E.

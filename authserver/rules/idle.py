@@ -1,4 +1,4 @@
-"""THE IDLE RULE: a token that is not used for the idle timeout is dead (INV-06).
+"""The idle rule: a token that is not used for the idle timeout is dead (INV-06).
 
 Use is an authorised introspection that answered active, or a use a resource
 server reports. A token never used counts from the moment it was issued. The

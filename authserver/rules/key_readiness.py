@@ -1,4 +1,4 @@
-"""Who must have seen a key before it signs: the resource servers that are known to fetch the JWKS themselves."""
+"""Which resource servers must have fetched a key before it signs: those known to fetch the JWKS themselves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ dead one for no longer than the staleness bound S of its resource server.
 
 from authserver.rules.facts import Instant, Span, Standing, Token
 
-_ROUNDED: Span = 1
+_ROUNDING: Span = 1
 """``now`` is the last whole second: an end that is N seconds away may be nearer by almost one."""
 
 _IDLE_SHARE = 2
@@ -18,4 +18,4 @@ def lease_seconds(token: Token, now: Instant, standing: Standing, max_staleness:
     ends = [token.expires_at, token.issued_at + standing.max_lifetime, standing.credential_expires_at]
     if standing.secret_ends_at is not None:
         ends.append(standing.secret_ends_at)
-    return max(0, min(max_staleness, standing.idle_timeout // _IDLE_SHARE, min(ends) - now - _ROUNDED))
+    return max(0, min(max_staleness, standing.idle_timeout // _IDLE_SHARE, min(ends) - now - _ROUNDING))

@@ -1,7 +1,7 @@
-"""Is this token alive?
+"""Decides whether a token is active.
 
-The questions are asked in the order of ``RULES``; the first "no" is the reason
-the owner is told. Switches come before dates and dates before judgement,
+The rules are applied in the order of ``RULES``; the first that objects gives the reason
+that the owner is told. Switches come before dates and dates before judgement,
 because an operator's "off" must never be reported as mere idleness.
 """
 

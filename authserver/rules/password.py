@@ -11,9 +11,9 @@ from itertools import pairwise
 MIN_PASSWORD = 12
 MAX_PASSWORD = 128
 
-_FEWEST_DIFFERENT = 5
-_RUN = 8
-_TELLING = 4
+_MIN_DISTINCT = 5
+_MIN_RUN = 8
+_MIN_USERNAME = 4
 _LEET = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"})
 _DECORATION = re.compile(r"^[\W\d_]+|[\W\d_]+$")
 _REPEATED = re.compile(r"(.+?)\1+")
@@ -25,7 +25,7 @@ _ROWS = (
     "1qaz2wsx3edc4rfv5tgb",
     "abcdefghijklmnopqrst",
 )
-_TRIED_FIRST = (
+_COMMON_WORDS = (
     "abc access account admin administrator adminadmin authserver baseball basketball batman changeit "
     "changeme charlie company computer correcthorsebatterystaple default demo dragon enter football "
     "freedom friends guest hello helloworld iloveyou iloveyouforever internet jordan letmein letmeinnow "
@@ -36,7 +36,7 @@ _TRIED_FIRST = (
     "thisismypassword topsecret trustno unknown user username welcome welcometo whatever winter autumn "
     "spring january february march april june july august september october november december monday "
 )
-_COMMON = frozenset(_TRIED_FIRST.split())
+_COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def password_fault(password: str, username: str) -> str | None:
@@ -46,9 +46,9 @@ def password_fault(password: str, username: str) -> str | None:
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in password):
         return "a password holds no control characters"
     folded = unicodedata.normalize("NFKC", password).casefold()
-    if len(username) >= _TELLING and username.casefold() in folded:
+    if len(username) >= _MIN_USERNAME and username.casefold() in folded:
         return "a password does not hold the user name"
-    if len(set(folded)) < _FEWEST_DIFFERENT or _runs(folded) or _well_known(folded):
+    if len(set(folded)) < _MIN_DISTINCT or _runs(folded) or _well_known(folded):
         return "that password is among the first that are guessed; choose another"
     return None
 
@@ -58,7 +58,7 @@ def _runs(folded: str) -> bool:
     steps = sum((ord(after) - ord(before)) % 10 in {1, 9} for before, after in pairwise(folded))
     if folded.isdigit() and steps >= len(folded) - 2:
         return True
-    return any(row[:size] in folded for row in _ROWS for size in [max(_RUN, len(folded) - 4)] if size <= len(row))
+    return any(row[:size] in folded for row in _ROWS for size in [max(_MIN_RUN, len(folded) - 4)] if size <= len(row))
 
 
 def _well_known(folded: str) -> bool:

@@ -1,8 +1,7 @@
-"""Who says to be calling: an id, and the keyed hash of the secret it presented.
+"""The credentials that a caller presents: an id, and the keyed hash of the secret.
 
-What a caller can tell for itself, an id or a secret that is not even whole, is
-refused before any look-up. Of a whole one only the keyed hash goes further into
-the services; whether it is right is judged by the verbs, each time anew.
+A malformed id or secret is refused before any look-up. Of a well-formed secret only the
+keyed hash goes further into the services; the actions check it for each request.
 """
 
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ class MalformedSecret(ValueError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PresentedSecret:
-    """A caller, unproven. Has no repr, so it cannot be printed by accident."""
+    """A caller, not authenticated. Has no repr, so it cannot be printed by accident."""
 
     client_id: str
     secret_hash: bytes

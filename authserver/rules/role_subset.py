@@ -34,14 +34,14 @@ def parse_scope(scope: str) -> frozenset[str]:
     return frozenset(scope.split(" "))
 
 
-def granted(asked: frozenset[str], chosen: frozenset[str], held: frozenset[str]) -> Grant:
+def granted(requested: frozenset[str], chosen: frozenset[str], held: frozenset[str]) -> Grant:
     """All of ``asked`` or nothing; an empty ``asked`` means everything possible.
 
     A role that is asked for but not to be had refuses the whole request:
     dropping it in silence would hand out a token that fails later and elsewhere.
     """
-    possible = chosen & held
-    refused = asked - possible
+    available = chosen & held
+    refused = requested - available
     if refused:
         return Grant((), tuple(sorted(refused)))
-    return Grant(tuple(sorted(asked or possible)))
+    return Grant(tuple(sorted(requested or available)))

@@ -1,4 +1,4 @@
-"""THE ROLE-VERSION RULE, and its sisters: credential version and epoch.
+"""The role-version rule, and the same for the credential version and the epoch.
 
 A token carries the version of everything that was true when it was issued. Any
 change of its owner's roles raises the role version, disabling a credential

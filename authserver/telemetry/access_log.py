@@ -121,27 +121,27 @@ def _redacted(value: object) -> object:
 
 def _render(entry: Line) -> str:
     at, level, values = entry
-    second, fraction = divmod(at, 1)
-    line: dict[str, object] = {"at": f"{_second(int(second))}.{int(fraction * 1000):03d}Z", "level": level}
+    whole_second, fraction = divmod(at, 1)
+    line: dict[str, object] = {"at": f"{_second(int(whole_second))}.{int(fraction * 1000):03d}Z", "level": level}
     for key, value in values.items():
         line[key] = _redacted(value)
     try:
-        written = orjson.dumps(line)
+        encoded = orjson.dumps(line)
     except TypeError:  # half a surrogate pair, which somebody sent
-        written = b"\xff"
-    # What a terminal could take for an order, or an eye for other text, is escaped.
-    return (written.decode() if written.isascii() else json.dumps(line)) + "\n"
+        encoded = b"\xff"
+    # Control characters, and characters that look like others, are escaped.
+    return (encoded.decode() if encoded.isascii() else json.dumps(line)) + "\n"
 
 
 _GREEN, _YELLOW, _RED, _FAINT, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 _FIRST_ERROR, _FIRST_FAULT = 400, 500
-_IN_THE_LINE = frozenset({"event", "request_id", "endpoint", "route", "method", "status", "ms", "outcome"})
+_LEADING_FIELDS = frozenset({"event", "request_id", "endpoint", "route", "method", "status", "ms", "outcome"})
 
 
 def text_renderer(*, colours: bool) -> Callable[[Line], str]:
     """Make the short line that a person at a terminal reads: ``09:30:00 POST token 200 8 ms granted client=…``."""
 
-    def coloured(colour: str, text: str) -> str:
+    def colour_text(colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if colours and text else text
 
     def render(entry: Line) -> str:
@@ -150,14 +150,15 @@ def text_renderer(*, colours: bool) -> Callable[[Line], str]:
         status = values.get("status", 0)
         code = status if isinstance(status, int) else 0
         colour = _RED if code >= _FIRST_FAULT else _YELLOW if code >= _FIRST_ERROR else _GREEN
+        rest = [f"{name}={text}" for name, text in shown.items() if name not in _LEADING_FIELDS]
         words = [
             datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S"),
             shown.get("method", ""),
             shown.get("route") or shown.get("endpoint") or shown.get("event", ""),
-            coloured(colour, shown.get("status", "")),
+            colour_text(colour, shown.get("status", "")),
             f"{values['ms']:.0f} ms" if isinstance(values.get("ms"), float | int) else "",
             shown.get("outcome", ""),
-            coloured(_FAINT, " ".join(f"{name}={text}" for name, text in shown.items() if name not in _IN_THE_LINE)),
+            colour_text(_FAINT, " ".join(rest)),
         ]
         return " ".join(word for word in words if word) + "\n"
 
@@ -165,7 +166,7 @@ def text_renderer(*, colours: bool) -> Callable[[Line], str]:
 
 
 def _printable(value: object) -> str:
-    """A value without secrets, and without what a terminal could take for an order."""
+    """A value without secrets, and with control characters escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(_redacted(value)))
 
 

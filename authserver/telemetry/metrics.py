@@ -1,4 +1,4 @@
-"""Prometheus metrics with tame labels: no client id, no path a caller chose.
+"""Prometheus metrics with labels of bounded cardinality: no client id, no path a caller chose.
 
 Imported late, by the process that serves: with several processes the library
 decides at import time, by ``PROMETHEUS_MULTIPROC_DIR``, where numbers are kept.
@@ -38,11 +38,11 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 class _Gauges(Collector):
-    def __init__(self, census: Callable[[], GaugeSource]) -> None:
-        self._census = census
+    def __init__(self, gauges: Callable[[], GaugeSource]) -> None:
+        self._read_gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
-        for name, values in self._census().items():
+        for name, values in self._read_gauges().items():
             text, labels = GAUGES[name]
             family = GaugeMetricFamily(name, text, labels=labels)
             for label_values, number in sorted(values.items()):
@@ -51,9 +51,9 @@ class _Gauges(Collector):
 
 
 class Metrics:
-    """Counts what the doors answer; ``census`` is asked when the metrics are read."""
+    """Counts responses; ``gauges`` is called when the metrics are read."""
 
-    def __init__(self, census: Callable[[], GaugeSource]) -> None:
+    def __init__(self, gauges: Callable[[], GaugeSource]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
         self._tokens = Counter(
@@ -100,23 +100,23 @@ class Metrics:
             for outcome, label in (("active", "true"), ("inactive", "false"), ("", "refused"))
         }
         self._registry = registry
-        self._gauges = _Gauges(census)
+        self._gauges = _Gauges(gauges)
 
     def observe(self, kind: str, status: int, outcome: str, reason: str, seconds: float) -> None:
         """Count one answer.
 
         Args:
-            kind: which door, such as ``token`` or ``introspection``.
+            kind: which endpoint, such as ``token`` or ``introspection``.
             status: the HTTP status.
-            outcome: what it came to, one of a closed set.
+            outcome: the outcome, one of a closed set.
             reason: why, one of a closed set.
             seconds: how long it took.
         """
         if kind == "token":
-            counted = self._tokens_by.get((outcome, reason))
-            if counted is None:
-                counted = self._tokens_by[outcome, reason] = self._tokens.labels("client_credentials", outcome, reason)
-            counted.inc()
+            counter = self._tokens_by.get((outcome, reason))
+            if counter is None:
+                counter = self._tokens_by[outcome, reason] = self._tokens.labels("client_credentials", outcome, reason)
+            counter.inc()
             self._token_seconds.observe(seconds)
         elif kind == "introspection":
             (self._introspections_by.get(outcome) or self._introspections_by[""]).inc()
@@ -148,9 +148,9 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text Prometheus reads; numbers of all processes where several serve."""
         several = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
-        counted = CollectorRegistry() if several else self._registry
+        counter_registry = CollectorRegistry() if several else self._registry
         if several:
-            multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
-        asked = CollectorRegistry()
-        asked.register(self._gauges)
-        return generate_latest(counted) + generate_latest(asked)
+            multiprocess.MultiProcessCollector(counter_registry)  # type: ignore[no-untyped-call]
+        gauge_registry = CollectorRegistry()
+        gauge_registry.register(self._gauges)
+        return generate_latest(counter_registry) + generate_latest(gauge_registry)

@@ -1,15 +1,15 @@
 """Takes secrets and tokens out of text before it is written (INV-20).
 
-Nothing here is meant to log a secret; this is the net under the rope.
+No event is meant to hold a secret; this is the second line of defence.
 """
 
 import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-_SHOWN = 512
-_LOOKED_AT = 8 * _SHOWN
-"""What stands behind is cut off unread, so that a megabyte costs no more than a line."""
+_MAX_LENGTH = 512
+_MAX_SCANNED = 8 * _MAX_LENGTH
+"""The rest is cut off unscanned, so that a megabyte costs no more than a line."""
 _SECRETS = re.compile(
     r"(?:acs|acv|acu)_[0-9A-Za-z]{8,}"  # also behind a letter: escape sequences end in one
     r"|eyJ[0-9A-Za-z_-]{10,}(?:\.[0-9A-Za-z_-]*)*"
@@ -19,17 +19,17 @@ _SECRETS = re.compile(
 )
 
 
-_SUSPECT = re.compile(r"[_=\s]|eyJ")
+_SHORT_SECRET = re.compile(r"[_=\s]|eyJ")
 """What every secret has that is short; the long ones are told by their length."""
-_SHORT = 64
+_MAX_SHORT = 64
 
 
 def redact(text: str) -> str:
     """Replace what looks like a secret, token or Authorization header, and cut what is too long."""
-    if len(text) <= _SHORT and _SUSPECT.search(text) is None:
+    if len(text) <= _MAX_SHORT and _SHORT_SECRET.search(text) is None:
         return text
-    clean = _SECRETS.sub("***", text[:_LOOKED_AT])
-    return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}…"
+    clean = _SECRETS.sub("***", text[:_MAX_SCANNED])
+    return clean if len(clean) <= _MAX_LENGTH else f"{clean[:_MAX_LENGTH]}…"
 
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:

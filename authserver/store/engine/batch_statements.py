@@ -58,14 +58,14 @@ class _BatchOfRows:
 
     def __init__(self, engine: Engine, names: Sequence[str], statement: Executable) -> None:
         self._names = tuple(map(str, names))  # SQLAlchemy has a kind of its own, which is no key of JSON
-        self._at_once = engine.dialect.name == "postgresql"
+        self._as_json = engine.dialect.name == "postgresql"
         self._statement = BatchStatement(engine, statement)
-        self._in_order = None if self._at_once else _reordered(self._names, self._statement.order)
+        self._reorder = None if self._as_json else _reordered(self._names, self._statement.order)
 
     def run(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Run it for all rows, no two of which are one row of the table."""
-        if self._in_order is not None:
-            self._statement.run_in_order(connection, list(map(self._in_order, rows)))
+        if self._reorder is not None:
+            self._statement.run_in_order(connection, list(map(self._reorder, rows)))
         elif rows:
             named = [dict(zip(self._names, row, strict=True)) for row in rows]
             self._statement.run(connection, [{_ROWS: orjson.dumps(named).decode()}])
@@ -79,11 +79,11 @@ def _reordered(names: Sequence[str], order: Sequence[str]) -> Callable[[tuple[An
     return itemgetter(*map(names.index, order))
 
 
-def _sent(table: Table, names: Sequence[str]) -> Any:
+def _rows_from_json(table: Table, names: Sequence[str]) -> Any:
     """The rows of a batch as a table of PostgreSQL, unfolded from one JSON text."""
     typed = (column(name, table.c[name].type) for name in names)
-    sent = func.json_to_recordset(cast(bindparam(_ROWS), JSON)).table_valued(*typed)
-    return sent.render_derived(with_types=True)
+    rows = func.json_to_recordset(cast(bindparam(_ROWS), JSON)).table_valued(*typed)
+    return rows.render_derived(with_types=True)
 
 
 class BatchUpsert(_BatchOfRows):
@@ -94,7 +94,7 @@ class BatchUpsert(_BatchOfRows):
         engine: Engine,
         table: Table,
         names: Sequence[str],
-        merged: Callable[[Any], Mapping[str, Any]],
+        merged_values: Callable[[Any], Mapping[str, Any]],
         only_if: Callable[[Any], Any] | None = None,
     ) -> None:
         """Prepare the statement.
@@ -103,20 +103,20 @@ class BatchUpsert(_BatchOfRows):
             engine: tells the dialect.
             table: where the rows go.
             names: the columns each row has a value for, in its order.
-            merged: given the columns of the row that comes, the new values of the one that is there.
+            merged_values: given the columns of the row that comes, the new values of the one that is there.
             only_if: given the same, whether the one that is there changes at all; always when not given.
         """
         insert: Any
         if engine.dialect.name == "postgresql":
             insert = postgresql_insert(table).from_select(
-                list(names), select(_sent(table, names)), include_defaults=False
+                list(names), select(_rows_from_json(table, names)), include_defaults=False
             )
         else:
             insert = sqlite_insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in names})
         fresh = insert.excluded
         upsert = insert.on_conflict_do_update(
             index_elements=list(table.primary_key),
-            set_=merged(fresh),
+            set_=merged_values(fresh),
             where=None if only_if is None else only_if(fresh),
         )
         super().__init__(engine, names, upsert)
@@ -144,7 +144,7 @@ class BatchUpdate(_BatchOfRows):
         """
         fresh: Any
         if engine.dialect.name == "postgresql":
-            fresh = _sent(table, names).c
+            fresh = _rows_from_json(table, names).c
         else:
             # SQLAlchemy keeps the columns' own names for the values of SET.
             fresh = SimpleNamespace(**{name: bindparam(f"{_NEW}{name}", type_=table.c[name].type) for name in names})

@@ -177,7 +177,7 @@ class _Shared:
 
     engine: Engine
     connection: Connection
-    over: ExitStack
+    stack: ExitStack
 
 
 _SHARED: ContextVar[_Shared | None] = ContextVar("shared_reading", default=None)
@@ -191,8 +191,8 @@ def shared_snapshot(engine: Engine) -> Iterator[None]:
     nobody holds two connections, and who has written reads what was written.
     """
     before = _SHARED.get()
-    with ExitStack() as over:
-        _SHARED.set(_Shared(engine, over.enter_context(_snapshot(engine)), over))
+    with ExitStack() as stack:
+        _SHARED.set(_Shared(engine, stack.enter_context(_snapshot(engine)), stack))
         try:
             yield
         finally:
@@ -204,9 +204,9 @@ def _shared(engine: Engine) -> _Shared | None:
     return shared if shared is not None and shared.engine is engine else None
 
 
-def _give_up(shared: _Shared) -> None:
+def _end_shared(shared: _Shared) -> None:
     _SHARED.set(None)
-    shared.over.close()
+    shared.stack.close()
 
 
 @contextmanager
@@ -215,7 +215,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     with translate_errors():
         shared = _shared(engine)
         if shared is not None:
-            _give_up(shared)
+            _end_shared(shared)
         with engine.connect().execution_options(write=True) as connection, connection.begin():
             yield connection
 
@@ -233,7 +233,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield shared.connection
         except DBAPIError:
             # PostgreSQL answers nothing more in a transaction of which a statement failed.
-            _give_up(shared)
+            _end_shared(shared)
             raise
 
 

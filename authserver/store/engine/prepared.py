@@ -70,7 +70,7 @@ class ThreadConnections:
         )
         self._local = threading.local()
         self._open: WeakSet[PreparedConnection] = WeakSet()
-        self._unfit = (engine.dialect.loaded_dbapi.DataError, UnicodeError, OverflowError)
+        self._data_errors = (engine.dialect.loaded_dbapi.DataError, UnicodeError, OverflowError)
         self._errors = (engine.dialect.loaded_dbapi.Error, DBAPIError, PoolTimeout, OSError)
 
     def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
@@ -80,16 +80,16 @@ class ThreadConnections:
             Invalid: a value no database can hold.
             Unavailable: the database cannot be reached.
         """
-        line: PreparedConnection | None = getattr(self._local, "line", None)
+        connection: PreparedConnection | None = getattr(self._local, "line", None)
         try:
-            return (line or self._new()).run(sql, arguments)
-        except self._unfit as error:
+            return (connection or self._new()).run(sql, arguments)
+        except self._data_errors as error:
             raise Invalid(UNSTORABLE) from error
         except self._errors as error:
             # A limit that struck would strike again, and double the wait; only a dead connection is worth a new one.
-            again = line is not None and line.broke(error)
+            retry = connection is not None and connection.broke(error)
             self.drop()
-            if not again:
+            if not retry:
                 raise Unavailable(unreached(error)) from error
         try:
             return self._new().run(sql, arguments)
@@ -100,23 +100,23 @@ class ThreadConnections:
     def _new(self) -> PreparedConnection:
         fairy = self._engine.raw_connection()
         fairy.detach()
-        line = self._kind(fairy.dbapi_connection, pooled=bool(fairy.info.get(POOLED)))
-        self._local.line = line
-        self._open.add(line)
-        return line
+        connection = self._kind(fairy.dbapi_connection, pooled=bool(fairy.info.get(POOLED)))
+        self._local.connection = connection
+        self._open.add(connection)
+        return connection
 
     def drop(self) -> None:
         """Close this thread's connection, if any."""
-        line = getattr(self._local, "line", None)
-        self._local.line = None
-        if line is not None:
-            line.close()
+        connection = getattr(self._local, "line", None)
+        self._local.connection = None
+        if connection is not None:
+            connection.close()
 
     def close(self) -> None:
         """Close every thread's connection."""
         self._local = threading.local()
-        for line in list(self._open):
-            line.close()
+        for connection in list(self._open):
+            connection.close()
 
     def __len__(self) -> int:
         """How many connections are held."""

@@ -87,17 +87,17 @@ class RollbackGuard:
         mark = self._mark()  # before the database is read: what it says was committed before
         if mark is None:
             return None
-        number, hash_there, seq, _, epoch = self._read(mark)
+        number, current_hash, seq, _, epoch = self._read(mark)
         if epoch > mark.epoch:
-            return None  # somebody has seen to it
-        signs = {
+            return None  # an operator raised the epoch after the restore
+        conditions = {
             f"its epoch is {epoch}, and was {mark.epoch}": epoch < mark.epoch,
             f"this machine counted to {mark.number} in it, and it says {number}": (number or mark.number) < mark.number,
             f"it had {mark.seq} audit records, and has {seq}": seq < mark.seq,
-            f"audit record {mark.seq} is not the one it was": bool(mark.seq) and hash_there != mark.hash,
+            f"audit record {mark.seq} is not the one it was": bool(mark.seq) and current_hash != mark.hash,
         }
-        why = next((text for text, true in signs.items() if true), None)
-        return RolledBack(why, mark.epoch) if why else None
+        reason = next((text for text, true in conditions.items() if true), None)
+        return RolledBack(reason, mark.epoch) if reason else None
 
     def record(self, *, count_at: Instant | None = None) -> None:
         """Write down how new the database is; with an instant, also count up in it then.
@@ -105,15 +105,17 @@ class RollbackGuard:
         Raises:
             Unavailable: the database cannot be reached.
         """
-        with self._alone():
+        with self._file_lock():
             mark = self._mark() or Watermark(uuid.uuid4().hex, 0, 0, "", 0)
             number, _, seq, last, epoch = self._read(mark)
-            fresh = Watermark(mark.node, max(number or 0, mark.number if epoch == mark.epoch else 0), seq, last, epoch)
+            new_mark = Watermark(
+                mark.node, max(number or 0, mark.number if epoch == mark.epoch else 0), seq, last, epoch
+            )
             if count_at is not None:
-                fresh = Watermark(fresh.node, fresh.number + 1, seq, last, epoch)
-                self._count.write({"node": fresh.node, "number": fresh.number, "at": count_at})
-            if fresh != mark:
-                self._write(fresh)
+                new_mark = Watermark(new_mark.node, new_mark.number + 1, seq, last, epoch)
+                self._count.write({"node": new_mark.node, "number": new_mark.number, "at": count_at})
+            if new_mark != mark:
+                self._write(new_mark)
 
     def _read(self, mark: Watermark) -> tuple[int | None, str | None, int, str, int]:
         row = self._now.rows({"node": mark.node, "seq": mark.seq})[0]
@@ -126,16 +128,16 @@ class RollbackGuard:
             return None
 
     def _write(self, mark: Watermark) -> None:
-        fresh = self._path.with_suffix(f".{os.getpid()}.new")
-        with fresh.open("w", encoding="ascii") as file:
+        new_mark = self._path.with_suffix(f".{os.getpid()}.new")
+        with new_mark.open("w", encoding="ascii") as file:
             file.write(json.dumps(asdict(mark)) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(self._path)
+        new_mark.replace(self._path)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process of this machine at a time."""
+    def _file_lock(self) -> Iterator[None]:
+        """Lock the file: one process of this machine at a time."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

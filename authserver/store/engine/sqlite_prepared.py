@@ -30,10 +30,10 @@ class PreparedConnection(ABC):
         """Whether ``error`` says that the connection itself is of no use any more."""
 
     def close(self) -> None:
-        """Wait for the statement under way, then close: libpq must not lose the ground it stands on."""
+        """Wait for the running statement, then close: libpq crashes when its connection is closed under it."""
         if os.getpid() != self._process:
-            # After a fork the other end talks to the parent: even a good-bye would end the parent's connection.
-            _PARENTS.append(self._connection)
+            # After a fork the connection belongs to the parent: closing it here would end the parent's session.
+            _PARENT_CONNECTIONS.append(self._connection)
             return
         if self._using.acquire(timeout=_CLOSING_SECONDS):
             with suppress(Exception):
@@ -58,9 +58,9 @@ class SqlitePreparedConnection(PreparedConnection):
             return cursor.fetchall(), cursor.rowcount
 
     def broke(self, error: BaseException) -> bool:  # noqa: ARG002 - what the base names it
-        """A file does not hang up."""
+        """Never: a file has no connection to lose."""
         return False
 
 
-_PARENTS: list[Any] = []
+_PARENT_CONNECTIONS: list[Any] = []
 """Connections of the parent process; kept so that nothing closes them here."""

@@ -49,7 +49,7 @@ from authserver.store.tables import (
 )
 from keys.keyring import USABLE, State
 
-_NOBODY = TokenKeys("", "", "", "")
+_NO_TOKEN = TokenKeys("", "", "", "")
 _NO_AUDIENCE = "\N{REPLACEMENT CHARACTER}"
 """Asked for instead of what no database can hold; an audience is ASCII, so nobody has it."""
 
@@ -67,13 +67,13 @@ def _names(text: str) -> frozenset[str]:
 
 
 _ONE: Any = literal_column("1")
-_BLANK: Any = literal_column("' '")
-_NOTHING: Any = literal_column("''")
+_SPACE: Any = literal_column("' '")
+_EMPTY: Any = literal_column("''")
 """In the text of the statement: what never changes need not be sent each time."""
 
 
 def _joined(dialect: str, column: Any) -> Any:
-    return func.string_agg(column, _BLANK) if dialect == "postgresql" else func.group_concat(column, _BLANK)
+    return func.string_agg(column, _SPACE) if dialect == "postgresql" else func.group_concat(column, _SPACE)
 
 
 def issue_statement(dialect: str) -> Select[Any]:
@@ -81,9 +81,9 @@ def issue_statement(dialect: str) -> Select[Any]:
 
     For an unknown client the rows of some other one: reading them takes the same time (INV-29).
     """
-    asked_id = bindparam("client_id", type_=credentials.c.client_id.type)
-    known = select(credentials.c.client_id).where(credentials.c.client_id == asked_id).scalar_subquery()
-    anybody = select(func.min(credentials.c.client_id)).scalar_subquery()
+    requested_id = bindparam("client_id", type_=credentials.c.client_id.type)
+    known = select(credentials.c.client_id).where(credentials.c.client_id == requested_id).scalar_subquery()
+    some_client = select(func.min(credentials.c.client_id)).scalar_subquery()
     chosen = (
         select(_joined(dialect, roles.c.name))
         .select_from(credential_roles.join(roles, roles.c.id == credential_roles.c.role_id))
@@ -99,10 +99,10 @@ def issue_statement(dialect: str) -> Select[Any]:
     servers = select(resource_servers).where(resource_servers.c.disabled_at.is_(None)).subquery("rs")
     # The management API is asked for by name: it does not make the one API of a site one of two.
     registered = (resource_servers.c.disabled_at.is_(None), resource_servers.c.purpose.is_(None))
-    only = select(func.min(resource_servers.c.audience)).where(*registered)
-    only_one = only.having(func.count() == _ONE).scalar_subquery()
-    asked = bindparam("resource", type_=users.c.username.type)
-    wanted = case((asked != _NOTHING, asked), else_=func.coalesce(settings.c.default_audience, only_one))
+    single = select(func.min(resource_servers.c.audience)).where(*registered)
+    single_audience = single.having(func.count() == _ONE).scalar_subquery()
+    requested = bindparam("resource", type_=users.c.username.type)
+    audience = case((requested != _EMPTY, requested), else_=func.coalesce(settings.c.default_audience, single_audience))
     alg = func.coalesce(servers.c.token_alg, settings.c.token_alg)
     # In the text, not bound: the index on it is partial, and SQLite would plan the statement anew for each value.
     is_active = signing_keys.c.state == literal_column(f"'{State.ACTIVE.value}'")
@@ -135,10 +135,10 @@ def issue_statement(dialect: str) -> Select[Any]:
         .select_from(
             credentials.join(users, users.c.id == credentials.c.owner_id)
             .join(settings, settings.c.id == _ONE)
-            .outerjoin(servers, servers.c.audience == wanted)
+            .outerjoin(servers, servers.c.audience == audience)
             .outerjoin(secrets, secrets.c.client_id == credentials.c.client_id)
         )
-        .where(credentials.c.client_id == func.coalesce(known, anybody))
+        .where(credentials.c.client_id == func.coalesce(known, some_client))
         .order_by(secrets.c.created_at.desc(), secrets.c.id)
     )
 
@@ -217,7 +217,7 @@ def introspection_statement(dialect: str) -> Select[Any]:
 
 
 class SqlHotPathReads:
-    """``ports.HotReads`` on held connections."""
+    """``ports.HotPathReads`` by prepared statements."""
 
     def __init__(self, held: ThreadConnections, clock: Clock) -> None:
         dialect = held.dialect.name
@@ -227,8 +227,8 @@ class SqlHotPathReads:
 
     def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
         """All facts for a token request, or None for an unknown client."""
-        wanted = resource or ""
-        rows = self._issue.rows({"client_id": client_id, "resource": wanted if storable(wanted) else _NO_AUDIENCE})
+        audience = resource or ""
+        rows = self._issue.rows({"client_id": client_id, "resource": audience if storable(audience) else _NO_AUDIENCE})
         if not rows:
             return None
         row = rows[0]
@@ -259,15 +259,15 @@ class SqlHotPathReads:
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
         """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
-        at = keys or _NOBODY
+        at = keys or _NO_TOKEN
         row = self._introspect.row(
             {"caller": caller, "client_id": at.client_id, "secret_id": at.secret_id, "kid": at.kid, "jti": at.jti}
         )
         if row is None:
             return IntrospectionFacts(self._clock.now(None), None, None, None)
-        who = None
+        caller_record = None
         if row[1] is not None:
-            who = CallingResourceServer(
+            caller_record = CallingResourceServer(
                 row[1],
                 caller,
                 row[2],
@@ -277,8 +277,8 @@ class SqlHotPathReads:
                 max_staleness=row[6],
                 token_typ=row[7],
             )
-        recorded = SessionRecord(row[8], end_reason(row[9]), row[10]) if row[8] is not None else None
-        return IntrospectionFacts(self._clock.now(row[0]), who, as_standing(row[11:]), recorded)
+        session = SessionRecord(row[8], end_reason(row[9]), row[10]) if row[8] is not None else None
+        return IntrospectionFacts(self._clock.now(row[0]), caller_record, as_standing(row[11:]), session)
 
 
 def end_reason(text: str | None) -> Reason | None:

@@ -6,7 +6,7 @@ may be written late and in batches; only an end must be durable before it is
 told (INV-05).
 
 An end that follows from nothing else on disk (revoked, ended by the owner, idle)
-is noted for the change feed in the same transaction; the others follow from a
+is appended to the change feed in the same transaction; the others follow from a
 kill that is there already, or from a date in the token.
 """
 
@@ -89,14 +89,14 @@ def uses(engine: Engine) -> BatchUpsert:
     A row is a ``SessionStart``, the last use, the peers of issue and use, and the hash of the token's text.
     """
     names = (*SessionStart._fields, "last_used_at", "issued_peer", "last_used_peer", "token_hash")
-    return BatchUpsert(engine, sessions, names, partial(_moved, greatest(engine.dialect.name)), _moves)
+    return BatchUpsert(engine, sessions, names, partial(_merged_values, greatest(engine.dialect.name)), _changes_row)
 
 
 def _newer(fresh: Any) -> Any:
     return sessions.c.last_used_at < fresh.last_used_at
 
 
-def _moved(larger: Any, fresh: Any) -> dict[str, Any]:
+def _merged_values(larger: Any, fresh: Any) -> dict[str, Any]:
     mine = sessions.c
     return {
         "last_used_at": larger(mine.last_used_at, fresh.last_used_at),
@@ -105,19 +105,19 @@ def _moved(larger: Any, fresh: Any) -> dict[str, Any]:
             (_newer(fresh), func.coalesce(fresh.last_used_peer, mine.last_used_peer)),
             else_=func.coalesce(mine.last_used_peer, fresh.last_used_peer),
         ),
-        "token_hash": case((_proves(fresh), fresh.token_hash), else_=mine.token_hash),
+        "token_hash": case((_adds_hash(fresh), fresh.token_hash), else_=mine.token_hash),
     }
 
 
-def _proves(fresh: Any) -> Any:
+def _adds_hash(fresh: Any) -> Any:
     """Whether the fresh row has the hash that the other lacks: the issuing node came after one that saw a use."""
     return and_(func.coalesce(sessions.c.token_hash, _NO_HASH) == _NO_HASH, fresh.token_hash != _NO_HASH)
 
 
-def _moves(fresh: Any) -> Any:
+def _changes_row(fresh: Any) -> Any:
     # The node that issued the token may come after one that saw it used.
     unknown_peer = and_(sessions.c.issued_peer.is_(None), fresh.issued_peer.is_not(None))
-    return and_(sessions.c.ended_at.is_(None), or_(_newer(fresh), unknown_peer, _proves(fresh)))
+    return and_(sessions.c.ended_at.is_(None), or_(_newer(fresh), unknown_peer, _adds_hash(fresh)))
 
 
 def end_statement(dialect: str) -> Any:
@@ -130,9 +130,9 @@ def end_statement(dialect: str) -> Any:
     )
 
 
-_OWN_ENDS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED})
-_SWEPT_AT_ONCE = 500
-_LONGEST_PAUSE = 0.1
+_FEED_REASONS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED})
+_SWEEP_BATCH = 500
+_MAX_PAUSE = 0.1
 _USAGE_DAYS = 400
 _REPORT_DAYS = 7
 _DAY = 24 * 3600
@@ -142,14 +142,14 @@ def _recent() -> Select[Any]:
     most = bindparam("most", type_=Integer)
     mine = select(sessions.c.jti, sessions.c.issued_at).where(sessions.c.client_id == bindparam("client_id"))
     newest = mine.order_by(sessions.c.issued_at.desc()).limit(most).subquery()
-    living = (
+    live = (
         mine.where(sessions.c.ended_at.is_(None), sessions.c.expires_at > bindparam("now"))
         .order_by(sessions.c.expires_at.desc())
         .limit(most)
         .subquery()
     )
-    wanted = union(select(newest.c.jti), select(living.c.jti)).subquery()
-    query = select(sessions).join(wanted, wanted.c.jti == sessions.c.jti)
+    selected = union(select(newest.c.jti), select(live.c.jti)).subquery()
+    query = select(sessions).join(selected, selected.c.jti == sessions.c.jti)
     return query.order_by(sessions.c.issued_at.desc(), sessions.c.jti)
 
 
@@ -177,26 +177,26 @@ class SqlSessions:
     def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
         """Durable before it returns; the first end stands."""
         values = _ended(start, reason, at)
-        if reason not in _OWN_ENDS:
+        if reason not in _FEED_REASONS:
             self._end.write(values)
             return
         with writing(self._engine) as connection:
             head = lock_head(connection)
             if connection.execute(self._statement.returning(sessions.c.jti), values).first():
-                _note_ends(connection, head, [start.jti], at)
+                _append_ends(connection, head, [start.jti], at)
 
     def end_all(self, ends: Sequence[tuple[SessionStart, Reason]], at: Instant) -> None:
         """Durable before it returns, in one transaction; the first end of each stands."""
         if not ends:
             return
-        statement, own = self._statement.returning(sessions.c.jti), []
+        statement, feed_jtis = self._statement.returning(sessions.c.jti), []
         with writing(self._engine) as connection:
             head = lock_head(connection)
             # In the order in which the usage buffer writes them: two transactions never wait for each other in a ring.
             for start, reason in sorted(ends, key=lambda each: each[0].jti):
-                if connection.execute(statement, _ended(start, reason, at)).first() and reason in _OWN_ENDS:
-                    own.append(start.jti)
-            _note_ends(connection, head, own, at)
+                if connection.execute(statement, _ended(start, reason, at)).first() and reason in _FEED_REASONS:
+                    feed_jtis.append(start.jti)
+            _append_ends(connection, head, feed_jtis, at)
 
     def end_known(self, jti: str, reason: Reason, at: Instant) -> bool:
         """End a session by its id; False when there is none that lives."""
@@ -204,7 +204,7 @@ class SqlSessions:
             head = lock_head(connection)
             ended = end_row(connection, jti, reason, at)
             if ended:
-                _note_ends(connection, head, [jti], at)
+                _append_ends(connection, head, [jti], at)
             return ended
 
     def find(self, jti: str) -> Session | None:
@@ -245,8 +245,8 @@ class SqlSessions:
         What is left after about so many ``seconds`` is for the next time.
         """
         old, until = now - _USAGE_DAYS * _DAY, time.monotonic() + seconds
-        taken = usage_reports.c.at < now - _REPORT_DAYS * _DAY
-        oldest_kills = select(kills.c.seq, kills.c.at).order_by(kills.c.seq).limit(_SWEPT_AT_ONCE).subquery()
+        old_reports = usage_reports.c.at < now - _REPORT_DAYS * _DAY
+        oldest_kills = select(kills.c.seq, kills.c.at).order_by(kills.c.seq).limit(_SWEEP_BATCH).subquery()
         return sum(
             self._sweep(table, page, until)
             for table, page in (
@@ -261,7 +261,7 @@ class SqlSessions:
                 (usage_writers, select(usage_writers.c.writer).where(usage_writers.c.at < now - _DAY)),
                 (
                     usage_reports,
-                    select(*usage_reports.primary_key).where(taken),
+                    select(*usage_reports.primary_key).where(old_reports),
                 ),
                 (kills, select(oldest_kills.c.seq).where(oldest_kills.c.at < old)),
             )
@@ -269,7 +269,7 @@ class SqlSessions:
 
     def _sweep(self, table: Table, page: Select[Any], until: float) -> int:
         # Nodes sweep at the same time: each takes rows that no other has taken (PostgreSQL; SQLite has one writer).
-        some = page.limit(_SWEPT_AT_ONCE).with_for_update(skip_locked=True)
+        some = page.limit(_SWEEP_BATCH).with_for_update(skip_locked=True)
         statement = delete(table).where(tuple_(*table.primary_key).in_(some))
         with reading(self._engine) as connection:
             # Mostly there is nothing, and a look needs no write lock.
@@ -279,12 +279,12 @@ class SqlSessions:
         while True:
             began = time.monotonic()
             with writing(self._engine) as connection:
-                gone = connection.execute(statement).rowcount
-            total += gone
+                deleted = connection.execute(statement).rowcount
+            total += deleted
             now = time.monotonic()
-            if gone < _SWEPT_AT_ONCE or now >= until:
+            if deleted < _SWEEP_BATCH or now >= until:
                 return total
-            time.sleep(min(now - began, _LONGEST_PAUSE))
+            time.sleep(min(now - began, _MAX_PAUSE))
 
 
 def _as_session(row: Any) -> Session:
@@ -312,7 +312,7 @@ def _ended(start: SessionStart, reason: Reason, at: Instant) -> dict[str, Any]:
     return {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
 
 
-def _note_ends(connection: Connection, head: Any, jtis: Sequence[str], at: Instant) -> None:
+def _append_ends(connection: Connection, head: Any, jtis: Sequence[str], at: Instant) -> None:
     if jtis:
         last = append_revocations(connection, head.kill_seq, [("session", jti, at, 0) for jti in jtis])
         connection.execute(update(audit_head).values(kill_seq=last))

@@ -12,7 +12,7 @@ has waited for ε (INV-25), and a crash or a cut loses the uses of the last ε a
 most. An end written by another node is final: buffered uses move only rows that have
 not ended, and every introspection reads the row anew (INV-05).
 
-Whether a use counts at all is judged by the verb, at the instant of the use and
+Whether a use counts at all is decided by the action, at the instant of the use and
 against the recorded last use: a use at or after the idle end must not be buffered.
 Here an instant in the past is as good as any; it never moves a newer one back.
 
@@ -69,7 +69,7 @@ _METHOD_LENGTH = 16
 _ROUTE_LENGTH = 200
 _PEER_LENGTH = 45
 _AGENT_LENGTH = 200
-_REMEMBERED = 5_000
+_MAX_KNOWN_ROUTES = 5_000
 _DAY = 24 * 3600
 
 _UsageKey = tuple[int, str, str, str, str, str]
@@ -226,7 +226,7 @@ class SqlUsageBuffer:
         Raises:
             Unavailable: earlier uses could not be written for too long.
         """
-        key = (at - at % _DAY, start.client_id, start.secret_id, by, *_shown(method, route))
+        key = (at - at % _DAY, start.client_id, start.secret_id, by, *_storable_route(method, route))
         if not self._background and self._late():
             self.flush()  # there is no thread that would
         with self._lock:
@@ -334,7 +334,13 @@ class SqlUsageBuffer:
             known = batch.pending.get(start.jti)
             if known is None or known.at < use.at:
                 batch.pending[start.jti] = _PendingUse(start, use.at, recorded=True)
-            key = (use.at - use.at % _DAY, start.client_id, start.secret_id, by, *_shown(use.method, use.route))
+            key = (
+                use.at - use.at % _DAY,
+                start.client_id,
+                start.secret_id,
+                by,
+                *_storable_route(use.method, use.route),
+            )
             uses, last = batch.counts.get(key, (0, 0))
             batch.counts[key] = (uses + use.times, max(last, use.at))
         with self._flushing, writing(self._engine) as connection:
@@ -360,17 +366,17 @@ class SqlUsageBuffer:
         self._seen_inactive.run(
             connection, ({"b_id": key, "b_at": at} for key, at in sorted(_inactive_callers(batch).items()))
         )
-        counts = self._routes.folded(connection, batch.counts)
+        counts = self._routes.aggregated(connection, batch.counts)
         self._usage.run(connection, [(*key, *value) for key, value in sorted(counts.items())])
 
 
 def _row(use: _PendingUse) -> tuple[Any, ...]:
-    peers = (_cut(use.peer, _PEER_LENGTH), _cut(use.use_peer, _PEER_LENGTH))
+    peers = (_truncated(use.peer, _PEER_LENGTH), _truncated(use.use_peer, _PEER_LENGTH))
     return (*use.start, use.at, *peers, use.token_hash)
 
 
 def _recorded_row(use: _PendingUse) -> tuple[Any, ...]:
-    return use.start.jti, use.at, _cut(use.use_peer, _PEER_LENGTH)
+    return use.start.jti, use.at, _truncated(use.use_peer, _PEER_LENGTH)
 
 
 def _newest_request(key: Any) -> Any:
@@ -417,7 +423,7 @@ def _credential_rows(pending: _PendingUses) -> list[tuple[Any, ...]]:
 def _request(use: _PendingUse | None) -> tuple[Instant | None, str | None, str | None]:
     if use is None:
         return None, None, None
-    return use.start.issued_at, _cut(use.peer, _PEER_LENGTH), _cut(use.agent, _AGENT_LENGTH)
+    return use.start.issued_at, _truncated(use.peer, _PEER_LENGTH), _truncated(use.agent, _AGENT_LENGTH)
 
 
 def _request_rows(pending: _PendingUses) -> list[dict[str, Any]]:
@@ -455,14 +461,14 @@ def _inactive_callers(batch: _Batch) -> dict[str, Instant]:
 
 
 @lru_cache(maxsize=1024)
-def _cut(text: str, length: int) -> str | None:
+def _truncated(text: str, length: int) -> str | None:
     """What a column can hold of what a caller said of itself; None for nothing."""
     if not text.isprintable():
         text = "".join(char for char in text if char.isprintable())
     return masked(text)[:length] or None
 
 
-def _shown(method: str, route: str) -> tuple[str, str]:
+def _storable_route(method: str, route: str) -> tuple[str, str]:
     """Cut to what a column holds; what none holds counts as ``OTHER``, or the whole batch would fail for ever."""
     if not (storable(method) and storable(route)):
         return OTHER
@@ -475,28 +481,28 @@ class _Routes:
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], set[tuple[str, str]]] = {}
 
-    def folded(self, connection: Connection, counts: _Counts) -> _Counts:
+    def aggregated(self, connection: Connection, counts: _Counts) -> _Counts:
         """Count what goes beyond as ``OTHER``, so that no caller makes rows without end."""
-        folded: _Counts = {}
-        asked: set[tuple[int, str]] = set()
-        if len(self._known) > _REMEMBERED:
+        aggregated: _Counts = {}
+        queried: set[tuple[int, str]] = set()
+        if len(self._known) > _MAX_KNOWN_ROUTES:
             self._known.clear()
         for key in sorted(counts):
             day, client_id, secret_id, by, method, route = key
-            if not self._counts_alone(connection, (day, client_id), (method, route), asked):
+            if not self._has_own_counter(connection, (day, client_id), (method, route), queried):
                 method, route = OTHER
             target = (day, client_id, secret_id, by, method, route)
-            (uses, last), (more, later) = folded.get(target, (0, 0)), counts[key]
-            folded[target] = (uses + more, max(last, later))
-        return folded
+            (uses, last), (more, later) = aggregated.get(target, (0, 0)), counts[key]
+            aggregated[target] = (uses + more, max(last, later))
+        return aggregated
 
-    def _counts_alone(
-        self, connection: Connection, where: tuple[int, str], route: tuple[str, str], asked: set[tuple[int, str]]
+    def _has_own_counter(
+        self, connection: Connection, where: tuple[int, str], route: tuple[str, str], queried: set[tuple[int, str]]
     ) -> bool:
         routes = self._known.setdefault(where, set())
-        if route not in routes and len(routes) < MAX_ROUTES and where not in asked:
+        if route not in routes and len(routes) < MAX_ROUTES and where not in queried:
             # Other nodes count too.
-            asked.add(where)
+            queried.add(where)
             found = select(usage.c.method, usage.c.route).where(usage.c.day == where[0], usage.c.client_id == where[1])
             routes.update((row.method, row.route) for row in connection.execute(found.distinct()))
             routes.discard(OTHER)
