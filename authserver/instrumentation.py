@@ -12,6 +12,7 @@ from authserver.oauth.http import Request, Response
 from authserver.ports.errors import Unavailable
 from authserver.ports.general_settings import retention_seconds
 from authserver.rules.facts import Instant
+from authserver.store.engine.failures import kind_of
 from authserver.store.factory import Store
 from authserver.store.tokens.gauges import Counts, gauges
 from authserver.telemetry.access_log import AccessLog
@@ -33,6 +34,7 @@ _KINDS = {
 _REQUEST_ID_CHARS = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:")
 _MAX_REQUEST_ID = 128
 _MAX_BUFFERED = 10_000
+_LOG_SECONDS = 60.0
 _REFUSED = frozenset({"invalid_client", "invalid_grant", "invalid_scope", "invalid_target"})
 
 
@@ -47,6 +49,30 @@ class ObservedRequest(NamedTuple):
     given: str
     status: int
     log_fields: Mapping[str, str]
+
+
+class UnrecordedUsage:
+    """Says why sessions and uses cannot be recorded: counted each time, logged at once and then once a minute."""
+
+    def __init__(self, count: Callable[[str], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Take what counts a failure by its kind, and a clock in seconds that never goes back."""
+        self._count, self._monotonic = count, monotonic
+        self._since: float | None = None
+        self._logged = 0.0
+
+    def __call__(self, reason: str) -> None:
+        """A batch could not be written; with an empty reason: it was written in the end."""
+        now = self._monotonic()
+        if not reason:
+            seconds = round(now - (self._since if self._since is not None else now), 1)
+            logger().info("usage_is_recorded_again", seconds=seconds)
+            self._since = None
+            return
+        self._count(kind_of(reason))
+        if self._since is None or now - self._logged >= _LOG_SECONDS:
+            logger().error("usage_cannot_be_recorded", reason=reason)
+            self._logged = now
+        self._since = now if self._since is None else self._since
 
 
 class Instrumentation:

@@ -25,7 +25,7 @@ from authserver.actions.issue_token import Issued
 from authserver.actions.security_log import SecurityLog
 from authserver.background import PeriodicTask, PeriodicTasks
 from authserver.console.openid.identity import ProviderSettings
-from authserver.instrumentation import Instrumentation
+from authserver.instrumentation import Instrumentation, UnrecordedUsage
 from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
 from authserver.oauth.authorization_endpoint import AuthorizationEndpoint
 from authserver.oauth.changes_endpoint import ChangesEndpoint
@@ -378,6 +378,7 @@ class Services:
         )
         self._closers.append(observer.close)
         self._observer = observer
+        store.usage.on_failure = UnrecordedUsage(observer.metrics.unrecorded)
         self._app.extensions["health"] = Health(
             ready=self.ready, metrics=observer.exposition, metrics_peers=self.config.metrics_peers
         )

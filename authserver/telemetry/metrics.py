@@ -92,6 +92,12 @@ class Metrics:
         self._logins = Counter(
             "oauth_console_logins", "Tries to sign in to the console", ("method", "outcome"), registry=registry
         )
+        self._unrecorded = Counter(
+            "oauth_usage_write_failures",
+            "Tries to record sessions and uses that failed",
+            ("reason",),
+            registry=registry,
+        )
         self._errors = Counter("http_server_errors", "Answers of 500 and above", ("status",), registry=registry)
         self._by_flask = {"console": (self._pages, self._page_seconds), "api": (self._api, self._api_seconds)}
         self._tokens_by: dict[tuple[str, str], Counter] = {}
@@ -135,6 +141,10 @@ class Metrics:
             self._failures.labels(reason).inc()
         if status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
             self._errors.labels(str(status)).inc()
+
+    def unrecorded(self, reason: str) -> None:
+        """Count a try to write sessions and uses that failed, by the kind of its reason, one of a closed set."""
+        self._unrecorded.labels(reason).inc()
 
     def login(self, method: str, outcome: str) -> None:
         """Count a try to sign in to the console.

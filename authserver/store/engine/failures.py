@@ -81,6 +81,20 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 """Text of the driver -> reason; the first that matches."""
 
 
+_KINDS = (
+    ("disk_full", ("disk is full", "disk of the server is full")),
+    ("read_only", ("read-only",)),
+    ("disk_fault", ("disk fails", "disk of the server fails", "damaged")),
+    ("schema", ("the schema has no",)),
+    ("busy", ("locked", "not granted in time", "too long", "free in time")),
+)
+
+
+def kind_of(reason: str) -> str:
+    """The kind of a reason, one of a closed set: a label of metrics."""
+    return next((kind for kind, words in _KINDS if any(word in reason for word in words)), "unreachable")
+
+
 def reason_of(error: BaseException | None) -> str:
     """The kind of reason behind a driver's error; empty where none is known."""
     if isinstance(error, PoolTimeout):

@@ -151,6 +151,8 @@ class SqlUsageBuffer:
             where=usage_writers.c.batch < claim.excluded.batch,
         ).returning(usage_writers.c.batch)
         self._background = background
+        self.on_failure: Callable[[str], None] = lambda _reason: None
+        """Told the reason each time the thread could not write a batch; empty: it was written in the end."""
         self._begin()
 
     def _begin(self) -> None:
@@ -305,11 +307,17 @@ class SqlUsageBuffer:
         return oldest is not None and time.monotonic() - oldest.since > MAX_WAIT_SECONDS
 
     def _run(self, stop: threading.Event) -> None:
+        failing = False
         while not stop.wait(FLUSH_SECONDS):
             try:
                 self.flush()
-            except (Unavailable, Refusal):
-                continue
+            except (Unavailable, Refusal) as error:
+                failing = True
+                self.on_failure(str(error))
+            else:
+                if failing:
+                    self.on_failure("")
+                failing = False
 
     def _send(self, batch: _Batch) -> None:
         self._write(batch)
