@@ -6,15 +6,17 @@ Behind a pooler the lock is one of the transaction, so all steps are one.
 SQLite: one BEGIN IMMEDIATE around everything, and patience. Whoever comes later waits and finds nothing to do.
 """
 
+from collections.abc import Collection
+
 from alembic import context
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, insert, inspect
 
 from authserver.store.engine.pooler import is_pooled
-from authserver.store.tables import metadata
+from authserver.store.tables import metadata, schema_window
 
 LOCK = 0x61757468
 """An arbitrary but fixed number for PostgreSQL's session advisory lock."""
@@ -46,6 +48,7 @@ def run() -> None:
             target_metadata=metadata,
             transactional_ddl=True,
             # SQLite's lock is the transaction, so there is only one.
+            on_version_apply=record_window,
             transaction_per_migration=engine.dialect.name == "postgresql" and not pooled,
         )
         with context.begin_transaction():
@@ -66,6 +69,18 @@ def _wait_in_transaction(connection: Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'")
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{STEP_SECONDS}s'")
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+
+
+def record_window(*, ctx: MigrationContext, heads: Collection[str], **_: object) -> None:
+    """Write down, in the transaction of a step, how old a program may be to run on the schema behind it."""
+    connection, scripts = ctx.connection, context.script
+    if connection is None or not inspect(connection).has_table(schema_window.name):
+        return
+    connection.execute(delete(schema_window))
+    for head in heads:
+        applied = scripts.iterate_revisions(head, "base")
+        oldest = max(getattr(script.module, "runs_from", script.revision) for script in applied)
+        connection.execute(insert(schema_window).values(revision=head, runs_from=oldest))
 
 
 def _refuse_what_is_newer(connection: Connection) -> None:

@@ -8,6 +8,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+runs_from = ${repr(down_revision)}
+"""The oldest head whose program runs on this schema; CONTRIBUTING.md says how to tell."""
 
 
 def upgrade() -> None:

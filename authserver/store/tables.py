@@ -199,6 +199,13 @@ one_time_ids = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
+schema_window = Table(
+    "schema_window",
+    metadata,
+    Column("revision", String(32), primary_key=True),
+    Column("runs_from", String(32), nullable=False),
+)
+
 resource_servers = Table(
     "resource_servers",
     metadata,

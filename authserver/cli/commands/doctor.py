@@ -31,6 +31,8 @@ SKEW_FAILURE = 30
 
 TYPE = "at+jwt"
 
+_MOST = 300
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -53,6 +55,10 @@ def database() -> Iterator[Finding]:
     yield Finding("database", GOOD, f"{database.place} answers" if schema.revision else f"{database.place}")
     fault = _schema_fault(schema)
     yield _finding("schema", fault is None, f"{schema.state}, {schema.revision}", fault or "")
+    differences = database.differences() if schema.state == "current" else ()
+    if differences:
+        text = f"differs from this program's tables in {len(differences)} places, first {differences[0]}"
+        yield Finding("tables", BAD, text[:_MOST], "restore a backup, or mend what `flask db check` lists")
     if schema.revision is not None:
         for fact in database.facts():
             yield _finding(fact.name, fact.good, fact.value, fact.fix)

@@ -69,7 +69,7 @@ class Maintenance:
             Invalid: there is no such migration.
             Unavailable: the database cannot be reached.
         """
-        if revision != "head" or schema_of(self._engine).state != "current":
+        if revision != "head" or schema_of(self._engine).state not in {"current", "ahead"}:
             self._steps().upgrade(revision)
 
     def downgrade(self, revision: str) -> None:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.engine.url import URL
 
 from authserver.store.engine.connections import reading
+from authserver.store.tables import schema_window
 
 MIGRATIONS: Final = Path(__file__).resolve().parents[3] / "migrations"
 
@@ -20,7 +21,10 @@ _FIXES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Where the schema stands; ``state`` is missing, older, current or newer."""
+    """Where the schema stands; ``state`` is missing, older, current, ahead or newer.
+
+    Ahead: a newer program made it, and says that this one runs on it (INV-24).
+    """
 
     state: str
     revision: str | None
@@ -64,7 +68,19 @@ def schema_of(engine: Engine) -> Schema:
         return Schema("missing", None, head)
     if revision == head:
         return Schema("current", revision, head)
-    return Schema("older" if revision in steps else "newer", revision, head)
+    if revision in steps:
+        return Schema("older", revision, head)
+    oldest = _runs_from(engine, revision)
+    return Schema("ahead" if oldest is not None and oldest <= head else "newer", revision, head)
+
+
+def _runs_from(engine: Engine, revision: str) -> str | None:
+    """The oldest head whose program runs on the schema at ``revision``, as its maker says; None where nobody does."""
+    with reading(engine) as connection:
+        if not inspect(connection).has_table(schema_window.name):
+            return None
+        query = select(schema_window.c.runs_from).where(schema_window.c.revision == revision)
+        return connection.execute(query).scalar()
 
 
 def schema_fault(engine: Engine) -> str | None:
