@@ -140,6 +140,8 @@ class Instrumentation:
         log_fields = observed.log_fields
         outcome = log_fields.get("outcome", "")
         self.metrics.observe(observed.kind, observed.status, outcome, log_fields.get("reason", ""), observed.seconds)
+        if "lease" in log_fields:
+            self.metrics.lease(observed.kind)
         line = {
             "event": "request",
             "request_id": observed.given or secrets.token_hex(8),

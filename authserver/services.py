@@ -345,6 +345,7 @@ class Services:
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.observe),
                 "/oauth/changes": ChangesEndpoint(
                     changes=store.changes,
+                    fetches=store.feed_fetches,
                     sign=signing_service.sign_answer,
                     issuer=issuer,
                     pepper=store.pepper,
@@ -462,6 +463,7 @@ class Services:
                 PeriodicTask("sweep sign-ins", TIDY_SECONDS, tidy),
                 PeriodicTask("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
                 PeriodicTask("write fetches", FLUSH_SECONDS, store.jwks_fetchers.flush),
+                PeriodicTask("write fetches of the change feed", FLUSH_SECONDS, store.feed_fetches.flush),
                 PeriodicTask("forget keys", FLUSH_SECONDS, self.keys().forget_retired),
             ]
         )

@@ -30,6 +30,10 @@ class Feed(NamedTuple):
     tag: str
     alg: str
     unchanged: bool
+    server_id: str
+    as_of: Instant
+    last: int
+    """Number of the newest entry that the caller knows with this answer."""
 
 
 def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes: ChangeReads, issuer: str) -> Feed:
@@ -50,7 +54,7 @@ def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes
     head = changes.head(caller_secret.client_id)
     caller = require_resource_server(caller_secret, head.caller)
     if tag and tag == _tag(head.epoch, head.last, head.limits) and after == f"{head.epoch}.{head.last}":
-        return Feed(None, tag, caller.alg, unchanged=True)
+        return Feed(None, tag, caller.alg, True, caller.id, head.now, head.last)
     # The time is read before the snapshot, so ``as_of`` is never later than the data.
     changed = changes.since(caller.audience, _number(after, head.epoch), head.now, head.now - LONGEST_LIFE)
     if changed is None or (after and changed.epoch != head.epoch):
@@ -79,6 +83,9 @@ def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes
         current,
         caller.alg,
         unchanged=after == cursor and (not tag or tag == current),
+        server_id=caller.id,
+        as_of=changed.as_of,
+        last=changed.last,
     )
 
 

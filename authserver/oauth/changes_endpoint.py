@@ -22,7 +22,7 @@ from authserver.oauth.client_authentication import (
     unauthenticated,
 )
 from authserver.oauth.http import BadRequest, Request, Response, error_response
-from authserver.ports.changes import ChangeReads
+from authserver.ports.changes import ChangeReads, FeedFetches
 from authserver.ports.errors import InvalidClient
 from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
@@ -45,9 +45,19 @@ _CACHE = (("Cache-Control", "private, no-cache"), ("Vary", "Authorization"))
 class ChangesEndpoint:
     """Serves the change feed; the caller authenticates by HTTP Basic, as at introspection."""
 
-    def __init__(self, *, changes: ChangeReads, sign: Sign, issuer: str, pepper: bytes, most_waiting: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        changes: ChangeReads,
+        fetches: FeedFetches,
+        sign: Sign,
+        issuer: str,
+        pepper: bytes,
+        most_waiting: int = 0,
+    ) -> None:
         """``most_waiting`` requests of this process may wait at a time."""
-        self._changes, self._sign, self._issuer, self._pepper = changes, sign, issuer, pepper
+        self._changes, self._fetches, self._sign = changes, fetches, sign
+        self._issuer, self._pepper = issuer, pepper
         self._seats = threading.BoundedSemaphore(most_waiting) if most_waiting else None
 
     def __call__(self, request: Request) -> Response:
@@ -67,6 +77,7 @@ class ChangesEndpoint:
         except CursorTooOld:
             fields = {"outcome": "cursor_too_old", "client": who.client_id}
             return error_response("cursor_too_old", "Ask for the whole state, without after.", 410, log_fields=fields)
+        self._fetches.fetched(feed.server_id, feed.as_of, feed.last)
         headers = (*_CACHE, ("ETag", feed.tag))
         log_fields = {"outcome": "unchanged" if feed.claims is None else "changes", "client": who.client_id}
         if feed.claims is None:

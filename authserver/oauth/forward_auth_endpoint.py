@@ -91,6 +91,8 @@ def _respond(answer: Answer, token: PresentedToken | None, roles: frozenset[str]
     if not roles <= set(told["roles"]):
         fields = {**log_fields, "outcome": "insufficient_scope"}
         return _challenge(403, "insufficient_scope", "A role is missing.", fields, scope=" ".join(sorted(roles)))
+    if answer.lease:
+        log_fields["lease"] = str(answer.lease)
     return Response(204, headers=(*_passed(told), *_freshness(answer.lease)), log_fields=log_fields)
 
 

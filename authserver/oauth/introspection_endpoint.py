@@ -138,6 +138,7 @@ class IntrospectionEndpoint:
         members = None if token is None or idle_expires_at is None else token.members(idle_expires_at, answer.lease)
         headers = NO_STORE if idle_expires_at is None else _ACTIVE_HEADERS
         if answer.lease:
+            log_fields["lease"] = str(answer.lease)
             headers = (("Cache-Control", f"private, max-age={answer.lease}"), ("Vary", "Accept, Authorization"))
         if not (accept and wants_signed(accept)):
             body = INACTIVE if members is None else dump(members)

@@ -61,3 +61,11 @@ class ChangeReads(Protocol):
         behind ``after`` are no longer on record.
         """
         ...
+
+
+class FeedFetches(Protocol):
+    """Who follows the list; collected in memory, written in batches."""
+
+    def fetched(self, server_id: str, at: Instant, seq: int) -> None:
+        """Buffer that a resource server was told what ended up to entry ``seq``."""
+        ...

@@ -1,6 +1,7 @@
 """Registered resource servers as values."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from authserver.rules.facts import Instant
 
@@ -26,3 +27,25 @@ class ResourceServer:
     token_typ: str = TOKEN_TYPES[0]
     purpose: str = ""
     """``MANAGEMENT_API`` for this server's own API; empty for every other."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceServerActivity:
+    """What a resource server has sent lately."""
+
+    last_report_at: Instant | None
+    reports_last_hour: int
+    feed_fetched_at: Instant | None
+    """When it asked for the change feed last; None when it never did."""
+    feed_behind: int
+    """How many entries were added since."""
+    calls_per_hour: int
+    """Calls that were asked about or reported, on average of the last seven days."""
+
+
+class ResourceServerActivities(Protocol):
+    """The traffic of resource servers."""
+
+    def activity(self, server_id: str, now: Instant) -> ResourceServerActivity:
+        """What one has sent lately."""
+        ...

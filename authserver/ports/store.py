@@ -11,6 +11,7 @@ from authserver.ports.console_reads.tokens import TokenReads
 from authserver.ports.console_reads.users import UserReads
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.jwks_fetchers import JwksFetchers
+from authserver.ports.resource_servers import ResourceServerActivities
 from authserver.ports.sessions import Sessions
 from authserver.ports.sign_in import LoginAttemptCounter, SignIns
 from authserver.ports.signing_keys import SigningKeys, TokensOfKey
@@ -103,6 +104,11 @@ class Store(Protocol):
     @property
     def audit_reads(self) -> AuditReads:
         """Lists of audit records."""
+        ...
+
+    @property
+    def feed_fetches(self) -> ResourceServerActivities:
+        """What resource servers have sent lately."""
         ...
 
     @property

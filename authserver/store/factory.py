@@ -24,6 +24,7 @@ from authserver.store.signing_keys.jwks_fetchers import SqlJwksFetchers
 from authserver.store.signing_keys.keys import SqlSigningKeys
 from authserver.store.tables import audit_head, settings, vault
 from authserver.store.tokens.change_feed import SqlChangeReads
+from authserver.store.tokens.feed_fetches import SqlFeedFetches
 from authserver.store.tokens.hot_path import SqlHotPathReads
 from authserver.store.tokens.one_time_ids import SqlOneTimeIds
 from authserver.store.tokens.reads import SqlTokenReads
@@ -64,6 +65,7 @@ class Store:
     usage: SqlUsageBuffer
     usage_reports: SqlUsageReports
     changes: SqlChangeReads
+    feed_fetches: SqlFeedFetches
     hot_path: SqlHotPathReads
     one_time_ids: SqlOneTimeIds
     keys: SqlSigningKeys
@@ -102,6 +104,7 @@ class Store:
             closing.callback(self.engine.dispose)
             closing.callback(self.thread_connections.close)
             closing.callback(self.jwks_fetchers.flush)
+            closing.callback(self.feed_fetches.flush)
             closing.callback(self.usage.close)
 
     def after_fork(self) -> None:
@@ -109,6 +112,7 @@ class Store:
         self.usage.after_fork()
         self.one_time_ids.after_fork()
         self.jwks_fetchers.after_fork()
+        self.feed_fetches.after_fork()
         self.thread_connections.close()
         self.engine.dispose(close=False)
 
@@ -152,6 +156,7 @@ def open_store(
         usage=usage,
         usage_reports=SqlUsageReports(engine, usage),
         changes=SqlChangeReads(engine, held, clock),
+        feed_fetches=SqlFeedFetches(engine),
         hot_path=SqlHotPathReads(held, clock),
         one_time_ids=SqlOneTimeIds(engine),
         keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),

@@ -288,6 +288,15 @@ usage_writers = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+feed_fetches = Table(
+    "feed_fetches",
+    metadata,
+    Column("resource_server_id", _ID, primary_key=True),
+    Column("fetches", BigInteger, nullable=False),
+    Column("fetched_at", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)
+
 usage_reports = Table(
     "usage_reports",
     metadata,

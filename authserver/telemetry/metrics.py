@@ -69,11 +69,22 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
-        self._revocations = Counter("oauth_revocation_requests", "Revocations", ("outcome",), registry=registry)
         self._failures = Counter(
             "oauth_client_auth_failures", "Failed client authentication", ("reason",), registry=registry
         )
         self._limited = Counter("oauth_rate_limited", "Requests answered 429", ("rule",), registry=registry)
+        self._by_outcome = {
+            kind: Counter(name, text, ("outcome",), registry=registry)
+            for kind, name, text in (
+                ("revocation", "oauth_revocation_requests", "Revocations"),
+                ("usage", "oauth_usage_reports", "Usage reports of resource servers"),
+                ("changes", "oauth_change_feed_requests", "Requests for the change feed"),
+                ("forward_auth", "oauth_forward_auth_requests", "Questions of gateways"),
+            )
+        }
+        self._leases = Counter(
+            "oauth_leases", "Active answers that may be trusted for a while", ("endpoint",), registry=registry
+        )
         self._keys = Counter("oauth_jwks_requests", "Requests for the JWKS", ("status",), registry=registry)
         self._pages = Counter("oauth_console_requests", "Requests to the console", ("status",), registry=registry)
         self._page_seconds = Histogram(
@@ -127,8 +138,8 @@ class Metrics:
         elif kind == "introspection":
             (self._introspections_by.get(outcome) or self._introspections_by[""]).inc()
             self._introspection_seconds.observe(seconds)
-        elif kind == "revocation":
-            self._revocations.labels(outcome).inc()
+        elif kind in self._by_outcome:
+            self._by_outcome[kind].labels(outcome).inc()
         elif kind == "jwks":
             self._keys.labels(str(status)).inc()
         elif kind in self._by_flask:
@@ -145,6 +156,10 @@ class Metrics:
     def unrecorded(self, reason: str) -> None:
         """Count a try to write sessions and uses that failed, by the kind of its reason, one of a closed set."""
         self._unrecorded.labels(reason).inc()
+
+    def lease(self, kind: str) -> None:
+        """Count an active answer that may be trusted for a while; ``kind`` is the endpoint, as in ``observe``."""
+        self._leases.labels(kind).inc()
 
     def login(self, method: str, outcome: str) -> None:
         """Count a try to sign in to the console.

@@ -5,11 +5,12 @@ import html
 import io
 import json
 import re
+import uuid
 
 import pytest
 from flask import url_for
 
-from authserver.actions import credentials, general_settings
+from authserver.actions import credentials, general_settings, resource_servers
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
 from authserver.actions.preconditions import administrators
@@ -18,7 +19,7 @@ from authserver.rules import permission
 from authserver.rules.permission import PERMISSIONS, USERS
 from keys.material import make
 from tests.support.console_browser import Browser, builder, signed_in
-from tests.support.wsgi_client import BACKENDS, opened
+from tests.support.wsgi_client import BACKENDS, basic, opened, parts
 
 API = "https://api.example.com"
 INVENTORY, DISABLE = "/console/security/credentials", "/console/security/credentials/disable"
@@ -735,3 +736,29 @@ def test_every_page_speaks_german(services):
         if "GET" in methods and needed(path) and not path.endswith((".csv", ".json", ".jsonl")):
             page = browser.get(path, **{"Accept-Language": "de"})
             assert '<html lang="de"' in page.text, path
+
+
+def test_a_resource_server_tells_how_it_learns_of_deaths_and_what_it_would_lose(world, root):
+    server = next(each for each in world.accounts.resource_servers() if each.client_id == world.api[0])
+    at, authorization = f"/console/resource-servers/{server.id}", {"Authorization": basic(*world.api)}
+    quiet = root.get(at)
+    assert "exact" in quiet.words
+    assert "From the first second on each call is refused with 503." in quiet.words
+    lines = f'Verifier("{world.services.issuer}", "{server.audience}", ("{server.client_id}", API_SECRET))'
+    assert lines in html.unescape(quiet.words)
+    resource_servers.bound_staleness(world.accounts, server.name, 20, **world.who)
+    assert "go on for up to 20 s" in root.get(at).words
+    token = world.access_token()
+    use = {"jti": parts(token)[1]["jti"], "at": world.clock.at, "count": 700, "method": "GET", "route": "/x"}
+    body = json.dumps({"report_id": str(uuid.uuid4()), "uses": [use]})
+    sent = world.http.post("/oauth/usage", data=body, headers=authorization, content_type="application/json")
+    assert sent.json["accepted"] == 700
+    assert world.http.get("/oauth/changes", headers=authorization).status_code == 200
+    followed = root.get(at)
+    assert "up to date" in followed.words
+    assert "1 in the last hour" in followed.words
+    assert 'mode="feed", max_staleness=20' in html.unescape(followed.words)
+    user_actions.revoke(world.accounts, "ada", "writer", **world.who)
+    assert "up to date" not in root.get(at).words
+    world.clock.at += 400
+    assert "go on for up to 20 s" in root.get(at).words  # nobody follows the feed any more

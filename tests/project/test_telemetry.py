@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.test import Client
 
 from app import create_app
+from authserver.actions import resource_servers
 from authserver.actions.security_log import PER_MINUTE, SecurityLog
 from authserver.audit import Event
 from authserver.config import Config
@@ -29,6 +30,7 @@ from authserver.telemetry.metrics import GAUGES, Metrics
 from authserver.telemetry.redaction import redact, redact_event
 from tests.support import databases
 from tests.support.deadlines import join
+from tests.support.wsgi_client import basic
 
 SECRET = "acs_" + "a1B2c3D4e5" * 4 + "0AbCdE"
 TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJqdGkiOiJ4In0.c2lnbmF0dXJl"
@@ -658,3 +660,21 @@ def one_line_of_text(written):
 def test_the_format_of_log_lines(monkeypatch, log_format, terminal, text):
     monkeypatch.setattr("sys.stderr", types.SimpleNamespace(isatty=lambda: terminal))
     assert as_text(log_format) is text
+
+
+def test_metrics_count_reports_fetches_of_the_feed_gateways_and_leases(world):
+    headers = {"Authorization": basic(*world.api)}
+    server = next(each for each in world.accounts.resource_servers() if each.client_id == world.api[0])
+    resource_servers.bound_staleness(world.accounts, server.name, 20, **world.who)
+    token = world.access_token()
+    world.introspect(token)
+    world.http.post("/oauth/usage", data="{}", headers=headers, content_type="application/json")
+    world.http.get("/oauth/changes", headers=headers)
+    gateway = {"X-Gateway-Authorization": basic(*world.api), "Authorization": f"Bearer {token}"}
+    assert world.http.get("/oauth/forward-auth", headers=gateway).status_code == 204
+    families = exposition(world)
+    assert number(families, "oauth_usage_reports", outcome="invalid_request") == 1
+    assert number(families, "oauth_change_feed_requests", outcome="changes") == 1
+    assert number(families, "oauth_forward_auth_requests", outcome="active") == 1
+    assert number(families, "oauth_leases", endpoint="introspection") == 1
+    assert number(families, "oauth_leases", endpoint="forward_auth") == 1

@@ -18,6 +18,7 @@ from authserver.console.frame.flash import flash
 from authserver.console.frame.forms import Form, submit
 from authserver.console.frame.layout import page
 from authserver.console.i18n.messages import _, error_text
+from authserver.console.resource_servers.traffic import hour_without, mode, snippets
 from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
 from authserver.ports.resource_servers import TOKEN_TYPES, ResourceServer
 from authserver.rules import permission
@@ -87,7 +88,18 @@ def resource_server(server_id: str) -> ResponseReturnValue:
     at = console_context()
     server = _server(server_id)
     live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
-    return page("resource_servers/one.html", server=server, live=live, general=at.accounts.general())
+    activity, general = at.store.feed_fetches.activity(server.id, at.now), at.accounts.general()
+    kind = mode(server, activity, at.now)
+    return page(
+        "resource_servers/one.html",
+        server=server,
+        live=live,
+        general=general,
+        activity=activity,
+        mode=kind,
+        hour=hour_without(kind, server, activity, general.idle_timeout_minutes),
+        snippets=snippets(server, at.services.issuer, kind),
+    )
 
 
 @console.route("/resource-servers/<server_id>/regenerate", methods=["GET", "POST"])
