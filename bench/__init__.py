@@ -6,5 +6,6 @@
 - ``authserver_under_test``, ``peers``: what is measured, and what it is compared with.
 - ``dataset``, ``scale``: users, credentials, sessions and audit records to measure with.
 - ``cases``: one case is one request against one server on one database. ``console_pages``: the same for pages.
+- ``fleet``: many verifiers in front of the server, simulated from what each request costs it.
 - ``runner``: measures the cases in turn, round by round. ``figures``: medians, ratios and what they should reach.
 """

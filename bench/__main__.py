@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from bench import authserver_under_test, cases, console_pages, dataset, figures, machine, runner, scale
 from bench.cases import BARE, Cell
 from bench.figures import Figure, ratio
+from bench.fleet import report as fleet
 from bench.load_generator import BadLoad, Burst, generator
 from bench.peers import documented, same_job
 from bench.peers.orm import VARIABLE
@@ -65,6 +66,8 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--no-workers", action="store_true", help="leave out two workers against one")
     add("--big", action="store_true", help="compare a full database with an empty one, and nothing else")
     add("--pages", action="store_true", help="time every page of the console over a full database, and nothing else")
+    add("--fleet", action="store_true", help="simulate 10,000 verifiers from measured costs, and nothing else")
+    add("--seed", type=int, default=1, help="with --fleet (default 1)")
     add("--credentials", type=_positive, help="with --big (default 100000) or --pages (default 10000)")
     add("--sessions", type=_positive, help="with --big (default 1000000) or --pages (default 100000)")
     add("--audit", type=_positive, help="with --big or --pages (default 1000000)")
@@ -349,6 +352,8 @@ def _course(busy: float, began: float) -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when an answer of any server was wrong."""
     chosen = options(argv)
+    if chosen.fleet:
+        return fleet.main(chosen.seed, chosen.json)
     busy = machine.load_average()
     if busy > 1:
         _tell(f"The machine is busy (load average {busy:.1f}): believe ratios only, and rather not those of one round.")
