@@ -10,6 +10,8 @@ revision = "0017"
 down_revision = "0016"
 branch_labels = None
 depends_on = None
+runs_from = "0016"
+"""The program before does not know the table, and needs none."""
 
 
 def upgrade() -> None:
