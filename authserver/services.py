@@ -367,6 +367,7 @@ class Services:
                     sessions=store.sessions,
                     usage=store.usage,
                     verified_tokens=verified_tokens,
+                    one_time_ids=store.one_time_ids,
                     pepper=store.pepper,
                 )
             },

@@ -9,9 +9,11 @@ Three lines are enough::
 ``docs/resource-servers.md`` says which mode learns when of which kind of death, and has a snippet for each framework.
 """
 
+from resource_server.dpop import Proof
 from resource_server.errors import (
     ConfigurationError,
     InsufficientScope,
+    InvalidProof,
     InvalidRequest,
     InvalidToken,
     MissingToken,
@@ -28,9 +30,11 @@ __all__ = [
     "ConfigurationError",
     "Event",
     "InsufficientScope",
+    "InvalidProof",
     "InvalidRequest",
     "InvalidToken",
     "MissingToken",
+    "Proof",
     "Refused",
     "Settings",
     "Token",

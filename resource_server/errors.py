@@ -50,6 +50,13 @@ class InvalidToken(Refused):
     """The token is malformed, forged, meant for somebody else, or dead (RFC 6750 §3.1)."""
 
 
+class InvalidProof(Refused):
+    """The token is bound to a key, and the proof of that key is not good for this call (RFC 9449 §7.1)."""
+
+    error = "invalid_dpop_proof"
+    told = "The DPoP proof is not good for this call and token."
+
+
 class InsufficientScope(Refused):
     """The token is good but lacks a role (RFC 6750 §3.1).
 

@@ -9,12 +9,13 @@ from urllib.parse import parse_qsl, urlsplit
 from resource_server.errors import (
     ConfigurationError,
     InsufficientScope,
+    InvalidProof,
     InvalidRequest,
     MissingToken,
     Refused,
     Unavailable,
 )
-from resource_server.settings import Settings, loopback
+from resource_server.settings import ALGORITHMS, Settings, loopback
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _MAX_QUERY_FIELDS = 1000
@@ -76,6 +77,8 @@ def refusal(settings: Settings, refused: Refused) -> Response:
 def challenge(settings: Settings, refused: Refused) -> str:
     """The value of ``WWW-Authenticate`` (RFC 6750 §3, RFC 9728 §5.1)."""
     told = {"realm": settings.audience}
+    if isinstance(refused, InvalidProof):
+        told["algs"] = " ".join(ALGORITHMS)
     if refused.error:
         told |= {"error": refused.error, "error_description": refused.told}
     if isinstance(refused, InsufficientScope):
@@ -83,7 +86,8 @@ def challenge(settings: Settings, refused: Refused) -> str:
     where = metadata_url(settings)
     if where:
         told["resource_metadata"] = where
-    return "Bearer " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in told.items())
+    scheme = "DPoP" if isinstance(refused, InvalidProof) else "Bearer"
+    return f"{scheme} " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in told.items())
 
 
 def metadata_url(settings: Settings) -> str:

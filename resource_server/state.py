@@ -13,6 +13,7 @@ import jwt
 from resource_server.background import Background
 from resource_server.bounded import Bounded
 from resource_server.clocks import Clock, ServerTime
+from resource_server.dpop import SeenProofs
 from resource_server.errors import Unavailable
 from resource_server.events import Events
 from resource_server.feed import Feed
@@ -55,6 +56,7 @@ class State:
         self.transport = Transport(settings, self.time, **transports)
         self.keys = KeySource(settings, clock, events)
         self.verified: Bounded[bytes, Known] = Bounded(settings.cache_size)
+        self.seen_proofs = SeenProofs()
         introspector = Introspector(settings, clock, events, self.time)
         self.usage = UsageReports(settings, clock, events, self.time)
         self.feed: Feed | None = None
@@ -106,7 +108,7 @@ class State:
             known = self.verified.peek(hashlib.sha256(text.encode("ascii")).digest())
         except (UnicodeEncodeError, AttributeError):
             return None
-        if known is None:
+        if known is None or known.token.jkt:  # of a bound token each call needs a proof of its own
             return None
         elapsed = self._elapsed()
         if elapsed >= known.until or known.generation != self.judge.generation or known.view is not self.keys.view:

@@ -29,6 +29,7 @@ class Token:
         kid: the key that signed it.
         secret_id: which secret of the credential obtained it, or "" where the token does not say.
         epoch: the server's epoch at issue, or "".
+        jkt: the thumbprint of the key that it is bound to (RFC 9449 §6.1); "" for a bearer token.
         claims: all claims, read-only.
     """
 
@@ -43,6 +44,7 @@ class Token:
     secret_id: str
     epoch: str
     claims: Mapping[str, Any]
+    jkt: str = ""
 
     def require(self, *roles: str) -> None:
         """Refuse unless the token has all of these roles.
@@ -89,6 +91,7 @@ def token_of(claims: dict[str, Any], kid: str, settings: Settings) -> Token:
         secret_id=str(standing.get("secret", "")),
         epoch=str(standing.get("epoch", "")),
         claims=MappingProxyType(claims),
+        jkt=_jkt(claims),
     )
 
 
@@ -102,6 +105,16 @@ def check_time(token: Token, now: float, settings: Settings) -> None:
         raise InvalidToken("expired")
     if token.issued_at > now + settings.clock_skew:
         raise InvalidToken("issued_in_the_future")
+
+
+def _jkt(claims: dict[str, Any]) -> str:
+    """What a token is bound to; one that is bound in a way that is not checked here is refused (RFC 7800 §3.1)."""
+    if "cnf" not in claims:
+        return ""
+    confirmation = claims["cnf"]
+    if not isinstance(confirmation, dict) or confirmation.keys() != {"jkt"}:
+        raise InvalidToken("cnf")
+    return _id(confirmation, "jkt")
 
 
 def _check_audience(told: object, ours: str) -> None:

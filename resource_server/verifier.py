@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 import httpx
 
 from resource_server.clocks import Clock, SystemClock
+from resource_server.dpop import Proof, check_binding
 from resource_server.errors import ConfigurationError, InvalidToken, Refused
 from resource_server.events import Events, Hook
 from resource_server.introspection import Use
@@ -104,12 +105,13 @@ class Core:
         self._state = self._fresh()
         self._finalizer = weakref.finalize(self, self._state.finish)
 
-    def _steps(self, text: str, wanted: tuple[str, ...], method: str, route: str) -> Steps[Token]:
+    def _steps(self, text: str, wanted: tuple[str, ...], method: str, route: str, proof: Proof | None) -> Steps[Token]:
         state = self._state
         try:
             state.begin()
             generation = state.judge.generation
             known, digest = yield from self._local(state, text)
+            check_binding(known.token, text, proof, self._now(state), state.seen_proofs)
             use = Use(text, digest, known.token, method, route)
             source = yield from state.judge.judge(use)
             if source != "stale":
@@ -147,24 +149,28 @@ class Core:
 class Verifier(Core):
     """Verifies tokens from any number of threads; make one per process, at start (see ``Core``)."""
 
-    def verify(self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "") -> Token:
+    def verify(
+        self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "", proof: Proof | None = None
+    ) -> Token:
         """Decide whether a call may be served.
 
         Args:
-            token: the text after ``Bearer``.
+            token: the text after ``Bearer`` or ``DPoP``.
             roles: what the call needs, all of it.
             method: HTTP method of the call, for the usage shown to the credential's owner.
             route: which API was called, as a pattern such as ``/things/{id}``, not a URL.
+            proof: what came with ``Authorization: DPoP`` (RFC 9449 §7.1); None for ``Bearer``.
 
         Raises:
             InvalidToken: 401.
+            InvalidProof: 401.
             InsufficientScope: 403.
             Unavailable: 503.
         """
         wanted = (roles,) if isinstance(roles, str) else tuple(roles)
         state = self._state
-        found = state.quick(token, wanted, method, route)
-        return found if found is not None else state.transport.run(self._steps(token, wanted, method, route))
+        found = state.quick(token, wanted, method, route) if proof is None else None
+        return found if found is not None else state.transport.run(self._steps(token, wanted, method, route, proof))
 
     def close(self) -> None:
         """Report what is unreported, end the threads and close the connections; no call is let through after."""
@@ -180,12 +186,16 @@ class Verifier(Core):
 class AsyncVerifier(Core):
     """Verifies tokens in event loops, any number of calls at once (see ``Core``)."""
 
-    async def verify(self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "") -> Token:
+    async def verify(
+        self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "", proof: Proof | None = None
+    ) -> Token:
         """Decide whether a call may be served; as ``Verifier.verify``."""
         wanted = (roles,) if isinstance(roles, str) else tuple(roles)
         state = self._state
-        found = state.quick(token, wanted, method, route)
-        return found if found is not None else await state.transport.arun(self._steps(token, wanted, method, route))
+        found = state.quick(token, wanted, method, route) if proof is None else None
+        if found is not None:
+            return found
+        return await state.transport.arun(self._steps(token, wanted, method, route, proof))
 
     async def aclose(self) -> None:
         """Report what is unreported, end the threads and close the connections."""

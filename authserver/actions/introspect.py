@@ -48,6 +48,11 @@ class Presented(Protocol):
         ...
 
     @property
+    def jkt(self) -> str:
+        """The thumbprint of the key that it is bound to; empty for a bearer token."""
+        ...
+
+    @property
     def token_hash(self) -> str:
         """``rules/token_hash`` of the text."""
         ...
@@ -90,6 +95,7 @@ def introspect(
     sessions: Sessions,
     usage: UsageRecorder,
     verify: Verify = lambda: False,
+    before_use: Callable[[Instant], None] | None = None,
     method: str = "",
     route: str = "",
     peer: str = "",
@@ -102,6 +108,8 @@ def introspect(
         hot_path: reads all facts in one statement.
         sessions: writes an end before it is answered.
         usage: buffers a use.
+        before_use: is told the instant when the token is found active, before that counts as a use, and raises to
+            prevent both; None: nothing more is asked.
         verify: verifies the signature of ``token``; called only where there is no recorded hash to compare with.
         method: the HTTP method of the API that was called, if reported.
         route: the route of the API that was called, if reported.
@@ -147,6 +155,8 @@ def introspect(
         if record.ended is None:
             sessions.end(start, reason, now)
         return inactive(reason)
+    if before_use is not None:
+        before_use(now)
     usage.used(start, now, by=caller.id, method=method, route=route, peer=peer, recorded=recorded is not None)
     lease = lease_seconds(record, now, facts.standing, caller.max_staleness) if caller.max_staleness else 0
     return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing), lease=lease)

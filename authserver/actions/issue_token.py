@@ -139,6 +139,7 @@ def issue(
     *,
     issuer: str,
     usage: UsageRecorder,
+    jkt: str = "",
 ) -> Issued:
     """Decide roles, audience and expiry of a new token.
 
@@ -148,6 +149,7 @@ def issue(
         resource: the requested audience, empty for the default one.
         issuer: the issuer identifier of this server.
         usage: counts a refused request.
+        jkt: the thumbprint of the key that the token is bound to; empty for a bearer token.
 
     Raises:
         InvalidScope: a requested role is not chosen or not held, or no role is left.
@@ -180,7 +182,7 @@ def issue(
         issued_at=now,
         expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, client.secret.ends_at),
     )
-    claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id)
+    claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id, jkt=jkt)
     return Issued(claims, start.kid, start, start.expires_at - now, text, facts.token_typ)
 
 

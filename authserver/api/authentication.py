@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import request
 
-from authserver.actions.introspect import introspect
+from authserver.actions.introspect import Presented, introspect
 from authserver.actions.resource_servers import management_api, management_api_secret
 from authserver.api.context import ApiContext, Caller
 from authserver.api.problems import Problem
@@ -42,6 +42,7 @@ def authenticate(at: ApiContext, method: str, route: str) -> Caller:
             sessions=store.sessions,
             usage=store.usage,
             verify=verify,
+            before_use=lambda _now: _refuse_bound(token),
             method=method,
             route=route,
             peer=at.peer,
@@ -62,6 +63,16 @@ def authenticate(at: ApiContext, method: str, route: str) -> Caller:
     return Caller(
         start.client_id, start.jti, user, frozenset(start.roles.split()), start.expires_at, answer.idle_expires_at
     )
+
+
+def _refuse_bound(token: Presented) -> None:
+    """RFC 9449 §7.2: a token that is bound to a key is no bearer token; this API takes no proofs yet.
+
+    Raises:
+        Problem: it is bound.
+    """
+    if token.jkt:
+        raise _inactive()
 
 
 def _inactive() -> Problem:

@@ -5,29 +5,39 @@ in ``X-Gateway-Authorization``, and in the query, from its configuration, ``role
 ``route``, the pattern of what is called. ``X-Forwarded-Method`` names the method of the call. The answer is 204 with
 ``X-Auth-Subject``, ``X-Auth-Client`` and ``X-Auth-Roles``; 401 with a challenge (RFC 6750 §3); or 403
 ``insufficient_scope``. It counts as a use of the token, as an introspection does.
+
+A token that is bound to a key (RFC 9449) must come as ``Authorization: DPoP`` with a proof of that key in ``DPoP``; the
+gateway says in ``X-Forwarded-Proto``, ``X-Forwarded-Host`` and ``X-Forwarded-Uri`` which address was called. Without a
+good proof nothing is passed on, and it is no use: whoever copied a token cannot even keep it alive. Such an answer is
+never kept, since each call needs a proof of its own.
 """
 
+import hmac
 from typing import Any
 from urllib.parse import parse_qsl
 
 from authserver.actions.introspect import Answer, introspect
+from authserver.actions.preconditions.dpop_proof import presented_proof, require_proof
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
-    NoCredentials,
     invalid_client,
-    presented_credentials,
-    unauthenticated,
+    presented_resource_server,
 )
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
 from authserver.oauth.introspection_endpoint import http_method, http_route
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
-from authserver.ports.errors import InvalidClient
+from authserver.ports.errors import InvalidClient, InvalidDpopProof
 from authserver.ports.hot_path import HotPathReads
+from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
+from authserver.rules.client_authentication.proof import target_uri, token_hash_of
+from authserver.rules.facts import Instant
 from authserver.rules.names import role_name_fault
-from authserver.rules.presented_secret import MalformedSecret, presented_secret
-from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
+from keys.public_keys import ALGORITHMS
+
+_NOT_BOUND_SO = "token_binding"
+"""A bound token that came as a bearer token, or the other way round."""
 
 _GATEWAY = "x-gateway-authorization"
 _MOST_PARAMETERS = 50
@@ -43,24 +53,21 @@ class ForwardAuthEndpoint:
         sessions: Sessions,
         usage: UsageRecorder,
         verified_tokens: VerifiedTokens,
+        one_time_ids: OneTimeIds,
         pepper: bytes,
     ) -> None:
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
-        self._verified_tokens, self._pepper = verified_tokens, pepper
+        self._verified_tokens, self._one_time_ids, self._pepper = verified_tokens, one_time_ids, pepper
 
     def __call__(self, request: Request) -> Response:
         """Any method; the body is not read."""
         roles, route = _query(request.query)
-        try:
-            who = presented_credentials(request, {}, _GATEWAY)
-            caller = presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
-        except NoCredentials as error:
-            return unauthenticated(error)
-        except MalformedSecret as error:
-            return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+        caller = presented_resource_server(request, {}, self._pepper, _GATEWAY)
+        if isinstance(caller, Response):
+            return caller
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        bearer = scheme.lower() == "bearer"
-        token = self._verified_tokens.parse(text.strip(" ")) if bearer else None
+        presented = scheme.lower() in {"bearer", "dpop"}
+        token = self._verified_tokens.parse(text.strip(" ")) if presented else None
         try:
             answer = introspect(
                 caller,
@@ -69,16 +76,45 @@ class ForwardAuthEndpoint:
                 sessions=self._sessions,
                 usage=self._usage,
                 verify=lambda: token is not None and self._verified_tokens.verify(token),
+                before_use=lambda now: self._check_binding(request, scheme.lower(), token, now),
                 method=http_method(request.headers.get("x-forwarded-method", "")),
                 route=route,
                 peer=request.peer,
             )
         except InvalidClient as error:
             return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
-        if not bearer:
+        except InvalidDpopProof as error:
+            fields = {"outcome": "inactive", "reason": error.reason, "client": caller.client_id}
+            code = "invalid_token" if error.reason == _NOT_BOUND_SO else error.code
+            return _challenge(401, code, "The token needs a good DPoP proof.", fields, scheme="DPoP")
+        if not presented:
             fields = {"outcome": "inactive", "reason": "no_token", "client": caller.client_id}
             return _challenge(401, "", "", fields)
         return _respond(answer, token, roles, caller.client_id)
+
+    def _check_binding(self, request: Request, scheme: str, token: PresentedToken | None, now: Instant) -> None:
+        """RFC 9449 §7.1, §7.2: a bound token comes with a proof of its key, and never as a bearer token.
+
+        Raises:
+            InvalidDpopProof: it is not so.
+        """
+        jkt = token.jkt if token is not None else ""
+        if token is None or (scheme == "dpop") != bool(jkt):
+            raise InvalidDpopProof(_NOT_BOUND_SO)
+        if not jkt:
+            return
+        proof = presented_proof(request.headers.get("dpop", ""))
+        if not hmac.compare_digest(proof.jkt, jkt):
+            raise InvalidDpopProof("proof_key")
+        proto, host, uri = (request.headers.get(f"x-forwarded-{name}", "") for name in ("proto", "host", "uri"))
+        require_proof(
+            proof,
+            method=request.headers.get("x-forwarded-method", ""),
+            uris=frozenset({target_uri(f"{proto}://{host}{uri}")} - {""}),
+            now=now,
+            one_time_ids=self._one_time_ids,
+            token_hash=token_hash_of(token.text),
+        )
 
 
 def _respond(answer: Answer, token: PresentedToken | None, roles: frozenset[str], caller: str) -> Response:
@@ -91,9 +127,10 @@ def _respond(answer: Answer, token: PresentedToken | None, roles: frozenset[str]
     if not roles <= set(told["roles"]):
         fields = {**log_fields, "outcome": "insufficient_scope"}
         return _challenge(403, "insufficient_scope", "A role is missing.", fields, scope=" ".join(sorted(roles)))
-    if answer.lease:
-        log_fields["lease"] = str(answer.lease)
-    return Response(204, headers=(*_passed(told), *_freshness(answer.lease)), log_fields=log_fields)
+    lease = 0 if token.jkt else answer.lease
+    if lease:
+        log_fields["lease"] = str(lease)
+    return Response(204, headers=(*_passed(told), *_freshness(lease)), log_fields=log_fields)
 
 
 def _passed(told: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -111,9 +148,13 @@ def _freshness(lease: int) -> tuple[tuple[str, str], ...]:
     return (("Cache-Control", f"private, max-age={lease}"), ("X-Accel-Expires", str(lease)))
 
 
-def _challenge(status: int, code: str, text: str, log_fields: dict[str, str], *, scope: str = "") -> Response:
-    """RFC 6750 §3: without a token the challenge names no error."""
-    parts = ['Bearer realm="api"']
+def _challenge(
+    status: int, code: str, text: str, log_fields: dict[str, str], *, scope: str = "", scheme: str = "Bearer"
+) -> Response:
+    """RFC 6750 §3: without a token the challenge names no error. RFC 9449 §7.1: that of DPoP names algorithms."""
+    parts = [f'{scheme} realm="api"']
+    if scheme == "DPoP":
+        parts.append(f'algs="{" ".join(ALGORITHMS)}"')
     if code:
         parts += [f'error="{code}"', f'error_description="{text}"']
     if scope:

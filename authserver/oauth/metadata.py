@@ -54,6 +54,7 @@ def document(
         "revocation_endpoint_auth_methods_supported": _CLIENT_METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS,
     }
+    members["dpop_signing_alg_values_supported"] = _ASSERTION_ALGORITHMS
     if algorithms:  # RFC 8414 §3.2: no empty arrays
         members["introspection_signing_alg_values_supported"] = list(algorithms)
     if scopes:

@@ -28,6 +28,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.actions.preconditions.client_assertion import AssertionContext, PresentedAssertion
+from authserver.actions.preconditions.dpop_proof import PresentedProof, presented_proof, require_proof
 from authserver.oauth.client_authentication import (
     NoCredentials,
     UnusableCredentials,
@@ -38,10 +39,11 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
-from authserver.ports.errors import InvalidClient, InvalidScope, InvalidTarget, KeyGone
+from authserver.ports.errors import InvalidClient, InvalidDpopProof, InvalidScope, InvalidTarget, KeyGone
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.usage import UsageRecorder
+from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
 from authserver.rules.token_hash import token_hash, token_hash_key
@@ -55,6 +57,8 @@ _FORM_FIELDS = ("grant_type", "scope", "resource")
 """The fields of a form that are used after parsing; the secret is not among them."""
 
 _CACHE_SIZE = 4_096
+_PATHS = ("/oauth/token", "/auth/oauth/token", "/OAuth/Token", "/Auth/OAuth/Token")
+"""What clients call this endpoint; a proof names the one that it was made for."""
 
 
 _AUTHLIB_DEFAULTS: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token.invalid/"))
@@ -102,12 +106,13 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 
     server: "TokenEndpoint"
     request: AuthlibRequest
+    proof: PresentedProof | None = None
     who: PresentedSecret | PresentedAssertion
 
     def validate_token_request(self) -> None:
         """Authenticate, then decide roles, audience and end; all from one statement."""
         self.request.client = AuthenticatedClient(self.server.authenticate_client(self.request, self.who))
-        self.request.issued = self.server.issue_token(self.request)
+        self.request.issued = self.server.issue_token(self.request, self.proof)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], str]:
         """RFC 6749 §5.1; signed, then recorded: what is not recorded is not active on other nodes (INV-33)."""
@@ -116,7 +121,7 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
         self.server.record(issued, text, self.request.http_request)
         token = {
             "access_token": text,
-            "token_type": "Bearer",
+            "token_type": "Bearer" if self.proof is None else "DPoP",
             "expires_in": issued.expires_in,
             "scope": issued.scope,
         }
@@ -138,6 +143,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._assertions = AssertionContext(issuer, one_time_ids)
+        self._uris = frozenset(target_uri(f"{issuer}{path}") for path in _PATHS)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
         self._hash_key = token_hash_key(pepper)
         self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
@@ -152,15 +158,24 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         resource = request.payload.data.get("resource")
         return authenticate(who, resource, hot_path=self._hot_path, assertions=self._assertions, usage=self._usage)
 
-    def issue_token(self, request: AuthlibRequest) -> Issued:
-        """What it gets."""
+    def issue_token(self, request: AuthlibRequest, proof: PresentedProof | None) -> Issued:
+        """What it gets; a token that comes with a proof is bound to the key of that proof (RFC 9449 §5)."""
         form = request.payload.data
+        if proof is not None:
+            require_proof(
+                proof,
+                method="POST",
+                uris=self._uris,
+                now=request.client.who.facts.now,
+                one_time_ids=self._assertions.one_time_ids,
+            )
         return issue(
             request.client.who,
             form.get("scope", ""),
             form.get("resource", ""),
             issuer=self._issuer,
             usage=self._usage,
+            jkt="" if proof is None else proof.jkt,
         )
 
     def record(self, issued: Issued, text: str, http_request: Request) -> None:
@@ -184,13 +199,17 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         if isinstance(token_request, Response):
             return token_request
         try:
-            response = self._granted(
-                self.get_token_grant(AuthlibRequest(request, token_request.form)), token_request.who
-            )
+            header = request.headers.get("dpop", "")
+            proof = presented_proof(header) if header else None
+            grant = self.get_token_grant(AuthlibRequest(request, token_request.form))
+            response = self._granted(grant, token_request.who, proof)
         except InvalidClient as error:
             if cached is not None:
                 self._parse(request)  # a secret that was right once is refused no faster than any other (INV-29)
             return invalid_client(error.reason, token_request.who.client_id)
+        except InvalidDpopProof as error:
+            fields = {"reason": error.reason, "client": token_request.who.client_id}
+            return error_response(error.code, str(error), log_fields=fields)
         except (InvalidScope, InvalidTarget) as error:
             return error_response(error.code, str(error), log_fields={"client": token_request.who.client_id})
         if cached is None and isinstance(token_request.who, PresentedSecret):  # an assertion is used once
@@ -217,13 +236,19 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return invalid_client(error.reason, error.claimed)
         return TokenRequest(who, {name: form[name] for name in _FORM_FIELDS if name in form})
 
-    def _granted(self, grant: DelegatedClientCredentialsGrant, who: PresentedSecret | PresentedAssertion) -> Response:
-        grant.who = who
+    def _granted(
+        self,
+        grant: DelegatedClientCredentialsGrant,
+        who: PresentedSecret | PresentedAssertion,
+        proof: PresentedProof | None,
+    ) -> Response:
+        grant.who, grant.proof = who, proof
         grant.validate_token_request()
         try:
             return self.handle_response(*grant.create_token_response())
         except KeyGone:
             # Another key took over between the facts and the signature: once more, from the facts of now.
             grant.who = who.again() if isinstance(who, PresentedAssertion) else who
+            grant.proof = proof.again() if proof is not None else None
             grant.validate_token_request()
             return self.handle_response(*grant.create_token_response())

@@ -54,13 +54,21 @@ class PresentedToken:
     def members(self, idle_expires_at: int, lease: int) -> dict[str, Any]:
         """The members of the response of an active token (RFC 7662 §2.2)."""
         claims = self._claims
-        return {
+        members = {
             "active": True,
             "token_type": "Bearer",
             **{name: claims[name] for name in _RESPONSE_MEMBERS},
             "idle_expires_at": idle_expires_at,
             "lease_seconds": lease,
         }
+        if "cnf" in claims:  # RFC 9449 §6.2: the resource server must see the proof of that key
+            members |= {"token_type": "DPoP", "cnf": claims["cnf"]}
+        return members
+
+    @property
+    def jkt(self) -> str:
+        """The thumbprint of the key it is bound to; empty for a bearer token."""
+        return str(self._claims["cnf"]["jkt"]) if "cnf" in self._claims else ""
 
 
 class VerifiedTokens:

@@ -60,6 +60,24 @@ class InvalidClient(Refusal):
         self.reason = reason
 
 
+class InvalidDpopProof(Refusal):
+    """RFC 9449 §5: no proof of possession, or one that is not good; ``reason`` is the true cause, for the log."""
+
+    code = "invalid_dpop_proof"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(_PROOFS.get(reason, "The DPoP proof is not good for this request; make a new one for each."))
+        self.reason = reason
+
+
+_PROOFS = {
+    "no_proof": "The tokens of this credential are bound to a key: send a DPoP proof with each request.",
+    "proof_time": "The iat of the DPoP proof is too old or in the future; set the clock of this machine right.",
+    "proof_uri": "The htu of the DPoP proof is not the address that this request was sent to.",
+}
+"""What helps an honest client; it tells nothing that its sender did not know."""
+
+
 class InvalidScope(Refusal):
     """A role was asked for that is not to be had, or none is left."""
 

@@ -28,9 +28,12 @@ class SessionStart(NamedTuple):
     expires_at: Instant
 
 
-def claims_of(start: SessionStart, *, issuer: str, owner_id: str) -> dict[str, Any]:
-    """The claims to sign. ``act`` marks delegation: the client acts for the owner (RFC 8693 §4.1)."""
-    return {
+def claims_of(start: SessionStart, *, issuer: str, owner_id: str, jkt: str = "") -> dict[str, Any]:
+    """The claims to sign. ``act`` marks delegation: the client acts for the owner (RFC 8693 §4.1).
+
+    ``jkt`` is the thumbprint of the key that the token is bound to (RFC 9449 §6.1); empty for a bearer token.
+    """
+    claims = {
         "iss": issuer,
         "aud": start.audience,
         "sub": owner_id,
@@ -48,6 +51,23 @@ def claims_of(start: SessionStart, *, issuer: str, owner_id: str) -> dict[str, A
             "epoch": start.epoch,
         },
     }
+    if jkt:
+        claims["cnf"] = {"jkt": jkt}
+    return claims
+
+
+def bound_to(claims: Mapping[str, Any]) -> str:
+    """The thumbprint of the key that a token is bound to (RFC 7800 §3.1, RFC 9449 §6.1); empty for a bearer token.
+
+    Raises:
+        TypeError: the claim is not as we make it.
+    """
+    confirmation = claims.get("cnf")
+    if confirmation is None:
+        return ""
+    if not isinstance(confirmation, dict) or confirmation.keys() != {"jkt"}:
+        raise TypeError
+    return _text(confirmation["jkt"], _MAX_ID)
 
 
 def session_of(kid: str, claims: Mapping[str, Any], issuer: str) -> SessionStart | None:
@@ -67,7 +87,7 @@ def session_of(kid: str, claims: Mapping[str, Any], issuer: str) -> SessionStart
             issued_at=_number(claims["iat"], _MAX_INSTANT),
             expires_at=_number(claims["exp"], _MAX_INSTANT),
         )
-        made = claims_of(start, issuer=issuer, owner_id=_text(claims["sub"], _MAX_ID))
+        made = claims_of(start, issuer=issuer, owner_id=_text(claims["sub"], _MAX_ID), jkt=bound_to(claims))
     except (KeyError, TypeError):
         return None
     return start if claims == made else None

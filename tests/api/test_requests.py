@@ -9,7 +9,9 @@ from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import users as user_actions
 from authserver.api.problems import KINDS
 from tests.support.api_client import AUDIENCE, problem
+from tests.support.assertions import Signer, proof
 from tests.support.processes import ROOT
+from tests.support.wsgi_client import basic
 
 
 def test_me_says_in_whose_name_the_caller_acts_and_what_its_roles_open(world):
@@ -43,6 +45,14 @@ def test_a_token_dies_with_the_roles_of_its_owner_with_its_credential_and_with_i
     assert caller.renew().get("/me").status_code == 200
     credential_actions.disable(world.accounts, caller.client_id, **world.who)
     problem(caller.get("/me"), 401, "invalid_token")
+
+
+def test_P_06_a_token_that_is_bound_to_a_key_is_no_bearer_token(world):
+    headers = {"Authorization": basic(*world.ada.credential), "DPoP": proof(world, Signer())}
+    form = {"grant_type": "client_credentials", "resource": AUDIENCE}
+    bound = world.http.post("/oauth/token", data=form, headers=headers).json["access_token"]
+    problem(world.ada("GET", "/me", token=bound), 401, "invalid_token")
+    problem(world.ada("GET", "/me", Authorization=f"DPoP {bound}"), 401, "invalid_token")
 
 
 def test_a_token_for_another_api_and_a_changed_token_are_none(world):

@@ -64,6 +64,51 @@ for (const keyed of site.keyed) {
   })
 }
 
+for (const alg of ['ES256', 'PS256', 'RS256', 'Ed25519']) {
+  test(`DPoP with ${alg}: oauth4webapi gets a bound token, and its own verifier takes it with the proof alone`, async () => {
+    const as = await server()
+    const [keyed] = site.keyed
+    const me = { client_id: keyed.id }
+    const DPoP = oauth.DPoP(me, await oauth.generateKeyPair(alg))
+    const answer = await oauth.clientCredentialsGrantRequest(
+      as, me, oauth.PrivateKeyJwt(await cryptoKey(keyed)), { resource: api.audience }, { DPoP, ...insecure },
+    )
+    const got = await oauth.processClientCredentialsResponse(as, me, answer)
+    assert.equal(got.token_type, 'dpop')
+    let called
+    const url = new URL(`${api.audience}/things`)
+    await oauth.protectedResourceRequest(got.access_token, 'GET', url, new Headers(), null, {
+      DPoP,
+      [oauth.customFetch]: async (address, options) => {
+        called = new Request(address, { method: options.method, headers: options.headers })
+        return new Response()
+      },
+    })
+    const claims = await oauth.validateJwtAccessToken(as, called, api.audience, { requireDPoP: true, ...insecure })
+    assert.equal(claims.client_id, keyed.id)
+    const bearer = new Request(url, { headers: { authorization: `Bearer ${got.access_token}` } })
+    await assert.rejects(oauth.validateJwtAccessToken(as, bearer, api.audience, insecure))
+  })
+}
+
+test('FAPI 2.0: openid-client with private_key_jwt and DPoP, and the introspection of what it got', async () => {
+  const keyed = site.keyed.find(({ alg }) => alg === 'PS256')
+  const config = await client.discovery(issuer, keyed.id, {}, client.PrivateKeyJwt(await cryptoKey(keyed)), {
+    algorithm: 'oauth2',
+    execute: [client.allowInsecureRequests],
+  })
+  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'))
+  const got = await client.clientCredentialsGrant(config, { resource: api.audience }, { DPoP })
+  assert.equal(got.token_type, 'dpop')
+  const caller = await client.discovery(issuer, api.id, {}, client.ClientSecretBasic(api.secret), {
+    algorithm: 'oauth2',
+    execute: [client.allowInsecureRequests],
+  })
+  const told = await client.tokenIntrospection(caller, got.access_token)
+  assert.equal(told.token_type, 'DPoP')
+  assert.equal(told.cnf.jkt, await DPoP.calculateThumbprint())
+})
+
 test('an assertion for the token endpoint, or signed by the key of another client, is invalid_client', async () => {
   const as = await server()
   const [first, second] = site.keyed
@@ -74,7 +119,7 @@ test('an assertion for the token endpoint, or signed by the key of another clien
       claims.aud = as.token_endpoint
     },
   })
-  await assert.rejects(ask(as, first.id, elsewhere), { error: 'invalid_client' })
+  await assert.rejects(ask(as, first.id, elsewhere), { status: 401 })
   const foreign = oauth.PrivateKeyJwt(await cryptoKey(second))
-  await assert.rejects(ask(as, first.id, foreign), { error: 'invalid_client' })
+  await assert.rejects(ask(as, first.id, foreign), { status: 401 })
 })

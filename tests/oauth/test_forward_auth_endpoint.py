@@ -3,6 +3,8 @@
 import pytest
 
 from authserver.actions import resource_servers, users
+from authserver.rules.client_authentication.proof import token_hash_of
+from tests.support.assertions import Signer, proof
 from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts, throttled
 
 PATH = "/oauth/forward-auth"
@@ -117,3 +119,98 @@ def test_only_gateways_are_answered(world):
 )
 def test_a_query_that_is_not_configured_right_is_a_bad_request(world, query):
     assert ask(world, world.access_token(), query).status_code == 400
+
+
+class TestBoundTokens:
+    """RFC 9449 §7: a token that is bound to a key passes with a proof of that key only."""
+
+    CALL = {"X-Forwarded-Method": "POST", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com"}  # noqa: RUF012
+
+    @pytest.fixture
+    def signer(self):
+        return Signer()
+
+    @pytest.fixture
+    def token(self, world, signer):
+        headers = {"Authorization": basic(*world.client), "DPoP": proof(world, signer)}
+        answer = world.http.post("/oauth/token", data={"grant_type": "client_credentials"}, headers=headers)
+        return answer.json["access_token"]
+
+    def call(self, world, token, text=None, *, scheme="DPoP", uri="/orders?page=2", **more):
+        headers = {**self.CALL, "X-Forwarded-Uri": uri, **more}
+        if text is not None:
+            headers["DPoP"] = text
+        return ask(world, f"{scheme} {token}", "role=reader", **headers)
+
+    def made(self, world, signer, token, **changed):
+        told = {"htm": "POST", "htu": "https://api.example.com/orders", "ath": token_hash_of(token), **changed}
+        return proof(world, signer, **told)
+
+    def test_P_06_with_its_proof_it_passes(self, world, signer, token):
+        answer = self.call(world, token, self.made(world, signer, token))
+        assert answer.status_code == 204, answer.text
+        assert answer.headers["X-Auth-Client"] == world.client[0]
+        assert self.call(world, token, self.made(world, signer, token), scheme="dpop").status_code == 204
+
+    def test_an_answer_is_never_kept(self, world, signer, token):
+        resource_servers.bound_staleness(world.accounts, "api", 30, **world.who)
+        answer = self.call(world, token, self.made(world, signer, token))
+        assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Expires"]) == ("no-store", "0")
+
+    def test_P_06_as_a_bearer_token_it_is_dead(self, world, signer, token):
+        for text in (None, self.made(world, signer, token)):
+            answer = self.call(world, token, text, scheme="Bearer")
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"].startswith('DPoP realm="api", algs="ES256 ')
+            assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
+    def test_a_bearer_token_does_not_pass_as_a_bound_one(self, world, signer):
+        bearer = world.access_token()
+        answer = self.call(world, bearer, self.made(world, signer, bearer))
+        assert (answer.status_code, 'error="invalid_token"' in answer.headers["WWW-Authenticate"]) == (401, True)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"htm": "GET"},
+            {"htu": "https://api.example.com/other"},
+            {"htu": "https://other.example.com/orders"},
+            {"htu": "http://api.example.com/orders"},
+            {"ath": None},
+            {"ath": ""},
+            {"ath": "x" * 43},
+            {"iat": 0},
+            {"jti": None},
+        ],
+        ids=str,
+    )
+    def test_P_06_a_proof_for_something_else(self, world, signer, token, changed):
+        answer = self.call(world, token, self.made(world, signer, token, **changed))
+        assert answer.status_code == 401
+        assert 'error="invalid_dpop_proof"' in answer.headers["WWW-Authenticate"]
+        assert "X-Auth-Subject" not in answer.headers
+
+    def test_the_proof_of_another_key_or_none(self, world, signer, token):
+        for text in (None, "", "x", self.made(world, Signer(), token)):
+            answer = self.call(world, token, text)
+            assert answer.status_code == 401
+            assert 'error="invalid_dpop_proof"' in answer.headers["WWW-Authenticate"]
+
+    def test_a_proof_is_good_once(self, world, signer, token):
+        text = self.made(world, signer, token)
+        assert [self.call(world, token, text).status_code for _ in range(3)] == [204, 401, 401]
+
+    def test_where_the_gateway_says_no_address_nothing_passes(self, world, signer, token):
+        for header in ("X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Method"):
+            assert self.call(world, token, self.made(world, signer, token), **{header: ""}).status_code == 401
+        headers = {"DPoP": self.made(world, signer, token)}
+        assert ask(world, f"DPoP {token}", "role=reader", **headers).status_code == 401
+
+    def test_whoever_has_only_the_token_cannot_keep_it_alive(self, world, signer, token):
+        for _ in range(4):
+            world.clock.at += 600
+            self.call(world, token, scheme="Bearer")
+            self.call(world, token, self.made(world, Signer(), token))
+        answer = self.call(world, token, self.made(world, signer, token))
+        assert answer.status_code == 401, "it idled out"
+        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]

@@ -114,3 +114,16 @@ def form(text, **more):
 
 def token(world, text, **more):
     return world.post("/oauth/token", {"grant_type": "client_credentials", **form(text, **more)})
+
+
+def proof(world, signer, header=None, without=(), **changed):
+    """A good DPoP proof for the token endpoint, but for what is changed."""
+    made = {
+        "htm": "POST",
+        "htu": f"{world.services.issuer}/oauth/token",
+        "iat": world.clock.at,
+        "jti": f"p-{next(_numbers)}",
+        **changed,
+    }
+    told = {name: value for name, value in made.items() if name not in without}
+    return signer.jws({"typ": "dpop+jwt", "alg": signer.alg, "jwk": signer.jwk, **(header or {})}, told)

@@ -36,7 +36,6 @@ PARTS = {
 }
 
 NOT_OFFERED = {
-    "I-10": "no bound tokens (DPoP, mTLS) yet, so nothing to return",
     "I-13": "a token is for one resource server only (J-17); its scope is what that one gets",
 }
 
