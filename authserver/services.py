@@ -312,6 +312,7 @@ class Services:
             sessions=store.sessions,
             usage=store.usage,
             verified_tokens=verified_tokens,
+            one_time_ids=store.one_time_ids,
             sign=signing_service.sign_answer,
             issuer=issuer,
             pepper=store.pepper,

@@ -1,11 +1,11 @@
-"""The public keys of an application credential: how its client proves itself without a secret (RFC 7523 §2.2).
+"""Public keys of credentials and of resource servers: how they prove themselves without a secret (RFC 7523 §2.2).
 
 The private half never comes here: a key can be used by nobody who reads the database or its backups. Two keys work at
 a time, so that a client is moved to the next one without an outage. A token dies with the key that obtained it.
 ``owner_id`` narrows a function to one owner's credentials, as in ``credentials`` (INV-09).
 """
 
-from authserver.actions.preconditions.client_keys import insert_key, public_key
+from authserver.actions.preconditions.client_keys import insert_key, new_record, public_key
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.credentials import KeyRecord
@@ -62,4 +62,39 @@ def remove(
                 tx.detail(key=thumbprint)
                 return
         msg = f"the credential has no key {thumbprint[:64]!r}; `flask credentials keys {client_id}` shows them"
+        raise NotFound(msg)
+
+
+def add_to_server(accounts: Accounts, name: str, text: str, alg: str = "", *, actor: str, now: Instant) -> KeyRecord:
+    """Add a public key to a resource server, which then signs at introspection instead of sending its secret.
+
+    Raises:
+        Conflict: two keys work already, or this one does.
+        Invalid: no key that may be used.
+        NotFound: no such resource server.
+    """
+    key = public_key(text, alg)
+    with accounts.change(Event("resource_server.key_added", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        tx.set_target(server.name)
+        record = new_record(tx, tx.server_keys(server.client_id), key, now)
+        tx.insert_server_key(server.client_id, record)
+        return record
+
+
+def remove_from_server(accounts: Accounts, name: str, thumbprint: str, *, actor: str, now: Instant) -> None:
+    """End a key of a resource server at once.
+
+    Raises:
+        NotFound: no such resource server, or no key of it with that thumbprint works.
+    """
+    with accounts.change(Event("resource_server.key_removed", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        tx.set_target(server.name)
+        for key in tx.server_keys(server.client_id):
+            if key.ends_at is None and registered(key.public_jwk).thumbprint == thumbprint:
+                tx.end_server_key(server.client_id, key.id, now)
+                tx.detail(key=thumbprint)
+                return
+        msg = f"the resource server has no key {thumbprint[:64]!r}"
         raise NotFound(msg)

@@ -14,8 +14,9 @@ from authserver.actions.preconditions.client_keys import insert_key
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.credentials import Credential, SecretRecord
-from authserver.ports.errors import Conflict, Invalid
+from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.ports.transaction import Transaction
+from authserver.rules.client_authentication.restrictions import Restrictions
 from authserver.rules.facts import Instant, Span, over
 from authserver.rules.lifetime import DAY
 from authserver.rules.names import display_name_fault
@@ -235,6 +236,45 @@ def end_secrets(accounts: Accounts, client_id: str, *, actor: str, now: Instant,
             msg = "no secret of the credential works any more"
             raise Conflict(msg)
         tx.end_secrets(client_id, now, now)
+
+
+def restrict(
+    accounts: Accounts,
+    client_id: str,
+    wanted: Restrictions,
+    *,
+    actor: str,
+    now: Instant,
+    owner_id: str | None = None,
+) -> Credential:
+    """Hold a credential to these restrictions and no others; its tokens end, so that none outlives a narrower rule.
+
+    Raises:
+        Conflict: it has these restrictions already.
+        Invalid: it is restricted to a resource server that is not registered.
+        NotFound: unknown, or not the owner's.
+    """
+    with accounts.change(Event("credential.restricted", actor, client_id), now) as tx:
+        before = tx.credential(client_id, owner_id)
+        if before.restrictions == wanted.text:
+            msg = "the credential is restricted just so already"
+            raise Conflict(msg)
+        for audience in sorted(wanted.audiences):
+            _require_audience(tx, audience)
+        tx.update_credential(client_id, restrictions=wanted.text, version=before.version + 1)
+        tx.append_revocation("credential", client_id, now, before.version + 1)
+        tx.detail(before=before.restrictions, after=wanted.text)
+        return tx.credential(client_id, owner_id)
+
+
+def _require_audience(tx: Transaction, audience: str) -> None:
+    try:
+        known = tx.resource_server(audience).audience
+    except NotFound:
+        known = ""
+    if known != audience:
+        msg = f"no resource server has the audience {audience!r}; `flask resource-servers list` shows them"
+        raise Invalid(msg)
 
 
 def disable(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:

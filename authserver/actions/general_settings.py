@@ -27,6 +27,8 @@ BOUNDS = {
     "key_patience_hours": (0, 2160),
     "post_quantum": (0, 1),
     "session_retention_days": (0, 365),
+    "client_secrets_allowed": (0, 1),
+    "bound_tokens_required": (0, 1),
 }
 
 

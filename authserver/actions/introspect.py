@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from authserver.actions.preconditions.calling_resource_server import require_resource_server
+from authserver.actions.preconditions.calling_resource_server import ProvenCaller, require_resource_server
 from authserver.ports.hot_path import HotPathReads, IntrospectionFacts, TokenKeys
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
@@ -88,7 +88,7 @@ class Answer(NamedTuple):
 
 
 def introspect(
-    caller_secret: PresentedSecret,
+    caller_secret: PresentedSecret | ProvenCaller,
     token: Presented | None,
     *,
     hot_path: HotPathReads,
@@ -103,7 +103,7 @@ def introspect(
     """Decide whether a token is active, for the resource server it was issued for.
 
     Args:
-        caller_secret: the resource server's id and secret, not authenticated yet.
+        caller_secret: the resource server's id and secret, not authenticated yet; or who proved a key.
         token: the parsed token, or None for a text that cannot be parsed as one.
         hot_path: reads all facts in one statement.
         sessions: writes an end before it is answered.

@@ -17,10 +17,19 @@ from authserver.actions.preconditions.client_assertion import (
     judged,
     use_up,
 )
-from authserver.ports.errors import InvalidClient, InvalidScope, InvalidTarget, Unavailable
+from authserver.ports.errors import (
+    InvalidClient,
+    InvalidDpopProof,
+    InvalidScope,
+    InvalidTarget,
+    UnauthorizedClient,
+    Unavailable,
+)
 from authserver.ports.hot_path import HotPathReads, IssueFacts, LiveSecret
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart, claims_of
+from authserver.rules.client_authentication.policy import BOUND, KEY, required
+from authserver.rules.client_authentication.restrictions import NONE, Restrictions, restrictions_of
 from authserver.rules.facts import over
 from authserver.rules.lifetime import token_end
 from authserver.rules.names import audience_fault
@@ -62,6 +71,7 @@ def authenticate(
     hot_path: HotPathReads,
     assertions: AssertionContext,
     usage: UsageRecorder | None = None,
+    peer: str = "",
 ) -> Authenticated:
     """Authenticate a client by a live secret or a live key of a live credential.
 
@@ -71,6 +81,7 @@ def authenticate(
         hot_path: reads all facts in one statement.
         assertions: for whom an assertion must be, and where its id is recorded.
         usage: counts a refused token request for its credential; None counts nothing.
+        peer: the address that the request came from.
 
     Raises:
         InvalidClient: for any reason; the caller cannot tell one from another.
@@ -78,9 +89,9 @@ def authenticate(
     """
     facts = hot_path.issue_facts(presented.client_id, resource)
     if isinstance(presented, PresentedAssertion):
-        proven, fault = _by_assertion(presented, facts, assertions)
+        proven, fault = _by_assertion(presented, facts, assertions, peer)
     else:
-        proven, fault = _by_secret(presented, facts)
+        proven, fault = _by_secret(presented, facts, peer)
     if facts is None or proven is None or fault:
         if usage is not None:
             # Called for an unknown client too, which is not counted, so that both take the same time.
@@ -89,7 +100,7 @@ def authenticate(
     return Authenticated(facts, proven)
 
 
-def _by_secret(presented: PresentedSecret, facts: IssueFacts | None) -> tuple[LiveSecret | None, str]:
+def _by_secret(presented: PresentedSecret, facts: IssueFacts | None, peer: str) -> tuple[LiveSecret | None, str]:
     """The secret that was presented, and the true cause of a failure."""
     secrets = [*facts.secrets, _NONE, _NONE][: max(2, len(facts.secrets))] if facts else [_NONE, _NONE]
     matching = [each for each in secrets if hmac.compare_digest(each.hash, presented.secret_hash)]
@@ -97,11 +108,11 @@ def _by_secret(presented: PresentedSecret, facts: IssueFacts | None) -> tuple[Li
         return None, "unknown_client"
     if not matching or not matching[0].id:
         return None, "wrong_secret"
-    return matching[0], _fault(facts, matching[0])
+    return matching[0], _fault(facts, matching[0], peer)
 
 
 def _by_assertion(
-    presented: PresentedAssertion, facts: IssueFacts | None, assertions: AssertionContext
+    presented: PresentedAssertion, facts: IssueFacts | None, assertions: AssertionContext, peer: str
 ) -> tuple[LiveSecret | None, str]:
     """The key that signed, and the true cause of a failure; the id is used up only when there is none."""
     now = facts.now if facts else 0
@@ -110,13 +121,13 @@ def _by_assertion(
         return None, "unknown_client"
     if key is None or found is None:
         return None, fault
-    fault = _fault(facts, key)
+    fault = _fault(facts, key, peer)
     if not fault and not use_up(presented, found, assertions, now):
         fault = "assertion_replayed"
     return key, fault
 
 
-def _fault(facts: IssueFacts, proven: LiveSecret) -> str:
+def _fault(facts: IssueFacts, proven: LiveSecret, peer: str) -> str:
     """Why a client that proved a secret or a key is refused all the same, for the log; empty when it is not."""
     ends_at, now = proven.ends_at, facts.now
     ended = "key_ended" if proven.public_jwk else "secret_ended"
@@ -126,6 +137,7 @@ def _fault(facts: IssueFacts, proven: LiveSecret) -> str:
         ("credential_disabled", facts.credential_disabled),
         ("owner_disabled", facts.owner_disabled),
         ("credential_expired", over(now, facts.credential_expires_at)),
+        ("network_not_allowed", not _restrictions(facts).admits(peer)),
     ):
         if holds:
             return name
@@ -153,20 +165,24 @@ def issue(
 
     Raises:
         InvalidScope: a requested role is not chosen or not held, or no role is left.
-        InvalidTarget: no registered resource server to issue for.
+        InvalidTarget: no registered resource server to issue for, or the credential is restricted to others.
+        InvalidDpopProof: the token must be bound to a key, and there is none.
+        UnauthorizedClient: clients must authenticate by a key, and this one sent a secret.
         Unavailable: no key is active for the algorithm.
     """
     facts = client.facts
     try:
         roles = _grant_roles(_requested(scope), facts.chosen, facts.held, facts.token_alg)
         audience = _audience(resource, facts)
-    except (InvalidScope, InvalidTarget) as error:
+        restricted = _checked(client, audience, jkt)
+    except (InvalidScope, InvalidTarget, InvalidDpopProof, UnauthorizedClient) as error:
         usage.refused(facts.client_id, error.code, facts.now)
         raise
     if facts.active_kid is None:
         msg = f"no signing key is active for {facts.token_alg}"
         raise Unavailable(msg)
     now, text = facts.now, " ".join(roles)
+    longest = min(facts.max_lifetime, restricted.lifetime or facts.max_lifetime)
     # The instant comes first, so that new rows are neighbours in the index; the rest is 144 random bits.
     jti = f"{now:08x}{base64.urlsafe_b64encode(os.urandom(18)).decode()}"
     start = SessionStart(
@@ -180,10 +196,45 @@ def issue(
         credential_version=facts.credential_version,
         epoch=facts.epoch,
         issued_at=now,
-        expires_at=token_end(now, facts.max_lifetime, facts.credential_expires_at, client.secret.ends_at),
+        expires_at=token_end(now, longest, facts.credential_expires_at, client.secret.ends_at),
     )
     claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id, jkt=jkt)
     return Issued(claims, start.kid, start, start.expires_at - now, text, facts.token_typ)
+
+
+_KEY_REQUIRED = "A secret is not enough here: authenticate by a key (private_key_jwt)."
+_RESTRICTED = "This credential gets no tokens for that resource server; its owner chose for which."
+
+
+def _checked(client: Authenticated, audience: str, jkt: str) -> Restrictions:
+    """The restrictions of the credential, which the request meets, as it does what the policy requires."""
+    facts, restricted = client.facts, _restrictions(client.facts)
+    if restricted.audiences and audience not in restricted.audiences:
+        raise InvalidTarget(_RESTRICTED)
+    wanted = required(
+        secrets_allowed=facts.secrets_allowed,
+        bound_required=facts.bound_required,
+        server=facts.server_requires,
+        credential_bound=restricted.bound,
+    )
+    if KEY in wanted and client.secret.public_jwk is None:
+        raise UnauthorizedClient(_KEY_REQUIRED)
+    if BOUND in wanted and not jkt:
+        raise InvalidDpopProof("no_proof")
+    return restricted
+
+
+def _restrictions(facts: IssueFacts) -> Restrictions:
+    """What the credential is held to.
+
+    Raises:
+        Unavailable: this version cannot tell; to issue all the same would lift a restriction (INV-24).
+    """
+    try:
+        return NONE if facts.restrictions is None else restrictions_of(facts.restrictions)
+    except ValueError as error:
+        msg = "the restrictions of a credential were written by a newer version"
+        raise Unavailable(msg) from error
 
 
 def _requested(scope: str) -> frozenset[str]:

@@ -3,6 +3,7 @@
 import hmac
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from authserver.actions.preconditions.token_algorithms import require_usable_algorithm
@@ -10,6 +11,7 @@ from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid
 from authserver.ports.resource_servers import MANAGEMENT_API, TOKEN_TYPES, ResourceServer
+from authserver.rules.client_authentication.policy import REQUIREMENTS
 from authserver.rules.facts import Instant
 from authserver.rules.names import audience_fault, display_name_fault
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, hint, keyed_hash, mint
@@ -173,6 +175,30 @@ def bound_staleness(accounts: Accounts, name: str, seconds: int, *, actor: str, 
         tx.detail(resource_server=server.id, setting="max_staleness", before=server.max_staleness, after=seconds)
         tx.update_resource_server(server.id, max_staleness=seconds)
     return replace(server, max_staleness=seconds)
+
+
+def require_of_tokens(
+    accounts: Accounts, name: str, requirements: Sequence[str], *, actor: str, now: Instant
+) -> ResourceServer:
+    """Set what token requests for a resource server must meet; tokens from before live on to their end.
+
+    Raises:
+        NotFound: no such resource server.
+        Invalid: no such requirement.
+        Conflict: it requires just that already.
+    """
+    wanted = tuple(each for each in REQUIREMENTS if each in requirements)
+    if len(wanted) != len(set(requirements)):
+        msg = f"a requirement is one of {', '.join(REQUIREMENTS)}"
+        raise Invalid(msg)
+    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        if server.requires == wanted:
+            msg = f"{server.name} requires just that already"
+            raise Conflict(msg)
+        tx.detail(resource_server=server.id, setting="requires", before=list(server.requires), after=list(wanted))
+        tx.update_resource_server(server.id, requires=" ".join(wanted) or None)
+    return replace(server, requires=wanted)
 
 
 def choose_token_typ(accounts: Accounts, name: str, token_typ: str, *, actor: str, now: Instant) -> ResourceServer:

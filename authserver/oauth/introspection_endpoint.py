@@ -12,11 +12,14 @@ from hashlib import sha256
 from typing import Any
 
 from authserver.actions.introspect import FOREIGN_TOKEN, NEVER_RECORDED, UNKNOWN_TOKEN, Answer, introspect
+from authserver.actions.preconditions.calling_resource_server import ProvenCaller, proven_caller
+from authserver.actions.preconditions.client_assertion import AssertionContext, PresentedAssertion
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
     NoCredentials,
+    UnusableCredentials,
     invalid_client,
-    presented_credentials,
+    presented_client,
     unauthenticated,
 )
 from authserver.oauth.form import read_form
@@ -26,9 +29,10 @@ from authserver.oauth.throttle import FailedAttempt
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
 from authserver.ports.errors import InvalidClient
 from authserver.ports.hot_path import HotPathReads
+from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
-from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
+from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
 
 SignAnswer = Callable[[dict[str, Any], str], str]
@@ -73,10 +77,12 @@ class IntrospectionEndpoint:
         sessions: Sessions,
         usage: UsageRecorder,
         verified_tokens: VerifiedTokens,
+        one_time_ids: OneTimeIds,
         sign: SignAnswer,
         issuer: str,
         pepper: bytes,
     ) -> None:
+        self._assertions = AssertionContext(issuer, one_time_ids)
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._verified_tokens, self._sign, self._issuer, self._pepper = verified_tokens, sign, issuer, pepper
         self._callers: ParsedRequestCache[PresentedSecret] = ParsedRequestCache(_CACHE_SIZE)
@@ -96,7 +102,7 @@ class IntrospectionEndpoint:
         token = self._verified_tokens.parse(text) if text is not None else None
         try:
             answer = introspect(
-                caller,
+                self._proven(caller) if isinstance(caller, PresentedAssertion) else caller,
                 token,
                 hot_path=self._hot_path,
                 sessions=self._sessions,
@@ -110,22 +116,22 @@ class IntrospectionEndpoint:
             if cached is not None:
                 self._caller(request, form)  # so that a secret that was right once is refused no faster (INV-29)
             return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
-        if fingerprint and cached is None:
+        if fingerprint and cached is None and isinstance(caller, PresentedSecret):
             self._callers.put(fingerprint, caller)
         if text is None:
             return error_response("invalid_request", "token is missing.", log_fields={"client": caller.client_id})
         return self._respond(answer, token, caller.client_id, request.headers.get("accept", ""))
 
-    def _caller(self, request: Request, form: Mapping[str, str]) -> PresentedSecret | Response:
+    def _caller(self, request: Request, form: Mapping[str, str]) -> PresentedSecret | PresentedAssertion | Response:
         try:
-            presented = presented_credentials(request, form)
-            return presented_secret(
-                presented.client_id, presented.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper
-            )
+            return presented_client(request, form, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
         except NoCredentials as error:
             return unauthenticated(error)
-        except MalformedSecret as error:
-            return invalid_client(error.reason, presented.client_id, RESOURCE_SERVER)
+        except UnusableCredentials as error:
+            return invalid_client(error.reason, error.claimed, RESOURCE_SERVER)
+
+    def _proven(self, caller: PresentedAssertion) -> ProvenCaller:
+        return proven_caller(caller, hot_path=self._hot_path, assertions=self._assertions)
 
     def _respond(self, answer: Answer, token: PresentedToken | None, caller: str, accept: str) -> Response:
         idle_expires_at = answer.idle_expires_at

@@ -42,7 +42,7 @@ class RevocationEndpoint:
         form = read_form(request)
         try:
             who = presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
-            proven = authenticate(who, None, hot_path=self._hot_path, assertions=self._assertions)
+            proven = authenticate(who, None, hot_path=self._hot_path, assertions=self._assertions, peer=request.peer)
             if "token" not in form:
                 return error_response("invalid_request", "token is missing.", log_fields={"client": who.client_id})
             start = self._verified_tokens.verified_start(form["token"])

@@ -39,7 +39,14 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
-from authserver.ports.errors import InvalidClient, InvalidDpopProof, InvalidScope, InvalidTarget, KeyGone
+from authserver.ports.errors import (
+    InvalidClient,
+    InvalidDpopProof,
+    InvalidScope,
+    InvalidTarget,
+    KeyGone,
+    UnauthorizedClient,
+)
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.usage import UsageRecorder
@@ -106,8 +113,8 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 
     server: "TokenEndpoint"
     request: AuthlibRequest
-    proof: PresentedProof | None = None
     who: PresentedSecret | PresentedAssertion
+    proof: PresentedProof | None = None
 
     def validate_token_request(self) -> None:
         """Authenticate, then decide roles, audience and end; all from one statement."""
@@ -156,7 +163,14 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
     def authenticate_client(self, request: AuthlibRequest, who: PresentedSecret | PresentedAssertion) -> Authenticated:
         """Authenticate the client; raises the refusals of the action."""
         resource = request.payload.data.get("resource")
-        return authenticate(who, resource, hot_path=self._hot_path, assertions=self._assertions, usage=self._usage)
+        return authenticate(
+            who,
+            resource,
+            hot_path=self._hot_path,
+            assertions=self._assertions,
+            usage=self._usage,
+            peer=request.http_request.peer,
+        )
 
     def issue_token(self, request: AuthlibRequest, proof: PresentedProof | None) -> Issued:
         """What it gets; a token that comes with a proof is bound to the key of that proof (RFC 9449 §5)."""
@@ -210,7 +224,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         except InvalidDpopProof as error:
             fields = {"reason": error.reason, "client": token_request.who.client_id}
             return error_response(error.code, str(error), log_fields=fields)
-        except (InvalidScope, InvalidTarget) as error:
+        except (InvalidScope, InvalidTarget, UnauthorizedClient) as error:
             return error_response(error.code, str(error), log_fields={"client": token_request.who.client_id})
         if cached is None and isinstance(token_request.who, PresentedSecret):  # an assertion is used once
             self._parsed_requests.put(fingerprint, token_request)

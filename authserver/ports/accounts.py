@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from authserver.audit import Event, Record, Verdict
-from authserver.ports.credentials import Credential
+from authserver.ports.credentials import Credential, KeyRecord
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.transaction import Transaction
@@ -42,6 +42,10 @@ class Accounts(Protocol):
 
     def resource_servers(self) -> Sequence[ResourceServer]:
         """All resource servers by name."""
+        ...
+
+    def server_keys(self, name: str) -> Sequence[KeyRecord]:
+        """All public keys of a resource server, newest first, ended ones too; ``NotFound`` when there is none."""
         ...
 
     def general(self) -> GeneralSettings:

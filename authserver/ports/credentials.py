@@ -47,3 +47,4 @@ class Credential:
     version: int
     secrets: tuple[SecretRecord, ...] = ()
     keys: tuple[KeyRecord, ...] = ()
+    restrictions: str | None = None

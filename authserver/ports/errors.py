@@ -78,6 +78,12 @@ _PROOFS = {
 """What helps an honest client; it tells nothing that its sender did not know."""
 
 
+class UnauthorizedClient(Refusal):
+    """RFC 6749 §5.2: the client is who it says, but may not get a token in this way."""
+
+    code = "unauthorized_client"
+
+
 class InvalidScope(Refusal):
     """A role was asked for that is not to be had, or none is left."""
 

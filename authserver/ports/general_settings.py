@@ -34,3 +34,7 @@ class GeneralSettings:
     """1: keys of RFC 9964 are in the one JWKS with the others, and tokens may be signed with them."""
     session_retention_days: int = 30
     """How long a session stays on record behind its ``exp``, for its owner to see why it ended."""
+    client_secrets_allowed: int = 1
+    """0: clients authenticate by a key; a secret gets no token any more."""
+    bound_tokens_required: int = 0
+    """1: tokens are issued only bound to a key of their holder (RFC 9449)."""

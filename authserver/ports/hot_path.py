@@ -37,6 +37,11 @@ class IssueFacts(NamedTuple):
     token_alg: str
     active_kid: str | None
     token_typ: str = "at+jwt"  # noqa: S105 - a media type
+    restrictions: str | None = None
+    """``rules/client_authentication/restrictions``; None for most."""
+    secrets_allowed: bool = True
+    bound_required: bool = False
+    server_requires: str | None = None
 
 
 class CallingResourceServer(NamedTuple):
@@ -54,6 +59,13 @@ class CallingResourceServer(NamedTuple):
     alg: str
     max_staleness: int = 0
     token_typ: str = "at+jwt"  # noqa: S105 - a media type
+
+
+class CallerKeys(NamedTuple):
+    """The public keys of a resource server, ended ones too; none for an unknown one."""
+
+    now: Instant
+    keys: tuple[LiveSecret, ...]
 
 
 class TokenKeys(NamedTuple):
@@ -88,6 +100,10 @@ class HotPathReads(Protocol):
 
     def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
         """All facts for a token request, or None for an unknown client."""
+        ...
+
+    def caller_keys(self, client_id: str) -> CallerKeys:
+        """The public keys of a resource server, for one that signs instead of sending a secret."""
         ...
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:

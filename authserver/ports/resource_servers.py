@@ -27,6 +27,8 @@ class ResourceServer:
     token_typ: str = TOKEN_TYPES[0]
     purpose: str = ""
     """``MANAGEMENT_API`` for this server's own API; empty for every other."""
+    requires: tuple[str, ...] = ()
+    """What token requests for it must meet: ``rules/client_authentication/policy``."""
 
 
 @dataclass(frozen=True, slots=True)

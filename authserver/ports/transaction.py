@@ -155,6 +155,18 @@ class Transaction(Protocol):
         """End a public key of a credential at once."""
         ...
 
+    def server_keys(self, client_id: str) -> Sequence[KeyRecord]:
+        """All public keys of a resource server, newest first, ended ones too."""
+        ...
+
+    def insert_server_key(self, client_id: str, key: KeyRecord) -> None:
+        """Add a public key to a resource server."""
+        ...
+
+    def end_server_key(self, client_id: str, key_id: str, at: Instant) -> None:
+        """End a public key of a resource server at once."""
+        ...
+
     def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
         """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
         ...

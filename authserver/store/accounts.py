@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, func, select
 
 from authserver.audit import GENESIS, Event, Record, Verdict, seal_head, verify
-from authserver.ports.credentials import Credential
+from authserver.ports.credentials import Credential, KeyRecord
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.transaction import ChangeRequest
@@ -22,8 +22,10 @@ from authserver.store.rows.accounts import (
     credentials_query,
     find_credential,
     find_general,
+    find_resource_server,
     find_user,
     of_owner,
+    server_keys_of,
 )
 from authserver.store.rows.idempotency_keys import insert_key, require_first
 from authserver.store.tables import audit, audit_head, credentials, resource_servers, roles, settings, users
@@ -96,6 +98,11 @@ class SqlAccounts:
         with reading(self._engine) as connection:
             query = select(resource_servers).order_by(resource_servers.c.name)
             return tuple(as_resource_server(row) for row in connection.execute(query))
+
+    def server_keys(self, name: str) -> Sequence[KeyRecord]:
+        """All public keys of a resource server, newest first."""
+        with reading(self._engine) as connection:
+            return server_keys_of(connection, find_resource_server(connection, name).client_id)
 
     def general(self) -> GeneralSettings:
         """The general settings."""

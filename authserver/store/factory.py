@@ -53,6 +53,8 @@ DEFAULT_SETTINGS = {
     "key_patience_hours": 168,
     "post_quantum": 0,
     "session_retention_days": 30,
+    "client_secrets_allowed": 1,
+    "bound_tokens_required": 0,
 }
 
 
@@ -158,7 +160,7 @@ def open_store(
         changes=SqlChangeReads(engine, held, clock),
         feed_fetches=SqlFeedFetches(engine),
         hot_path=SqlHotPathReads(held, clock),
-        one_time_ids=SqlOneTimeIds(engine),
+        one_time_ids=SqlOneTimeIds(engine, held),
         keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),
         jwks_fetchers=SqlJwksFetchers(engine, held),
         sign_ins=SqlSignIns(engine),

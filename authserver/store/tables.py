@@ -54,6 +54,8 @@ settings = Table(
     Column("key_patience_hours", Integer, server_default="168", nullable=False),
     Column("post_quantum", Integer, server_default="0", nullable=False),
     Column("session_retention_days", Integer, server_default="30", nullable=False),
+    Column("client_secrets_allowed", Integer, server_default="1", nullable=False),
+    Column("bound_tokens_required", Integer, server_default="0", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
 )
@@ -110,6 +112,7 @@ credentials = Table(
     Column("disabled_at", BigInteger),
     Column("deleted_at", BigInteger),
     Column("version", Integer, nullable=False),
+    Column("restrictions", Text),  # rules/client_authentication/restrictions; NULL: none
 )
 _gone = text("deleted_at IS NOT NULL")
 # All that the filters of a list look at stands in the index itself.
@@ -192,6 +195,16 @@ idempotency_keys = Table(
     Column("at", BigInteger, nullable=False, index=True),
 )
 
+resource_server_keys = Table(
+    "resource_server_keys",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("client_id", _ID, nullable=False, index=True),
+    Column("public_jwk", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger),
+)
+
 one_time_ids = Table(
     "one_time_ids",
     metadata,
@@ -222,6 +235,7 @@ resource_servers = Table(
     Column("jwks_client", String(64)),
     Column("max_staleness", Integer, nullable=False, server_default="0"),
     Column("token_typ", String(8), nullable=False, server_default="at+jwt"),
+    Column("requires", String(16)),  # rules/client_authentication/policy, with a blank between; NULL: nothing
     Column("purpose", String(16)),  # NULL: registered by somebody for an API of theirs
     Index("uq_resource_servers_jwks_client", "jwks_client", unique=True),
     Index("uq_resource_servers_purpose", "purpose", unique=True),

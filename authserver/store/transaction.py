@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from authserver.audit import CLIENT, PEER, Event, canonical, seal, seal_head
 from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
-from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
+from authserver.ports.errors import AlreadyDone, Conflict, Invalid
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
@@ -20,11 +20,12 @@ from authserver.rules.facts import Instant, Reason
 from authserver.store.engine.connections import storable
 from authserver.store.rows import identities as identity_rows
 from authserver.store.rows.accounts import (
-    as_resource_server,
     find_credential,
     find_general,
+    find_resource_server,
     find_role,
     find_user,
+    server_keys_of,
     user_by_id,
 )
 from authserver.store.sign_in import rows
@@ -34,6 +35,7 @@ from authserver.store.tables import (
     credential_roles,
     credentials,
     form_keys,
+    resource_server_keys,
     resource_servers,
     roles,
     secrets,
@@ -278,14 +280,7 @@ class SqlTransaction:
 
     def resource_server(self, name: str) -> ResourceServer:
         """Find a resource server by name, client id or audience."""
-        mine = resource_servers.c
-        # Ordered, because one server's name may be another's audience: the name wins.
-        query = select(resource_servers).where((mine.name == name) | (mine.client_id == name) | (mine.audience == name))
-        row = self.connection.execute(query.order_by((mine.name == name).desc())).first() if storable(name) else None
-        if row is None:
-            msg = f"there is no resource server {name!r}; `flask resource-servers list` shows them"
-            raise NotFound(msg)
-        return as_resource_server(row)
+        return find_resource_server(self.connection, name)
 
     def update_resource_server(self, server_id: str, **values: object) -> None:
         """Set columns of one resource server."""
@@ -373,6 +368,21 @@ class SqlTransaction:
         mine = (secrets.c.client_id == client_id, secrets.c.id == key_id, secrets.c.public_jwk.is_not(None))
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=at))
         self.append_revocation("secret", client_id, at, at)
+
+    def server_keys(self, client_id: str) -> Sequence[KeyRecord]:
+        """All public keys of a resource server, newest first."""
+        return server_keys_of(self.connection, client_id)
+
+    def insert_server_key(self, client_id: str, key: KeyRecord) -> None:
+        """Add a public key to a resource server."""
+        values = {"id": key.id, "public_jwk": key.public_jwk, "created_at": key.created_at}
+        self.connection.execute(insert(resource_server_keys).values(client_id=client_id, **values))
+
+    def end_server_key(self, client_id: str, key_id: str, at: Instant) -> None:
+        """End a public key of a resource server at once."""
+        mine = (resource_server_keys.c.client_id == client_id, resource_server_keys.c.id == key_id)
+        live = resource_server_keys.c.ends_at.is_(None)
+        self.connection.execute(update(resource_server_keys).where(*mine, live).values(ends_at=at))
 
     def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
         """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""

@@ -141,7 +141,7 @@ def test_credentials_show_secrets_without_the_secret(shell, world):
     shown = shell.json("credentials", "show", world.client[0])
     assert set(shown) == {
         *("client_id", "name", "owner", "roles", "state", "expires_at", "created_at", "disabled_at", "secrets"),
-        "keys",
+        *("keys", "restrictions"),
     }
     assert [each["live"] for each in shown["secrets"]] == [True, True]
     assert all(set(each) == {"hint", "live", "created_at", "ends_at", "last_used_at"} for each in shown["secrets"])
@@ -379,6 +379,10 @@ CHANGES = (
     ("credentials keys add CLIENT PUBLIC", "credential.key_added"),
     ("credentials end-secrets CLIENT --yes", "credential.secrets_ended"),
     ("credentials keys remove CLIENT THUMBPRINT --yes", "credential.key_removed"),
+    ("credentials restrict CLIENT --network 192.0.2.0/24 --max-lifetime 10m --bound", "credential.restricted"),
+    ("credentials restrict CLIENT --none", "credential.restricted"),
+    ("resource-servers keys add api PUBLIC", "resource_server.key_added"),
+    ("resource-servers keys remove api THUMBPRINT --yes", "resource_server.key_removed"),
     ("credentials disable CLIENT", "credential.disabled"),
     ("credentials enable CLIENT", "credential.enabled"),
     ("sessions end JTI", "session.ended"),
@@ -423,7 +427,7 @@ def test_each_change_leaves_exactly_one_record(shell, world, tmp_path):
 
 def test_the_table_of_changes_names_every_command_that_changes_something():
     looking = {"list", "show", "get", "verify", "current", "history", "check", "doctor"}
-    looking |= {"identities", "readiness", "drill", "verify-report", "explain", "state"}
+    looking |= {"identities", "readiness", "drill", "verify-report", "explain", "state", "by-secret"}
     of_the_files = {"flask db upgrade", "flask db downgrade", "flask db backup"}  # the book is inside what they touch
     changing = {path for path, _ in commands() if path.split()[-1] not in looking} - of_the_files
     written = {path for path, _ in commands() if any(f"flask {each} ".startswith(f"{path} ") for each, _ in CHANGES)}

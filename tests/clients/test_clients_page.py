@@ -16,7 +16,7 @@ from tests.support.assertions import Signer
 from tests.support.client_server import ROLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
-NOT_RUN = {"go", "powershell"}
+NOT_RUN = {"go", "powershell", "text"}
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r"^##+ (.+)$", re.MULTILINE)
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from authserver.actions import client_keys
+from authserver.actions import client_keys, credentials
+from authserver.rules.client_authentication.restrictions import restrictions
 from tests.support.assertions import Signer, assertion, token
 from tests.support.console_browser import Browser, builder, signed_in
 
@@ -113,3 +114,19 @@ def test_nobody_adds_a_key_to_a_foreign_credential(browser, page):
     sent = other.post(page + "/keys/add", {"public_key": Signer().pem, "_csrf": other.csrf()})
     assert sent.status == 404
     assert world.accounts.credential(world.client[0]).keys == ()
+
+
+def test_the_owner_sees_what_the_credential_is_held_to(browser, page):
+    world = browser.world
+    wanted = restrictions(["192.0.2.0/24", "2001:db8::/32"], ["https://api.example.com"], 600, bound=True)
+    assert "Restrictions" not in browser.get(page).words
+    credentials.restrict(world.accounts, world.client[0], wanted, **world.who)
+    words = browser.get(page).words
+    for said in (
+        "Only from 192.0.2.0/24, 2001:db8::/32",
+        "Only for https://api.example.com",
+        "Tokens live for 10 minutes",
+        "Tokens must be bound to a key (DPoP)",
+        "Restrictions changed",
+    ):
+        assert said in words

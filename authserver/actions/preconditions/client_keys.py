@@ -1,6 +1,7 @@
 """Which public keys a client may have; shared by whoever makes a credential and whoever changes one."""
 
 import uuid
+from collections.abc import Sequence
 
 from authserver.ports.credentials import KeyRecord
 from authserver.ports.errors import Conflict, Invalid
@@ -26,19 +27,28 @@ def public_key(text: str, alg: str = "") -> ClientKey:
 
 
 def insert_key(tx: Transaction, client_id: str, key: ClientKey, now: Instant) -> KeyRecord:
-    """Add a key, with its thumbprint in the audit record.
+    """Add a key to a credential, with its thumbprint in the audit record.
 
     Raises:
         Conflict: two keys work already, or this one does.
     """
-    working = [each for each in tx.credential(client_id).keys if each.ends_at is None]
+    record = new_record(tx, tx.credential(client_id).keys, key, now)
+    tx.insert_client_key(client_id, record)
+    return record
+
+
+def new_record(tx: Transaction, known: Sequence[KeyRecord], key: ClientKey, now: Instant) -> KeyRecord:
+    """The record of a new key beside the ``known`` ones, with its thumbprint in the audit record.
+
+    Raises:
+        Conflict: two keys work already, or this one does.
+    """
+    working = [each for each in known if each.ends_at is None]
     if key.thumbprint in {registered(each.public_jwk).thumbprint for each in working}:
         msg = "the credential has this key already"
         raise Conflict(msg)
     if len(working) >= MOST_KEYS:
         msg = f"the credential has {MOST_KEYS} keys, which is the most; remove the one that is not used any more first"
         raise Conflict(msg)
-    record = KeyRecord(f"key_{uuid.uuid4().hex}", key.jwk, now)
-    tx.insert_client_key(client_id, record)
     tx.detail(key=key.thumbprint, alg=key.alg)
-    return record
+    return KeyRecord(f"key_{uuid.uuid4().hex}", key.jwk, now)

@@ -5,30 +5,26 @@ from typing import IO
 
 import click
 
-from authserver.actions import client_keys
 from authserver.actions import credentials as credential_actions
 from authserver.actions.preconditions.client_keys import public_key
-from authserver.cli.arguments import CLIENT, ROLE, USERNAME
+from authserver.cli.arguments import AUDIENCE, CLIENT, ROLE, USERNAME
 from authserver.cli.command import Answer, Noun
+from authserver.cli.commands.client_keys import ALG, KEY_COLUMNS, KEY_FILE, credential_keys, key_document, key_text
 from authserver.cli.commands.resource_servers import ONCE
 from authserver.cli.context import command_context
 from authserver.cli.durations import INSTANT, OVERLAP, SPAN, expiry
 from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.cli.terminal import confirm
-from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
+from authserver.ports.credentials import Credential, SecretRecord
+from authserver.ports.errors import Invalid
+from authserver.rules.client_authentication.restrictions import restrictions, restrictions_of
 from authserver.rules.facts import Instant, Span, over
-from keys.public_keys import ALGORITHMS, MOST_TEXT, registered
 
 credentials = Noun("credentials", help="Application credentials: what third-party systems get their tokens with.")
 
 _EXAMPLE = "3b241101-e2bb-4255-8caf-4136c566a962"
 
-keys = Noun("keys", help="Public keys of a credential: its client signs, and no secret exists.")
-credentials.add_command(keys)
-
-KEY_FILE = click.File("r", encoding="utf-8", errors="replace")
-ALG = click.option("--alg", type=click.Choice(ALGORITHMS), help="What the key signs with; needed for RSA keys in PEM.")
-KEY_COLUMNS = ("thumbprint", "alg", "live", "created_at", "first_used_at", "last_used_at")
+credentials.add_command(credential_keys)
 
 _EXPIRES_IN = click.option(
     "--expires-in", "span", type=SPAN, metavar="SPAN", help="Lifetime, such as 90d, 12h, 2w or 1y."
@@ -60,7 +56,23 @@ def _document(credential: Credential, now: Instant) -> dict[str, object]:
         "disabled_at": iso_or_none(credential.disabled_at),
         "secrets": [_secret(secret, now) for secret in credential.secrets],
         "keys": [key_document(key) for key in credential.keys],
+        "restrictions": restrictions_document(credential.restrictions),
     }
+
+
+def restrictions_document(text: str | None) -> dict[str, object]:
+    """Restrictions as they are printed; empty for none."""
+    try:
+        found = restrictions_of(text)
+    except ValueError:
+        return {"written_by_a_newer_version": True}
+    document: dict[str, object] = {
+        "networks": [str(each) for each in found.networks],
+        "audiences": sorted(found.audiences),
+        "max_lifetime_seconds": found.lifetime or None,
+        "bound": found.bound,
+    }
+    return {name: value for name, value in document.items() if value}
 
 
 def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
@@ -70,21 +82,6 @@ def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
         "created_at": iso(secret.created_at),
         "ends_at": iso_or_none(secret.ends_at),
         "last_used_at": iso_or_none(secret.last_used_at),
-    }
-
-
-def key_document(key: KeyRecord) -> dict[str, object]:
-    """A public key as it is printed."""
-    known = registered(key.public_jwk)
-    return {
-        "thumbprint": known.thumbprint,
-        "alg": known.alg,
-        "kid": known.kid,
-        "live": key.ends_at is None,
-        "created_at": iso(key.created_at),
-        "first_used_at": iso_or_none(key.first_used_at),
-        "last_used_at": iso_or_none(key.last_used_at),
-        "ends_at": iso_or_none(key.ends_at),
     }
 
 
@@ -152,6 +149,30 @@ def list_(owner: str | None, state: str | None) -> Answer:
     return Answer(documents, table(columns, documents, empty=empty))
 
 
+@credentials.command("by-secret", examples=("flask credentials by-secret", "flask credentials by-secret --json"))
+def by_secret() -> Answer:
+    """List who still uses a shared secret, by owner: what would stop under `client_secrets_allowed 0` comes first."""
+    at = command_context()
+    documents = []
+    for each in at.accounts.credentials():
+        live = [secret for secret in each.secrets if secret.ends_at is None or not over(at.now, secret.ends_at)]
+        if live and _state(each, at.now) == "live":
+            used = max((secret.last_used_at for secret in live if secret.last_used_at), default=None)
+            documents.append(
+                {
+                    "owner": each.owner,
+                    "name": each.name,
+                    "client_id": each.client_id,
+                    "has_key": any(key.ends_at is None for key in each.keys),
+                    "secret_created_at": iso(min(secret.created_at for secret in live)),
+                    "secret_last_used_at": iso_or_none(used),
+                }
+            )
+    documents.sort(key=lambda each: (each["has_key"], each["owner"], each["client_id"]))
+    columns = ("owner", "name", "client_id", "has_key", "secret_created_at", "secret_last_used_at")
+    return Answer(documents, table(columns, documents, empty="Nobody uses a secret."))
+
+
 @credentials.command("show", examples=("flask credentials show 3b241101-e2bb-4255-8caf-4136c566a962",))
 @click.argument("client_id", type=CLIENT)
 def show(client_id: str) -> Answer:
@@ -161,7 +182,8 @@ def show(client_id: str) -> Answer:
     document = _document(credential, at.now)
     secrets = [_secret(secret, at.now) for secret in credential.secrets]
     columns = ("hint", "live", "created_at", "ends_at", "last_used_at")
-    parts = {name: value for name, value in document.items() if name not in {"secrets", "keys"}}
+    parts = {name: value for name, value in document.items() if name not in {"secrets", "keys", "restrictions"}}
+    parts |= restrictions_document(credential.restrictions)
     shown = [*fields(parts), *line(""), *table(columns, secrets, empty="It has no secret.")]
     keys = [key_document(key) for key in credential.keys]
     if keys:
@@ -210,6 +232,42 @@ def regenerate(client_id: str, overlap: Span) -> Answer:
 
 
 @credentials.command(
+    "restrict",
+    examples=(
+        f"flask credentials restrict {_EXAMPLE} --network 192.0.2.0/24 --network 2001:db8::/32",
+        f"flask credentials restrict {_EXAMPLE} --audience https://api.example.com --max-lifetime 10m --bound",
+        f"flask credentials restrict {_EXAMPLE} --none",
+    ),
+)
+@click.argument("client_id", type=CLIENT)
+@click.option("--network", "networks", multiple=True, metavar="CIDR", help="Where requests may come from; repeat.")
+@click.option("--audience", "audiences", type=AUDIENCE, multiple=True, help="Which APIs it gets tokens for; repeat.")
+@click.option("--max-lifetime", "lifetime", type=SPAN, metavar="SPAN", help="How long its tokens live, such as 10m.")
+@click.option("--bound", is_flag=True, help="Its tokens must be bound to a key (DPoP).")
+@click.option("--none", "lift", is_flag=True, help="Lift all restrictions.")
+def restrict(
+    client_id: str,
+    networks: tuple[str, ...],
+    audiences: tuple[str, ...],
+    *,
+    lifetime: Span | None,
+    bound: bool,
+    lift: bool,
+) -> Answer:
+    """Hold a credential to these restrictions, and to no others from before; its tokens die."""
+    if lift == bool(networks or audiences or lifetime or bound):
+        msg = "Name the restrictions, or --none to lift all."
+        raise click.UsageError(msg)
+    try:
+        wanted = restrictions(networks, audiences, lifetime or 0, bound=bound)
+    except ValueError as error:
+        raise Invalid(str(error)) from error
+    at = command_context()
+    credential = credential_actions.restrict(at.accounts, client_id, wanted, **at.who)
+    return Answer(_document(credential, at.now), line("It is restricted so, and its tokens from before are dead."))
+
+
+@credentials.command(
     "end-secrets", examples=("flask credentials end-secrets 3b241101-e2bb-4255-8caf-4136c566a962 --yes",)
 )
 @click.argument("client_id", type=CLIENT)
@@ -253,51 +311,3 @@ def delete(client_id: str, *, yes: bool) -> Answer:
     at = command_context()
     credential_actions.delete(at.accounts, client_id, **at.who)
     return Answer({"client_id": client_id, "deleted_at": iso(at.now)}, line("It is deleted, and its tokens are dead."))
-
-
-def key_text(file: IO[str]) -> str:
-    """The content of a file with a key; more than any key has is cut off, and refused as such."""
-    return file.read(MOST_TEXT + 1)
-
-
-@keys.command(
-    "add",
-    examples=(
-        "flask credentials keys add 3b241101-e2bb-4255-8caf-4136c566a962 public.pem",
-        "openssl pkey -in key.pem -pubout | flask credentials keys add 3b241101-e2bb-4255-8caf-4136c566a962 -",
-    ),
-)
-@click.argument("client_id", type=CLIENT)
-@click.argument("file", type=KEY_FILE)
-@ALG
-def add_key(client_id: str, file: IO[str], alg: str | None) -> Answer:
-    """Add a public key, as PEM or JWK, from a file or from standard input (-); two work at a time."""
-    at = command_context()
-    key = client_keys.add(at.accounts, client_id, key_text(file), alg or "", **at.who)
-    document = key_document(key)
-    return Answer(document, fields(document), hint="Compare the thumbprint with the one that the client's owner sees.")
-
-
-@keys.command("list", examples=("flask credentials keys list 3b241101-e2bb-4255-8caf-4136c566a962",))
-@click.argument("client_id", type=CLIENT)
-def list_keys(client_id: str) -> Answer:
-    """List the public keys of a credential, newest first, removed ones too."""
-    at = command_context()
-    documents = [key_document(key) for key in at.accounts.credential(client_id).keys]
-    return Answer(documents, table(KEY_COLUMNS, documents, empty="It has no key."))
-
-
-@keys.command(
-    "remove",
-    dash_ids=True,
-    examples=(f"flask credentials keys remove {_EXAMPLE} NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs --yes",),
-)
-@click.argument("client_id", type=CLIENT)
-@click.argument("thumbprint")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def remove_key(client_id: str, thumbprint: str, *, yes: bool) -> Answer:
-    """Remove a public key; the tokens that it obtained die."""
-    confirm(f"Remove the key {thumbprint} of {client_id}?", yes=yes)
-    at = command_context()
-    client_keys.remove(at.accounts, client_id, thumbprint, **at.who)
-    return Answer({"client_id": client_id, "removed": thumbprint}, line("It is removed, and its tokens are dead."))

@@ -5,13 +5,17 @@ import click
 from authserver.actions import resource_servers as resource_server_actions
 from authserver.cli.arguments import RESOURCE_SERVER
 from authserver.cli.command import Answer, Noun
+from authserver.cli.commands.client_keys import server_keys
 from authserver.cli.context import command_context
 from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.ports.errors import NotFound
 from authserver.ports.resource_servers import TOKEN_TYPES, ResourceServer
+from authserver.rules.client_authentication.policy import REQUIREMENTS
 from keys.material import ALGORITHMS, POST_QUANTUM
 
 resource_servers = Noun("resource-servers", help="The APIs that receive tokens, each with its audience.")
+
+resource_servers.add_command(server_keys)
 
 ONCE = "The secret is shown this once; only a keyed hash of it is kept."
 
@@ -24,6 +28,7 @@ def _document(server: ResourceServer) -> dict[str, object]:
         "audience": server.audience,
         "token_alg": server.token_alg,
         "token_typ": server.token_typ,
+        "requires": list(server.requires),
         "max_staleness": server.max_staleness,
         "disabled": server.disabled_at is not None,
         "disabled_at": iso_or_none(server.disabled_at),
@@ -120,6 +125,7 @@ def regenerate(name: str) -> Answer:
         "flask resource-servers edit Reports --alg general",
         "flask resource-servers edit Reports --max-staleness 30",
         "flask resource-servers edit Reports --token-typ JWT",
+        "flask resource-servers edit Reports --require key+bound",
     ),
 )
 @click.argument("name", type=RESOURCE_SERVER)
@@ -139,12 +145,23 @@ def regenerate(name: str) -> Answer:
     type=click.Choice(TOKEN_TYPES),
     help="`typ` of its tokens; those with the other one are inactive from then on.",
 )
-def edit(name: str, alg: str | None, max_staleness: int | None, token_typ: str | None) -> Answer:
-    """Choose the algorithm or the `typ` of its tokens, or how long it may trust an answer: one at a time."""
+@click.option(
+    "--require",
+    type=click.Choice(("none", *REQUIREMENTS, "+".join(REQUIREMENTS))),
+    help="What its clients must meet: a key instead of a secret, tokens bound to a key (DPoP), or both.",
+)
+def edit(
+    name: str, *, alg: str | None, max_staleness: int | None, token_typ: str | None, require: str | None
+) -> Answer:
+    """Choose the algorithm or the `typ` of its tokens, how long it may trust an answer, or what it requires; one."""
     at = command_context()
-    if sum(each is not None for each in (alg, max_staleness, token_typ)) != 1:
-        msg = "give --alg, --token-typ or --max-staleness, one of them"
+    if sum(each is not None for each in (alg, max_staleness, token_typ, require)) != 1:
+        msg = "give --alg, --token-typ, --max-staleness or --require, one of them"
         raise click.UsageError(msg)
+    if require is not None:
+        words = [] if require == "none" else require.split("+")
+        server = resource_server_actions.require_of_tokens(at.accounts, name, words, **at.who)
+        return Answer(_document(server), line(f"Token requests for {server.name} must meet: {require}."))
     if max_staleness is not None:
         server = resource_server_actions.bound_staleness(at.accounts, name, max_staleness, **at.who)
         return Answer(_document(server), line(f"{server.name} may trust an answer for {max_staleness} s."))

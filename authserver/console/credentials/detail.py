@@ -26,6 +26,7 @@ from authserver.ports.console_reads.audit import AuditPlace
 from authserver.ports.console_reads.credentials import CredentialRow
 from authserver.ports.credentials import KeyRecord
 from authserver.ports.errors import NotFound
+from authserver.rules.client_authentication.restrictions import restrictions_of
 from authserver.rules.facts import Reason
 from authserver.rules.lifetime import DAY
 from keys.public_keys import registered
@@ -60,6 +61,9 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "wrong_secret": N_("Wrong secret"),
     "secret_ended": N_("A secret that had ended"),
     "key_ended": N_("A key that had been removed"),
+    "network_not_allowed": N_("From a network that it may not be used from"),
+    "invalid_dpop_proof": N_("Without a good proof of the key that its tokens are bound to"),
+    "unauthorized_client": N_("A secret where a key is required"),
     "no_key": N_("A signature, and the credential has no key"),
     "assertion_signature": N_("A signature that no key of the credential made"),
     "assertion_audience": N_("An assertion for somebody else: aud is not the issuer"),
@@ -91,6 +95,7 @@ _EVENT_TITLES: Final[Mapping[str, str]] = {
     "credential.regenerated": N_("New secret generated"),
     "credential.key_added": N_("A key was added"),
     "credential.key_removed": N_("A key was removed"),
+    "credential.restricted": N_("Restrictions changed"),
     "credential.secrets_ended": N_("All secrets ended"),
     "credential.old_secret_moved": N_("End of the old secret changed"),
     "credential.disabled": N_("Disabled"),
@@ -145,6 +150,7 @@ def credential(client_id: str) -> ResponseReturnValue:
         bars=bars,
         token_url=token_url(),
         secrets=reads.secrets(client_id)[:_MAX_SECRETS],
+        restricted=_restricted(at.accounts.credential(client_id, row.owner_id).restrictions),
         keys=[ShownKey(each) for each in reads.keys(client_id)[:_MAX_SECRETS]],
         live=[each for each in inspected if each.live],
         ended=[each for each in inspected if not each.live],
@@ -175,6 +181,24 @@ def end_sessions(client_id: str) -> ResponseReturnValue:
         except NotFound:
             flash(_("That session had ended already."))
     return redirect(url_for("console.credential", client_id=client_id, _anchor="sessions"), 303)
+
+
+def _restricted(text: str | None) -> list[str]:
+    """What the credential is held to, a line each."""
+    try:
+        found = restrictions_of(text)
+    except ValueError:
+        return [_("Written by a newer version, so it gets no tokens from this one")]
+    lines = [_("Only from %(networks)s", networks=", ".join(map(str, found.networks)))] if found.networks else []
+    if found.audiences:
+        lines.append(_("Only for %(apis)s", apis=", ".join(sorted(found.audiences))))
+    if found.lifetime:
+        minutes = found.lifetime // 60
+        told = ngettext("Tokens live for %(num)d minute", "Tokens live for %(num)d minutes", minutes)
+        lines.append(told % {"num": minutes})
+    if found.bound:
+        lines.append(_("Tokens must be bound to a key (DPoP)"))
+    return lines
 
 
 def _reason(name: str | None) -> str:

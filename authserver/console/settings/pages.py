@@ -80,12 +80,21 @@ SETTING_TEXTS: Final = {
         N_("How long a session stays on record behind the end of its token, to tell its owner why it ended."),
         N_("{} days"),
     ),
+    "client_secrets_allowed": SettingText(
+        N_("Secrets of clients"),
+        N_("Off: clients authenticate by a key, and a secret gets no token any more. Tokens from before live on."),
+    ),
+    "bound_tokens_required": SettingText(
+        N_("Tokens bound to a key"),
+        N_("On: a token is issued only with a proof of its holder's key (DPoP), so a copied token is worth nothing."),
+    ),
     "post_quantum": SettingText(
         N_("Post-quantum algorithms"),
         N_("Whether ML-DSA is offered, which few verifiers know yet."),
     ),
 }
 _SWITCHES: Final = {"0": N_("off"), "1": N_("on")}
+_SWITCHED: Final = frozenset({"post_quantum", "client_secrets_allowed", "bound_tokens_required"})
 _CHOICES: Final = ("default_audience", "token_alg")
 _ENDS_TOKENS: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
 """Settings that end tokens when they are lowered."""
@@ -192,7 +201,7 @@ def format_value(name: str, value: object) -> str:
     """A value as people read it."""
     if name == "key_rotation_days" and str(value) == "0":
         return _("never")
-    if name == "post_quantum":
+    if name in _SWITCHED:
         return gettext(_SWITCHES[str(int(str(value or 0)))])
     return _("none") if value is None or value == "" else gettext(setting_text(name).unit).replace("{}", str(value))
 
@@ -218,7 +227,7 @@ def _choices(name: str) -> Sequence[tuple[str, str]]:
     if name == "token_alg":
         active = {key.alg for key in at.store.keys.ring() if key.state is State.ACTIVE}
         return [(alg, alg) for alg in sorted(active)]
-    if name == "post_quantum":
+    if name in _SWITCHED:
         return [(value, gettext(text)) for value, text in _SWITCHES.items()]
     return ()
 

@@ -15,7 +15,17 @@ from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.users import Role, User
 from authserver.store.engine.connections import storable
-from authserver.store.tables import credential_roles, credentials, roles, secrets, settings, user_roles, users
+from authserver.store.tables import (
+    credential_roles,
+    credentials,
+    resource_server_keys,
+    resource_servers,
+    roles,
+    secrets,
+    settings,
+    user_roles,
+    users,
+)
 
 _ROLE_BY_NAME = select(roles).where(roles.c.name == bindparam("name"), roles.c.deleted_at.is_(None))
 _USER_BY_NAME = select(users).where(users.c.folded_username == bindparam("folded"))
@@ -56,7 +66,28 @@ def as_resource_server(row: Any) -> ResourceServer:
         row.max_staleness,
         row.token_typ,
         row.purpose or "",
+        tuple((row.requires or "").split()),
     )
+
+
+def find_resource_server(connection: Connection, name: str) -> ResourceServer:
+    """One resource server by its name, client id or audience; ``NotFound`` else."""
+    mine = resource_servers.c
+    # Ordered, because one server's name may be another's audience: the name wins.
+    query = select(resource_servers).where((mine.name == name) | (mine.client_id == name) | (mine.audience == name))
+    row = connection.execute(query.order_by((mine.name == name).desc())).first() if storable(name) else None
+    if row is None:
+        msg = f"there is no resource server {name!r}; `flask resource-servers list` shows them"
+        raise NotFound(msg)
+    return as_resource_server(row)
+
+
+def server_keys_of(connection: Connection, client_id: str) -> tuple[KeyRecord, ...]:
+    """All public keys of one resource server, newest first, ended ones too."""
+    mine = resource_server_keys.c
+    query = select(mine.id, mine.public_jwk, mine.created_at, mine.ends_at).where(mine.client_id == client_id)
+    rows = connection.execute(query.order_by(mine.created_at.desc(), mine.id)).all()
+    return tuple(KeyRecord(*row) for row in rows)
 
 
 def as_role(row: Any) -> Role:
@@ -183,6 +214,7 @@ def _as_credential(
         version=row.version,
         secrets=own,
         keys=keys,
+        restrictions=row.restrictions,
     )
 
 
@@ -221,4 +253,6 @@ def find_general(connection: Connection) -> GeneralSettings:
         key_patience_hours=row.key_patience_hours,
         post_quantum=row.post_quantum,
         session_retention_days=row.session_retention_days,
+        client_secrets_allowed=row.client_secrets_allowed,
+        bound_tokens_required=row.bound_tokens_required,
     )

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from authserver.ports.clock import Clock
 from authserver.ports.hot_path import (
+    CallerKeys,
     CallingResourceServer,
     IntrospectionFacts,
     IssueFacts,
@@ -38,6 +39,7 @@ from authserver.store.engine.prepared import PreparedStatement, ThreadConnection
 from authserver.store.tables import (
     credential_roles,
     credentials,
+    resource_server_keys,
     resource_servers,
     roles,
     secrets,
@@ -131,6 +133,10 @@ def issue_statement(dialect: str) -> Select[Any]:
             secrets.c.ends_at,
             secrets.c.public_jwk,
             servers.c.token_typ,
+            credentials.c.restrictions,
+            settings.c.client_secrets_allowed,
+            settings.c.bound_tokens_required,
+            servers.c.requires,
         )
         .select_from(
             credentials.join(users, users.c.id == credentials.c.owner_id)
@@ -216,6 +222,17 @@ def introspection_statement(dialect: str) -> Select[Any]:
     )
 
 
+def caller_keys_statement(dialect: str) -> Select[Any]:
+    """One row per key of the caller, or one without a key."""
+    mine = resource_server_keys.c
+    return (
+        select(database_now(dialect), mine.id, mine.public_jwk, mine.ends_at)
+        .select_from(settings.outerjoin(resource_server_keys, mine.client_id == bindparam("caller")))
+        .where(settings.c.id == _ONE)
+        .order_by(mine.created_at.desc(), mine.id)
+    )
+
+
 class SqlHotPathReads:
     """``ports.HotPathReads`` by prepared statements."""
 
@@ -223,6 +240,7 @@ class SqlHotPathReads:
         dialect = held.dialect.name
         self._issue = PreparedStatement(held, issue_statement(dialect))
         self._introspect = PreparedStatement(held, introspection_statement(dialect))
+        self._caller_keys = PreparedStatement(held, caller_keys_statement(dialect))
         self._clock = clock
 
     def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
@@ -254,8 +272,18 @@ class SqlHotPathReads:
                 [LiveSecret(each[17], bytes(each[18]), each[19], each[20]) for each in rows if each[17] is not None]
             ),
             token_typ=row[21] or TOKEN_TYPES[0],
+            restrictions=row[22],
+            secrets_allowed=row[23] != 0,
+            bound_required=row[24] != 0,
+            server_requires=row[25],
         )
         return facts if facts.client_id == client_id else None
+
+    def caller_keys(self, client_id: str) -> CallerKeys:
+        """The public keys of a resource server."""
+        rows = self._caller_keys.rows({"caller": client_id})
+        keys = tuple([LiveSecret(each[1], b"", each[3], each[2]) for each in rows if each[1] is not None])
+        return CallerKeys(self._clock.now(rows[0][0]), keys)
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
         """All facts for an introspection; ``keys`` is None when the text is no token of ours."""

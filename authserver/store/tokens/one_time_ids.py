@@ -1,7 +1,12 @@
 """Records ids that are good once, durably, before anybody relies on it.
 
-Claims that come at the same time in one process share a transaction: a commit waits for the disk, and one wait serves
-all of them. Whoever finds the write under way waits for its end and then writes for all who came meanwhile.
+A commit waits for the disk, and one wait can serve many. PostgreSQL lets commits of many connections share one by
+itself, so there each claim is one prepared statement on its thread's connection. SQLite has one writer at a time:
+claims that come at the same time in one process share a transaction; whoever finds the write under way waits for its
+end and then writes for all who came meanwhile.
+
+A statement is sent again where its connection broke. If the first had been committed, the second finds the id used, and
+the client is refused and asks anew: never the other way round.
 """
 
 import threading
@@ -13,6 +18,7 @@ from authserver.ports.errors import Unavailable
 from authserver.rules.facts import Instant
 from authserver.store.engine.batch_statements import insert_for
 from authserver.store.engine.connections import writing
+from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
 from authserver.store.tables import one_time_ids
 
 _SWEPT_AT_ONCE = 2_000
@@ -30,7 +36,7 @@ class _Claim:
 class SqlOneTimeIds:
     """``ports.OneTimeIds``."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, held: ThreadConnections) -> None:
         self._engine = engine
         row = insert_for(engine.dialect.name)(one_time_ids).values(
             id_hash=bindparam("id_hash", type_=String), expires_at=bindparam("expires_at", type_=BigInteger)
@@ -41,6 +47,7 @@ class SqlOneTimeIds:
             set_={"expires_at": row.excluded.expires_at},
             where=one_time_ids.c.expires_at <= bindparam("now", type_=BigInteger),
         ).returning(one_time_ids.c.id_hash)
+        self._alone = PreparedStatement(held, self._insert) if held.on_postgresql else None
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -54,6 +61,8 @@ class SqlOneTimeIds:
         Raises:
             Unavailable: it cannot be recorded.
         """
+        if self._alone is not None:
+            return self._alone.row({"id_hash": id_hash, "expires_at": expires_at, "now": now}) is not None
         mine = _Claim(id_hash, expires_at, now)
         with self._lock:
             self._waiting.append(mine)

@@ -1,0 +1,122 @@
+"""What a credential is held to beside its roles: from where, for which APIs, for how long, and only with a key.
+
+Most credentials have none, and their requests pay for none. Kept as one text, so that a token request reads them in
+its one statement.
+"""
+
+import ipaddress
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from authserver.rules.facts import Span
+from authserver.rules.names import audience_fault
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MOST_NETWORKS: Final = 50
+MOST_AUDIENCES: Final = 50
+SHORTEST_LIFE: Span = 60
+LONGEST_LIFE: Span = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Restrictions:
+    """``networks`` and ``audiences`` are empty for any; ``lifetime`` is in seconds, 0 for the general maximum.
+
+    ``bound`` says that its tokens must be bound to a key (RFC 9449).
+    """
+
+    networks: tuple[Network, ...] = ()
+    audiences: frozenset[str] = frozenset()
+    lifetime: Span = 0
+    bound: bool = False
+
+    @property
+    def text(self) -> str | None:
+        """As it is kept; None for no restriction at all."""
+        members: dict[str, Any] = {}
+        if self.networks:
+            members["networks"] = [str(each) for each in self.networks]
+        if self.audiences:
+            members["audiences"] = sorted(self.audiences)
+        if self.lifetime:
+            members["lifetime"] = self.lifetime
+        if self.bound:
+            members["bound"] = True
+        return json.dumps(members, separators=(",", ":")) if members else None
+
+    def admits(self, peer: str) -> bool:
+        """Whether a request may come from an address; what is no address is admitted only where any is."""
+        if not self.networks:
+            return True
+        address = _address(peer)
+        return address is not None and any(address in each for each in self.networks)
+
+
+NONE: Final = Restrictions()
+
+
+@lru_cache(maxsize=1024)
+def restrictions_of(text: str | None) -> Restrictions:
+    """Read what ``Restrictions.text`` made.
+
+    A member that a newer version wrote is refused: to pass over a restriction would lift it (INV-24).
+
+    Raises:
+        ValueError: a member is unknown or malformed.
+    """
+    if text is None:
+        return NONE
+    members = json.loads(text)
+    if not isinstance(members, dict) or members.keys() - {"networks", "audiences", "lifetime", "bound"}:
+        msg = "a restriction is not known to this version"
+        raise ValueError(msg)
+    return Restrictions(
+        networks=tuple(ipaddress.ip_network(each) for each in members.get("networks", ())),
+        audiences=frozenset(members.get("audiences", ())),
+        lifetime=members.get("lifetime", 0),
+        bound=members.get("bound", False),
+    )
+
+
+def restrictions(
+    networks: Iterable[str] = (), audiences: Iterable[str] = (), lifetime: Span = 0, *, bound: bool = False
+) -> Restrictions:
+    """Make restrictions of what somebody typed.
+
+    Raises:
+        ValueError: the text says what to write instead.
+    """
+    nets, uris = [_network(each) for each in networks], frozenset(audiences)
+    if len(nets) > MOST_NETWORKS or len(uris) > MOST_AUDIENCES:
+        msg = f"name {MOST_NETWORKS} networks and {MOST_AUDIENCES} resource servers at most"
+        raise ValueError(msg)
+    for uri in uris:
+        fault = audience_fault(uri)
+        if fault:
+            raise ValueError(fault)
+    if lifetime and not SHORTEST_LIFE <= lifetime <= LONGEST_LIFE:
+        msg = "a token of a restricted credential lives for 1 minute to 24 hours"
+        raise ValueError(msg)
+    return Restrictions(tuple(sorted(set(nets), key=str)), uris, lifetime, bound)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text.strip())
+    except ValueError:
+        msg = "a network is written as 192.0.2.0/24 or 2001:db8::/32, with no bits set behind the slash"
+        raise ValueError(msg) from None
+
+
+@lru_cache(maxsize=1024)
+def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address; an IPv4 address in the clothes of IPv6 (RFC 4291 §2.5.5.2) is that IPv4 address."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
