@@ -141,6 +141,7 @@ def test_INV_24_forward_and_back_node_by_node_under_load(database_url, tmp_path)
                 assert new.stop() == 0
                 with servers.start(database_url, key) as back:
                     load.now_on(again, back)
+                    load.now_on()
         assert load.faults == []
         assert load.done >= 60
 

@@ -1,0 +1,45 @@
+"""The lock file installs from wheels alone on every platform that is promised; nothing is installed here."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests.support.processes import ROOT
+
+PLATFORMS = (
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+    "x86_64-unknown-linux-musl",
+    "aarch64-unknown-linux-musl",
+    "aarch64-apple-darwin",
+    "x86_64-apple-darwin",
+    "x86_64-pc-windows-msvc",
+)
+
+
+@pytest.fixture(scope="module")
+def uv():
+    found = shutil.which("uv", path=f"{ROOT / '.lock-venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        text = "NOT RUN: the lock file was not tried for other platforms; `make platforms` gets uv and does"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(text)
+    return found
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_package_has_a_wheel_with_a_known_hash(uv, tmp_path, platform, version):
+    command = [uv, "pip", "install", "--dry-run", "--system-certs", "--only-binary", ":all:", "--require-hashes"]
+    where = ["--python-platform", platform, "--python-version", version, "--target", str(tmp_path)]
+    run = subprocess.run(
+        [*command, *where, "-r", str(ROOT / "requirements.txt")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "werkzeug" in run.stderr
+    assert ("pysqlite3" in run.stderr) is (platform in {PLATFORMS[0], PLATFORMS[2], PLATFORMS[4], PLATFORMS[6]})
