@@ -12,7 +12,7 @@ JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js br
 # The tool that writes the lock files; only `make lock` fetches it.
 UV_VERSION := 0.13.9
 
-.PHONY: help run test check lint fix docs clients screenshots crash rotations bench audit lock clean
+.PHONY: help run test check lint fix docs clients screenshots crash faults platforms rotations bench audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,14 @@ screenshots: $(DEV) $(JS_CLIENTS) ## Make the pictures in docs/screenshots anew 
 
 crash: $(DEV) ## Kill the server a thousand times and look for lost promises
 	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/faults/test_crash.py $(ARGS)
+
+faults: $(DEV) ## Inject faults into real servers and write what it showed into docs/reliability.md; ARGS=--short kills less often
+	$(BIN)/python -m tests.support.fault_matrix $(ARGS)
+
+platforms: $(DEV) ## Try the lock file on every platform, without installing anything
+	@$(find_python); [ -x .lock-venv/bin/python ] || "$$python" -m venv .lock-venv
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/python -m pytest tests/project/test_lock_files.py $(ARGS)
 
 rotations: $(DEV) ## Rotate a hundred times under load on eight processes
 	ROTATIONS=$${ROTATIONS:-100} $(BIN)/python -m pytest tests/keys/test_rotations_under_load.py -n 0 $(ARGS)
