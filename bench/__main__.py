@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bench import authserver_under_test, cases, console_pages, dataset, figures, machine, runner, scale
-from bench.cases import BARE, Cell
+from bench.cases import BARE, Case
 from bench.figures import Figure, ratio
 from bench.fleet import report as fleet
 from bench.load_generator import BadLoad, Burst, generator
@@ -38,8 +38,8 @@ _LIVE = {True: 5_000, False: 100_000}
 _PEER_TOKENS = 200
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
-_RAW = "raw RS256 signature"
-_TWO = ", 2 workers"
+_RAW_SIGNATURES = "raw RS256 signature"
+_TWO_WORKERS = ", 2 workers"
 _PAGE_ROUNDS = {True: 3, False: 10}
 """How often each page of the console is asked for: quickly, and thoroughly."""
 
@@ -109,7 +109,9 @@ class Run:
     def __init__(self, chosen: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self.chosen, self.folder, self._stack = chosen, folder, stack
         self.server_core, self.load_core = machine.cores()
-        self.course = runner.Course(generator(chosen.load or ""), chosen.rounds, chosen.seconds, chosen.connections)
+        self.run_settings = runner.RunSettings(
+            generator(chosen.load or ""), chosen.rounds, chosen.seconds, chosen.connections
+        )
         self.servers: dict[str, Running] = {}
 
     def fresh_url(self, database: str) -> str:
@@ -151,43 +153,43 @@ class Run:
     def _log(self, name: str) -> Path:
         return self.folder / f"{name.replace(' ', '-')}.log"
 
-    def wanted(self, some: Iterable[Cell]) -> list[Cell]:
+    def wanted(self, some: Iterable[Case]) -> list[Case]:
         """The cells ``--only`` leaves, with those their load follows."""
         patterns = self.chosen.only
         known = list(some)
         if not patterns:
             return known
-        names = {cell.name for cell in known if any(fnmatch(cell.name, pattern) for pattern in patterns)}
-        names |= {cell.below for cell in known if cell.name in names}
-        return [cell for cell in known if cell.name in names]
+        names = {case.name for case in known if any(fnmatch(case.name, pattern) for pattern in patterns)}
+        names |= {case.below for case in known if case.name in names}
+        return [case for case in known if case.name in names]
 
 
 def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
-    """The main course: ours beside the peers."""
+    """The comparison of this server with the peers."""
     chosen = run.chosen
     seeded = {database: run.seeded(database) for database in chosen.databases}
-    some: list[Cell] = []
+    some: list[Case] = []
     for database, made in seeded.items():
         name = f"ours {database}"
         run.start_ours(name, made)
         live = made.tokens(chosen.live)
         fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1))
-        some += cases.of_ours(name, made, live, fresh, chosen.rounds)
+        some += cases.server_cases(name, made, live, fresh, chosen.rounds)
         for peer in ("documented", "same-job"):
             if peer in chosen.peers:
                 url = run.fresh_url(database)
-                some += cases.of_peer(f"{peer} {database}", _SEEDED[peer].seed(url, _CLIENTS, _PEER_TOKENS))
+                some += cases.peer_cases(f"{peer} {database}", _SEEDED[peer].seed(url, _CLIENTS, _PEER_TOKENS))
                 run.start_peer(f"{peer} {database}", peer.replace("-", "_"), url)
-    sample = next(cell.requests(0)[0] for cell in some if cell.name.endswith(" introspect"))
-    for limit in cases.limits(sample):
+    sample = next(case.requests(0)[0] for case in some if case.name.endswith(" introspect"))
+    for limit in cases.baseline_cases(sample):
         if limit.server in chosen.peers:
             run.start_peer(limit.server, limit.server)
             some.insert(0, limit)
     before = {database: made.batches() for database, made in seeded.items()}
     began = time.monotonic()
-    measured = runner.run(run.wanted(some), run.servers, run.course)
+    measured = runner.run(run.wanted(some), run.servers, run.run_settings)
     took = time.monotonic() - began
-    measured[_RAW] = _raw_signatures(run)
+    measured[_RAW_SIGNATURES] = _raw_signatures(run)
     found = list(figures.figures(measured))
     for database, made in seeded.items():
         server = run.servers[f"ours {database}"]
@@ -206,16 +208,16 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
         )
     if not chosen.no_workers:
         if BARE in run.servers:
-            run.start_peer(f"{BARE}{_TWO}", BARE, workers=2)
+            run.start_peer(f"{BARE}{_TWO_WORKERS}", BARE, workers=2)
             found += two_workers(run, BARE, ("",), some, measured)
         for database, made in seeded.items():
-            run.start_ours(f"ours {database}{_TWO}", made, workers=2)
+            run.start_ours(f"ours {database}{_TWO_WORKERS}", made, workers=2)
             found += two_workers(run, f"ours {database}", (" introspect", " token ES256"), some, measured)
     return measured, found
 
 
 def two_workers(
-    run: Run, one: str, asked: Sequence[str], some: Sequence[Cell], measured: dict[str, runner.Measured]
+    run: Run, one: str, asked: Sequence[str], some: Sequence[Case], measured: dict[str, runner.Measured]
 ) -> Iterator[Figure]:
     """One worker and two in turn; stops the two.
 
@@ -223,25 +225,25 @@ def two_workers(
     time per answer shows whether a second worker makes the first one slower. What the bare server loses, which
     shares nothing between its workers, is the machine's.
     """
-    two = one + _TWO
+    two = one + _TWO_WORKERS
     pairs = []
     for what in asked:
-        cell = next(each for each in some if each.name == one + what)
+        case = next(each for each in some if each.name == one + what)
         pairs.append(
             (
-                Cell(f"{one} again{what}", one, cell.kind, cell.requests),
-                Cell(f"{two}{what}", two, cell.kind, cell.requests),
+                Case(f"{one} again{what}", one, case.kind, case.requests),
+                Case(f"{two}{what}", two, case.kind, case.requests),
             )
         )
-    again = run.wanted([cell for pair in pairs for cell in pair])
-    told = runner.run(again, run.servers, run.course)
-    measured |= told
+    again = run.wanted([case for pair in pairs for case in pair])
+    report = runner.run(again, run.servers, run.run_settings)
+    measured |= report
     run.servers.pop(two).stop()
     for single, double in pairs:
-        seen = ratio(told, double.name, single.name)
+        seen = ratio(report, double.name, single.name)
         if seen is None:
             continue
-        cost = median(a / b for a, b in zip(told[single.name].cpu, told[double.name].cpu, strict=True))
+        cost = median(a / b for a, b in zip(report[single.name].cpu, report[double.name].cpu, strict=True))
         yield Figure(f"{double.name} ÷ 1 worker, load on the same two cores", seen, 0, float("inf"))
         first, then = (0.0, float("inf")) if one == BARE else (1.7, 1.9)
         yield Figure(f"{double.name} ÷ 1 worker, by processor time per answer", 2 * cost, first, then)
@@ -251,22 +253,22 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     """The same server over an empty database and over a full one."""
     chosen = run.chosen
     sizes = scale.Sizes(chosen.credentials, chosen.sessions, chosen.audit)
-    some: list[Cell] = []
+    some: list[Case] = []
     for database in chosen.databases:
         for name, fill in (("empty", None), ("full", partial(scale.fill, sizes=sizes))):
             began = time.monotonic()
             made = run.seeded(database, fill)
             server = f"ours {database} {name}"
             run.start_ours(server, made)
-            _tell(f"{server}: seeded in {time.monotonic() - began:.0f} s")
+            _print_error(f"{server}: seeded in {time.monotonic() - began:.0f} s")
             live, fresh = (
                 made.tokens(chosen.live),
                 made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1)),
             )
-            some += cases.of_ours(server, made, live, fresh, chosen.rounds)
+            some += cases.server_cases(server, made, live, fresh, chosen.rounds)
     wanted = ("token ES256", "introspect", "introspect, many live", "introspect, never seen", "JWKS")
-    in_turn = [cell for what in wanted for cell in some if cell.name.endswith(f" {what}")]
-    measured = runner.run(run.wanted(in_turn), run.servers, run.course)
+    in_turn = [case for what in wanted for case in some if case.name.endswith(f" {what}")]
+    measured = runner.run(run.wanted(in_turn), run.servers, run.run_settings)
     found = []
     for database in chosen.databases:
         for what in wanted:
@@ -278,8 +280,8 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     return measured, found
 
 
-def console(run: Run) -> dict[str, list[console_pages.Timed]]:
-    """Every page of the console over a year of a large services."""
+def console(run: Run) -> dict[str, list[console_pages.PageTimings]]:
+    """Every page of the console over a year of a large installation."""
     chosen = run.chosen
     measured = {}
     for database in chosen.databases:
@@ -288,7 +290,7 @@ def console(run: Run) -> dict[str, list[console_pages.Timed]]:
         with console_pages.logging_into(run.folder / f"console-{database}.log"):
             made = dataset.seed(run.fresh_url(database), sizes)
             made.close()
-            _tell(f"{database}: seeded in {time.monotonic() - began:.0f} s")
+            _print_error(f"{database}: seeded in {time.monotonic() - began:.0f} s")
             measured[database] = console_pages.measure(made, _PAGE_ROUNDS[chosen.quick])
     return measured
 
@@ -298,11 +300,11 @@ def _raw_signatures(run: Run) -> runner.Measured:
     key = generate("RS256")
     if not isinstance(key, rsa.RSAPrivateKey):  # pragma: no cover - the type of what generate() makes
         raise TypeError
-    measured = runner.Measured(_RAW)
+    measured = runner.Measured(_RAW_SIGNATURES)
     with machine.only_on(run.server_core):
-        for _ in range(run.course.rounds):
+        for _ in range(run.run_settings.rounds):
             count, began, used = 0, time.perf_counter(), time.process_time()
-            while (took := time.perf_counter() - began) < run.course.seconds / 2:
+            while (took := time.perf_counter() - began) < run.run_settings.seconds / 2:
                 key.sign(b"x" * 700, padding.PKCS1v15(), SHA256())
                 count += 1
             each = 1000 * took / count
@@ -311,37 +313,37 @@ def _raw_signatures(run: Run) -> runner.Measured:
     return measured
 
 
-def _tell(text: str) -> None:
+def _print_error(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
 @contextmanager
 def _loaded_on(core: int) -> Iterator[None]:
-    """This process makes the load, or starts what makes it."""
+    """Pin this process, and the load generator that it starts, to a core."""
     with machine.only_on(core):
         yield
 
 
-def _tell_pages(
-    measured: Mapping[str, Sequence[console_pages.Timed]], chosen: argparse.Namespace, busy: float, began: float
+def _print_pages(
+    measured: Mapping[str, Sequence[console_pages.PageTimings]], chosen: argparse.Namespace, busy: float, began: float
 ) -> int:
     about = {
         **machine.described(),
         "rows": f"{chosen.credentials} credentials, {chosen.sessions} sessions, {chosen.audit} audit records",
         "rounds": str(_PAGE_ROUNDS[chosen.quick]),
-        **_course(busy, began),
+        **_run_description(busy, began),
     }
-    told = {"about": about, "pages": {name: [asdict(each) for each in some] for name, some in measured.items()}}
+    report = {"about": about, "pages": {name: [asdict(each) for each in some] for name, some in measured.items()}}
     if chosen.json == "-":
-        print(json.dumps(told, indent=1))
+        print(json.dumps(report, indent=1))
         return 0
     print(console_pages.table(measured) + "\n\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
     if chosen.json:
-        Path(chosen.json).write_text(json.dumps(told, indent=1), encoding="utf-8")
+        Path(chosen.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return 0
 
 
-def _course(busy: float, began: float) -> dict[str, str]:
+def _run_description(busy: float, began: float) -> dict[str, str]:
     return {
         "load average": f"{busy:.1f} before, {machine.load_average():.1f} after",
         "took": f"{time.monotonic() - began:.0f} s",
@@ -356,19 +358,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fleet.main(chosen.seed, chosen.json)
     busy = machine.load_average()
     if busy > 1:
-        _tell(f"The machine is busy (load average {busy:.1f}): believe ratios only, and rather not those of one round.")
+        _print_error(
+            f"The machine is busy (load average {busy:.1f}): believe ratios only, and rather not those of one round."
+        )
     began = time.monotonic()
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
             run = Run(chosen, folder, stack)
             if chosen.pages:
-                return _tell_pages(console(run), chosen, busy, began)
+                return _print_pages(console(run), chosen, busy, began)
             stack.enter_context(_loaded_on(run.load_core))
             measured, found = (full if chosen.big else compare)(run)
-            load = run.course.generator.name
-    except (BadLoad, console_pages.BadPage) as error:
-        _tell(f"Cannot measure: {error}")
+            load = run.run_settings.generator.name
+    except (BadLoad, console_pages.UnexpectedResponse) as error:
+        _print_error(f"Cannot measure: {error}")
         return 1
     about = {
         **machine.described(),
@@ -377,20 +381,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cores": "servers on one, load and PostgreSQL on another"
         if chosen.database_core == "load"
         else "servers and PostgreSQL on one, load on another",
-        **_course(busy, began),
+        **_run_description(busy, began),
     }
-    told = {
+    report = {
         "about": about,
         "figures": [{**asdict(each), "reached": each.reached()} for each in found],
         "cells": [asdict(each) for each in measured.values()],
     }
     if chosen.json == "-":
-        print(json.dumps(told, indent=1))
+        print(json.dumps(report, indent=1))
     else:
         print(figures.ratios_table(found), figures.rates_table(measured), sep="\n\n")
         print("\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
         if chosen.json:
-            Path(chosen.json).write_text(json.dumps(told, indent=1), encoding="utf-8")
+            Path(chosen.json).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return int(any(each.wrong for each in measured.values()))
 
 

@@ -1,24 +1,24 @@
-"""One cell is one request against one server; which cells there are."""
+"""The cases of the benchmark: a case is one kind of request against one server."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from bench.authserver_under_test import ES256, RS256, Ours
-from bench.peers.fixtures import API, SECRET, Made, basic
+from bench.peers.fixtures import API, SECRET, PeerFixtures, basic
 from bench.requests import get, post
 
 Requests = Callable[[int], Sequence[bytes]]
 """Number of the round -> what is sent in it."""
 
-WARMING = -1
+WARMUP_ROUND = -1
 """The round before the first one, which is not counted."""
 
 BARE, ECHO = "bare", "echo"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Case:
     """``kind`` is what a right answer has (``requests.fault``).
 
     With ``below`` the load is half of what that other cell reached: the latency of a server that is not saturated.
@@ -31,16 +31,16 @@ class Cell:
     below: str = ""
 
 
-def _always(requests: Sequence[bytes]) -> Requests:
+def _every_round(requests: Sequence[bytes]) -> Requests:
     return lambda _round: requests
 
 
-def limits(sample: bytes) -> list[Cell]:
+def baseline_cases(sample: bytes) -> list[Case]:
     """The bare server and Flask's echo; both are sent a real introspection."""
     echoed = sample.replace(b"POST /oauth/introspect", b"POST /echo")
     return [
-        Cell("bare", BARE, "active", _always([sample])),
-        Cell("echo", ECHO, "http_route", _always([echoed])),
+        Case("bare", BARE, "active", _every_round([sample])),
+        Case("echo", ECHO, "http_route", _every_round([echoed])),
     ]
 
 
@@ -48,7 +48,7 @@ HOT = 256
 """Tokens that fit every cache of a server; the others measure what customers have."""
 
 
-def of_ours(server: str, ours: Ours, live: Sequence[str], fresh: Sequence[str], rounds: int) -> list[Cell]:
+def server_cases(server: str, ours: Ours, live: Sequence[str], fresh: Sequence[str], rounds: int) -> list[Case]:
     """What the real server is asked.
 
     Args:
@@ -58,12 +58,12 @@ def of_ours(server: str, ours: Ours, live: Sequence[str], fresh: Sequence[str], 
         fresh: tokens that nobody has shown yet; each round has its own share.
         rounds: how many rounds there will be.
     """
-    where = {"http_method": "GET", "http_route": "/orders/{id}"}
+    call = {"http_method": "GET", "http_route": "/orders/{id}"}
 
-    def asked(tokens: Sequence[str]) -> list[bytes]:
-        return [post("/oauth/introspect", {"token": each, **where}, ours.api_authorization) for each in tokens]
+    def introspections(tokens: Sequence[str]) -> list[bytes]:
+        return [post("/oauth/introspect", {"token": each, **call}, ours.api_authorization) for each in tokens]
 
-    def wanted(audience: str) -> list[bytes]:
+    def token_requests(audience: str) -> list[bytes]:
         form = {"grant_type": "client_credentials", "resource": audience}
         return [post("/oauth/token", form, basic(*each)) for each in ours.clients]
 
@@ -71,41 +71,47 @@ def of_ours(server: str, ours: Ours, live: Sequence[str], fresh: Sequence[str], 
     hot = live[:HOT]
     shuffled = Random(1).sample(live, len(live))
     return [
-        Cell(f"{server} token ES256", server, "token", _always(wanted(ES256))),
-        Cell(f"{server} token RS256", server, "token", _always(wanted(RS256))),
-        Cell(f"{server} introspect", server, "active", _always(asked(hot))),
-        Cell(f"{server} introspect, many live", server, "active", _always(asked(shuffled))),
-        Cell(
+        Case(f"{server} token ES256", server, "token", _every_round(token_requests(ES256))),
+        Case(f"{server} token RS256", server, "token", _every_round(token_requests(RS256))),
+        Case(f"{server} introspect", server, "active", _every_round(introspections(hot))),
+        Case(f"{server} introspect, many live", server, "active", _every_round(introspections(shuffled))),
+        Case(
             f"{server} introspect, never seen",
             server,
             "active",
-            lambda number: asked(fresh[(number - WARMING) * share :][:share]),
+            lambda number: introspections(fresh[(number - WARMUP_ROUND) * share :][:share]),
         ),
-        Cell(f"{server} introspect, half load", server, "active", _always(asked(hot)), below=f"{server} introspect"),
-        Cell(f"{server} JWKS", server, "keys", _always([get("/.well-known/jwks.json")])),
-        Cell(
+        Case(
+            f"{server} introspect, half load",
+            server,
+            "active",
+            _every_round(introspections(hot)),
+            below=f"{server} introspect",
+        ),
+        Case(f"{server} JWKS", server, "keys", _every_round([get("/.well-known/jwks.json")])),
+        Case(
             f"{server} metadata",
             server,
             "token_endpoint",
-            _always([get("/.well-known/oauth-authorization-server")]),
+            _every_round([get("/.well-known/oauth-authorization-server")]),
         ),
     ]
 
 
-def of_peer(server: str, made: Made) -> list[Cell]:
+def peer_cases(server: str, made: PeerFixtures) -> list[Case]:
     """What an ORM peer is asked."""
     form = {"grant_type": "client_credentials", "scope": made.scope}
     return [
-        Cell(
+        Case(
             f"{server} token",
             server,
             "token",
-            _always([post("/oauth/token", form, basic(name, SECRET)) for name in made.clients]),
+            _every_round([post("/oauth/token", form, basic(name, SECRET)) for name in made.clients]),
         ),
-        Cell(
+        Case(
             f"{server} introspect",
             server,
             "active",
-            _always([post("/oauth/introspect", {"token": each}, basic(API, SECRET)) for each in made.tokens]),
+            _every_round([post("/oauth/introspect", {"token": each}, basic(API, SECRET)) for each in made.tokens]),
         ),
     ]

@@ -32,15 +32,15 @@ from bench.dataset import ADMINISTRATOR, BUILDER
 BOUND_MS = 50
 _WARMING = 2
 _DAY = 86400
-_GOOD = "200 OK"
+_OK = "200 OK"
 
 
-class BadPage(Exception):
-    """A page did not answer with a page."""
+class UnexpectedResponse(Exception):
+    """A page was answered with another status than 200."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PageRequest:
     """One page: who asks, and for what; of a ``download`` only the first byte is waited for."""
 
     name: str
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Timed:
+class PageTimings:
     """All answers of one page in milliseconds, and how many statements one takes."""
 
     name: str
@@ -61,12 +61,12 @@ class Timed:
 
     def reached(self) -> str:
         """Whether the cost keeps within the bound: nearly always, half of the time, or not."""
-        if nearly_all(self.cost) < BOUND_MS:
+        if percentile_95(self.cost) < BOUND_MS:
             return "yes"
         return "median" if median(self.cost) < BOUND_MS else "**no**"
 
 
-def nearly_all(some: Sequence[float]) -> float:
+def percentile_95(some: Sequence[float]) -> float:
     """The 95th percentile, by rank."""
     return sorted(some)[-(-len(some) * 95 // 100) - 1]
 
@@ -77,16 +77,16 @@ class _Clock:
     def __init__(self, engine: Engine) -> None:
         self.statements = 0
         self._waited = self._began = self._worked = 0.0
-        self._elsewhere = engine.dialect.name != "sqlite"
+        self._waits_for_database = engine.dialect.name != "sqlite"
         event.listen(engine, "before_cursor_execute", self._before)
         event.listen(engine, "after_cursor_execute", self._after)
 
-    def _before(self, *_told: object) -> None:
+    def _before(self, *_arguments: object) -> None:
         self._began = time.perf_counter()
 
-    def _after(self, *_told: object) -> None:
+    def _after(self, *_arguments: object) -> None:
         self.statements += 1
-        if self._elsewhere:
+        if self._waits_for_database:
             # What the driver works meanwhile counts twice; to ask for that costs more on some machines.
             self._waited += time.perf_counter() - self._began
 
@@ -99,7 +99,7 @@ class _Clock:
         return time.thread_time() - self._worked + self._waited
 
 
-class Desk:
+class ConsoleClient:
     """The application over a database, and two people signed in."""
 
     def __init__(self, made: authserver_under_test.Ours) -> None:
@@ -119,24 +119,24 @@ class Desk:
         accounts, now = self._services.store().accounts, int(time.time())
         for name in (ADMINISTRATOR, BUILDER):
             user = accounts.user(name)
-            begun = sign_in_actions.begin(accounts, user, method="password", peer="127.0.0.1", agent="bench", now=now)
-            self._cookies[name] = f"console={begun.id}"
+            session = sign_in_actions.begin(accounts, user, method="password", peer="127.0.0.1", agent="bench", now=now)
+            self._cookies[name] = f"console={session.id}"
             page = (
                 Client(self._app, use_cookies=False).get("/console/help", headers={"Cookie": self._cookies[name]}).text
             )
             self._tokens[name] = page.partition('name="_csrf" value="')[2].partition('"')[0]
 
-    def ask(self, page: Wanted, timed: Timed) -> None:
+    def ask(self, page: PageRequest, timed: PageTimings) -> None:
         """Ask for a page once, and time it.
 
         Raises:
             BadPage: it was another answer than 200.
         """
         environ = self._environ(page)
-        told: list[str] = []
+        statuses: list[str] = []
 
         def start(status: str, *_more: object) -> Any:
-            told.append(status)
+            statuses.append(status)
 
         self._clock.start()
         began = time.perf_counter()
@@ -147,14 +147,14 @@ class Desk:
             text += b"".join(parts)
         took, cost = time.perf_counter() - began, self._clock.cost()
         getattr(answer, "close", lambda: None)()
-        if told != [_GOOD] or not text:
-            msg = f"{page.name}: {told}"
-            raise BadPage(msg)
+        if statuses != [_OK] or not text:
+            msg = f"{page.name}: {statuses}"
+            raise UnexpectedResponse(msg)
         timed.wall.append(1000 * took)
         timed.cost.append(1000 * cost)
         timed.statements = self._clock.statements
 
-    def _environ(self, page: Wanted) -> dict[str, Any]:
+    def _environ(self, page: PageRequest) -> dict[str, Any]:
         sent = None if page.form is None else {**page.form, "_csrf": self._tokens[page.who]}
         builder = EnvironBuilder(
             page.path,
@@ -185,35 +185,35 @@ def logging_into(path: Path) -> Iterator[None]:
             root.setLevel(level)
 
 
-def measure(made: authserver_under_test.Ours, rounds: int) -> list[Timed]:
+def measure(made: authserver_under_test.Ours, rounds: int) -> list[PageTimings]:
     """Ask for all pages in turn, round by round."""
-    desk = Desk(made)
+    client = ConsoleClient(made)
     try:
-        desk.sign_in()
-        pages = list(wanted(desk.engine))
-        timed = {page.name: Timed(page.name) for page in pages}
+        client.sign_in()
+        pages = list(page_requests(client.engine))
+        timed = {page.name: PageTimings(page.name) for page in pages}
         for number in range(_WARMING + rounds):
             if number:
-                desk.sign_in()
+                client.sign_in()
             for page in pages:
-                desk.ask(page, timed[page.name] if number >= _WARMING else Timed(page.name))
+                client.ask(page, timed[page.name] if number >= _WARMING else PageTimings(page.name))
     finally:
-        desk.close()
+        client.close()
     return list(timed.values())
 
 
-def wanted(engine: Engine) -> Iterator[Wanted]:
-    """Every page of the console that can be asked for over a crowd."""
-    known = _Known(engine)
-    yield from _of_a_builder(known)
-    yield from _of_people(known)
-    yield from _of_operation(known)
-    yield from _of_the_inventory(known)
-    yield from _of_the_book(known)
+def page_requests(engine: Engine) -> Iterator[PageRequest]:
+    """Every page of the console over the data set."""
+    rows = _SampleRows(engine)
+    yield from _credential_pages(rows)
+    yield from _user_pages(rows)
+    yield from _operation_pages(rows)
+    yield from _inventory_pages(rows)
+    yield from _audit_pages(rows)
 
 
-class _Known:
-    """Whom and what the pages are about."""
+class _SampleRows:
+    """Rows of the data set that the pages are about."""
 
     def __init__(self, engine: Engine) -> None:
         with engine.connect() as connection:
@@ -226,10 +226,10 @@ class _Known:
             self.roles = {row.name: row.id for row in connection.execute(select(tables.roles))}
             self.server = connection.execute(select(tables.resource_servers.c.id).limit(1)).scalar_one()
             self.key = connection.execute(select(tables.signing_keys.c.kid).limit(1)).scalar_one()
-            book = select(tables.audit.c.at, tables.audit.c.seq, tables.audit.c.actor).order_by(tables.audit.c.seq)
+            records = select(tables.audit.c.at, tables.audit.c.seq, tables.audit.c.actor).order_by(tables.audit.c.seq)
             number = connection.execute(select(tables.audit_head.c.seq)).scalar_one()
-            middle = connection.execute(book.where(tables.audit.c.seq >= number // 2).limit(1)).one()
-            oldest = connection.execute(book.limit(1).offset(60)).one()
+            middle = connection.execute(records.where(tables.audit.c.seq >= number // 2).limit(1)).one()
+            oldest = connection.execute(records.limit(1).offset(60)).one()
             self.middle, self.oldest = f"{middle.at}.{middle.seq}", f"{oldest.at}.{oldest.seq}"
             self.actor = middle.actor
 
@@ -238,11 +238,11 @@ class _Known:
         return str(self.roles[name])
 
 
-def _of_a_builder(known: _Known) -> Iterator[Wanted]:
-    def page(name: str, path: str, **query: str) -> Wanted:
-        return Wanted(name, _at(path, **query), BUILDER)
+def _credential_pages(rows: _SampleRows) -> Iterator[PageRequest]:
+    def page(name: str, path: str, **query: str) -> PageRequest:
+        return PageRequest(name, _url(path, **query), BUILDER)
 
-    one = f"/console/credentials/{known.client}"
+    one = f"/console/credentials/{rows.client}"
     yield page("own list", "/console/credentials")
     yield page("own list, last page", "/console/credentials", page="2")
     yield page("own list, search", "/console/credentials", q="export")
@@ -262,69 +262,69 @@ def _of_a_builder(known: _Known) -> Iterator[Wanted]:
     yield page("help: Postman", "/console/help/postman")
 
 
-def _of_people(known: _Known) -> Iterator[Wanted]:
+def _user_pages(rows: _SampleRows) -> Iterator[PageRequest]:
     one = f"/console/users/u/{BUILDER}"
-    yield Wanted("users", "/console/users")
-    yield Wanted("users, last page", _at("/console/users", page="20"))
-    yield Wanted("users, search", _at("/console/users", q="owner0001"))
-    yield Wanted("users, of a role", _at("/console/users", role="prices.read"))
-    yield Wanted("users, inactive", _at("/console/users", state="inactive"))
-    yield Wanted("user", one)
-    yield Wanted("create a user", "/console/users/new")
-    yield Wanted("user: deactivate", f"{one}/deactivate")
-    yield Wanted("user: assign a role", f"{one}/roles/add")
-    yield Wanted("user: remove a role", f"{one}/roles/{known.role('prices.read')}/remove")
-    yield Wanted("roles", "/console/users/roles")
-    yield Wanted("create a role", "/console/users/roles/new")
-    yield Wanted("role of everybody: delete", f"/console/users/roles/{known.role('reports.read')}/delete")
-    yield Wanted("role of 4 in 10: delete", f"/console/users/roles/{known.role('prices.read')}/delete")
+    yield PageRequest("users", "/console/users")
+    yield PageRequest("users, last page", _url("/console/users", page="20"))
+    yield PageRequest("users, search", _url("/console/users", q="owner0001"))
+    yield PageRequest("users, of a role", _url("/console/users", role="prices.read"))
+    yield PageRequest("users, inactive", _url("/console/users", state="inactive"))
+    yield PageRequest("user", one)
+    yield PageRequest("create a user", "/console/users/new")
+    yield PageRequest("user: deactivate", f"{one}/deactivate")
+    yield PageRequest("user: assign a role", f"{one}/roles/add")
+    yield PageRequest("user: remove a role", f"{one}/roles/{rows.role('prices.read')}/remove")
+    yield PageRequest("roles", "/console/users/roles")
+    yield PageRequest("create a role", "/console/users/roles/new")
+    yield PageRequest("role of everybody: delete", f"/console/users/roles/{rows.role('reports.read')}/delete")
+    yield PageRequest("role of 4 in 10: delete", f"/console/users/roles/{rows.role('prices.read')}/delete")
 
 
-def _of_operation(known: _Known) -> Iterator[Wanted]:
-    idle, server = "/console/settings/idle_timeout_minutes", f"/console/resource-servers/{known.server}"
-    key = f"/console/security/keys/k/{known.key}"
-    yield Wanted("settings", "/console/settings")
-    yield Wanted("setting", idle)
-    yield Wanted("setting: change", f"{idle}/change")
+def _operation_pages(rows: _SampleRows) -> Iterator[PageRequest]:
+    idle, server = "/console/settings/idle_timeout_minutes", f"/console/resource-servers/{rows.server}"
+    key = f"/console/security/keys/k/{rows.key}"
+    yield PageRequest("settings", "/console/settings")
+    yield PageRequest("setting", idle)
+    yield PageRequest("setting: change", f"{idle}/change")
     # With another value before, nothing can come of it, whatever lives.
-    yield Wanted("setting: what a change ends", f"{idle}/change", form={"value": "1", "was": "none"})
-    yield Wanted("resource servers", "/console/resource-servers")
-    yield Wanted("register a resource server", "/console/resource-servers/new")
-    yield Wanted("resource server", server)
-    yield Wanted("resource server: regenerate", f"{server}/regenerate")
-    yield Wanted("resource server: algorithm", f"{server}/algorithm")
-    yield Wanted("resource server: disable", f"{server}/disable")
-    yield Wanted("security", "/console/security")
-    yield Wanted("keys", "/console/security/keys")
-    yield Wanted("keys: generate", "/console/security/keys/new")
-    yield Wanted("keys: rotate", "/console/security/keys/rotate/ES256")
-    yield Wanted("keys: compromise", f"{key}/compromise")
+    yield PageRequest("setting: what a change ends", f"{idle}/change", form={"value": "1", "was": "none"})
+    yield PageRequest("resource servers", "/console/resource-servers")
+    yield PageRequest("register a resource server", "/console/resource-servers/new")
+    yield PageRequest("resource server", server)
+    yield PageRequest("resource server: regenerate", f"{server}/regenerate")
+    yield PageRequest("resource server: algorithm", f"{server}/algorithm")
+    yield PageRequest("resource server: disable", f"{server}/disable")
+    yield PageRequest("security", "/console/security")
+    yield PageRequest("keys", "/console/security/keys")
+    yield PageRequest("keys: generate", "/console/security/keys/new")
+    yield PageRequest("keys: rotate", "/console/security/keys/rotate/ES256")
+    yield PageRequest("keys: compromise", f"{key}/compromise")
 
 
-def _of_the_inventory(known: _Known) -> Iterator[Wanted]:
+def _inventory_pages(rows: _SampleRows) -> Iterator[PageRequest]:
     path = "/console/security/credentials"
-    yield Wanted("inventory", path)
-    yield Wanted("inventory, last page", _at(path, page="200"))
-    yield Wanted("inventory, search for a part of many names", _at(path, q="export"))
-    yield Wanted("inventory, search for nothing known", _at(path, q="zzz"))
-    yield Wanted("inventory, search for a role", _at(path, q="prices.read"))
-    yield Wanted("inventory, search for a client id", _at(path, q=known.client[:8]))
+    yield PageRequest("inventory", path)
+    yield PageRequest("inventory, last page", _url(path, page="200"))
+    yield PageRequest("inventory, search for a part of many names", _url(path, q="export"))
+    yield PageRequest("inventory, search for nothing known", _url(path, q="zzz"))
+    yield PageRequest("inventory, search for a role", _url(path, q="prices.read"))
+    yield PageRequest("inventory, search for a client id", _url(path, q=rows.client[:8]))
     for status in Status:
-        yield Wanted(f"inventory, {status.value}", _at(path, status=status.value))
-    for name, said in (("never", "never used"), ("old", "old"), ("unused", "unused"), ("left", "owner disabled")):
-        yield Wanted(f"inventory, {said}", _at(path, **{name: "on"}))
+        yield PageRequest(f"inventory, {status.value}", _url(path, status=status.value))
+    for name, label in (("never", "never used"), ("old", "old"), ("unused", "unused"), ("left", "owner disabled")):
+        yield PageRequest(f"inventory, {label}", _url(path, **{name: "on"}))
     for sort in ("name", "owner", "expires", "-used"):
-        yield Wanted(f"inventory, by {sort}", _at(path, sort=sort))
-    yield Wanted("inventory as CSV, first byte", f"{path}.csv", download=True)
-    yield Wanted("inventory as JSON, first byte", f"{path}.json", download=True)
-    yield Wanted("inventory as CSV, reduced, first byte", _at(f"{path}.csv", status="reduced"), download=True)
+        yield PageRequest(f"inventory, by {sort}", _url(path, sort=sort))
+    yield PageRequest("inventory as CSV, first byte", f"{path}.csv", download=True)
+    yield PageRequest("inventory as JSON, first byte", f"{path}.json", download=True)
+    yield PageRequest("inventory as CSV, reduced, first byte", _url(f"{path}.csv", status="reduced"), download=True)
 
 
-def _of_the_book(known: _Known) -> Iterator[Wanted]:
+def _audit_pages(rows: _SampleRows) -> Iterator[PageRequest]:
     path = "/console/security/audit"
     today = time.time() // _DAY * _DAY
     last_week, yesterday = (time.strftime("%Y-%m-%d", time.gmtime(today - days * _DAY)) for days in (7, 1))
-    actor = known.actor
+    actor = rows.actor
     filters: dict[str, dict[str, str]] = {
         "of an actor": {"actor": actor},
         "of nobody known": {"actor": "zzz"},
@@ -332,32 +332,34 @@ def _of_the_book(known: _Known) -> Iterator[Wanted]:
         "of a rare event": {"event": "settings.changed"},
         "of an actor and an event": {"actor": actor, "event": "session.ended"},
         "of an actor and a rare event": {"actor": actor, "event": "settings.changed"},
-        "of a credential": {"target": known.client},
-        "of a credential and an event": {"target": known.client, "event": "credential.edited"},
+        "of a credential": {"target": rows.client},
+        "of a credential and an event": {"target": rows.client, "event": "credential.edited"},
         "search for a part of a target": {"target": "owner00"},
         "search for nothing known": {"target": "zzz"},
         "search with an event": {"target": "owner00", "event": "console.signed_in"},
         "since a week": {"since": last_week},
         "until yesterday": {"until": yesterday},
         "of an actor since a week": {"actor": actor, "since": last_week},
-        "in the middle": {"after": known.middle},
-        "of an event in the middle": {"event": "console.signed_in", "after": known.middle},
-        "last page": {"after": known.oldest},
+        "in the middle": {"after": rows.middle},
+        "of an event in the middle": {"event": "console.signed_in", "after": rows.middle},
+        "last page": {"after": rows.oldest},
     }
-    yield Wanted("audit", path)
-    for said, query in filters.items():
-        yield Wanted(f"audit, {said}", _at(path, **query))
+    yield PageRequest("audit", path)
+    for label, query in filters.items():
+        yield PageRequest(f"audit, {label}", _url(path, **query))
     filters["of an event since a week"] = {"event": "console.signed_in", "since": last_week}
-    for said in ("of an actor", "of a rare event", "of a credential", "of an event since a week"):
-        yield Wanted(f"audit as JSONL, {said}, first byte", _at(f"{path}.jsonl", **filters[said]), download=True)
-    yield Wanted("audit as JSONL, first byte", f"{path}.jsonl", download=True)
+    for label in ("of an actor", "of a rare event", "of a credential", "of an event since a week"):
+        yield PageRequest(
+            f"audit as JSONL, {label}, first byte", _url(f"{path}.jsonl", **filters[label]), download=True
+        )
+    yield PageRequest("audit as JSONL, first byte", f"{path}.jsonl", download=True)
 
 
-def _at(path: str, **query: str) -> str:
+def _url(path: str, **query: str) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def table(measured: Mapping[str, Sequence[Timed]]) -> str:
+def table(measured: Mapping[str, Sequence[PageTimings]]) -> str:
     """Markdown: all pages of all databases side by side."""
     head, rule = ["page"], ["---"]
     for database in measured:
@@ -369,7 +371,7 @@ def table(measured: Mapping[str, Sequence[Timed]]) -> str:
         row = [side_by_side[0].name]
         for timed in side_by_side:
             figures = [min(timed.cost)]
-            figures += [each(some) for some in (timed.cost, timed.wall) for each in (median, nearly_all)]
+            figures += [each(some) for some in (timed.cost, timed.wall) for each in (median, percentile_95)]
             row += [*(f"{figure:.1f}" for figure in figures), str(timed.statements), timed.reached()]
         rows.append(row)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

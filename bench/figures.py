@@ -81,9 +81,9 @@ def figures(measured: Mapping[str, Measured]) -> Iterator[Figure]:
             # The kernel counts in ticks: a burst too short for one has no figure by processor time.
             by_time = median(measured[goal.under].cpu) / spent if spent else None
             yield Figure(f"{goal.over} ÷ {goal.under}", value, goal.first, goal.then, by_time=by_time)
-    for name, cell in measured.items():
+    for name, case in measured.items():
         if name.endswith("half load"):
-            yield Figure(f"{name}, p99", median(each.p99 for each in cell.bursts), 25, 10, least=False, unit="ms")
+            yield Figure(f"{name}, p99", median(each.p99 for each in case.bursts), 25, 10, least=False, unit="ms")
 
 
 def _bound(figure: Figure, value: float) -> str:
@@ -110,11 +110,11 @@ def rates_table(measured: Mapping[str, Measured]) -> str:
         "| cell | per second | lowest to highest | p50 ms | p99 ms | server µs per answer | wrong |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, cell in measured.items():
-        rates = sorted(burst.rate for burst in cell.bursts)
-        p50, p99 = (median(getattr(burst, at) for burst in cell.bursts) for at in ("p50", "p99"))
+    for name, case in measured.items():
+        rates = sorted(burst.rate for burst in case.bursts)
+        p50, p99 = (median(getattr(burst, at) for burst in case.bursts) for at in ("p50", "p99"))
         lines.append(
             f"| {name} | {median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f} | {p50:.2f} | {p99:.2f} "
-            f"| {median(cell.cpu):.0f} | {cell.wrong} |"
+            f"| {median(case.cpu):.0f} | {case.wrong} |"
         )
     return "\n".join(lines)

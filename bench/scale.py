@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from authserver.rules.secret_format import CREDENTIAL_PREFIX, keyed_hash, mint
 from bench.authserver_under_test import ROLES, Ours
 
-_SHOWN = 2_000
+_LOADED_CREDENTIALS = 2_000
 """Filled credentials the load is spread over."""
 
 
@@ -71,9 +71,9 @@ def fill(ours: Ours, sizes: Sizes) -> None:
         )
     with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE" if postgres else "ANALYZE")
-    step = max(1, sizes.credentials // _SHOWN)
-    shown = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1, sizes.credentials + 1, step)]
-    ours.clients = [(name, secret) for name in shown]
+    step = max(1, sizes.credentials // _LOADED_CREDENTIALS)
+    loaded = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1, sizes.credentials + 1, step)]
+    ours.clients = [(name, secret) for name in loaded]
 
 
 def _generated(

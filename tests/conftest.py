@@ -82,7 +82,7 @@ def pytest_runtest_call():
         DuringTests.running = False
 
 
-class StillClock:
+class FixedClock:
     """Moves only when told."""
 
     def __init__(self, at=1_800_000_000):
@@ -96,7 +96,7 @@ class World:
     """One server over one database, with a user, an API and a credential."""
 
     def __init__(self, url):
-        self.clock = StillClock()
+        self.clock = FixedClock()
         self.url = url
         settings = Config(database_url=url, master_key="A" * 43, issuer="http://127.0.0.1:8000")
         self.app = create_app(settings, clock=self.clock, background=False)

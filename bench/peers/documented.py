@@ -20,7 +20,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Column, Integer
 
-from bench.peers.fixtures import API, SECRET, Made, asked
+from bench.peers.fixtures import API, SECRET, PeerFixtures, fetch_tokens
 from bench.peers.orm import app_over
 
 db = SQLAlchemy()
@@ -86,7 +86,7 @@ def wsgi(url: str = "") -> Flask:
     return app
 
 
-def seed(url: str, clients: int, tokens: int) -> Made:
+def seed(url: str, clients: int, tokens: int) -> PeerFixtures:
     """Make clients, and tokens over the application's own door."""
     app = wsgi(url)
     names = [f"client-{number}" for number in range(clients)]
@@ -102,7 +102,7 @@ def seed(url: str, clients: int, tokens: int) -> Made:
             )
             db.session.add(client)
         db.session.commit()
-    made = asked(app, names, tokens, scope="reports.read invoices.read")
+    made = fetch_tokens(app, names, tokens, scope="reports.read invoices.read")
     with app.app_context():
         db.engine.dispose()
     return made

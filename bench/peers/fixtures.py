@@ -11,7 +11,7 @@ SECRET = "a-secret-of-the-peers-only"  # noqa: S105 - of databases that live for
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class PeerFixtures:
     """Clients and tokens, each token with the client that got it; all have one secret."""
 
     clients: Sequence[str]
@@ -24,7 +24,7 @@ def basic(name: str, secret: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
 
 
-def asked(app: Flask, clients: Sequence[str], count: int, scope: str = "") -> Made:
+def fetch_tokens(app: Flask, clients: Sequence[str], count: int, scope: str = "") -> PeerFixtures:
     """Get ``count`` tokens by the application's own token endpoint."""
     caller = app.test_client()
     tokens = []
@@ -35,4 +35,4 @@ def asked(app: Flask, clients: Sequence[str], count: int, scope: str = "") -> Ma
             headers={"Authorization": basic(clients[number % len(clients)], SECRET)},
         )
         tokens.append(answer.get_json()["access_token"])
-    return Made(clients, tokens, scope)
+    return PeerFixtures(clients, tokens, scope)

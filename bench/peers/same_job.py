@@ -24,7 +24,7 @@ from joserfc.jwk import ECKey, import_key
 from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, String, Table, Text
 from sqlalchemy.orm import relationship
 
-from bench.peers.fixtures import API, SECRET, Made, asked
+from bench.peers.fixtures import API, SECRET, PeerFixtures, fetch_tokens
 from bench.peers.orm import app_over
 
 ISSUER = "https://server.example.com"
@@ -288,7 +288,7 @@ def wsgi(url: str = "") -> Flask:
     return app
 
 
-def seed(url: str, clients: int, tokens: int) -> Made:
+def seed(url: str, clients: int, tokens: int) -> PeerFixtures:
     """Make owners and credentials, and tokens over the application's own door."""
     app = wsgi(url)
     names = [str(uuid.uuid4()) for _ in range(clients)]
@@ -307,7 +307,7 @@ def seed(url: str, clients: int, tokens: int) -> Made:
                 )
             )
         db.session.commit()
-    made = asked(app, names, tokens)
+    made = fetch_tokens(app, names, tokens)
     with app.app_context():
         db.engine.dispose()
     return made

@@ -57,7 +57,7 @@ def records(world):
     return list(world.accounts.audit_records())
 
 
-class Book:
+class AuditBook:
     """What was changed meanwhile, by the book of changes."""
 
     def __init__(self, world):
@@ -200,7 +200,7 @@ def test_users_are_listed_searched_and_paged_and_the_address_keeps_it(services):
 
 
 def test_a_new_user_gets_a_link_that_works_once_and_is_shown_once(world, root):
-    book = Book(world)
+    book = AuditBook(world)
     shown = root.get("/console/users/new").send(username="eve", roles=["reader", "builder"])
     assert (shown.status, shown.answer.headers["Cache-Control"]) == (200, "no-store")
     assert book.events() == ["user.created", "console.link_made"]
@@ -255,7 +255,7 @@ def test_what_a_preview_says_is_what_dies_and_one_record_tells(world, root):
         return {owner: sum(world.active(each) for each in each_of) for owner, each_of in tokens.items()}
 
     assert alive() == {"ada": 2, "dan": 4}
-    book = Book(world)
+    book = AuditBook(world)
     page = root.get(f"/console/users/u/dan/roles/{role_id(world, 'writer')}/remove")
     assert "4 live tokens die at once" in page.words
     assert "2 credentials are affected" in page.words
@@ -304,7 +304,7 @@ def test_what_a_preview_says_is_what_dies_and_one_record_tells(world, root):
 
 def test_nobody_locks_everybody_out(world, root):
     own = role_id(world, "builder-root")
-    book = Book(world)
+    book = AuditBook(world)
     said = "Nobody would be left who can manage users"
     page = root.get(f"/console/users/u/root/roles/{own}/remove")
     assert "You will not be able to give it back to yourself" in page.words
@@ -341,7 +341,7 @@ def test_two_administrators_who_rob_each_other_at_once_leave_one(world, root):
 
 
 def test_roles_are_made_with_their_permissions_and_only_builders_carry_some(world, root):
-    book = Book(world)
+    book = AuditBook(world)
     page = root.get("/console/users/roles/new")
     for typed, said in (
         ({"name": "a b", "kind": "operational"}, "begin with a letter"),
@@ -372,7 +372,7 @@ def test_a_setting_that_ends_tokens_says_so_first_and_then_holds_at_once(world, 
     world.clock.at += 400
     assert world.active(other)
     world.store.usage.flush()
-    book = Book(world)
+    book = AuditBook(world)
     page = root.get("/console/settings/idle_timeout_minutes/change")
     first = page.send(value="5")
     assert first.status == 200
@@ -392,7 +392,7 @@ def test_a_setting_that_ends_tokens_says_so_first_and_then_holds_at_once(world, 
 def test_a_setting_changed_meanwhile_is_not_overwritten(world, root):
     page = root.get("/console/settings/max_credential_days/change")
     general_settings.set_general(world.accounts, "max_credential_days", "100", **world.who)
-    book = Book(world)
+    book = AuditBook(world)
     clash = page.send(value="200")
     assert clash.status == 409
     assert "Somebody else has set this to 100 days meanwhile" in clash.words
@@ -407,7 +407,7 @@ def test_a_setting_changed_meanwhile_is_not_overwritten(world, root):
 
 
 def test_settings_refuse_what_cannot_be_and_show_everything_to_every_builder(world, root):
-    book = Book(world)
+    book = AuditBook(world)
     page = root.get("/console/settings/max_token_lifetime_minutes/change")
     for odd in ("0", "43201", "-1", "1.5", "x", "", "٣", "9" * 40):
         refused = page.send(value=odd)
@@ -435,7 +435,7 @@ def test_settings_refuse_what_cannot_be_and_show_everything_to_every_builder(wor
 
 
 def test_a_resource_server_shows_its_secret_once_and_the_form_sent_again_makes_no_second(world, root):
-    book = Book(world)
+    book = AuditBook(world)
     page = root.get("/console/resource-servers/new")
     shown = page.send(name="Orders", audience="https://orders.example.com")
     assert (shown.status, shown.answer.headers["Cache-Control"]) == (200, "no-store")
@@ -469,7 +469,7 @@ def test_a_resource_server_is_switched_and_gets_its_own_algorithm(world, root):
     at = f"/console/resource-servers/{server.id}"
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = Book(world)
+    book = AuditBook(world)
     page = root.get(f"{at}/disable")
     assert "1 live token for it gets no answer" in page.words
     assert "api is disabled" in page.send().words
@@ -494,7 +494,7 @@ def test_an_api_gets_tokens_of_the_type_its_verifier_takes(world, root):
     at = f"/console/resource-servers/{server.id}"
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = Book(world)
+    book = AuditBook(world)
     page = root.get(f"{at}/token-type")
     assert "1 live token" in page.words
     assert page.send(typ="at+jwt").status == 400
@@ -521,7 +521,7 @@ def test_a_key_is_published_first_and_signs_only_when_verifiers_had_time(world, 
     old = world.store.keys.ring()[0]
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = Book(world)
+    book = AuditBook(world)
     assert "1 live token" in root.get("/console/security/keys").words
     page = root.get("/console/security/keys/rotate/ES256")
     assert "No next key is published yet" in page.words
@@ -554,7 +554,7 @@ def test_a_compromised_key_takes_the_tokens_it_signed_with_it(world, root):
     key = world.store.keys.ring()[0]
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = Book(world)
+    book = AuditBook(world)
     at = f"/console/security/keys/k/{key.kid}"
     assert root.get(f"{at}/retire").send(confirm=key.kid[:8]).status == 409
     page = root.get(f"{at}/compromise")
@@ -635,7 +635,7 @@ def test_several_are_disabled_together_after_a_look_at_what_dies(world, root):
     listed = root.get(f"{INVENTORY}?q=dan")
     boxes = re.findall(r'name="chosen" value="([^"]+)" form="disable"', listed.text)
     assert sorted(boxes) == sorted([left[0], hers[0]])
-    book = Book(world)
+    book = AuditBook(world)
     for nothing in ("", "?chosen=", "?chosen=x&chosen=%00", f"?chosen={HOSTILE}"):
         assert "Choose at least one credential first." in root.get(DISABLE + nothing).words
     asked = f"{DISABLE}?" + "&".join(f"chosen={each[0]}" for each in (mine, hers, off, mine))

@@ -8,7 +8,7 @@ from werkzeug.test import Client
 from app import create_app
 from authserver.actions import roles, sign_in, users
 from authserver.config import Config
-from tests.conftest import DuringTests, StillClock
+from tests.conftest import DuringTests, FixedClock
 from tests.support.databases import fresh_sqlite_url
 
 ISSUER = "https://company.example/auth"
@@ -17,7 +17,7 @@ TLS = {"base_url": "https://company.example"}
 
 class Site:
     def __init__(self, folder):
-        self.clock = StillClock()
+        self.clock = FixedClock()
         config = Config(database_url=fresh_sqlite_url(folder), master_key="A" * 43, issuer=ISSUER)
         self.app = create_app(config, clock=self.clock, background=False)
         self.services = self.app.extensions["services"]

@@ -38,7 +38,7 @@ PUBLIC = {
     "/console/help",
     "/console/appearance",
 }
-OPEN_DOORS = {"/", "/livez", "/readyz", "/metrics"}
+OPEN_PAGES = {"/", "/livez", "/readyz", "/metrics"}
 WRONG = "The user name or the password is wrong, or this account may not enter."
 
 
@@ -170,7 +170,7 @@ def test_T_097_a_stranger_sees_only_public_pages(site):
         for method in sorted(methods):
             answer = Client(site.http.application).open(path, method=method)
             seen.add(path)
-            if path in OPEN_DOORS:
+            if path in OPEN_PAGES:
                 continue
             assert path.startswith("/console"), path
             if path in PUBLIC or path.startswith("/console/static/"):
@@ -273,7 +273,7 @@ def test_T_105_signing_in_again_ends_what_was_before(site):
 def test_T_107_no_page_is_kept_by_anybody(site, who):
     browser = signed_in(site, somebody(site)) if who == "signed in" else Browser(site)
     for path, methods in routes(site):
-        if "GET" not in methods or path in OPEN_DOORS:
+        if "GET" not in methods or path in OPEN_PAGES:
             continue
         answer = browser.get(path, follow=False).answer
         assert answer.headers["X-Content-Type-Options"] == "nosniff"

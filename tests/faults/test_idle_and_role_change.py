@@ -9,7 +9,7 @@ from app import create_app
 from authserver.actions import general_settings
 from authserver.actions import users as user_actions
 from authserver.config import Config
-from tests.conftest import StillClock, World
+from tests.conftest import FixedClock, World
 
 
 def test_a_token_is_issued_and_active(world):
@@ -76,7 +76,7 @@ def test_T_171_the_same_answers_in_every_time_zone(world, monkeypatch):
     assert answers == [answers[0]] * 5
 
 
-def test_T_185_a_fresh_house_knows_nobody(database_url):
+def test_T_185_a_fresh_server_knows_nobody(database_url):
     """No account, no secret and no API of ours is there before somebody makes one."""
     services = create_app(
         Config(database_url=database_url, master_key="A" * 43, issuer="http://127.0.0.1:8000"), background=False
@@ -94,7 +94,7 @@ def test_T_167_nodes_two_seconds_apart_agree(database_url):
     for skew in (0, -2):
         app = create_app(
             Config(database_url=database_url, master_key="A" * 43, issuer="http://127.0.0.1:8000"),
-            clock=StillClock(fast.clock.at - 2 + skew),
+            clock=FixedClock(fast.clock.at - 2 + skew),
             background=False,
         )
         nodes.append(Node(app.extensions["services"], fast))

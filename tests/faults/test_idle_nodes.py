@@ -9,7 +9,7 @@ from authserver.actions import general_settings
 from authserver.config import Config
 from authserver.rules.idle import USE_TOLERANCE
 from keys.master import MasterKey
-from tests.conftest import StillClock
+from tests.conftest import FixedClock
 from tests.faults.test_history import ISSUER, seed
 from tests.support import servers
 from tests.support.wsgi_client import basic
@@ -21,7 +21,7 @@ AGE = 45
 def issued_long_ago(url, key, made, count):
     """Tokens that are ``AGE`` seconds old already, so that nobody must wait for a whole timeout."""
     settings = Config(database_url=url, master_key=key, issuer=ISSUER)
-    clock = StillClock(int(time.time()))
+    clock = FixedClock(int(time.time()))
     services = create_app(settings, clock=clock, background=False).extensions["services"]
     general_settings.set_general(services.store().accounts, "idle_timeout_minutes", "1", actor="test", now=clock.at)
     clock.at -= AGE

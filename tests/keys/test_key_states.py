@@ -26,7 +26,7 @@ from keys import report
 from keys.keyring import State
 from keys.master import MasterKey
 from keys.rotation import SKEW
-from tests.conftest import StillClock
+from tests.conftest import FixedClock
 from tests.keys.test_key_stores import token as softhsm_token  # noqa: F401 - a fixture
 from tests.support import databases, servers
 from tests.support.shell import Shell
@@ -48,7 +48,7 @@ def ring(world, state=None, alg="ES256"):
     return [key.kid for key in world.store.keys.ring() if key.alg == alg and state in {None, key.state}]
 
 
-def room(world):
+def key_context(world):
     return signing_keys.key_context(
         world.accounts, world.store.keys, world.services.key_store, world.store.jwks_fetchers
     )
@@ -112,7 +112,7 @@ def test_INV_16_eight_nodes_that_tick_in_the_same_second_do_each_step_once(world
 
 def services(url, master=OLD, **more):
     """Another node; its clock stands still until told."""
-    clock = StillClock()
+    clock = FixedClock()
     settings = Config(database_url=url, master_key=master, issuer="http://127.0.0.1:8000", **more)
     made = create_app(settings, clock=clock, background=False).extensions["services"]
     made.clock_ = clock
@@ -325,7 +325,7 @@ def test_a_key_that_retired_under_a_request_is_followed_by_the_new_one(world):
         def issue_facts(self, *asked):
             facts = real(*asked)
             if not turned:
-                turned.append(signing_keys.rotate(room(world), "ES256", **world.who, reason="now").kid)
+                turned.append(signing_keys.rotate(key_context(world), "ES256", **world.who, reason="now").kid)
             return facts
 
     endpoint._hot_path = Late()
@@ -682,7 +682,7 @@ def test_INV_24_the_program_before_works_on_this_schema_and_the_way_back_leads_h
 def test_every_general_setting_of_keys_is_read_as_it_was_set(world, shell):
     for name, value in (("key_rotation_days", 30), ("key_announcement_hours", 2), ("key_patience_hours", 0)):
         assert shell.json("settings", "set", name, str(value)) == {name: value}
-    policy = room(world).policy
+    policy = key_context(world).policy
     assert (policy.period, policy.announcement, policy.patience) == (30 * DAY, 2 * HOUR, 0)
     assert shell.json("settings", "set", "key_rotation_days", "0") == {"key_rotation_days": 0}
-    assert room(world).policy.period is None
+    assert key_context(world).policy.period is None

@@ -216,7 +216,7 @@ def nodes():
         services.close()
 
 
-def room(services):
+def key_context(services):
     """The strong-room with its time made short; nothing else is different."""
     store = services.store()
     found = signing_keys.key_context(store.accounts, store.keys, services.key_store, store.jwks_fetchers)
@@ -231,18 +231,18 @@ def turned(services, rotations):
     """So many rotations, each as an operator makes it; how often it was refused for being early."""
     early = 0
     for _ in range(rotations):
-        staged = signing_keys.rotate(room(services), "ES256", **who(services))
+        staged = signing_keys.rotate(key_context(services), "ES256", **who(services))
         assert staged.state is State.STAGED
         while True:
             try:
-                active = signing_keys.rotate(room(services), "ES256", **who(services))
+                active = signing_keys.rotate(key_context(services), "ES256", **who(services))
             except signing_keys.Conflict:
                 early += 1
                 time.sleep(0.1)
             else:
                 assert (active.kid, active.state) == (staged.kid, State.ACTIVE)
                 break
-        signing_keys.tick(room(services), **who(services))
+        signing_keys.tick(key_context(services), **who(services))
     return early
 
 
@@ -308,7 +308,7 @@ def test_INV_15_behind_the_acknowledgement_of_a_compromise_no_node_accepts(nodes
         for _ in range(3):
             time.sleep(1.5)
             (active,) = [key.kid for key in store.keys.ring() if key.state is State.ACTIVE]
-            signing_keys.compromise(room(services), active, **who(services), reason="test")
+            signing_keys.compromise(key_context(services), active, **who(services), reason="test")
             acknowledged[active] = NOW()
             shown = {key["kid"] for url in load.urls for key in fetch(f"{url}/.well-known/jwks.json")["keys"]}
             assert active not in shown
@@ -336,7 +336,7 @@ def test_the_watch_finds_a_rotation_that_was_forced(nodes):
             looks = watching.watch.looks
             while watching.watch.looks < looks + 2 * len(load.urls):
                 time.sleep(0.05)
-            forced = signing_keys.rotate(room(services), "ES256", **who(services), reason="test")
+            forced = signing_keys.rotate(key_context(services), "ES256", **who(services), reason="test")
         load.once(random.Random(1), requests.Session(), [])
         tokens = watching.watch.tokens
         while watching.watch.tokens == tokens and watching.is_alive() and not watching.watch.findings:

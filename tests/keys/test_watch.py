@@ -40,7 +40,7 @@ def shown(*keys):
     return {"keys": [each.jwk for each in keys]}
 
 
-class Story:
+class WatchedNodes:
     """Two nodes, looked at every five seconds."""
 
     def __init__(self):
@@ -65,60 +65,72 @@ class Story:
 
 def test_a_sound_rotation_is_clean(keys):
     old, new, _ = keys
-    story = Story().look(shown(old)).token(old).look(shown(old, new), seconds=DAY).look(shown(old, new))
-    story.token(new).look(shown(old, new), seconds=3600.0).look(shown(old, new), seconds=3600.0).look(shown(new))
-    assert story.faults == []
+    nodes = WatchedNodes().look(shown(old)).token(old).look(shown(old, new), seconds=DAY).look(shown(old, new))
+    nodes.token(new).look(shown(old, new), seconds=3600.0).look(shown(old, new), seconds=3600.0).look(shown(new))
+    assert nodes.faults == []
 
 
 def test_a_key_that_signs_too_early_is_found(keys):
     old, new, _ = keys
-    story = Story().look(shown(old)).look(shown(old, new), seconds=DAY - 60)
-    assert story.token(new).faults == ["too_early", "too_early"]
+    nodes = WatchedNodes().look(shown(old)).look(shown(old, new), seconds=DAY - 60)
+    assert nodes.token(new).faults == ["too_early", "too_early"]
 
 
 def test_a_look_that_came_late_excuses_no_other_key(keys):
     """Between two looks nobody knows when a key came; that doubt is its own."""
     first, late, prompt = keys
-    story = Story().look(shown(first), seconds=3600.0).look(shown(first, late)).look(shown(first, late, prompt))
-    story.look(shown(first, late, prompt), seconds=DAY - 1800)
-    assert story.token(late).faults == []
-    assert story.token(prompt).faults == ["too_early", "too_early"]
+    nodes = WatchedNodes().look(shown(first), seconds=3600.0).look(shown(first, late)).look(shown(first, late, prompt))
+    nodes.look(shown(first, late, prompt), seconds=DAY - 1800)
+    assert nodes.token(late).faults == []
+    assert nodes.token(prompt).faults == ["too_early", "too_early"]
 
 
 def test_an_announcement_one_node_came_late_to_is_found(keys):
     old, new, _ = keys
-    story = Story().look(shown(old)).look(shown(old, new), shown(old)).look(shown(old, new), shown(old, new))
-    story.look(shown(old, new), seconds=DAY - 20)
-    story.token(new)
-    assert [(finding.fault, finding.node) for finding in story.watch.findings][-1:] == [("too_early", NODES[1])]
+    nodes = WatchedNodes().look(shown(old)).look(shown(old, new), shown(old)).look(shown(old, new), shown(old, new))
+    nodes.look(shown(old, new), seconds=DAY - 20)
+    nodes.token(new)
+    assert [(finding.fault, finding.node) for finding in nodes.watch.findings][-1:] == [("too_early", NODES[1])]
 
 
 def test_a_key_withdrawn_too_late_or_in_time(keys):
     old, new, _ = keys
-    story = Story().look(shown(old, new)).token(old, life=600.0).look(shown(old, new), seconds=590.0).look(shown(new))
-    assert story.faults == ["too_late", "too_late"]
-    story = Story().look(shown(old, new)).token(old, life=600.0).look(shown(old, new), seconds=600.0).look(shown(new))
-    assert story.faults == []
+    nodes = (
+        WatchedNodes()
+        .look(shown(old, new))
+        .token(old, life=600.0)
+        .look(shown(old, new), seconds=590.0)
+        .look(shown(new))
+    )
+    assert nodes.faults == ["too_late", "too_late"]
+    nodes = (
+        WatchedNodes()
+        .look(shown(old, new))
+        .token(old, life=600.0)
+        .look(shown(old, new), seconds=600.0)
+        .look(shown(new))
+    )
+    assert nodes.faults == []
 
 
 def test_nodes_may_differ_for_the_grace_only(keys):
     old, new, _ = keys
-    story = Story().look(shown(old), shown(old, new)).look(shown(old), shown(old, new)).look(shown(old, new))
-    assert story.faults == []
-    story = Story()
+    nodes = WatchedNodes().look(shown(old), shown(old, new)).look(shown(old), shown(old, new)).look(shown(old, new))
+    assert nodes.faults == []
+    nodes = WatchedNodes()
     for _ in range(4):
-        story.look(shown(old), shown(old, new))
-    assert story.faults == ["disagree"]
+        nodes.look(shown(old), shown(old, new))
+    assert nodes.faults == ["disagree"]
 
 
 def test_tokens_of_unknown_keys_and_forged_ones_are_found(keys):
     old, new, other = keys
-    assert Story().look(shown(old)).token(new).faults == ["unknown_key"]
-    story = Story().look(shown(old))
-    head, body, _ = old.token(story.now).split(".")
-    story.watch.token(f"{head}.{body}.{other.token(story.now).split('.')[2]}", story.now)
-    story.watch.token("nonsense", story.now)
-    assert story.faults == ["bad_signature"]
+    assert WatchedNodes().look(shown(old)).token(new).faults == ["unknown_key"]
+    nodes = WatchedNodes().look(shown(old))
+    head, body, _ = old.token(nodes.now).split(".")
+    nodes.watch.token(f"{head}.{body}.{other.token(nodes.now).split('.')[2]}", nodes.now)
+    nodes.watch.token("nonsense", nodes.now)
+    assert nodes.faults == ["bad_signature"]
 
 
 @pytest.mark.parametrize(
@@ -135,13 +147,13 @@ def test_tokens_of_unknown_keys_and_forged_ones_are_found(keys):
     ids=["private", "twice", "no alg", "no kid", "no array", "a list", "null"],
 )
 def test_a_broken_set_is_found(keys, broken):
-    assert "bad_set" in Story().look(broken(keys[0])).faults
+    assert "bad_set" in WatchedNodes().look(broken(keys[0])).faults
 
 
 def test_a_kid_that_changes_its_key_is_found(keys):
     old, new, _ = keys
     swapped = {"keys": [{**new.jwk, "kid": old.kid}]}
-    assert "bad_set" in Story().look(shown(old)).look(swapped).faults
+    assert "bad_set" in WatchedNodes().look(shown(old)).look(swapped).faults
 
 
 def test_a_node_that_is_gone_is_found_after_the_grace(keys):
@@ -156,7 +168,7 @@ def test_a_node_that_is_gone_is_found_after_the_grace(keys):
 @pytest.mark.parametrize("alg", ALGORITHMS)
 def test_every_algorithm_is_read(alg):
     key = Signing(alg)
-    assert Story().look(shown(key)).token(key).faults == []
+    assert WatchedNodes().look(shown(key)).token(key).faults == []
     assert jwt.PyJWK(key.jwk).algorithm_name == alg
 
 
@@ -247,12 +259,12 @@ def test_tokens_that_arrive_while_it_watches_are_read(keys):
     assert (judged.tokens, judged.findings) == (1, [])
 
 
-class Planted(ThreadingHTTPServer):
+class FakeServer(ThreadingHTTPServer):
     """A node that shows, look by look, what it was told; nothing more to show is a failure."""
 
-    def __init__(self, story):
-        self.story, self.looks = story, 0
-        super().__init__(("127.0.0.1", 0), PlantedAnswers)
+    def __init__(self, nodes):
+        self.nodes, self.looks = nodes, 0
+        super().__init__(("127.0.0.1", 0), FakeResponses)
         self.thread = threading.Thread(target=self.serve_forever)
         self.thread.start()
 
@@ -266,12 +278,12 @@ class Planted(ThreadingHTTPServer):
         self.server_close()
 
 
-class PlantedAnswers(BaseHTTPRequestHandler):
-    server: Planted
+class FakeResponses(BaseHTTPRequestHandler):
+    server: FakeServer
 
     def do_GET(self):
         self.server.looks += 1
-        shown_now = self.server.story(self.server.looks)
+        shown_now = self.server.nodes(self.server.looks)
         body = json.dumps(shown_now).encode()
         self.send_response(200 if shown_now else 503)
         self.send_header("Content-Length", str(len(body)))
@@ -296,7 +308,7 @@ def test_every_fault_planted_in_two_broken_servers_is_found(keys):
         leaky = {"keys": [old.jwk, {**other.jwk, "d": "c2VjcmV0"}]}
         return shown(old) if look <= 20 else leaky if look <= 40 else None
 
-    one, two = Planted(first), Planted(second)
+    one, two = FakeServer(first), FakeServer(second)
 
     def tokens():
         yield old.token(time.time())

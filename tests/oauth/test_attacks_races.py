@@ -61,7 +61,7 @@ def timed(call):
     return Call(began, time.monotonic(), result)
 
 
-class Crowd:
+class ConcurrentThreads:
     """Threads that call again and again until told to stop."""
 
     def __init__(self, store, *calls):
@@ -106,7 +106,7 @@ def test_T_121_roles_and_their_version_are_from_one_instant(world, other_node):
     def issue(doors):
         return lambda: parts(asked(doors, "/oauth/token", GRANT, client).json["access_token"])[1]
 
-    with Crowd(world.store, issue(world.http.application), issue(other_node), issue(other_node)) as crowd:
+    with ConcurrentThreads(world.store, issue(world.http.application), issue(other_node), issue(other_node)) as crowd:
         for number in range(40):
             change = user_actions.grant if number % 2 else user_actions.revoke
             version = change(world.accounts, name, "writer", **world.who)
@@ -133,7 +133,7 @@ def test_T_123_after_the_end_is_told_nobody_finds_it_alive(world, other_node, en
         def look(doors, token=token):
             return lambda: asked(doors, "/oauth/introspect", {"token": token}, world.api).json["active"]
 
-        with Crowd(world.store, look(world.http.application), look(other_node), look(other_node)) as crowd:
+        with ConcurrentThreads(world.store, look(world.http.application), look(other_node), look(other_node)) as crowd:
             if end == "delete":
                 credentials.delete(world.accounts, client[0], **world.who)
             elif end == "disable":
@@ -165,7 +165,9 @@ def test_T_125_the_old_secret_ends_when_the_new_one_is_told(world, other_node):
         def attempt(doors, secret=old):
             return lambda: asked(doors, "/oauth/token", GRANT, (client_id, secret)).status_code == 200
 
-        with Crowd(world.store, attempt(world.http.application), attempt(other_node), attempt(other_node)) as crowd:
+        with ConcurrentThreads(
+            world.store, attempt(world.http.application), attempt(other_node), attempt(other_node)
+        ) as crowd:
             fresh = credentials.regenerate(world.accounts, client_id, 0, pepper=world.store.pepper, **world.who)
             told = time.monotonic()
             for doors in (world.http.application, other_node):
@@ -199,7 +201,7 @@ def test_T_129_use_at_the_last_second_from_two_nodes(world, other_node, border):
 
             return ask
 
-        with Crowd(world.store, look(world.http.application), look(other_node), look(other_node)) as crowd:
+        with ConcurrentThreads(world.store, look(world.http.application), look(other_node), look(other_node)) as crowd:
             crowd.wait(2)
             for step in (1, 1):
                 world.clock.at += step

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.wsgi_client import BACKENDS, basic, forged, noted, opened
 
-DOOR = "/oauth/revoke"
+ENDPOINT = "/oauth/revoke"
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -13,12 +13,12 @@ def world(request, tmp_path_factory):
 
 
 def revoke(world, token, client=None, **form):
-    return world.post(DOOR, {"token": token, **form}, client or world.client)
+    return world.post(ENDPOINT, {"token": token, **form}, client or world.client)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
 def test_R_01_only_post(world, method):
-    answer = world.http.open(DOOR, method=method, headers={"Authorization": basic(*world.client)})
+    answer = world.http.open(ENDPOINT, method=method, headers={"Authorization": basic(*world.client)})
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
@@ -28,7 +28,7 @@ def test_R_01_the_client_must_authenticate(world):
         answer = revoke(world, token, client)
         assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
         assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
-    assert world.post(DOOR, {"token": token}).status_code == 401
+    assert world.post(ENDPOINT, {"token": token}).status_code == 401
     assert world.active(token)
 
 
@@ -92,5 +92,5 @@ def test_R_07_what_cannot_be_written_is_503(world, monkeypatch):
 
 
 def test_R_08_the_token_is_needed(world):
-    answer = world.post(DOOR, {"token": ""}, world.client)
+    answer = world.post(ENDPOINT, {"token": ""}, world.client)
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")

@@ -16,7 +16,7 @@ from bench.load_generator import Burst, InPython, generator, whole
 from bench.requests import fault, get, post
 from bench.runner import Measured
 
-CELLS = (
+CASES = (
     "bare",
     "echo",
     *(
@@ -45,10 +45,10 @@ FILLED = (tables.credentials, tables.sessions, tables.audit)
 
 
 def run(capsys, tmp_path, *more):
-    told = tmp_path / "told.json"
-    arguments = ["--rounds", "1", "--seconds", "1", "--connections", "2", "--load", "python", "--json", str(told)]
+    report = tmp_path / "told.json"
+    arguments = ["--rounds", "1", "--seconds", "1", "--connections", "2", "--load", "python", "--json", str(report)]
     assert bench.main([*arguments, *more]) == 0
-    return json.loads(told.read_text()), capsys.readouterr().out
+    return json.loads(report.read_text()), capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +61,9 @@ def short(monkeypatch):
 
 @pytest.mark.slow
 def test_every_cell_gets_right_answers(capsys, tmp_path):
-    told, printed = run(capsys, tmp_path, "--no-workers")
-    measured = {cell["name"]: cell for cell in told["cells"]}
-    for name in CELLS:
+    report, printed = run(capsys, tmp_path, "--no-workers")
+    measured = {cell["name"]: cell for cell in report["cells"]}
+    for name in CASES:
         assert measured[name]["bursts"][0]["answers"] > 0, name
         assert measured[name]["wrong"] == 0, name
         assert f"| {name} |" in printed
@@ -101,10 +101,10 @@ def test_every_page_of_the_console_answers_over_a_crowd_whose_chain_holds(databa
 
 
 def test_whether_a_page_keeps_within_its_bound():
-    def timed(*cost):
-        return console_pages.Timed("page", cost=list(cost)).reached()
+    def reached(*cost):
+        return console_pages.PageTimings("page", cost=list(cost)).reached()
 
-    assert [timed(1, 49), timed(1, 1, 50), timed(50, 60)] == ["yes", "median", "**no**"]
+    assert [reached(1, 49), reached(1, 1, 50), reached(50, 60)] == ["yes", "median", "**no**"]
 
 
 def test_the_sizes_of_a_full_database_follow_what_it_is_for():

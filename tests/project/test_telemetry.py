@@ -403,10 +403,10 @@ def test_labels_hold_nothing_a_caller_chose(world):
 
 
 def test_metrics_outlive_the_census(written):
-    def census():
+    def gauges():
         return {"oauth_build_info": {("1",): 1.0}}
 
-    families = {f.name for f in text_string_to_metric_families(Metrics(census).exposition().decode())}
+    families = {f.name for f in text_string_to_metric_families(Metrics(gauges).exposition().decode())}
     assert {"oauth_token_requests", "oauth_build_info"} <= families
 
 
@@ -546,19 +546,19 @@ def test_the_front_page_leads_on(tmp_path):
 
 
 @pytest.fixture
-def book(world):
-    book = SecurityLog(world.accounts, lambda: world.clock.at)
-    yield book
-    book.close()
+def security_log(world):
+    security_log = SecurityLog(world.accounts, lambda: world.clock.at)
+    yield security_log
+    security_log.close()
 
 
 def refused(world):
     return [record for record in world.accounts.audit_records() if record.event.endswith(".refused")]
 
 
-def test_the_first_of_each_kind_per_caller_and_minute(world, book):
+def test_the_first_of_each_kind_per_caller_and_minute(world, security_log):
     def note(door="token", reason="wrong_secret", client="", peer="192.0.2.1", minute=1):
-        return book.record(door, reason, client=client, peer=peer, minute=minute)
+        return security_log.record(door, reason, client=client, peer=peer, minute=minute)
 
     assert note()
     assert not note()
@@ -568,7 +568,7 @@ def test_the_first_of_each_kind_per_caller_and_minute(world, book):
     assert note(client=world.client[0])
     assert not note(client=world.client[0], peer="192.0.2.9"), "one client is one caller, wherever it calls from"
     assert note(minute=2)
-    book.close()
+    security_log.close()
     records = refused(world)
     assert len(records) == 6
     assert (records[0].event, records[0].actor, records[0].target) == ("token.refused", "peer:192.0.2.1", "-")
@@ -576,28 +576,32 @@ def test_the_first_of_each_kind_per_caller_and_minute(world, book):
     assert world.accounts.audit_verify().first_bad is None
 
 
-def test_a_flood_does_not_reach_the_audit(world, book):
+def test_a_flood_does_not_reach_the_audit(world, security_log):
     peers = [f"10.{number >> 8 & 255}.{number & 255}.1" for number in range(10_000)]
-    assert sum(book.record("token", "wrong_secret", client="", peer=peer, minute=1) for peer in peers) == PER_MINUTE
-    assert sum(book.record("token", "wrong_secret", client="", peer=peer, minute=2) for peer in peers[:9]) == 9
-    book.close()
+    assert (
+        sum(security_log.record("token", "wrong_secret", client="", peer=peer, minute=1) for peer in peers)
+        == PER_MINUTE
+    )
+    assert sum(security_log.record("token", "wrong_secret", client="", peer=peer, minute=2) for peer in peers[:9]) == 9
+    security_log.close()
     assert len(refused(world)) == PER_MINUTE + 9
 
 
-def test_made_up_client_ids_are_one_caller(world, book):
+def test_made_up_client_ids_are_one_caller(world, security_log):
     for reason in ("unknown_client", "malformed_secret", "malformed_client_id"):
         first, *others = [
-            book.record("token", reason, client=f"id-{number}", peer="192.0.2.1", minute=1) for number in range(100)
+            security_log.record("token", reason, client=f"id-{number}", peer="192.0.2.1", minute=1)
+            for number in range(100)
         ]
         assert first
         assert not any(others)
 
 
-def test_noting_waits_for_no_database(world, book):
+def test_noting_waits_for_no_database(world, security_log):
     with world.accounts.change(Event("test.held", "test", "lock"), world.clock.at):
-        assert book.record("token", "wrong_secret", client="", peer="192.0.2.1", minute=1)
+        assert security_log.record("token", "wrong_secret", client="", peer="192.0.2.1", minute=1)
         assert refused(world) == []
-    book.close()
+    security_log.close()
     assert len(refused(world)) == 1
 
 

@@ -35,7 +35,7 @@ from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.rules.facts import Reason
 from authserver.rules.idle import USE_TOLERANCE
 from keys.material import make
-from tests.conftest import StillClock
+from tests.conftest import FixedClock
 from tests.support.stores import MASTER, MASTER_TEXT, NOW, fresh, migrated_file
 from tests.support.wsgi_client import BACKENDS, basic, parts
 
@@ -107,12 +107,12 @@ class User:
     on: bool = True
 
 
-class Life(RuleBasedStateMachine):
+class CredentialLifecycle(RuleBasedStateMachine):
     """One server, two people, two APIs."""
 
     def __init__(self, place):
         super().__init__()
-        self.place, self.clock = place, StillClock(NOW)
+        self.place, self.clock = place, FixedClock(NOW)
         self.roles: dict[str, int] = {}
         self.role_count = 0
         self.users: dict[str, User] = {}
@@ -525,7 +525,7 @@ def test_any_life_is_as_the_model_says(backend, migrated_file, tmp_path):
         folder = tmp_path / str(len(places))
         folder.mkdir()
         places.append(fresh(backend, migrated_file, folder))
-        return Life(places[-1])
+        return CredentialLifecycle(places[-1])
 
     try:
         run_state_machine_as_test(begin, settings=RUN)

@@ -38,7 +38,7 @@ def type_password(current_user, username):
     return page
 
 
-class Ago:
+class PastClock:
     """A clock of the past."""
 
     def __init__(self, seconds):
@@ -109,7 +109,7 @@ class ConsoleSite:
 
     def old_token(self, client, seconds):
         """A token as it was given so long ago: by another node, then."""
-        services = create_app(self.told, clock=Ago(seconds), background=False).extensions["services"]
+        services = create_app(self.told, clock=PastClock(seconds), background=False).extensions["services"]
         try:
             told = {"grant_type": "client_credentials"}
             answer = Client(services.wsgi()).post("/oauth/token", data=told, auth=client)

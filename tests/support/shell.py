@@ -14,7 +14,7 @@ MASTER_KEY = "A" * 43
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """What a command left behind."""
 
     code: int
@@ -40,7 +40,7 @@ class Shell:
         result = self._runner.invoke(args=[str(each) for each in args], input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return Said(result.exit_code, result.stdout, result.stderr)
+        return CommandResult(result.exit_code, result.stdout, result.stderr)
 
     def json(self, *args, stdin=None):
         said = self(*args, "--json", stdin=stdin)
@@ -66,4 +66,4 @@ class Program:
                 file.touch()
             files["stdin"].write_text(stdin or "")
             code = Fork(flask, args, environ=self.environ, **files).wait(60)
-            return Said(code, files["stdout"].read_text(), files["stderr"].read_text())
+            return CommandResult(code, files["stdout"].read_text(), files["stderr"].read_text())

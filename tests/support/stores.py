@@ -15,7 +15,7 @@ from authserver.store import tables
 from authserver.store.engine.connections import engine_options, prepare
 from authserver.store.factory import open_store
 from keys.master import MasterKey
-from tests.conftest import StillClock
+from tests.conftest import FixedClock
 from tests.support import databases
 from tests.support.memory_store import ModelStore
 
@@ -44,7 +44,7 @@ class Database:
     """One database; every ``open`` is another node over it, with its own connections."""
 
     def __init__(self, url):
-        self.url, self.clock = url, StillClock(NOW)
+        self.url, self.clock = url, FixedClock(NOW)
         self.stores, self.engines = [], []
 
     @property
@@ -85,7 +85,7 @@ class Model:
     kind = "model"
 
     def __init__(self):
-        self.clock = StillClock(NOW)
+        self.clock = FixedClock(NOW)
         self.store = ModelStore(self.clock)
 
     def open(self, *, background=False):
