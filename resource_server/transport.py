@@ -8,6 +8,7 @@ import contextlib
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
@@ -43,7 +44,7 @@ class Transport:
         self._sync_transport, self._async_transport = sync_transport, async_transport
         self._making = threading.Lock()
         self._client: httpx.Client | None = None
-        self._closed = False
+        self._closed, self._in_flight = False, 0
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
             weakref.WeakKeyDictionary()
         )
@@ -72,16 +73,13 @@ class Transport:
             raise Unavailable("timeout", "Another request to the server takes too long.") from None
 
     def _send(self, call: Call) -> Answer:
-        with self._making:
-            if self._closed:
-                raise Unavailable("closed", "The verifier is closed.")
-            if self._client is None:
-                self._client = httpx.Client(transport=self._sync_transport, limits=_LIMITS)
-            client = self._client
         try:
-            with client.stream(
-                call.method, call.url, headers=call.headers, content=call.content, timeout=self._bound(call)
-            ) as response:
+            with (
+                self._borrowed() as client,
+                client.stream(
+                    call.method, call.url, headers=call.headers, content=call.content, timeout=self._bound(call)
+                ) as response,
+            ):
                 body, end = bytearray(), self._end(call)
                 for piece in response.iter_bytes():
                     body += piece
@@ -89,6 +87,31 @@ class Transport:
                 return self._answer(response, bytes(body))
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             raise _unreachable(error) from None
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[httpx.Client]:
+        """The client of the threads; the last who gives it back after ``close`` closes it.
+
+        A client that is closed while a thread still connects would leave that connection open.
+        """
+        with self._making:
+            if self._closed:
+                raise Unavailable("closed", "The verifier is closed.")
+            if self._client is None:
+                self._client = httpx.Client(transport=self._sync_transport, limits=_LIMITS)
+            client = self._client
+            self._in_flight += 1
+        try:
+            yield client
+        finally:
+            if self._is_last():
+                client.close()
+
+    def _is_last(self) -> bool:
+        """Count a request as ended; whether it was the last, and the verifier is closed."""
+        with self._making:
+            self._in_flight -= 1
+            return self._closed and not self._in_flight
 
     # --- asyncio ------------------------------------------------------------------------
 
@@ -138,12 +161,12 @@ class Transport:
             await client.aclose()
 
     def close(self) -> None:
-        """Close the connections of threads."""
+        """Close the connections of threads: now, or when the requests in flight have ended."""
         with self._making:
             self._closed = True
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            is_idle = not self._in_flight
+        if self._client is not None and is_idle:
+            self._client.close()
 
     # --- both ---------------------------------------------------------------------------
 
