@@ -17,7 +17,7 @@ from authserver.ports.hot_path import HotPathReads, IntrospectionFacts, TokenKey
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart
-from authserver.rules.facts import Instant, Reason, Token
+from authserver.rules.facts import Instant, Reason
 from authserver.rules.idle import USE_TOLERANCE, idle_end_of_use
 from authserver.rules.lease import lease_seconds
 from authserver.rules.lifetime import LONGEST_LIFE
@@ -137,16 +137,8 @@ def introspect(
     if facts.standing is None:
         return inactive(Reason.CREDENTIAL_DELETED)
     recorded = facts.recorded
-    record = Token(
-        jti=start.jti,
-        issued_at=start.issued_at,
-        expires_at=start.expires_at,
-        last_used_at=max(start.issued_at, usage.last_used(start.jti) or 0, recorded.last_used_at if recorded else 0),
-        role_version=start.role_version,
-        credential_version=start.credential_version,
-        epoch=start.epoch,
-        ended=recorded.ended if recorded else None,
-    )
+    last_used_at = max(usage.last_used(start.jti) or 0, recorded.last_used_at if recorded else 0)
+    record = start.as_token(last_used_at, recorded.ended if recorded else None)
     reason = decide(record, now, facts.standing).reason
     if reason is None and token.typ != caller.token_typ:
         reason = Reason.TYP_CHANGED

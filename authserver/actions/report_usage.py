@@ -13,7 +13,7 @@ from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import ReportedToken, ReportedUse, UsageRecorder, UsageReports
 from authserver.rules.claims import SessionStart
-from authserver.rules.facts import Instant, Reason, Token
+from authserver.rules.facts import Instant, Reason
 from authserver.rules.liveness import decide
 from authserver.rules.presented_secret import PresentedSecret
 
@@ -125,15 +125,4 @@ def _verdict(token: ReportedToken, at: Instant, last_used: Instant) -> Reason | 
     """Why the token is dead at ``at``, as the state of everything else is now; None while it lives."""
     if token.standing is None:
         return Reason.CREDENTIAL_DELETED
-    start, recorded = token.start, token.recorded
-    facts = Token(
-        jti=start.jti,
-        issued_at=start.issued_at,
-        expires_at=start.expires_at,
-        last_used_at=last_used,
-        role_version=start.role_version,
-        credential_version=start.credential_version,
-        epoch=start.epoch,
-        ended=recorded.ended,
-    )
-    return decide(facts, at, token.standing).reason
+    return decide(token.start.as_token(last_used, token.recorded.ended), at, token.standing).reason

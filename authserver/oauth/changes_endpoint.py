@@ -16,16 +16,13 @@ from urllib.parse import parse_qsl
 from authserver.actions.change_feed import CursorTooOld, Feed, change_feed
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
-    NoCredentials,
     invalid_client,
-    presented_credentials,
-    unauthenticated,
+    presented_resource_server,
 )
 from authserver.oauth.http import BadRequest, Request, Response, error_response
 from authserver.ports.changes import ChangeReads, FeedFetches
 from authserver.ports.errors import InvalidClient
-from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
-from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
+from authserver.rules.presented_secret import PresentedSecret
 
 Sign = Callable[[dict[str, Any], str, str], str]
 """Claims, algorithm, ``typ`` -> the text of a JWT."""
@@ -63,23 +60,22 @@ class ChangesEndpoint:
     def __call__(self, request: Request) -> Response:
         """GET changes."""
         after, wait = _query(request.query)
+        caller = presented_resource_server(request, {}, self._pepper)
+        if isinstance(caller, Response):
+            return caller
         try:
-            who = presented_credentials(request, {})
-            caller = presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
             tag = request.headers.get("if-none-match", "")
             feed = self._feed(caller, after, tag)
             if wait and after and feed.unchanged:
                 feed = self._wait_for_change(caller, after, tag, feed, wait)
-        except NoCredentials as error:
-            return unauthenticated(error)
-        except (InvalidClient, MalformedSecret) as error:
-            return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+        except InvalidClient as error:
+            return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
         except CursorTooOld:
-            fields = {"outcome": "cursor_too_old", "client": who.client_id}
+            fields = {"outcome": "cursor_too_old", "client": caller.client_id}
             return error_response("cursor_too_old", "Ask for the whole state, without after.", 410, log_fields=fields)
         self._fetches.fetched(feed.server_id, feed.as_of, feed.last)
         headers = (*_CACHE, ("ETag", feed.tag))
-        log_fields = {"outcome": "unchanged" if feed.claims is None else "changes", "client": who.client_id}
+        log_fields = {"outcome": "unchanged" if feed.claims is None else "changes", "client": caller.client_id}
         if feed.claims is None:
             return Response(304, headers=headers, log_fields=log_fields)
         text = self._sign(feed.claims, feed.alg, TYP)

@@ -20,6 +20,7 @@ from authserver.oauth.throttle import FailedAttempt
 from authserver.rules.client_authentication.assertion import ASSERTION_TYPE
 from authserver.rules.names import CLIENT_ID
 from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
+from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
 
 MAX_HEADER = 4096
 _HEADERS = (*NO_STORE, ("WWW-Authenticate", 'Basic realm="authserver", charset="UTF-8"'))
@@ -118,6 +119,29 @@ def presented_credentials(
     if secret is None or "client_id" not in form:
         raise NoCredentials("unsupported_method" if "client_assertion" in form else "no_credentials")
     return PresentedCredentials(form["client_id"], secret)
+
+
+def presented_resource_server(
+    request: Request, form: Mapping[str, str], pepper: bytes, header_name: str = "authorization"
+) -> PresentedSecret | Response:
+    """Read the authentication of a resource server, or make the 401 for one that no look-up could find good.
+
+    Args:
+        request: what came.
+        form: its parameters; empty where the header alone counts.
+        pepper: the key secrets are hashed with.
+        header_name: the header that holds the credentials, in lower case.
+
+    Raises:
+        BadRequest: as ``presented_credentials``.
+    """
+    try:
+        who = presented_credentials(request, form, header_name)
+        return presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=pepper)
+    except NoCredentials as error:
+        return unauthenticated(error)
+    except MalformedSecret as error:
+        return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
 
 
 def _basic(header: str) -> tuple[str, str]:

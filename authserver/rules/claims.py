@@ -8,7 +8,7 @@ secret that obtained it, the credential version and the epoch.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from authserver.rules.facts import Instant
+from authserver.rules.facts import Instant, Reason, Token
 from authserver.rules.names import MAX_AUDIENCE
 
 
@@ -26,6 +26,19 @@ class SessionStart(NamedTuple):
     epoch: int
     issued_at: Instant
     expires_at: Instant
+
+    def as_token(self, last_used_at: Instant, ended: Reason | None) -> Token:
+        """The token as the liveness rules look at it; ``last_used_at`` is never before it was issued."""
+        return Token(
+            jti=self.jti,
+            issued_at=self.issued_at,
+            expires_at=self.expires_at,
+            last_used_at=max(self.issued_at, last_used_at),
+            role_version=self.role_version,
+            credential_version=self.credential_version,
+            epoch=self.epoch,
+            ended=ended,
+        )
 
 
 def claims_of(start: SessionStart, *, issuer: str, owner_id: str, jkt: str = "") -> dict[str, Any]:

@@ -17,10 +17,8 @@ from collections.abc import Callable
 from authserver.actions.report_usage import report_usage, reporter
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
-    NoCredentials,
     invalid_client,
-    presented_credentials,
-    unauthenticated,
+    presented_resource_server,
 )
 from authserver.oauth.http import BadRequest, Request, Response, dump, error_response
 from authserver.oauth.throttle import Buckets, subject_key
@@ -29,8 +27,6 @@ from authserver.ports.errors import Conflict, Invalid, InvalidClient
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder, UsageReports
-from authserver.rules.presented_secret import MalformedSecret, presented_secret
-from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
 
 MOST_BYTES = 4 * 1024 * 1024
 """Room for 10,000 uses of 400 bytes."""
@@ -62,15 +58,16 @@ class UsageEndpoint:
 
     def __call__(self, request: Request) -> Response:
         """POST usage."""
+        caller = presented_resource_server(request, {}, self._pepper)
+        if isinstance(caller, Response):
+            return caller
         try:
-            who = presented_credentials(request, {})
-            caller = presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
             reporter(caller, hot_path=self._hot_path)
-            wait = self._spent(who.client_id)
+            wait = self._spent(caller.client_id)
             if wait:
-                return _too_many(wait, who.client_id)
+                return _too_many(wait, caller.client_id)
             report = _report(request)
-            self._spend(who.client_id, len(report.uses))
+            self._spend(caller.client_id, len(report.uses))
             outcome = report_usage(
                 caller,
                 report.report_id,
@@ -81,16 +78,14 @@ class UsageEndpoint:
                 usage=self._usage,
                 sessions=self._sessions,
             )
-        except NoCredentials as error:
-            return unauthenticated(error)
-        except (InvalidClient, MalformedSecret) as error:
-            return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+        except InvalidClient as error:
+            return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
         except Conflict as error:
-            return error_response("report_id_reused", str(error), 422, log_fields={"client": who.client_id})
+            return error_response("report_id_reused", str(error), 422, log_fields={"client": caller.client_id})
         except Invalid as error:
-            return error_response("invalid_request", str(error), log_fields={"client": who.client_id})
+            return error_response("invalid_request", str(error), log_fields={"client": caller.client_id})
         dead = [{"jti": jti, "ended_at": ended_at} for jti, ended_at in outcome.dead]
-        log_fields = {"outcome": "reported", "client": who.client_id}
+        log_fields = {"outcome": "reported", "client": caller.client_id}
         return Response(200, dump({"accepted": outcome.accepted, "dead": dead}), log_fields=log_fields)
 
     def _spent(self, client_id: str) -> float:
