@@ -29,6 +29,7 @@ BOUNDS = {
     "session_retention_days": (0, 365),
     "client_secrets_allowed": (0, 1),
     "bound_tokens_required": (0, 1),
+    "self_rotation": (0, 1),
 }
 
 

@@ -121,10 +121,10 @@ class ApiContext:
         """Users, roles, credentials, settings, audit."""
         return self.store.accounts
 
-    def creating(self) -> Store:
+    def creating(self, precondition: Callable[[Transaction], None] | None = None) -> Store:
         """The store for one change that takes effect once per Idempotency-Key (INV-23)."""
         key = self.conditions.idempotency_key(self.caller.client_id)
-        return self.opened.requested_by(ChangeRequest(self.peer, self.caller.client_id, idempotency_key=key))
+        return self.opened.requested_by(ChangeRequest(self.peer, self.caller.client_id, precondition, key))
 
     def editing(self, etag: Callable[[Transaction], str]) -> Store:
         """The store for one change of something whose ``etag``, read in the same transaction, If-Match names."""

@@ -204,4 +204,4 @@ def problems_of(made: Operation) -> Sequence[str]:
         "headers_too_large": True,
         "temporarily_unavailable": True,
     }
-    return [code for code, may_be in wanted.items() if may_be]
+    return [*(code for code, may_be in wanted.items() if may_be), *made.problems]

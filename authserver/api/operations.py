@@ -5,7 +5,7 @@ action and returns an ``Answer``. What it does not declare is refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, get_origin
 
@@ -90,7 +90,7 @@ class Operation:
     edits: bool
     etag: bool
     produces: str
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:
@@ -116,6 +116,7 @@ def operation(
     edits: bool = False,
     etag: bool = False,
     produces: str = JSON,
+    problems: tuple[str, ...] = (),
 ) -> Callable[[View], View]:
     """Register a view; its docstring is the summary and the description in the document.
 
@@ -128,6 +129,7 @@ def operation(
             *(method, path, view.__name__, access, tag, summary.rstrip("."), _unindented(description)),
             *(answer, status if answer or produces != JSON else 204, query, body, creates, edits, etag),
             produces=produces,
+            problems=problems,
         )
         OPERATIONS.append(made)
 

@@ -32,6 +32,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "invalid": Kind(400, "A value cannot be", "The detail names the right value; nothing was changed."),
     "invalid_token": Kind(401, "A live token for this API is needed", "Ask the token endpoint for a new one."),
     "insufficient_scope": Kind(403, "The token's roles do not open this", "Use a credential with a role that does."),
+    "not_allowed": Kind(403, "A setting does not allow this", "Ask an administrator, or do it in the console."),
     "not_found": Kind(404, "There is no such thing, or it is not yours", "List what there is and copy the id."),
     "method_not_allowed": Kind(405, "This address takes other methods", "Use one of those in Allow."),
     "conflict": Kind(409, "It is so already, or the name is taken", "Read it anew, then decide."),

@@ -38,3 +38,5 @@ class GeneralSettings:
     """0: clients authenticate by a key; a secret gets no token any more."""
     bound_tokens_required: int = 0
     """1: tokens are issued only bound to a key of their holder (RFC 9449)."""
+    self_rotation: int = 0
+    """1: a client may rotate its own secret by the management API."""

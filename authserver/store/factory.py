@@ -55,6 +55,7 @@ DEFAULT_SETTINGS = {
     "session_retention_days": 30,
     "client_secrets_allowed": 1,
     "bound_tokens_required": 0,
+    "self_rotation": 0,
 }
 
 

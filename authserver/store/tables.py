@@ -56,6 +56,7 @@ settings = Table(
     Column("session_retention_days", Integer, server_default="30", nullable=False),
     Column("client_secrets_allowed", Integer, server_default="1", nullable=False),
     Column("bound_tokens_required", Integer, server_default="0", nullable=False),
+    Column("self_rotation", Integer, server_default="0", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
 )

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
+from authserver.actions import general_settings
 from authserver.actions import users as user_actions
-from tests.support.api_client import problem
+from tests.support.api_client import AUDIENCE, problem
 
 DAY = 86400
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -310,3 +311,29 @@ def test_public_keys_are_added_ended_and_take_the_place_of_secrets(world, owner)
     narrow = world.api_client(owner.read("/me")["username"], ["reader", "builder"])
     more = create(owner, roles=["reader", "writer"]).json["client_id"]
     problem(narrow("POST", f"/credentials/{more}/keys", {"public_key": one}), 403, "insufficient_scope")
+
+
+def test_a_client_rotates_its_own_secret_only_where_the_setting_allows_it(world, owner):
+    name = owner.read("/me")["username"]
+    client = world.api_client(name, ["reader", "writer"])
+    path = "/me/credential/secrets"
+    problem(client("POST", path, {"overlap_seconds": 3600}), 403, "not_allowed")
+    general_settings.set_general(world.accounts, "self_rotation", "1", **world.who)
+    made = client("POST", path, {"overlap_seconds": 3600}, Idempotency_Key="self")
+    assert (made.status_code, made.json["client_id"]) == (201, client.client_id)
+    again = client("POST", path, {"overlap_seconds": 3600}, Idempotency_Key="self")
+    assert (again.json["client_secret"], again.headers["Idempotency-Replayed"]) == (None, "true")
+    old, new = client.credential, (client.client_id, made.json["client_secret"])
+    assert client.get("/me").status_code == 200
+    world.clock.at += 3600
+    assert world.token(old).status_code == 401
+    client.credential = new
+    assert client.renew().get("/me").status_code == 200
+    assert client("POST", path, {}).status_code == 201
+    problem(client.get("/me"), 401, "invalid_token")
+    narrow = world.api_client(name, ["reader", "writer"])
+    narrow.token = world.access_token(narrow.credential, resource=AUDIENCE, scope="reader")
+    problem(narrow("POST", path, {}), 403, "insufficient_scope")
+    general_settings.set_general(world.accounts, "self_rotation", "0", **world.who)
+    problem(world.ada.renew()("POST", path, {}), 403, "not_allowed")
+    world.root.renew()

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from authserver.actions import credentials as credential_actions
 from authserver.api.context import ApiContext
-from authserver.api.operations import BUILDER, Answer, operation
+from authserver.api.operations import BUILDER, TOKEN, Answer, operation
+from authserver.api.problems import Problem
 from authserver.api.resources.credentials import SecretDocument, etag_of_credential
 from authserver.api.schemas import Items, Model
 from authserver.ports.credentials import Credential, SecretRecord
@@ -80,22 +81,35 @@ def create_secret(at: ApiContext, client_id: str, body: NewSecret) -> Answer:
     """
     credential = at.accounts.credential(client_id, at.owner_id)
     at.require_roles(credential.roles)
-    secret = None
-    try:
-        made = credential_actions.regenerate(
-            at.creating().accounts,
-            client_id,
-            body.overlap_seconds,
-            pepper=at.store.pepper,
-            owner_id=at.owner_id,
-            **at.who,
-        )
-        secret = made.secret
-    except AlreadyDone:
-        pass
-    shown = live_secrets(at.accounts.credential(client_id, at.owner_id), at.now)
-    document = CreatedSecret(client_id=client_id, client_secret=secret, secrets=shown)
-    return Answer(document, location=f"/credentials/{client_id}/secrets", replayed=secret is None)
+    return _created(at, at.creating(), client_id, body)
+
+
+@operation(
+    "POST",
+    "/me/credential/secrets",
+    access=TOKEN,
+    tag="me",
+    answer=CreatedSecret,
+    status=201,
+    body=NewSecret,
+    creates=True,
+    problems=("insufficient_scope", "not_allowed"),
+)
+def rotate_own_secret(at: ApiContext, body: NewSecret) -> Answer:
+    """Make a new secret for the credential of this token.
+
+    Where the setting `self_rotation` allows it. The token needs all roles that its credential gives, and dies with the
+    secret that obtained it.
+    """
+    client_id = at.caller.client_id
+
+    def require_permission(tx: Transaction) -> None:
+        if not tx.general().self_rotation:
+            raise Problem("not_allowed", "The setting self_rotation is off: a person makes new secrets.")
+
+    held = set(at.caller.user.role_names)
+    at.require_roles(tuple(each for each in at.accounts.credential(client_id, at.owner_id).roles if each in held))
+    return _created(at, at.creating(require_permission), client_id, body)
 
 
 @operation(
@@ -161,3 +175,23 @@ def _require_old(secret: SecretRecord, now: Instant) -> None:
     if over(now, secret.ends_at):
         msg = "this secret has ended already"
         raise Conflict(msg)
+
+
+def _created(at: ApiContext, store: Store, client_id: str, body: NewSecret) -> Answer:
+    """Make a secret in ``store`` and answer it."""
+    secret = None
+    try:
+        made = credential_actions.regenerate(
+            store.accounts,
+            client_id,
+            body.overlap_seconds,
+            pepper=at.store.pepper,
+            owner_id=at.owner_id,
+            **at.who,
+        )
+        secret = made.secret
+    except AlreadyDone:
+        pass
+    shown = live_secrets(at.accounts.credential(client_id, at.owner_id), at.now)
+    document = CreatedSecret(client_id=client_id, client_secret=secret, secrets=shown)
+    return Answer(document, location=f"/credentials/{client_id}/secrets", replayed=secret is None)

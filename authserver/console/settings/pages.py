@@ -88,13 +88,17 @@ SETTING_TEXTS: Final = {
         N_("Tokens bound to a key"),
         N_("On: a token is issued only with a proof of its holder's key (DPoP), so a copied token is worth nothing."),
     ),
+    "self_rotation": SettingText(
+        N_("Clients rotate their own secret"),
+        N_("Whether a client may make a new secret for its own credential by the management API, without a person."),
+    ),
     "post_quantum": SettingText(
         N_("Post-quantum algorithms"),
         N_("Whether ML-DSA is offered, which few verifiers know yet."),
     ),
 }
 _SWITCHES: Final = {"0": N_("off"), "1": N_("on")}
-_SWITCHED: Final = frozenset({"post_quantum", "client_secrets_allowed", "bound_tokens_required"})
+_SWITCHED: Final = frozenset({"post_quantum", "client_secrets_allowed", "bound_tokens_required", "self_rotation"})
 _CHOICES: Final = ("default_audience", "token_alg")
 _ENDS_TOKENS: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
 """Settings that end tokens when they are lowered."""

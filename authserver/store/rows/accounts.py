@@ -255,4 +255,5 @@ def find_general(connection: Connection) -> GeneralSettings:
         session_retention_days=row.session_retention_days,
         client_secrets_allowed=row.client_secrets_allowed,
         bound_tokens_required=row.bound_tokens_required,
+        self_rotation=row.self_rotation,
     )
