@@ -158,7 +158,7 @@ class _Dataset:
             used_at = now - rng.randrange(_HOUR * 24 * 60) if rng.random() < 0.8 else None
             name = f"{rng.choice(_SYSTEMS)} {rng.choice(_PLACES)} {number}"
             each = _Credential(f"{rng.getrandbits(32):08x}-0000-4000-8000-{number:012d}", owner, made_at, used_at)
-            rows.append((each.id, owner.id, name, int(expires_at), made_at, disabled, None, 1))
+            rows.append((each.id, owner.id, name, int(expires_at), made_at, disabled, None, 1, None))
             found.append(each)
         self._bulk_insert(tables.credentials, rows)
         return iter(found)

@@ -159,7 +159,7 @@ def test_a_cursor_that_was_never_told_is_too_old(world, cursor):
 @pytest.fixture
 def patient(monkeypatch):
     """Requests may wait for as long as the other threads of a test may need."""
-    monkeypatch.setattr(changes_endpoint, "LONGEST_WAIT", SECONDS)
+    monkeypatch.setattr(changes_endpoint, "MAX_LONG_POLL_SECONDS", SECONDS)
 
 
 def waited(world, cursor, **options):

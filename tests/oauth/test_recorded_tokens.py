@@ -183,17 +183,17 @@ class TestCacheOfParsedRequests:
     def test_busy_entries_outlive_a_scan(self):
         cache = ParsedRequestCache(100)
         for number in range(50):
-            cache.keep(b"busy%d" % number, number)
+            cache.put(b"busy%d" % number, number)
         for number in range(10_000):
-            cache.keep(b"scan%d" % number, number)
+            cache.put(b"scan%d" % number, number)
             cache.get(b"busy%d" % (number % 50))
         assert all(cache.get(b"busy%d" % number) == number for number in range(50))
         assert len(cache) == 100
 
     def test_what_nobody_uses_goes_first(self):
         cache = ParsedRequestCache(2)
-        cache.keep(b"a", 1)
-        cache.keep(b"b", 2)
+        cache.put(b"a", 1)
+        cache.put(b"b", 2)
         cache.get(b"a")
-        cache.keep(b"c", 3)
+        cache.put(b"c", 3)
         assert (cache.get(b"a"), cache.get(b"b"), cache.get(b"c")) == (1, None, 3)

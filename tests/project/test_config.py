@@ -10,6 +10,7 @@ from authserver.config import PREFIX, Config, InvalidConfig, load, networks
 MASTER = "b2theS1mYWlyLWFuZC1zcXVhcmUtMzItYnl0ZXMhISE"
 GOOD = {
     "database_url": "postgresql+psycopg://auth:p%40ss@db.example/auth",
+    "database_pooler": "transaction",
     "issuer": "https://auth.example.com",
     "bind": "[::1]:9000",
     "workers": "3",

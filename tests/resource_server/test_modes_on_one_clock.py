@@ -82,7 +82,7 @@ class Apis:
 
 @pytest.fixture(params=BACKENDS)
 def apis(request, tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(changes_endpoint, "LONGEST_WAIT", 0)  # real seconds, in which this clock does not move
+    monkeypatch.setattr(changes_endpoint, "MAX_LONG_POLL_SECONDS", 0)  # real seconds, in which this clock does not move
     for world in opened(request.param, tmp_path):
         made = Apis(world, clock)
         yield made

@@ -686,7 +686,7 @@ class TestSessions:
         assert listed[0].roles == ("reader", "writer")
 
     def test_what_is_long_over_is_swept_and_nothing_else(self, store, monkeypatch):
-        monkeypatch.setattr(sessions, "_SWEPT_AT_ONCE", 3)
+        monkeypatch.setattr(sessions, "_SWEEP_BATCH", 3)
         kept = [start(), start(lasts=100), start(lasts=50)]
         for each in (*kept, *(start(lasts=49) for _ in range(7))):
             store.sessions.end(each, Reason.ROLES_CHANGED, NOW)
@@ -710,7 +710,7 @@ class TestSessions:
         assert store.sessions.backlog(NOW + 75, 10) == (1, 0)
 
     def test_two_nodes_sweep_at_once_and_nothing_is_left(self, nodes, monkeypatch):
-        monkeypatch.setattr(sessions, "_SWEPT_AT_ONCE", 3)
+        monkeypatch.setattr(sessions, "_SWEEP_BATCH", 3)
         for _ in range(40):
             nodes[0].sessions.end(start(lasts=5), Reason.ROLES_CHANGED, NOW)
         swept = at_once(*(lambda s=s: s.sessions.sweep(NOW + 60, 10) for s in nodes))
@@ -719,7 +719,7 @@ class TestSessions:
         assert nodes[0].sessions.of_credential("c1") == ()
 
     def test_a_sweep_without_time_left_takes_one_step(self, store, monkeypatch):
-        monkeypatch.setattr(sessions, "_SWEPT_AT_ONCE", 3)
+        monkeypatch.setattr(sessions, "_SWEEP_BATCH", 3)
         for _ in range(9):
             store.sessions.end(start(lasts=5), Reason.ROLES_CHANGED, NOW)
         store.sessions.sweep(NOW + 60, 10, seconds=0)

@@ -31,7 +31,7 @@ def _document(general: GeneralSettings) -> dict[str, object]:
 
 def _require_setting(name: str) -> str:
     if name not in ALLOWED:
-        msg = f"there is no setting {name!r}"
+        msg = f"there is no setting {name!r}; there are {', '.join(ALLOWED)}"
         raise NotFound(msg)
     return name
 
