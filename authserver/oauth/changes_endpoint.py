@@ -2,8 +2,8 @@
 
 ``?after=CURSOR`` asks for what was added since; without it the answer is the whole state. A poll with the ``ETag`` of
 the document at hand costs one statement and is answered 304 while nothing has changed. With ``wait=SECONDS`` the
-answer comes when something has ended, or after so long, ``MAX_LONG_POLL_SECONDS`` at most. A waiting request holds a thread, so
-some may wait at a time; the others are answered at once, and ask again.
+answer comes when something has ended, or after so long, ``MAX_LONG_POLL_SECONDS`` at most. A waiting request holds a
+thread, so some may wait at a time; the others are answered at once, and ask again.
 """
 
 import re
