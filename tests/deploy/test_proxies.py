@@ -15,6 +15,7 @@ import pytest
 from keys.master import MasterKey
 from tests.faults.test_history import seed
 from tests.support import servers
+from tests.support.clients_js_plugin import need
 from tests.support.deadlines import wait_until
 from tests.support.processes import ROOT
 from tests.support.servers import free_port
@@ -148,9 +149,7 @@ class Site:
 @pytest.fixture(scope="module", params=sorted(PROXIES))
 def site(request, tmp_path_factory):
     name = request.param
-    if shutil.which(name, path=PATH) is None:
-        text = f"NOT RUN: {name} as a proxy was not tested (Debian: apt install {name})"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(text)
+    need(f"{name} as a proxy was", "" if shutil.which(name, path=PATH) else f"it is not installed: apt install {name}")
     folder = tmp_path_factory.mktemp(name)
     for each in (folder, *folder.parents[:2]):
         each.chmod(0o755)  # Apache's workers run as another account

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests.support import databases
+from tests.support.clients_js_plugin import need
 from tests.support.deadlines import wait_until
 from tests.support.postgres_cluster import free_port
 
@@ -23,9 +23,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 def started(mode, *, ignore="", size=4, **settings):
     """The address of a pooler in that ``pool_mode``; ``ignore`` names what it drops of a connection's settings."""
     program = shutil.which("pgbouncer", path=_PATH)
-    if program is None:
-        text = "NOT RUN: needs pgbouncer (Debian: apt install pgbouncer)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(text)
+    need("A pooler was", "" if program else "pgbouncer is not installed: apt install pgbouncer")
     home, port = Path(tempfile.mkdtemp(prefix="pgbouncer-")), free_port()
     account = {}
     if os.geteuid() == 0:
