@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from resource_server.kit.bad_claims import CLAIMS
 from resource_server.kit.bad_signatures import SIGNATURES
 from resource_server.kit.case import Case, Material
-from resource_server.kit.life import Lives
+from resource_server.kit.lifecycle import Lives
 from resource_server.kit.report import Finding, Report
 from resource_server.kit.server import IssuerServer
 from resource_server.kit.target import CannotTest, Reply, Target
