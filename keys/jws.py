@@ -17,7 +17,10 @@ from typing import Any, Final
 from keys import strict_json
 
 MOST_CHARS: Final = 8 * 1024
-_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+"""Members of a JWK that are no one else's to see (RFC 7518 §6, RFC 9964 §4)."""
+
 _REFUSED: Final = frozenset({"jku", "x5u", "x5c", "crit", "b64", "zip", "enc", "epk", "cty"})
 _LARGEST_INTEGER: Final = 2**53 - 1
 """RFC 7493 §2.2: beyond it, two JSON parsers may read two numbers."""
@@ -68,7 +71,7 @@ def parse(text: str, also: frozenset[str] = frozenset()) -> Jws:
     Raises:
         MalformedJws: it is not one, is longer than ``MOST_CHARS``, or its header asks for what is never done.
     """
-    if len(text) > MOST_CHARS or not _COMPACT.fullmatch(text):
+    if len(text) > MOST_CHARS or not COMPACT.fullmatch(text):
         raise MalformedJws
     try:
         signed, _, last = text.rpartition(".")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 
 from keys.import_key import FLOOR_RSA_BITS, WeakKey, check_public_rsa
-from keys.jws import decoded, json_object
+from keys.jws import PRIVATE_MEMBERS, decoded, json_object
 from keys.material import PublicKey, UnusableKey, describe, public_of, thumbprint, verifier
 
 ALGORITHMS: Final = ("ES256", "PS256", "EdDSA", "RS256", "ML-DSA-44", "ML-DSA-65")
@@ -29,7 +29,6 @@ MOST_TEXT: Final = 16 * 1024
 """Characters of a pasted key."""
 
 _MOST_KID: Final = 128
-_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 _SIGNATURE_BYTES: Final = {"ES256": 64, "EdDSA": 64}
 _MLDSA_OF: Final = ((mldsa.MLDSA44PublicKey, "ML-DSA-44"), (mldsa.MLDSA65PublicKey, "ML-DSA-65"))
 
@@ -185,7 +184,7 @@ def _members(text: str) -> dict[str, Any]:
 
 
 def _check_members(members: Mapping[str, Any]) -> None:
-    if members.keys() & _PRIVATE:
+    if members.keys() & PRIVATE_MEMBERS:
         raise WeakKey(_IS_PRIVATE)
     operations = members.get("key_ops")
     if members.get("use", "sig") != "sig" or (isinstance(operations, list) and "verify" not in operations):

@@ -6,7 +6,6 @@ no header member but ours, JSON as every parser reads it. So a token has exactly
 one spelling, and every other one is no token of ours.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,12 +13,11 @@ import jwt
 import orjson
 from cryptography.exceptions import InvalidSignature
 
-from keys.jws import MOST_CHARS, decoded, encoded, json_object
+from keys.jws import COMPACT, MOST_CHARS, PRIVATE_MEMBERS, decoded, encoded, json_object
 from keys.keyring import POST_QUANTUM
 from keys.material import P256_HALF_ORDER, Signer, UnusableKey, public_of, verifier
 
 MAX_TOKEN_CHARS: Final = MOST_CHARS
-_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER: Final = {"typ", "alg", "kid"}
 _KINDS: Final = {
     "ES256": ("EC", "P-256"),
@@ -29,7 +27,6 @@ _KINDS: Final = {
     **dict.fromkeys(POST_QUANTUM, ("AKP", None)),
 }
 """RFC 7518 §3.1, RFC 8037 §3.1, RFC 9964 §3; PyJWT would take ES256 on P-384."""
-_PRIVATE_MEMBERS: Final = {"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, RecursionError, jwt.PyJWTError)
 """Whatever a hostile text makes the parsers raise."""
 
@@ -85,7 +82,7 @@ class TokenReader:
         Checks the signature, header and JSON only. Issuer, audience and every
         date are the caller's to judge, each time anew. Never raises.
         """
-        if len(text) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(text):
+        if len(text) > MAX_TOKEN_CHARS or not COMPACT.fullmatch(text):
             return None
         try:
             return self._verify(text, typ)
@@ -94,7 +91,7 @@ class TokenReader:
 
     def peek_kid(self, text: str) -> str | None:
         """The ``kid`` a compact text claims, unverified: only good for "do we know it yet?"."""
-        if len(text) > MAX_TOKEN_CHARS or not _COMPACT.fullmatch(text):
+        if len(text) > MAX_TOKEN_CHARS or not COMPACT.fullmatch(text):
             return None
         try:
             kid = json_object(decoded(text.partition(".")[0])).get("kid")
@@ -139,7 +136,7 @@ class _PostQuantum:
 
 
 def _check_public(kid: str, jwk: Mapping[str, Any]) -> None:
-    if jwk.keys() & _PRIVATE_MEMBERS:
+    if jwk.keys() & PRIVATE_MEMBERS:
         msg = f"the public JWK of key {kid} holds a private member"
         raise ValueError(msg)
     if (jwk.get("kty"), jwk.get("crv")) != _KINDS[jwk["alg"]]:
