@@ -5,6 +5,8 @@ a time, so that a client is moved to the next one without an outage. A token die
 ``owner_id`` narrows a function to one owner's credentials, as in ``credentials`` (INV-09).
 """
 
+from collections.abc import Sequence
+
 from authserver.actions.preconditions.client_keys import insert_key, new_record, public_key
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
@@ -56,13 +58,12 @@ def remove(
     """
     with accounts.change(Event("credential.key_removed", actor, client_id), now) as tx:
         credential = tx.credential(client_id, owner_id)
-        for key in credential.keys:
-            if key.ends_at is None and registered(key.public_jwk).thumbprint == thumbprint:
-                tx.end_client_key(client_id, key.id, now)
-                tx.detail(key=thumbprint)
-                return
-        msg = f"the credential has no key {thumbprint[:64]!r}; `flask credentials keys {client_id}` shows them"
-        raise NotFound(msg)
+        key = _working(credential.keys, thumbprint)
+        if key is None:
+            msg = f"the credential has no key {thumbprint[:64]!r}; `flask credentials keys {client_id}` shows them"
+            raise NotFound(msg)
+        tx.end_client_key(client_id, key.id, now)
+        tx.detail(key=thumbprint)
 
 
 def add_to_server(accounts: Accounts, name: str, text: str, alg: str = "", *, actor: str, now: Instant) -> KeyRecord:
@@ -91,10 +92,14 @@ def remove_from_server(accounts: Accounts, name: str, thumbprint: str, *, actor:
     with accounts.change(Event("resource_server.key_removed", actor, name), now) as tx:
         server = tx.resource_server(name)
         tx.set_target(server.name)
-        for key in tx.server_keys(server.client_id):
-            if key.ends_at is None and registered(key.public_jwk).thumbprint == thumbprint:
-                tx.end_server_key(server.client_id, key.id, now)
-                tx.detail(key=thumbprint)
-                return
-        msg = f"the resource server has no key {thumbprint[:64]!r}"
-        raise NotFound(msg)
+        key = _working(tx.server_keys(server.client_id), thumbprint)
+        if key is None:
+            msg = f"the resource server has no key {thumbprint[:64]!r}"
+            raise NotFound(msg)
+        tx.end_server_key(server.client_id, key.id, now)
+        tx.detail(key=thumbprint)
+
+
+def _working(keys: Sequence[KeyRecord], thumbprint: str) -> KeyRecord | None:
+    live = (key for key in keys if key.ends_at is None)
+    return next((key for key in live if registered(key.public_jwk).thumbprint == thumbprint), None)

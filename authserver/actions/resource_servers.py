@@ -3,7 +3,8 @@
 import hmac
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from authserver.actions.preconditions.token_algorithms import require_usable_algorithm
@@ -11,6 +12,7 @@ from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Conflict, Invalid
 from authserver.ports.resource_servers import MANAGEMENT_API, TOKEN_TYPES, ResourceServer
+from authserver.ports.transaction import Transaction
 from authserver.rules.client_authentication.policy import REQUIREMENTS
 from authserver.rules.facts import Instant
 from authserver.rules.names import audience_fault, display_name_fault
@@ -130,6 +132,15 @@ def regenerate_resource_server(
     return RegisteredServer(server, secret)
 
 
+@contextmanager
+def _editing(accounts: Accounts, name: str, actor: str, now: Instant) -> Iterator[tuple[Transaction, ResourceServer]]:
+    """One change of one value of a resource server, on record under its id."""
+    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
+        server = tx.resource_server(name)
+        tx.detail(resource_server=server.id)
+        yield tx, server
+
+
 def edit_resource_server(
     accounts: Accounts, name: str, token_alg: str | None, *, actor: str, now: Instant
 ) -> ResourceServer:
@@ -140,14 +151,13 @@ def edit_resource_server(
         Invalid: no such algorithm.
         Conflict: it has that algorithm already, or no key is active for it.
     """
-    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
-        server = tx.resource_server(name)
+    with _editing(accounts, name, actor, now) as (tx, server):
         if server.token_alg == token_alg:
             msg = f"{server.name} has {token_alg or 'the general algorithm'} already"
             raise Conflict(msg)
         if token_alg is not None:
             require_usable_algorithm(tx, token_alg)
-        tx.detail(resource_server=server.id, before=server.token_alg, after=token_alg)
+        tx.detail(before=server.token_alg, after=token_alg)
         tx.update_resource_server(server.id, token_alg=token_alg)
     return replace(server, token_alg=token_alg)
 
@@ -167,12 +177,11 @@ def bound_staleness(accounts: Accounts, name: str, seconds: int, *, actor: str, 
     if not 0 <= seconds <= MAX_STALENESS:
         msg = f"max_staleness is a whole number of seconds from 0 to {MAX_STALENESS}"
         raise Invalid(msg)
-    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
-        server = tx.resource_server(name)
+    with _editing(accounts, name, actor, now) as (tx, server):
         if server.max_staleness == seconds:
             msg = f"{server.name} may trust an answer for {seconds} s already"
             raise Conflict(msg)
-        tx.detail(resource_server=server.id, setting="max_staleness", before=server.max_staleness, after=seconds)
+        tx.detail(setting="max_staleness", before=server.max_staleness, after=seconds)
         tx.update_resource_server(server.id, max_staleness=seconds)
     return replace(server, max_staleness=seconds)
 
@@ -191,12 +200,11 @@ def require_of_tokens(
     if len(wanted) != len(set(requirements)):
         msg = f"a requirement is one of {', '.join(REQUIREMENTS)}"
         raise Invalid(msg)
-    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
-        server = tx.resource_server(name)
+    with _editing(accounts, name, actor, now) as (tx, server):
         if server.requires == wanted:
             msg = f"{server.name} requires just that already"
             raise Conflict(msg)
-        tx.detail(resource_server=server.id, setting="requires", before=list(server.requires), after=list(wanted))
+        tx.detail(setting="requires", before=list(server.requires), after=list(wanted))
         tx.update_resource_server(server.id, requires=" ".join(wanted) or None)
     return replace(server, requires=wanted)
 
@@ -212,12 +220,11 @@ def choose_token_typ(accounts: Accounts, name: str, token_typ: str, *, actor: st
     fault = _typ_fault(token_typ)
     if fault:
         raise Invalid(fault)
-    with accounts.change(Event("resource_server.edited", actor, name), now) as tx:
-        server = tx.resource_server(name)
+    with _editing(accounts, name, actor, now) as (tx, server):
         if server.token_typ == token_typ:
             msg = f"tokens for {server.name} have the typ {token_typ} already"
             raise Conflict(msg)
-        tx.detail(resource_server=server.id, setting="token_typ", before=server.token_typ, after=token_typ)
+        tx.detail(setting="token_typ", before=server.token_typ, after=token_typ)
         tx.update_resource_server(server.id, token_typ=token_typ)
     return replace(server, token_typ=token_typ)
 
