@@ -32,6 +32,9 @@ BOUNDS = {
     "self_rotation": (0, 1),
 }
 
+ENDS_TOKENS = ("idle_timeout_minutes", "max_token_lifetime_minutes")
+"""Settings that end tokens when they are lowered."""
+
 
 def _ended_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, Instant]:
     """Column values that keep tokens dead which the old value had ended, asked about or not (INV-05)."""
@@ -78,7 +81,7 @@ def set_general(
             raise Conflict(msg)
         tx.detail(before=before, after=parsed)
         tx.update_settings(**{name: parsed}, **_ended_by(name, tx.general(), now))
-        if name in {"idle_timeout_minutes", "max_token_lifetime_minutes"}:
+        if name in ENDS_TOKENS:
             tx.append_revocation("settings", name, now, int(value))
         return tx.general()
 

@@ -27,7 +27,6 @@ from authserver.ports.transaction import Transaction
 from authserver.rules.facts import Instant
 
 _BOOKKEEPING: Final = ("epoch", "used_since", "issued_since")
-_ENDING: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -159,11 +158,12 @@ class _Counter:
 
     def __init__(self, store: Store, now: Instant) -> None:
         self._store, self._now, self._seen = store, now, set[str]()
+        self._usernames = frozenset(user.username for user in store.accounts.users())
 
     def ends(self, step: Step) -> int:
         reads, target = self._store.user_reads, step.target
         if step.action in {"grant_role", "revoke_role", "disable_user"}:
-            if target in self._seen or target not in {each.username for each in self._store.accounts.users()}:
+            if target in self._seen or target not in self._usernames:
                 return 0
             self._seen.add(target)
             return reads.preview_grant(target, self._now).live_tokens
@@ -171,7 +171,7 @@ class _Counter:
             return reads.preview_delete_role(target, self._now).live_tokens
         if step.action == "disable_credential":
             return reads.preview_disable_credentials([target], self._now).live_tokens
-        if step.action == "set" and target in _ENDING:
+        if step.action == "set" and target in general_settings.ENDS_TOKENS:
             return self._store.token_reads.ended_by(self._now, **{target: step.values["value"]})
         return 0
 

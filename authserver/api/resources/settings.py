@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,8 +16,6 @@ from authserver.ports.errors import Invalid, NotFound
 from authserver.ports.transaction import Transaction
 
 Value = Annotated[int, Field(ge=0, le=999_999_999)] | Annotated[str, Field(max_length=255)] | None
-_ENDING: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
-"""Settings that end tokens when they are lowered."""
 
 
 class SettingDocument(Model):
@@ -122,7 +120,7 @@ def read_setting_history(at: ApiContext, name: str) -> Answer:
 def preview_setting(at: ApiContext, name: str, query: ValueQuery) -> Answer:
     """Show how many tokens a value would end."""
     _row(at, name)
-    if name not in _ENDING:
+    if name not in general_settings.ENDS_TOKENS:
         return Answer(EndedTokens(live_tokens=0))
     low, high = general_settings.BOUNDS[name]
     if not low <= query.value <= high:

@@ -100,8 +100,6 @@ SETTING_TEXTS: Final = {
 _SWITCHES: Final = {"0": N_("off"), "1": N_("on")}
 _SWITCHED: Final = frozenset({"post_quantum", "client_secrets_allowed", "bound_tokens_required", "self_rotation"})
 _CHOICES: Final = ("default_audience", "token_alg")
-_ENDS_TOKENS: Final = ("idle_timeout_minutes", "max_token_lifetime_minutes")
-"""Settings that end tokens when they are lowered."""
 
 
 @console.get("/settings")
@@ -217,7 +215,7 @@ def _conflict_text(name: str, error: Conflict) -> str:
 
 
 def _ending_tokens(name: str, value: str) -> int:
-    if name not in _ENDS_TOKENS:
+    if name not in general_settings.ENDS_TOKENS:
         return 0
     at = console_context()
     return at.store.token_reads.ended_by(at.now, **{name: int(value)})
