@@ -168,6 +168,13 @@ def _basic(header: str) -> tuple[str, str]:
         raise
 
 
+def refused(error: NoCredentials | UnusableCredentials, text: str = CLIENT) -> Response:
+    """401 for what ``presented_client`` raised; ``text`` names the kind of client."""
+    if isinstance(error, NoCredentials):
+        return unauthenticated(error)
+    return invalid_client(error.reason, error.claimed, text)
+
+
 def unauthenticated(error: NoCredentials) -> Response:
     """401 for who presented nothing legible. A header that cannot be read looks like any other failure."""
     guessed = error.reason == "malformed_header"

@@ -20,7 +20,7 @@ from authserver.oauth.client_authentication import (
     UnusableCredentials,
     invalid_client,
     presented_client,
-    unauthenticated,
+    refused,
 )
 from authserver.oauth.form import read_form
 from authserver.oauth.http import NO_STORE, Request, Response, dump, error_response
@@ -125,10 +125,8 @@ class IntrospectionEndpoint:
     def _caller(self, request: Request, form: Mapping[str, str]) -> PresentedSecret | PresentedAssertion | Response:
         try:
             return presented_client(request, form, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
-        except NoCredentials as error:
-            return unauthenticated(error)
-        except UnusableCredentials as error:
-            return invalid_client(error.reason, error.claimed, RESOURCE_SERVER)
+        except (NoCredentials, UnusableCredentials) as error:
+            return refused(error, RESOURCE_SERVER)
 
     def _proven(self, caller: PresentedAssertion) -> ProvenCaller:
         return proven_caller(caller, hot_path=self._hot_path, assertions=self._assertions)

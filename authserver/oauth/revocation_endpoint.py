@@ -9,7 +9,7 @@ from authserver.oauth.client_authentication import (
     UnusableCredentials,
     invalid_client,
     presented_client,
-    unauthenticated,
+    refused,
 )
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, error_response
@@ -47,10 +47,8 @@ class RevocationEndpoint:
                 return error_response("invalid_request", "token is missing.", log_fields={"client": who.client_id})
             start = self._verified_tokens.verified_start(form["token"])
             revoke(proven.facts.client_id, start, proven.facts.now, sessions=self._sessions)
-        except NoCredentials as error:
-            return unauthenticated(error)
-        except UnusableCredentials as error:
-            return invalid_client(error.reason, error.claimed)
+        except (NoCredentials, UnusableCredentials) as error:
+            return refused(error)
         except InvalidClient as error:
             return invalid_client(error.reason, who.client_id)
         except InvalidGrant as error:

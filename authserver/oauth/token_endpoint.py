@@ -34,7 +34,7 @@ from authserver.oauth.client_authentication import (
     UnusableCredentials,
     invalid_client,
     presented_client,
-    unauthenticated,
+    refused,
 )
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
@@ -244,10 +244,8 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return error_response(
                 "unsupported_grant_type", "Send grant_type=client_credentials; no other grant is offered."
             )
-        except NoCredentials as error:
-            return unauthenticated(error)
-        except UnusableCredentials as error:
-            return invalid_client(error.reason, error.claimed)
+        except (NoCredentials, UnusableCredentials) as error:
+            return refused(error)
         return TokenRequest(who, {name: form[name] for name in _FORM_FIELDS if name in form})
 
     def _granted(
