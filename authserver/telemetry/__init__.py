@@ -2,5 +2,6 @@
 
 - ``logs``: JSON, one line an event. ``redaction``: never a secret or a token in it (INV-20).
 - ``access_log``: the line of each request, written by a thread beside the request path.
+- ``flask_requests``: the line of each request that Flask answers.
 - ``metrics``: Prometheus, with labels of bounded cardinality.
 """

@@ -1,7 +1,5 @@
 """The access log and metrics of the console: a line and a count for each request, and counted sign-ins."""
 
-import re
-import secrets
 import time
 from typing import Final
 
@@ -9,10 +7,9 @@ from flask import Flask, Response, g, request
 
 from authserver.console.context import ConsoleContext, console_context
 from authserver.console.frame.layout import is_console_path
-from authserver.telemetry.logs import logger
+from authserver.telemetry.flask_requests import log_request
 
 _QUIET: Final = "console.static_file"
-_PLAIN: Final = re.compile(r"[0-9A-Za-z_.:-]{1,128}", re.ASCII)
 
 
 def log_requests(app: Flask) -> None:
@@ -43,24 +40,9 @@ def _start_timer() -> None:
 def _log_request(response: Response) -> Response:
     if not is_console_path(request.path) or request.endpoint == _QUIET:
         return response
-    seconds = time.perf_counter() - g.console_began
-    given = request.headers.get("X-Request-Id", "")
-    request_id = given if _PLAIN.fullmatch(given) else secrets.token_hex(8)
-    response.headers["X-Request-Id"] = request_id
-    # The route and not the path: an id in it may be anything that somebody typed.
-    route = request.url_rule.rule if request.url_rule else ""
     at: ConsoleContext | None = g.get("console_context")
     who = {"peer": at.peer, "user": at.current_user.user.id if at.current_user else ""} if at else {}
-    logger().info(
-        "request",
-        endpoint="console",
-        request_id=request_id,
-        method=request.method[:16],
-        route=route,
-        status=response.status_code,
-        ms=round(seconds * 1000, 2),
-        **{name: value for name, value in who.items() if value},
-    )
+    seconds = log_request("console", response, g.console_began, who)
     if at:
         at.services.observe_console_request(response.status_code, seconds)
     return response
