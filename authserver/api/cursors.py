@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from authserver.api.problems import Problem
 from authserver.api.schemas import Query
+from authserver.rules.names import storable
 
 _MAX_TEXT: Final = 255
 _MAX_NUMBER: Final = 2**62
@@ -60,8 +61,3 @@ def _fits(value: object, kind: type[str | int]) -> bool:
     if kind is str:
         return isinstance(value, str) and len(value) <= _MAX_TEXT and storable(value)
     return isinstance(value, int) and not isinstance(value, bool) and -_MAX_NUMBER < value < _MAX_NUMBER
-
-
-def storable(text: str) -> bool:
-    """Whether every database keeps a text: no half of a surrogate pair, no NUL."""
-    return not any("\ud800" <= char <= "\udfff" or char == "\0" for char in text)

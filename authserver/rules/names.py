@@ -73,3 +73,8 @@ def _has_a_host(uri: str) -> bool:
         return bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, half an IPv6 address
         return False
+
+
+def storable(text: str) -> bool:
+    """Whether every database can hold a text: no NUL, and nothing that has no UTF-8."""
+    return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))

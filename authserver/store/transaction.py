@@ -17,7 +17,7 @@ from authserver.ports.sign_in import ConsoleSession
 from authserver.ports.transaction import ChangeRequest
 from authserver.ports.users import Role, User
 from authserver.rules.facts import Instant, Reason
-from authserver.store.engine.connections import storable
+from authserver.rules.names import storable
 from authserver.store.rows import identities as identity_rows
 from authserver.store.rows.accounts import (
     find_credential,

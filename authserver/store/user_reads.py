@@ -28,8 +28,9 @@ from sqlalchemy import (
 from authserver.ports.console_reads.paging import MAX_COUNTED, MAX_PAGE, Page
 from authserver.ports.console_reads.users import Loss, Preview, RoleRow, UserQuery, UserRow
 from authserver.rules.facts import Instant
+from authserver.rules.names import storable
 from authserver.store.credentials.rows import roles_of
-from authserver.store.engine.connections import reading, storable
+from authserver.store.engine.connections import reading
 from authserver.store.engine.text_search import contains
 from authserver.store.rows.accounts import as_role, as_users, find_role, find_user
 from authserver.store.tables import credential_roles, credentials, roles, sessions, user_roles, users

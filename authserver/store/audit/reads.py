@@ -32,8 +32,9 @@ from sqlalchemy import (
 from authserver.audit import Record, seal, seal_head
 from authserver.ports.console_reads.audit import AuditPage, AuditPlace, AuditQuery, ChainStatus, SettingRow
 from authserver.ports.console_reads.paging import MAX_PAGE
+from authserver.rules.names import storable
 from authserver.store.accounts import as_record
-from authserver.store.engine.connections import reading, storable
+from authserver.store.engine.connections import reading
 from authserver.store.engine.text_search import contains
 from authserver.store.rows.accounts import chosen_by, credential_row, find_general
 from authserver.store.tables import ENDED_BY_HAND, audit, audit_head, sessions

@@ -29,6 +29,7 @@ from authserver.ports.console_reads.credentials import CredentialQuery
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant
 from authserver.rules.lifetime import DAY
+from authserver.rules.names import storable
 from authserver.store.credentials.statuses import (
     ALONG_THE_INDEX,
     kept,
@@ -38,7 +39,6 @@ from authserver.store.credentials.statuses import (
     owner_disabled,
     status_conditions,
 )
-from authserver.store.engine.connections import storable
 from authserver.store.engine.text_search import contains
 from authserver.store.tables import credential_roles, credential_use, credentials, roles, users
 

@@ -13,10 +13,11 @@ from authserver.ports.credentials import KeyRecord, SecretRecord
 from authserver.ports.errors import NotFound
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant
+from authserver.rules.names import storable
 from authserver.store.credentials.filters import all_of, page_of, part_of, total_of, values_of
 from authserver.store.credentials.rows import listed, one
 from authserver.store.credentials.statuses import counting, moments
-from authserver.store.engine.connections import reading, storable
+from authserver.store.engine.connections import reading
 from authserver.store.rows.accounts import keys_of, secrets_of
 from authserver.store.tables import credentials, resource_servers, sessions, token_requests, usage
 from authserver.store.tokens.live_tokens import living, terms

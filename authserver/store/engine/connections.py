@@ -145,11 +145,6 @@ def _set_journal_mode(cursor: Any) -> None:
             return
 
 
-def storable(text: str) -> bool:
-    """Whether every database can hold a text: no NUL, and nothing that has no UTF-8."""
-    return "\x00" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
-
-
 def _is_duplicate(error: IntegrityError) -> bool:
     return getattr(error.orig, "sqlstate", None) == _DUPLICATE or str(error.orig).startswith("UNIQUE constraint")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, false, func, or_
 
-from authserver.store.engine.connections import storable
+from authserver.rules.names import storable
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from authserver.ports.errors import NotFound
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.users import Role, User
-from authserver.store.engine.connections import storable
+from authserver.rules.names import storable
 from authserver.store.tables import (
     credential_roles,
     credentials,

@@ -8,7 +8,8 @@ from sqlalchemy import Engine, bindparam, delete, insert, select, update
 from authserver.ports.sign_in import ConsoleSession, CurrentUser, Identity, Preferences
 from authserver.ports.users import User
 from authserver.rules.facts import Instant
-from authserver.store.engine.connections import reading, storable, writing
+from authserver.rules.names import storable
+from authserver.store.engine.connections import reading, writing
 from authserver.store.rows.accounts import as_user, user_by_id
 from authserver.store.tables import console_preferences, console_sessions, identities, login_links, users
 

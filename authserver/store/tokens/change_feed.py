@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Engine, Select, and_, bindparam, func, litera
 
 from authserver.ports.changes import Changes, ChangesHead, Limits
 from authserver.ports.clock import Clock
-from authserver.ports.hot_path import CallingResourceServer
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
@@ -22,7 +21,7 @@ from authserver.store.tables import (
     signing_keys,
     users,
 )
-from authserver.store.tokens.hot_path import database_now
+from authserver.store.tokens.hot_path import CALLER, as_caller, database_now
 from keys.keyring import State
 
 _ONE: Any = literal_column("1")
@@ -42,21 +41,15 @@ _NOW = select(settings.c.epoch, audit_head.c.kill_seq, *_LIMITS).select_from(
 
 
 def _head_statement(dialect: str) -> Select[Any]:
-    mine = resource_servers.c
     return select(
         database_now(dialect),
-        mine.id,
-        mine.audience,
-        mine.secret_hash,
-        mine.disabled_at,
-        func.coalesce(mine.token_alg, settings.c.token_alg),
-        mine.max_staleness,
+        *CALLER,
         settings.c.epoch,
         audit_head.c.kill_seq,
         *_LIMITS,
     ).select_from(
         settings.join(audit_head, and_(audit_head.c.id == settings.c.id, settings.c.id == _ONE)).outerjoin(
-            resource_servers, mine.client_id == bindparam("caller")
+            resource_servers, resource_servers.c.client_id == bindparam("caller")
         )
     )
 
@@ -71,18 +64,7 @@ class SqlChangeReads:
     def head(self, caller: str) -> ChangesHead:
         """How far the list reaches, and who asks."""
         row = self._head.rows({"caller": caller})[0]
-        who = None
-        if row[1] is not None:
-            who = CallingResourceServer(
-                row[1],
-                caller,
-                row[2],
-                bytes(row[3]),
-                disabled=row[4] is not None,
-                alg=row[5],
-                max_staleness=row[6],
-            )
-        return ChangesHead(self._clock.now(row[0]), who, row[7], row[8], _limits(*row[9:]))
+        return ChangesHead(self._clock.now(row[0]), as_caller(caller, row[1:8]), row[8], row[9], _limits(*row[10:]))
 
     def since(self, audience: str, after: int | None, now: Instant, oldest: Instant) -> Changes | None:
         """What was added behind number ``after``, or the whole state for None."""

@@ -34,7 +34,7 @@ from authserver.ports.hot_path import (
 )
 from authserver.ports.resource_servers import TOKEN_TYPES
 from authserver.rules.facts import Reason, Standing
-from authserver.store.engine.connections import storable
+from authserver.rules.names import storable
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
 from authserver.store.tables import (
     credential_roles,
@@ -191,18 +191,41 @@ def as_standing(values: Sequence[Any]) -> Standing | None:
     )
 
 
+CALLER = (
+    resource_servers.c.id,
+    resource_servers.c.audience,
+    resource_servers.c.secret_hash,
+    resource_servers.c.disabled_at,
+    func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
+    resource_servers.c.max_staleness,
+    resource_servers.c.token_typ,
+)
+"""What ``as_caller`` reads, in its order."""
+
+
+def as_caller(client_id: str, values: Sequence[Any]) -> CallingResourceServer | None:
+    """The resource server with that client id; None when there is none."""
+    server_id, audience, secret_hash, disabled_at, alg, max_staleness, token_typ = values
+    if server_id is None:
+        return None
+    return CallingResourceServer(
+        server_id,
+        client_id,
+        audience,
+        bytes(secret_hash),
+        disabled=disabled_at is not None,
+        alg=alg,
+        max_staleness=max_staleness,
+        token_typ=token_typ,
+    )
+
+
 def introspection_statement(dialect: str) -> Select[Any]:
     """Exactly one row: the caller, the standing and the record, each possibly absent."""
     return (
         select(
             database_now(dialect),
-            resource_servers.c.id,
-            resource_servers.c.audience,
-            resource_servers.c.secret_hash,
-            resource_servers.c.disabled_at,
-            func.coalesce(resource_servers.c.token_alg, settings.c.token_alg),
-            resource_servers.c.max_staleness,
-            resource_servers.c.token_typ,
+            *CALLER,
             sessions.c.last_used_at,
             sessions.c.end_reason,
             sessions.c.token_hash,
@@ -293,20 +316,8 @@ class SqlHotPathReads:
         )
         if row is None:
             return IntrospectionFacts(self._clock.now(None), None, None, None)
-        caller_record = None
-        if row[1] is not None:
-            caller_record = CallingResourceServer(
-                row[1],
-                caller,
-                row[2],
-                bytes(row[3]),
-                disabled=row[4] is not None,
-                alg=row[5],
-                max_staleness=row[6],
-                token_typ=row[7],
-            )
         session = SessionRecord(row[8], end_reason(row[9]), row[10]) if row[8] is not None else None
-        return IntrospectionFacts(self._clock.now(row[0]), caller_record, as_standing(row[11:]), session)
+        return IntrospectionFacts(self._clock.now(row[0]), as_caller(caller, row[1:8]), as_standing(row[11:]), session)
 
 
 def end_reason(text: str | None) -> Reason | None:

@@ -39,9 +39,10 @@ from sqlalchemy import (
 from authserver.ports.sessions import Session, SessionBacklog
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
+from authserver.rules.names import storable
 from authserver.rules.token_hash import NOT_RECORDED
 from authserver.store.engine.batch_statements import BatchUpdate, BatchUpsert, greatest, insert_for
-from authserver.store.engine.connections import reading, storable, writing
+from authserver.store.engine.connections import reading, writing
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
 from authserver.store.tables import (
     audit_head,

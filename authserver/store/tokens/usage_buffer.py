@@ -42,9 +42,10 @@ from authserver.ports.usage import ReportedUse
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
+from authserver.rules.names import storable
 from authserver.rules.secret_format import masked
 from authserver.store.engine.batch_statements import BatchStatement, BatchUpsert, greatest, insert_for
-from authserver.store.engine.connections import storable, writing
+from authserver.store.engine.connections import writing
 from authserver.store.tables import credential_use, resource_servers, secrets, token_requests, usage, usage_writers
 from authserver.store.tokens.sessions import recorded_uses, uses
 

@@ -10,8 +10,9 @@ from authserver.ports.hot_path import SessionRecord
 from authserver.ports.usage import ReportedToken, ReportedUse
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
+from authserver.rules.names import storable
 from authserver.store.engine.batch_statements import insert_for
-from authserver.store.engine.connections import reading, storable
+from authserver.store.engine.connections import reading
 from authserver.store.tables import credentials, secrets, sessions, settings, signing_keys, usage_reports, users
 from authserver.store.tokens.hot_path import STANDING, as_standing, end_reason
 from authserver.store.tokens.usage_buffer import SqlUsageBuffer
