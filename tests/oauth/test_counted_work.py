@@ -6,6 +6,7 @@ Time is not measured: a machine may be slow, a count is not. A change that makes
 from collections import Counter
 
 import pytest
+from sqlalchemy import event
 
 from authserver.oauth import verified_tokens
 from authserver.store.engine.prepared import ThreadConnections
@@ -52,6 +53,24 @@ def test_a_token_request_is_one_statement_and_one_signature(world, work):
         assert done["statements"] == 1
         assert done["signatures"] == 1
         assert "signature checks" not in done
+
+
+def test_no_request_opens_a_connection_of_its_own(world):
+    token = world.access_token()
+    assert world.introspect(token).json["active"] is True
+    opened_connections = []
+
+    def note(*_):
+        opened_connections.append(1)
+
+    event.listen(world.store.engine, "connect", note)
+    try:
+        for _ in range(10):
+            assert world.token().status_code == 200
+            assert world.introspect(token).json["active"] is True
+    finally:
+        event.remove(world.store.engine, "connect", note)
+    assert not opened_connections
 
 
 @pytest.mark.parametrize("flushed", [True, False], ids=["recorded", "just issued here"])

@@ -80,7 +80,7 @@ class ThreadConnections:
             Invalid: a value no database can hold.
             Unavailable: the database cannot be reached.
         """
-        connection: PreparedConnection | None = getattr(self._local, "line", None)
+        connection: PreparedConnection | None = getattr(self._local, "connection", None)
         try:
             return (connection or self._new()).run(sql, arguments)
         except self._data_errors as error:
@@ -107,7 +107,7 @@ class ThreadConnections:
 
     def drop(self) -> None:
         """Close this thread's connection, if any."""
-        connection = getattr(self._local, "line", None)
+        connection = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:
             connection.close()
