@@ -37,7 +37,7 @@ from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_qua
 from authserver.oauth.proxy import ProxyTrust
 from authserver.oauth.revocation_endpoint import RevocationEndpoint
 from authserver.oauth.token_endpoint import TokenEndpoint
-from authserver.oauth.usage.endpoint import MOST_BYTES, UsageEndpoint
+from authserver.oauth.usage.endpoint import MAX_BYTES, UsageEndpoint
 from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
@@ -372,7 +372,7 @@ class Services:
                     pepper=store.pepper,
                 )
             },
-            {"/oauth/usage": (usage_endpoint, MOST_BYTES)},
+            {"/oauth/usage": (usage_endpoint, MAX_BYTES)},
         )
         observer = Instrumentation(
             store,

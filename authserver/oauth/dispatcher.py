@@ -113,7 +113,7 @@ class Dispatcher:
         started_at = perf_counter()
         request, response = self._handle(environ, route)
         if response.failed_attempt is not None:
-            limited = self._throttle.judge(response.failed_attempt, request.peer)
+            limited = self._throttle.count(response.failed_attempt, request.peer)
             response = _too_many_requests(limited, response) if limited else response
         if self._observe is not None:
             response = self._observe(request, response, started_at)

@@ -1,15 +1,15 @@
-"""GET or POST forward-auth: a gateway asks whether it may pass a call on, before it does.
+"""GET or POST forward-auth: a gateway asks before it forwards a request.
 
-The gateway sends the ``Authorization: Bearer`` header of the call (RFC 6750 §2.1), its own id and secret as HTTP Basic
-in ``X-Gateway-Authorization``, and in the query, from its configuration, ``role`` for each role that is needed and
-``route``, the pattern of what is called. ``X-Forwarded-Method`` names the method of the call. The answer is 204 with
+The gateway sends the ``Authorization: Bearer`` header of the request (RFC 6750 §2.1), its own id and secret as HTTP
+Basic in ``X-Gateway-Authorization``, and in the query, from its configuration, ``role`` for each role that is needed
+and ``route``, the pattern of the path. ``X-Forwarded-Method`` names the method of the request. The response is 204 with
 ``X-Auth-Subject``, ``X-Auth-Client`` and ``X-Auth-Roles``; 401 with a challenge (RFC 6750 §3); or 403
 ``insufficient_scope``. It counts as a use of the token, as an introspection does.
 
 A token that is bound to a key (RFC 9449) must come as ``Authorization: DPoP`` with a proof of that key in ``DPoP``; the
-gateway says in ``X-Forwarded-Proto``, ``X-Forwarded-Host`` and ``X-Forwarded-Uri`` which address was called. Without a
-good proof nothing is passed on, and it is no use: whoever copied a token cannot even keep it alive. Such an answer is
-never kept, since each call needs a proof of its own.
+gateway says in ``X-Forwarded-Proto``, ``X-Forwarded-Host`` and ``X-Forwarded-Uri`` which URL was requested. A request
+without a valid proof is refused and counts as no use, so a copied token cannot even be kept alive. The response for a
+bound token is never cached, since each request needs a proof of its own.
 """
 
 import hmac
@@ -36,11 +36,11 @@ from authserver.rules.facts import Instant
 from authserver.rules.names import role_name_fault
 from keys.public_keys import ALGORITHMS
 
-_NOT_BOUND_SO = "token_binding"
-"""A bound token that came as a bearer token, or the other way round."""
+_BINDING = "token_binding"
+"""The reason for a bound token that came as a bearer token, or the other way round."""
 
-_GATEWAY = "x-gateway-authorization"
-_MOST_PARAMETERS = 50
+_GATEWAY_HEADER = "x-gateway-authorization"
+_MAX_PARAMETERS = 50
 
 
 class ForwardAuthEndpoint:
@@ -62,7 +62,7 @@ class ForwardAuthEndpoint:
     def __call__(self, request: Request) -> Response:
         """Any method; the body is not read."""
         roles, route = _query(request.query)
-        caller = presented_resource_server(request, {}, self._pepper, _GATEWAY)
+        caller = presented_resource_server(request, {}, self._pepper, _GATEWAY_HEADER)
         if isinstance(caller, Response):
             return caller
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
@@ -85,7 +85,7 @@ class ForwardAuthEndpoint:
             return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
         except InvalidDpopProof as error:
             fields = {"outcome": "inactive", "reason": error.reason, "client": caller.client_id}
-            code = "invalid_token" if error.reason == _NOT_BOUND_SO else error.code
+            code = "invalid_token" if error.reason == _BINDING else error.code
             return _challenge(401, code, "The token needs a good DPoP proof.", fields, scheme="DPoP")
         if not presented:
             fields = {"outcome": "inactive", "reason": "no_token", "client": caller.client_id}
@@ -96,11 +96,11 @@ class ForwardAuthEndpoint:
         """RFC 9449 §7.1, §7.2: a bound token comes with a proof of its key, and never as a bearer token.
 
         Raises:
-            InvalidDpopProof: it is not so.
+            InvalidDpopProof: the scheme does not fit the token, or the proof is not valid.
         """
         jkt = token.jkt if token is not None else ""
         if token is None or (scheme == "dpop") != bool(jkt):
-            raise InvalidDpopProof(_NOT_BOUND_SO)
+            raise InvalidDpopProof(_BINDING)
         if not jkt:
             return
         proof = presented_proof(request.headers.get("dpop", ""))
@@ -120,29 +120,29 @@ class ForwardAuthEndpoint:
 def _respond(answer: Answer, token: PresentedToken | None, roles: frozenset[str], caller: str) -> Response:
     log_fields = {"outcome": "active", "reason": answer.reason, "client": caller}
     if token is None or answer.idle_expires_at is None:
-        # No failed attempt: who sends bad tokens is a caller of the gateway, which must get its 401.
+        # Not counted as a failed attempt: the client of the gateway sent the bad token, and the gateway needs the 401.
         fields = {**log_fields, "outcome": "inactive"}
         return _challenge(401, "invalid_token", "The token is not active.", fields)
-    told = token.members(answer.idle_expires_at, answer.lease)
-    if not roles <= set(told["roles"]):
+    members = token.members(answer.idle_expires_at, answer.lease)
+    if not roles <= set(members["roles"]):
         fields = {**log_fields, "outcome": "insufficient_scope"}
         return _challenge(403, "insufficient_scope", "A role is missing.", fields, scope=" ".join(sorted(roles)))
     lease = 0 if token.jkt else answer.lease
     if lease:
         log_fields["lease"] = str(lease)
-    return Response(204, headers=(*_passed(told), *_freshness(lease)), log_fields=log_fields)
+    return Response(204, headers=(*_identity_headers(members), *_cache_headers(lease)), log_fields=log_fields)
 
 
-def _passed(told: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _identity_headers(members: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
-        ("X-Auth-Subject", told["sub"]),
-        ("X-Auth-Client", told["client_id"]),
-        ("X-Auth-Roles", " ".join(told["roles"])),
+        ("X-Auth-Subject", members["sub"]),
+        ("X-Auth-Client", members["client_id"]),
+        ("X-Auth-Roles", " ".join(members["roles"])),
     )
 
 
-def _freshness(lease: int) -> tuple[tuple[str, str], ...]:
-    """For how long a gateway may keep the answer; nginx goes by ``X-Accel-Expires`` and keeps nothing private."""
+def _cache_headers(lease: int) -> tuple[tuple[str, str], ...]:
+    """For how long a gateway may cache the response; nginx obeys ``X-Accel-Expires`` and caches nothing private."""
     if not lease:
         return (*NO_STORE, ("X-Accel-Expires", "0"))
     return (("Cache-Control", f"private, max-age={lease}"), ("X-Accel-Expires", str(lease)))
@@ -151,7 +151,7 @@ def _freshness(lease: int) -> tuple[tuple[str, str], ...]:
 def _challenge(
     status: int, code: str, text: str, log_fields: dict[str, str], *, scope: str = "", scheme: str = "Bearer"
 ) -> Response:
-    """RFC 6750 §3: without a token the challenge names no error. RFC 9449 §7.1: that of DPoP names algorithms."""
+    """RFC 6750 §3: without a token the challenge names no error. RFC 9449 §7.1: a DPoP challenge names algorithms."""
     parts = [f'{scheme} realm="api"']
     if scheme == "DPoP":
         parts.append(f'algs="{" ".join(ALGORITHMS)}"')
@@ -168,12 +168,12 @@ def _query(text: str) -> tuple[frozenset[str], str]:
     """The needed roles, and the route.
 
     Raises:
-        BadRequest: an unknown parameter, the route twice, or what is no role.
+        BadRequest: an unknown parameter, the route twice, or a value that is no role name.
     """
     roles: set[str] = set()
     routes: list[str] = []
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=_MOST_PARAMETERS)
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=_MAX_PARAMETERS)
     except ValueError as error:
         msg = "The query cannot be read; send role and route."
         raise BadRequest(msg) from error

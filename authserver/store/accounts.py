@@ -1,4 +1,4 @@
-"""People, roles, credentials, resource servers and settings; the only way to write them is ``change``."""
+"""Reads users, roles, credentials, resource servers and settings; ``change`` is the only way to write them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,9 +32,9 @@ from authserver.store.tables import audit, audit_head, credentials, resource_ser
 from authserver.store.transaction import SqlTransaction
 
 _UNCONDITIONAL = ChangeRequest()
-_PAGE = 500
-_BEFORE_ALL = -(2**62)
-"""A record that was slipped in before the first must show as well."""
+_BATCH = 500
+_LOWEST_SEQ = -(2**62)
+"""Below every number, so that a forged record before the first is found as well."""
 
 
 class SqlAccounts:
@@ -46,19 +46,19 @@ class SqlAccounts:
         self._request = request
 
     def requested_by(self, request: ChangeRequest) -> "SqlAccounts":
-        """The same; its changes are recorded and made as ``request`` says."""
+        """A copy whose changes carry ``request``: where they came from, its precondition and its idempotency key."""
         return SqlAccounts(self._engine, self._audit_key, request)
 
     @contextmanager
     def change(self, event: Event, at: Instant) -> Iterator[SqlTransaction]:
         """Open the only kind of transaction that writes; commits the audit record with it."""
         with writing(self._engine) as connection:
-            asked, key = self._request, self._request.idempotency_key
-            transaction = SqlTransaction(connection, event, at, self._audit_key, asked)
+            request, key = self._request, self._request.idempotency_key
+            transaction = SqlTransaction(connection, event, at, self._audit_key, request)
             if key is not None:
                 require_first(connection, key)
-            if asked.precondition is not None:
-                asked.precondition(transaction)
+            if request.precondition is not None:
+                request.precondition(transaction)
             yield transaction
             transaction.write_record()
             if key is not None:
@@ -87,11 +87,11 @@ class SqlAccounts:
 
     def credentials(self, owner_id: str | None = None) -> Sequence[Credential]:
         """All credentials that are not deleted, newest first."""
-        mine = of_owner(owner_id)
-        query = credentials_query().where(mine, credentials.c.deleted_at.is_(None))
+        owned = of_owner(owner_id)
+        query = credentials_query().where(owned, credentials.c.deleted_at.is_(None))
         with reading(self._engine) as connection:
-            found = connection.execute(query.order_by(credentials.c.created_at.desc(), credentials.c.client_id)).all()
-            return as_credentials(connection, found, mine)
+            rows = connection.execute(query.order_by(credentials.c.created_at.desc(), credentials.c.client_id)).all()
+            return as_credentials(connection, rows, owned)
 
     def resource_servers(self) -> Sequence[ResourceServer]:
         """All resource servers by name."""
@@ -110,14 +110,14 @@ class SqlAccounts:
             return find_general(connection)
 
     def audit_records(self, after: int = 0, limit: int | None = None, **only: str) -> Iterator[Record]:
-        """Audit records in their order, from the one behind ``after``; ``only`` an event, actor or target."""
+        """Audit records in their order that follow ``after``; ``only`` those of an event, actor or target."""
         while limit is None or limit > 0:
-            page = self._audit_page(after, _PAGE if limit is None else min(limit, _PAGE), only)
-            # No transaction is open here: whoever reads slowly holds nothing.
-            yield from page
-            if len(page) < _PAGE:
+            batch = self._audit_page(after, _BATCH if limit is None else min(limit, _BATCH), only)
+            # No transaction is open here: a slow consumer holds no connection.
+            yield from batch
+            if len(batch) < _BATCH:
                 return
-            after, limit = page[-1].seq, None if limit is None else limit - len(page)
+            after, limit = batch[-1].seq, None if limit is None else limit - len(batch)
 
     def _audit_page(self, after: int, limit: int, only: Mapping[str, str]) -> Sequence[Record]:
         query = _audit_query(only).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
@@ -131,7 +131,7 @@ class SqlAccounts:
             return tuple(as_record(row) for row in reversed(connection.execute(query).all()))
 
     def audit_verify(self) -> Verdict:
-        """Walk the whole chain, up to the record that was the newest when we began; changes may go on meanwhile."""
+        """Verify the whole chain up to the record that was the newest at the start; changes may go on meanwhile."""
         while True:
             head, _ = self._head()
             verdict = verify(self._audit_key, self._up_to(head.seq), head.seq, head.hash, head.seal)
@@ -142,17 +142,17 @@ class SqlAccounts:
                 return Verdict(head.seq, head.seq + 1, "is newer than the sealed head of the chain")
 
     def _up_to(self, seq: int) -> Iterator[Record]:
-        return self.audit_records(_BEFORE_ALL, limit=seq) if seq else iter(())
+        return self.audit_records(_LOWEST_SEQ, limit=seq) if seq else iter(())
 
     def _head(self) -> tuple[Any, bool]:
-        """The head, and whether there are records beyond it, which only a forger can make."""
+        """The head, and whether there are records after it, which only a forger can make."""
         with reading(self._engine) as connection:
             head = connection.execute(select(audit_head)).one()
             newest = connection.execute(select(func.max(audit.c.seq))).scalar_one()
         return head, (newest or 0) > head.seq
 
     def ping(self) -> None:
-        """Answer, or raise ``Unavailable``."""
+        """Read one row, or raise ``Unavailable``."""
         with reading(self._engine) as connection:
             connection.execute(select(settings.c.epoch)).one()
 

@@ -13,7 +13,7 @@ ID = "2f7d1c0e-0a1b-4bbb-8ccc-123456789abc"
 
 
 def failed(throttle, subject=ID, peer="192.0.2.1"):
-    return throttle.judge(FailedAttempt("client", subject), peer)
+    return throttle.count(FailedAttempt("client", subject), peer)
 
 
 def test_so_many_a_minute_and_no_more():
@@ -97,7 +97,7 @@ def test_ids_of_any_size_and_kind_are_taken():
 
 def test_memory_is_bounded_and_a_flood_does_not_free_the_hammered():
     tick = Tick()
-    throttle = Throttle(clock=tick, per_client=5, per_peer=50, remembered=100)
+    throttle = Throttle(clock=tick, per_client=5, per_peer=50, max_keys=100)
     for _ in range(6):
         failed(throttle, ID, "192.0.2.9")
     assert failed(throttle, ID, "192.0.2.9") is not None
@@ -109,10 +109,10 @@ def test_memory_is_bounded_and_a_flood_does_not_free_the_hammered():
 
 def test_bad_tokens_are_counted_by_caller_alone():
     throttle = Throttle(clock=Tick(), per_peer=1, per_resource_server=3)
-    strike = FailedAttempt("token", ID)
-    assert [throttle.judge(strike, "192.0.2.1") for _ in range(3)] == [None] * 3
-    assert throttle.judge(strike, "192.0.2.1") == Throttled("bad_tokens", 20)
-    assert throttle.judge(FailedAttempt("token", "other"), "192.0.2.1") is None
+    failed_attempt = FailedAttempt("token", ID)
+    assert [throttle.count(failed_attempt, "192.0.2.1") for _ in range(3)] == [None] * 3
+    assert throttle.count(failed_attempt, "192.0.2.1") == Throttled("bad_tokens", 20)
+    assert throttle.count(FailedAttempt("token", "other"), "192.0.2.1") is None
     assert failed(throttle) is None
 
 

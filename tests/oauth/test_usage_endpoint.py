@@ -12,8 +12,8 @@ from authserver.actions import credentials, general_settings, resource_servers
 from authserver.actions.report_usage import CLOCK_TOLERANCE, WINDOW
 from authserver.oauth.http import BodyStream
 from authserver.oauth.throttle import Buckets
-from authserver.oauth.usage.endpoint import MOST_BYTES
-from authserver.oauth.usage.report import MOST_USES, read_report
+from authserver.oauth.usage.endpoint import MAX_BYTES
+from authserver.oauth.usage.report import MAX_USES, read_report
 from authserver.store.tables import usage_reports
 from tests.support.deadlines import join
 from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts
@@ -141,33 +141,33 @@ def long_report(world, token, number, report_id=None, pad=""):
 
 def test_ten_thousand_uses_are_one_report(world):
     token = world.access_token()
-    body = long_report(world, token, MOST_USES, pad="x" * 150)
-    assert 2_500_000 < len(body) < MOST_BYTES
-    assert report(world, [], body=body).json == {"accepted": MOST_USES, "dead": []}
-    assert counted(world, token) == MOST_USES
-    answer = report(world, [], body=long_report(world, token, MOST_USES + 1))
+    body = long_report(world, token, MAX_USES, pad="x" * 150)
+    assert 2_500_000 < len(body) < MAX_BYTES
+    assert report(world, [], body=body).json == {"accepted": MAX_USES, "dead": []}
+    assert counted(world, token) == MAX_USES
+    answer = report(world, [], body=long_report(world, token, MAX_USES + 1))
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
-    assert counted(world, token) == MOST_USES
+    assert counted(world, token) == MAX_USES
 
 
 def test_a_report_of_many_bytes_is_read_piece_by_piece(world):
     """In less memory than it is long: what is kept is the uses, with each route once."""
     token = world.access_token()
-    body = long_report(world, token, MOST_USES, pad="x" * 150)
+    body = long_report(world, token, MAX_USES, pad="x" * 150)
     tracemalloc.start()
     try:
-        stream = BodyStream(io.BytesIO(body), len(body), MOST_BYTES)
+        stream = BodyStream(io.BytesIO(body), len(body), MAX_BYTES)
         found = read_report(stream)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(found.uses) == MOST_USES
+    assert len(found.uses) == MAX_USES
     assert most < 4_000_000
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
 def test_a_report_that_is_too_long_is_413(world, declared):
-    body = b" " * (MOST_BYTES + 1)
+    body = b" " * (MAX_BYTES + 1)
     if declared:
         answer = report(world, [], body=body)
     else:
@@ -199,7 +199,7 @@ def test_too_many_reports_are_429_and_later_taken(world, monkeypatch):
     endpoint = world.http.application._table["/oauth/usage"].endpoint
     now = [1000.0]
     monkeypatch.setattr(endpoint, "_clock", lambda: now[0])
-    monkeypatch.setattr(endpoint, "_budgets", Buckets(6, 10))
+    monkeypatch.setattr(endpoint, "_buckets", Buckets(6, 10))
     token = world.access_token()
     for _ in range(6):
         assert report(world, [use(token, world.clock.at)]).status_code == 200

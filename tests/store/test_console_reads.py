@@ -473,7 +473,7 @@ def test_the_inventory_finds_the_old_the_unused_and_those_whose_owner_left(store
 
 
 def test_an_export_is_read_in_parts_and_holds_no_transaction(store, monkeypatch):
-    for size in ("_EXPORTED_FIRST", "_EXPORTED_AT_ONCE"):
+    for size in ("_FIRST_EXPORT_BATCH", "_EXPORT_BATCH"):
         monkeypatch.setattr(f"authserver.store.credentials.reads.{size}", 2)
     made = sorted(make(store, name=f"=cmd{number}").client_id for number in range(5))
     rows = store.credential_reads.export(CredentialQuery(), NOW)
@@ -775,7 +775,7 @@ def walked(store, query, limit):
 
 
 def test_the_audit_is_filtered_walked_newest_first_and_exported_oldest_first(store, monkeypatch):
-    monkeypatch.setattr(audit_reads_file, "_EXPORTED_AT_ONCE", 7)
+    monkeypatch.setattr(audit_reads_file, "_EXPORT_BATCH", 7)
     dice = random.Random(3)
     for number in range(60):
         note(
@@ -814,7 +814,7 @@ def test_a_search_for_a_part_looks_at_some_records_and_says_how_far_it_came(stor
     note(store, "x.y", "needle", at=NOW)
     for number in range(25):
         note(store, "x.z", "hay", at=NOW + 1 + number)
-    monkeypatch.setattr(audit_reads_file, "LOOKED_AT", 10)
+    monkeypatch.setattr(audit_reads_file, "MAX_SEARCHED", 10)
     first = store.audit_reads.audit_page(AuditQuery(text="needle"))
     assert (first.records, first.after) == ((), AuditPlace(NOW + 16, first.after.seq))
     assert [record.target for record in walked(store, AuditQuery(text="needle"), 5)] == ["needle"]

@@ -1,4 +1,4 @@
-"""Usage reports of resource servers, which may be longer than any other request.
+"""Usage reports of resource servers, whose bodies may be longer than any other request.
 
-- ``endpoint``: POST usage. ``report``: reads the JSON of a report piece by piece, in bounded memory.
+- ``endpoint``: POST usage. ``report``: parses the JSON of a report chunk by chunk, in bounded memory.
 """

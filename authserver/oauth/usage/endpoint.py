@@ -1,12 +1,12 @@
-"""POST usage: a resource server reports, in JSON, the tokens it judged without asking.
+"""POST usage: a resource server reports, in JSON, the uses of tokens that it judged without an introspection.
 
 An extension of ours. The request has exactly the members ``report_id`` (a UUID, the same when the report is sent
 again) and ``uses``, an array of objects with exactly ``jti``, ``at`` (whole seconds UTC), ``count``, ``method`` and
 ``route``. The answer has ``accepted``, how many uses counted, and ``dead``: the reported tokens that are dead by now,
-each with ``jti`` and ``ended_at``. A report is read only when it is known who sends it, and may be longer than other
-requests. How many are taken of one resource server is limited. An id that comes again with other uses is refused with
-422, as an Idempotency-Key is that comes with another request. Tokens of other audiences and
-unknown ones are passed over in silence.
+each with ``jti`` and ``ended_at``. The caller is authenticated before the body is read, which may be longer than that
+of other requests. Reports of one resource server are rate limited. An id that is sent again with other uses is
+refused with 422, like an Idempotency-Key that is sent with another request. Unknown tokens and tokens of other
+audiences are ignored.
 """
 
 import math
@@ -28,14 +28,14 @@ from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder, UsageReports
 
-MOST_BYTES = 4 * 1024 * 1024
-"""Room for 10,000 uses of 400 bytes."""
+MAX_BYTES = 4 * 1024 * 1024
+"""Bytes of a body; room for 10,000 uses of 400 bytes."""
 
 PER_MINUTE = 6000
-"""What a resource server may report in a minute to one process: a report counts 1, and 1 more for each 100 uses."""
+"""Rate limit of one resource server at one process: a report costs 1, and 1 more for each 100 uses."""
 
-_USES_OF_ONE = 100
-_REMEMBERED = 1000
+_USES_PER_UNIT = 100
+_MAX_CALLERS = 1000
 
 
 class UsageEndpoint:
@@ -54,7 +54,7 @@ class UsageEndpoint:
     ) -> None:
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._reports, self._pepper, self._clock = reports, pepper, clock
-        self._budgets, self._lock = Buckets(per_minute, _REMEMBERED), threading.Lock()
+        self._buckets, self._lock = Buckets(per_minute, _MAX_CALLERS), threading.Lock()
 
     def __call__(self, request: Request) -> Response:
         """POST usage."""
@@ -63,11 +63,11 @@ class UsageEndpoint:
             return caller
         try:
             reporter(caller, hot_path=self._hot_path)
-            wait = self._spent(caller.client_id)
+            wait = self._take_one(caller.client_id)
             if wait:
                 return _too_many(wait, caller.client_id)
             report = _report(request)
-            self._spend(caller.client_id, len(report.uses))
+            self._add_uses(caller.client_id, len(report.uses))
             outcome = report_usage(
                 caller,
                 report.report_id,
@@ -88,14 +88,14 @@ class UsageEndpoint:
         log_fields = {"outcome": "reported", "client": caller.client_id}
         return Response(200, dump({"accepted": outcome.accepted, "dead": dead}), log_fields=log_fields)
 
-    def _spent(self, client_id: str) -> float:
-        """Count a report; the seconds to wait when there were too many."""
+    def _take_one(self, client_id: str) -> float:
+        """Count a report; the seconds to wait when the limit is passed, else 0."""
         with self._lock:
-            return self._budgets.take(subject_key(client_id), self._clock())
+            return self._buckets.take(subject_key(client_id), self._clock())
 
-    def _spend(self, client_id: str, uses: int) -> None:
+    def _add_uses(self, client_id: str, uses: int) -> None:
         with self._lock:
-            self._budgets.add(subject_key(client_id), self._clock(), uses // _USES_OF_ONE)
+            self._buckets.add(subject_key(client_id), self._clock(), uses // _USES_PER_UNIT)
 
 
 def _report(request: Request) -> Report:

@@ -66,14 +66,14 @@ class SettingRow:
 
 
 class AuditReads(Protocol):
-    """The book of changes as people look at it."""
+    """Reads of the audit trail for the console."""
 
     def audit_page(self, query: AuditQuery, limit: int = 50, after: AuditPlace | None = None) -> AuditPage:
         """Records that match, newest first."""
         ...
 
     def audit_export(self, query: AuditQuery) -> Iterator[Record]:
-        """Records that match, whatever their ``text``, oldest first; reads a part at a time, holds nothing meanwhile.
+        """Records that match, whatever their ``text``, oldest first; read in batches, no connection is held between.
 
         By instant and number: where the clock was set back, that is another order than the chain's.
         """

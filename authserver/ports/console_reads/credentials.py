@@ -115,7 +115,7 @@ class Usage:
 
 
 class CredentialReads(Protocol):
-    """Credentials as people look at them."""
+    """Reads of credentials for the console."""
 
     def page(
         self, query: CredentialQuery, now: Instant, *, owner_id: str | None = None, days: bool = True
@@ -149,9 +149,9 @@ class CredentialReads(Protocol):
         ...
 
     def export(self, query: CredentialQuery, now: Instant) -> Iterator[CredentialRow]:
-        """All rows a query finds, by client id, without ``days``; reads a part at a time and holds nothing meanwhile.
+        """All rows a query finds, by client id, without ``days``; read in batches, no connection is held between.
 
-        Names are what people typed: a door that writes CSV has to defuse what a spreadsheet takes for a formula.
+        Names are user input: an endpoint that writes CSV has to defuse what a spreadsheet takes for a formula.
         """
         ...
 
@@ -180,7 +180,7 @@ class Expiring:
 
 
 class ExpiringReads(Protocol):
-    """What an owner is told before it breaks."""
+    """What an owner is warned of before it expires."""
 
     def soon(self, owner_id: str, now: Instant) -> Sequence[Expiring]:
         """What ends within ``credential_status.NOTICE_SECONDS`` of what works now, soonest first.

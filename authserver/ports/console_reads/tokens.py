@@ -7,7 +7,7 @@ from authserver.rules.facts import Instant
 
 
 class TokenReads(Protocol):
-    """Live tokens as people count them, by the rules of an introspection; one of the last second may be missing.
+    """Counts of live tokens by the rules of an introspection; a token of the last second may be missing.
 
     Every count stops at ``MAX_COUNTED``.
     """

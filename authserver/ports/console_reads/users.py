@@ -71,7 +71,7 @@ class RoleRow:
 
 
 class UserReads(Protocol):
-    """Users and roles as people look at them, and what a change would do."""
+    """Reads of users and roles for the console, and previews of a change."""
 
     def users_page(self, query: UserQuery) -> Page[UserRow]:
         """One page of users by name."""

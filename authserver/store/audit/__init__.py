@@ -1,1 +1,1 @@
-"""The audit trail for people: ``reads`` lists, filters and exports what ``store.transaction`` wrote."""
+"""Reads of the audit trail: ``reads`` lists, filters and exports what ``store.transaction`` wrote."""

@@ -1,4 +1,4 @@
-"""Credentials as the console lists them: ``filters``, ``statuses``, ``rows`` make the statements; ``reads`` runs them.
+"""Credentials as the console lists them: ``filters``, ``statuses``, ``rows`` build the statements; ``reads`` runs them.
 
-``expiring_reads``: what ends soon, for notices and metrics. Imports ``rows``, ``tokens`` and ``engine``.
+``expiring_reads``: what expires soon, for notices and metrics. Imports ``rows``, ``tokens`` and ``engine``.
 """

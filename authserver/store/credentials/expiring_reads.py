@@ -1,4 +1,4 @@
-"""What of an owner's ends soon: credentials by their expiry, and old secrets that are still in use beside a new one."""
+"""An owner's credentials that expire soon, and old secrets that end soon and are still used beside a new one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from authserver.store.tables import credentials, secrets
 
 
 class SqlExpiringReads:
-    """``console_reads.EndingReads``."""
+    """``console_reads.ExpiringReads``."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -28,30 +28,35 @@ class SqlExpiringReads:
 
 def _soon() -> Select[Any]:
     now, until = bindparam("now", type_=BigInteger), bindparam("until", type_=BigInteger)
-    mine, each, newer = credentials.c, secrets.c, secrets.alias("newer").c
-    works = (
-        mine.owner_id == bindparam("owner"),
-        mine.deleted_at.is_(None),
-        mine.disabled_at.is_(None),
-        mine.expires_at > now,
+    credential, secret, newer = credentials.c, secrets.c, secrets.alias("newer").c
+    working = (
+        credential.owner_id == bindparam("owner"),
+        credential.deleted_at.is_(None),
+        credential.disabled_at.is_(None),
+        credential.expires_at > now,
     )
-    whole = select(
-        mine.client_id,
-        mine.name,
-        mine.expires_at.label("ends_at"),
+    expiring_credentials = select(
+        credential.client_id,
+        credential.name,
+        credential.expires_at.label("ends_at"),
         literal("").label("hint"),
         literal(0).label("used"),
-    ).where(*works, mine.expires_at <= until)
-    # One that nobody used since its successor was made ends as it was meant to.
-    moved = select(func.max(newer.created_at)).where(newer.client_id == each.client_id).scalar_subquery()
-    old = (
-        select(mine.client_id, mine.name, each.ends_at, each.hint, each.last_used_at)
-        .join(secrets, each.client_id == mine.client_id)
-        .where(*works, each.ends_at > now, each.ends_at < mine.expires_at, each.last_used_at >= moved)
+    ).where(*working, credential.expires_at <= until)
+    # A secret that was not used since its successor was made may end: nobody needs it.
+    newest_created_at = select(func.max(newer.created_at)).where(newer.client_id == secret.client_id).scalar_subquery()
+    ending_secrets = (
+        select(credential.client_id, credential.name, secret.ends_at, secret.hint, secret.last_used_at)
+        .join(secrets, secret.client_id == credential.client_id)
+        .where(
+            *working,
+            secret.ends_at > now,
+            secret.ends_at < credential.expires_at,
+            secret.last_used_at >= newest_created_at,
+        )
     )
-    found = union_all(whole, old).subquery()
-    return select(found).order_by(found.c.ends_at, found.c.client_id)
+    both = union_all(expiring_credentials, ending_secrets).subquery()
+    return select(both).order_by(both.c.ends_at, both.c.client_id)
 
 
-# Every look at the list asks this: it is put together once.
+# Each view of the list runs it: it is built once.
 _SOON = _soon()

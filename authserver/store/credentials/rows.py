@@ -1,4 +1,4 @@
-"""All that a list or a page shows of some credentials, in four statements, however many these are."""
+"""Reads credentials with all that a list or page shows of them, in four statements, however many they are."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -40,11 +40,11 @@ _ROWS = (
     )
     .where(credentials.c.client_id.in_(_IDS), credentials.c.deleted_at.is_(None))
 )
-_OWN_ROWS = _ROWS.where(credentials.c.owner_id == OWNER)
-_owner_of_it = select(credentials.c.owner_id).where(credentials.c.client_id == credential_roles.c.client_id)
+_ROWS_OF_OWNER = _ROWS.where(credentials.c.owner_id == OWNER)
+_owner_id = select(credentials.c.owner_id).where(credentials.c.client_id == credential_roles.c.client_id)
 # Looked up one by one: as a join, PostgreSQL reads all credentials for the roles of fifty.
 _still_held = exists().where(
-    user_roles.c.user_id == _owner_of_it.correlate(credential_roles).scalar_subquery(),
+    user_roles.c.user_id == _owner_id.correlate(credential_roles).scalar_subquery(),
     user_roles.c.role_id == credential_roles.c.role_id,
 )
 _ROLES = (
@@ -81,43 +81,50 @@ def roles_of(connection: Connection, client_ids: Sequence[str]) -> dict[str, lis
     return found
 
 
-def listed(connection: Connection, ids: Sequence[str], now: Instant, *, days: bool) -> tuple[CredentialRow, ...]:
-    """All that is shown of some credentials, in their order; four statements, however many."""
+def credential_rows(
+    connection: Connection, ids: Sequence[str], now: Instant, *, days: bool
+) -> tuple[CredentialRow, ...]:
+    """The rows of some credentials, in the order of ``ids``; four statements, however many."""
     found = {row.client_id: row for row in connection.execute(_ROWS, {"ids": ids}).all()} if ids else {}
-    return _shown(connection, [found[each] for each in ids], now, days=days)
+    return _as_rows(connection, [found[each] for each in ids], now, days=days)
 
 
-def one(connection: Connection, client_id: str, now: Instant, owner_id: str | None) -> CredentialRow | None:
-    """All that is shown of one credential, with ``owner_id`` only of that owner's; a foreign one costs no more."""
-    query, parameters = (_ROWS, {}) if owner_id is None else (_OWN_ROWS, {"owner": owner_id})
+def credential_row_or_none(
+    connection: Connection, client_id: str, now: Instant, owner_id: str | None
+) -> CredentialRow | None:
+    """The row of one credential, with ``owner_id`` only of that owner's; None if there is none, at the same cost."""
+    query, parameters = (_ROWS, {}) if owner_id is None else (_ROWS_OF_OWNER, {"owner": owner_id})
     rows = connection.execute(query, {"ids": [client_id], **parameters}).all()
-    return _shown(connection, rows, now, days=True)[0] if rows else None
+    return _as_rows(connection, rows, now, days=True)[0] if rows else None
 
 
-def _shown(connection: Connection, rows: Sequence[Any], now: Instant, *, days: bool) -> tuple[CredentialRow, ...]:
+def _as_rows(connection: Connection, rows: Sequence[Any], now: Instant, *, days: bool) -> tuple[CredentialRow, ...]:
     if not rows:
         return ()
     ids = [row.client_id for row in rows]
-    chosen, own = roles_of(connection, ids), _live_secrets(connection, ids, now)
+    chosen, live_secrets = roles_of(connection, ids), _live_secrets(connection, ids, now)
     spark = _days(connection, ids, now) if days else {}
-    return tuple(_row(row, chosen[id_], own[id_], spark.get(id_, ()), now) for id_, row in zip(ids, rows, strict=True))
+    return tuple(
+        _as_row(row, chosen[client_id], live_secrets[client_id], spark.get(client_id, ()), now)
+        for client_id, row in zip(ids, rows, strict=True)
+    )
 
 
-def _row(
+def _as_row(
     row: Any,
-    roles_now: Sequence[tuple[str, bool]],
-    own: Sequence[SecretRecord],
+    roles: Sequence[tuple[str, bool]],
+    live_secrets: Sequence[SecretRecord],
     days: tuple[DayCount, ...],
     now: Instant,
 ) -> CredentialRow:
-    held = tuple(name for name, still in roles_now if still)
+    held_roles = tuple(name for name, still in roles if still)
     facts = StatusFacts(
         disabled=row.disabled_at is not None,
         owner_disabled=row.owner_disabled_at is not None,
         expires_at=row.expires_at,
-        chosen=frozenset(name for name, _ in roles_now),
-        held=frozenset(held),
-        secret_ends=[secret.ends_at for secret in own],
+        chosen=frozenset(name for name, _ in roles),
+        held=frozenset(held_roles),
+        secret_ends=[secret.ends_at for secret in live_secrets],
     )
     return CredentialRow(
         client_id=row.client_id,
@@ -125,13 +132,13 @@ def _row(
         owner=row.username,
         owner_id=row.owner_id,
         owner_disabled=facts.owner_disabled,
-        chosen=tuple(name for name, _ in roles_now),
-        held=held,
+        chosen=tuple(name for name, _ in roles),
+        held=held_roles,
         expires_at=row.expires_at,
         created_at=row.created_at,
         disabled_at=row.disabled_at,
         statuses=statuses(facts, now),
-        secrets=tuple(own),
+        secrets=tuple(live_secrets),
         rotation_ends_at=rotation_end(facts.secret_ends, now),
         last_used_at=row.last_used_at,
         requested_at=row.requested_at,
@@ -142,20 +149,20 @@ def _row(
 
 
 def _live_secrets(connection: Connection, ids: Sequence[str], now: Instant) -> dict[str, list[SecretRecord]]:
-    own: dict[str, list[SecretRecord]] = defaultdict(list)
+    live_secrets: dict[str, list[SecretRecord]] = defaultdict(list)
     for row in connection.execute(_SECRETS, {"ids": ids}).all():
         if row.ends_at is None or not over(now, row.ends_at):
-            own[row.client_id].append(as_secret(row))
-    return own
+            live_secrets[row.client_id].append(as_secret(row))
+    return live_secrets
 
 
 def _days(connection: Connection, ids: Sequence[str], now: Instant) -> dict[str, tuple[DayCount, ...]]:
     last = now - now % DAY
     first = last - (SPARK_DAYS - 1) * DAY
     empty = [DayCount(day) for day in range(first, last + DAY, DAY)]
-    days = {each: empty.copy() for each in ids}
+    days = {client_id: empty.copy() for client_id in ids}
     rows = connection.execute(_DAYS, {"ids": ids, "first": first, "last": last}).all()
     for client_id, day, granted, requests in rows:
-        good = int(granted)
-        days[client_id][(day - first) // DAY] = DayCount(day, good, int(requests) - good)
-    return {each: tuple(its) for each, its in days.items()}
+        granted_requests = int(granted)
+        days[client_id][(day - first) // DAY] = DayCount(day, granted_requests, int(requests) - granted_requests)
+    return {client_id: tuple(counts) for client_id, counts in days.items()}

@@ -2,8 +2,8 @@
 
 What ``rules/credential_status`` judges is computed here as well, because a page of a
 filtered list must be cut where the rows are. ``tests/store/test_console_reads.py``
-holds the two to the same answer. Built once and kept: to build a statement
-costs more than to run most of them.
+compares the two. Statements are built once and cached, since building one
+costs more than running most of them.
 """
 
 from functools import cache
@@ -28,55 +28,55 @@ from authserver.rules.credential_status import EXPIRING_WITHIN, Status
 from authserver.rules.facts import Instant
 from authserver.store.tables import credential_roles, credentials, secrets, user_roles, users
 
-_OF_ITS_OWN_ROW = (Status.DISABLED, Status.EXPIRED, Status.EXPIRING)
+_STATUSES_OF_OWN_ROW = (Status.DISABLED, Status.EXPIRED, Status.EXPIRING)
 
 _NOW, _SOON = (bindparam(name, type_=BigInteger) for name in ("now", "soon"))
 OWNER = bindparam("owner", type_=String)
 
 
-def moments(now: Instant, owner_id: str | None) -> dict[str, Any]:
-    """The values of the statements below; those without an owner have no use for one."""
+def status_parameters(now: Instant, owner_id: str | None) -> dict[str, Any]:
+    """The parameters of the statements below; ``owner`` only where there is one."""
     owned = {} if owner_id is None else {"owner": owner_id}
     return {"now": now, "soon": now + EXPIRING_WITHIN, **owned}
 
 
 @cache
 def status_conditions(*, owned: bool = False) -> dict[Status, ColumnElement[bool]]:
-    """When each status holds at ``now``, over ``credentials`` alone: whoever lists joins only what is shown.
+    """When each status holds at ``now``, over ``credentials`` alone, so that lists join only what they show.
 
     ``owned`` says that only credentials of ``owner`` are selected, and changes nothing else.
     """
-    mine, marked = credentials.c, _marked(owned=owned)
+    credential, others = credentials.c, _inactive_by_other_rows(owned=owned)
     return {
-        Status.DISABLED: or_(mine.disabled_at.is_not(None), owner_disabled()),
-        Status.EXPIRED: mine.expires_at <= _NOW,
-        Status.EXPIRING: and_(mine.expires_at > _NOW, mine.expires_at <= _SOON),
-        Status.ROTATING: mine.client_id.in_(_rotating()),
-        Status.REDUCED: mine.client_id.in_(_reduced(owned=owned)),
-        Status.ACTIVE: and_(looks_active(), mine.client_id.not_in(select(marked.c.client_id))),
+        Status.DISABLED: or_(credential.disabled_at.is_not(None), owner_disabled()),
+        Status.EXPIRED: credential.expires_at <= _NOW,
+        Status.EXPIRING: and_(credential.expires_at > _NOW, credential.expires_at <= _SOON),
+        Status.ROTATING: credential.client_id.in_(_rotating()),
+        Status.REDUCED: credential.client_id.in_(_reduced(owned=owned)),
+        Status.ACTIVE: and_(active_by_own_row(), credential.client_id.not_in(select(others.c.client_id))),
     }
 
 
-def looks_active() -> ColumnElement[bool]:
-    """The status as far as the credential's own row decides it."""
+def active_by_own_row() -> ColumnElement[bool]:
+    """Whether the credential is active as far as its own row decides."""
     return and_(credentials.c.disabled_at.is_(None), credentials.c.expires_at > _SOON)
 
 
 @cache
-def _marked(*, owned: bool) -> CTE:
+def _inactive_by_other_rows(*, owned: bool) -> CTE:
     """Credentials whose status depends on other rows; selected once, however often it is used."""
-    others = credentials.alias("others")
-    of_disabled = select(others.c.client_id).where(others.c.deleted_at.is_(None))
-    of_disabled = of_disabled.where(others.c.owner_id.in_(_disabled_owners()))
+    credential = credentials.alias("of_disabled_owner")
+    of_disabled_owner = select(credential.c.client_id).where(credential.c.deleted_at.is_(None))
+    of_disabled_owner = of_disabled_owner.where(credential.c.owner_id.in_(_disabled_owners()))
     if owned:
-        of_disabled = of_disabled.where(others.c.owner_id == OWNER)
-    found = union_all(select(_lost(owned=owned).c.client_id), _rotating(), of_disabled)
-    return found.cte("marked").prefix_with("MATERIALIZED")
+        of_disabled_owner = of_disabled_owner.where(credential.c.owner_id == OWNER)
+    union = union_all(select(_reduced_cte(owned=owned).c.client_id), _rotating(), of_disabled_owner)
+    return union.cte("inactive").prefix_with("MATERIALIZED")
 
 
 @cache
-def _lost(*, owned: bool) -> CTE:
-    return _reduced(owned=owned).cte("lost").prefix_with("MATERIALIZED")
+def _reduced_cte(*, owned: bool) -> CTE:
+    return _reduced(owned=owned).cte("reduced").prefix_with("MATERIALIZED")
 
 
 def _rotating() -> Select[Any]:
@@ -84,14 +84,14 @@ def _rotating() -> Select[Any]:
 
 
 def _reduced(*, owned: bool) -> Select[Any]:
-    """Which credentials have a chosen role that their owner lost: owner by owner, along an index."""
-    all_of = credentials.alias("all_of")
-    chosen = all_of.join(credential_roles, credential_roles.c.client_id == all_of.c.client_id)
-    held = and_(user_roles.c.user_id == all_of.c.owner_id, user_roles.c.role_id == credential_roles.c.role_id)
-    # No id is empty; SQLite takes the index for it.
-    whose = all_of.c.owner_id == OWNER if owned else all_of.c.owner_id > ""
-    lost = select(all_of.c.client_id).select_from(chosen.outerjoin(user_roles, held))
-    return lost.where(whose, all_of.c.deleted_at.is_(None), user_roles.c.user_id.is_(None))
+    """Selects credentials with a chosen role that their owner lost, owner by owner along an index."""
+    credential = credentials.alias("credential")
+    chosen = credential.join(credential_roles, credential_roles.c.client_id == credential.c.client_id)
+    held = and_(user_roles.c.user_id == credential.c.owner_id, user_roles.c.role_id == credential_roles.c.role_id)
+    # No id is empty; the condition makes SQLite use the index.
+    of_owner = credential.c.owner_id == OWNER if owned else credential.c.owner_id > ""
+    lost = select(credential.c.client_id).select_from(chosen.outerjoin(user_roles, held))
+    return lost.where(of_owner, credential.c.deleted_at.is_(None), user_roles.c.user_id.is_(None))
 
 
 def _disabled_owners() -> Select[Any]:
@@ -99,40 +99,44 @@ def _disabled_owners() -> Select[Any]:
 
 
 def owner_disabled() -> ColumnElement[bool]:
-    """Whether the owner is."""
+    """Whether the owner is disabled."""
     return credentials.c.owner_id.in_(_disabled_owners())
 
 
-def kept(*, owned: bool) -> list[ColumnElement[bool]]:
-    """The conditions of every list: not deleted, and the owner's."""
-    there = credentials.c.deleted_at.is_(None)
-    return [there, credentials.c.owner_id == OWNER] if owned else [there]
+def list_conditions(*, owned: bool) -> list[ColumnElement[bool]]:
+    """The conditions of every list: not deleted, and with ``owned`` the owner's."""
+    not_deleted = credentials.c.deleted_at.is_(None)
+    return [not_deleted, credentials.c.owner_id == OWNER] if owned else [not_deleted]
 
 
-# Always so, and the beginning of the one index that has all the columns of a filter: SQLite, which has no
-# statistics, would look up each row instead.
-ALONG_THE_INDEX = credentials.c.created_at >= 0
+# Always true. It makes SQLite, which has no statistics, read the one index that has all columns of the filters,
+# instead of each row.
+FILTER_INDEX_HINT = credentials.c.created_at >= 0
 
 
 @cache
-def counting(*, owned: bool) -> Select[Any]:
+def status_counts(*, owned: bool) -> Select[Any]:
     """One row: how many credentials each status holds for."""
     conditions = status_conditions(owned=owned)
-    whole = [*kept(owned=owned), *([] if owned else [ALONG_THE_INDEX])]
-    each: dict[Status, ColumnElement[int]]
-    each = {status: func.count().filter(conditions[status]) for status in _OF_ITS_OWN_ROW}
-    each[Status.ACTIVE] = func.count().filter(looks_active()) - only_look_active(owned=owned)
+    where = [*list_conditions(owned=owned), *([] if owned else [FILTER_INDEX_HINT])]
+    counts: dict[Status, ColumnElement[int]]
+    counts = {status: func.count().filter(conditions[status]) for status in _STATUSES_OF_OWN_ROW}
+    counts[Status.ACTIVE] = func.count().filter(active_by_own_row()) - count_inactive_by_other_rows(owned=owned)
     rotating = select(func.count()).select_from(credentials)
-    rotating = rotating.where(*kept(owned=owned), conditions[Status.ROTATING])
-    each[Status.ROTATING] = rotating.correlate(None).scalar_subquery()
-    reduced = select(func.count(func.distinct(_lost(owned=owned).c.client_id)))
-    each[Status.REDUCED] = reduced.scalar_subquery()
-    counts: list[Any] = [count.label(status.value) for status, count in each.items()]
-    return select(*counts).where(*whole)
+    rotating = rotating.where(*list_conditions(owned=owned), conditions[Status.ROTATING])
+    counts[Status.ROTATING] = rotating.correlate(None).scalar_subquery()
+    reduced = select(func.count(func.distinct(_reduced_cte(owned=owned).c.client_id)))
+    counts[Status.REDUCED] = reduced.scalar_subquery()
+    columns: list[Any] = [count.label(status.value) for status, count in counts.items()]
+    return select(*columns).where(*where)
 
 
-def only_look_active(*others: ColumnElement[bool], owned: bool) -> ScalarSelect[int]:
-    """How many look active by their own row and are not; few, so to take them off costs less than to ask of each."""
-    marked = credentials.c.client_id.in_(select(_marked(owned=owned).c.client_id))
-    found = select(func.count()).select_from(credentials).where(*kept(owned=owned), looks_active(), marked, *others)
-    return found.correlate(None).scalar_subquery()
+def count_inactive_by_other_rows(*conditions: ColumnElement[bool], owned: bool) -> ScalarSelect[int]:
+    """Counts those whose own row says active and another row not; they are few, so subtracting them is cheap."""
+    inactive = credentials.c.client_id.in_(select(_inactive_by_other_rows(owned=owned).c.client_id))
+    count_query = (
+        select(func.count())
+        .select_from(credentials)
+        .where(*list_conditions(owned=owned), active_by_own_row(), inactive, *conditions)
+    )
+    return count_query.correlate(None).scalar_subquery()

@@ -1,6 +1,6 @@
-"""Rows of people, roles, credentials, resource servers and settings as values, for all who have a connection.
+"""Rows of users, roles, credentials, resource servers and settings as records, for every caller with a connection.
 
-What every page asks for is written once: to build a statement costs more than to run it.
+The statements are built once, since building one costs more than running it.
 """
 
 from collections import defaultdict
@@ -72,10 +72,12 @@ def as_resource_server(row: Any) -> ResourceServer:
 
 def find_resource_server(connection: Connection, name: str) -> ResourceServer:
     """One resource server by its name, client id or audience; ``NotFound`` else."""
-    mine = resource_servers.c
+    columns = resource_servers.c
     # Ordered, because one server's name may be another's audience: the name wins.
-    query = select(resource_servers).where((mine.name == name) | (mine.client_id == name) | (mine.audience == name))
-    row = connection.execute(query.order_by((mine.name == name).desc())).first() if storable(name) else None
+    query = select(resource_servers).where(
+        (columns.name == name) | (columns.client_id == name) | (columns.audience == name)
+    )
+    row = connection.execute(query.order_by((columns.name == name).desc())).first() if storable(name) else None
     if row is None:
         msg = f"there is no resource server {name!r}; `flask resource-servers list` shows them"
         raise NotFound(msg)
@@ -84,9 +86,11 @@ def find_resource_server(connection: Connection, name: str) -> ResourceServer:
 
 def server_keys_of(connection: Connection, client_id: str) -> tuple[KeyRecord, ...]:
     """All public keys of one resource server, newest first, ended ones too."""
-    mine = resource_server_keys.c
-    query = select(mine.id, mine.public_jwk, mine.created_at, mine.ends_at).where(mine.client_id == client_id)
-    rows = connection.execute(query.order_by(mine.created_at.desc(), mine.id)).all()
+    columns = resource_server_keys.c
+    query = select(columns.id, columns.public_jwk, columns.created_at, columns.ends_at).where(
+        columns.client_id == client_id
+    )
+    rows = connection.execute(query.order_by(columns.created_at.desc(), columns.id)).all()
     return tuple(KeyRecord(*row) for row in rows)
 
 
@@ -107,8 +111,8 @@ def find_role(connection: Connection, name: str) -> Role:
 def as_users(connection: Connection, rows: Sequence[Any], *only: Any) -> tuple[User, ...]:
     """Two statements, however many users; ``only`` narrows the second to those of ``rows``."""
     held: dict[str, list[Role]] = defaultdict(list)
-    for each in connection.execute(_HELD.where(*only)).all():
-        held[each.user_id].append(as_role(each))
+    for role_row in connection.execute(_HELD.where(*only)).all():
+        held[role_row.user_id].append(as_role(role_row))
     return tuple(_as_user(row, held[row.id]) for row in rows)
 
 
@@ -153,8 +157,8 @@ def credential_row(connection: Connection, client_id: str, owner_id: str | None)
 def find_credential(connection: Connection, client_id: str, owner_id: str | None) -> Credential:
     """One credential that is not deleted, with ``owner_id`` only that owner's; ``NotFound`` else."""
     row = credential_row(connection, client_id, owner_id)
-    own = secrets_of(connection, client_id)
-    return _as_credential(row, chosen_by(connection, client_id), own, keys_of(connection, client_id))
+    own_secrets = secrets_of(connection, client_id)
+    return _as_credential(row, chosen_by(connection, client_id), own_secrets, keys_of(connection, client_id))
 
 
 def chosen_by(connection: Connection, client_id: str) -> tuple[str, ...]:
@@ -179,27 +183,29 @@ def of_owner(owner_id: str | None) -> Any:
 
 def as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> tuple[Credential, ...]:
     """Three statements, however many credentials; ``only`` narrows the others to those of ``rows``."""
-    mine = only & credentials.c.deleted_at.is_(None)
-    chosen = _CHOSEN.join(credentials, credentials.c.client_id == credential_roles.c.client_id).where(mine)
-    kept = _SECRETS_AND_KEYS.join(credentials, credentials.c.client_id == secrets.c.client_id).where(mine)
+    condition = only & credentials.c.deleted_at.is_(None)
+    chosen = _CHOSEN.join(credentials, credentials.c.client_id == credential_roles.c.client_id).where(condition)
+    secrets_and_keys = _SECRETS_AND_KEYS.join(credentials, credentials.c.client_id == secrets.c.client_id).where(
+        condition
+    )
     names: dict[str, list[str]] = defaultdict(list)
     for each in connection.execute(chosen).all():
         names[each.client_id].append(each.name)
-    own: dict[str, list[SecretRecord]] = defaultdict(list)
+    own_secrets: dict[str, list[SecretRecord]] = defaultdict(list)
     keys: dict[str, list[KeyRecord]] = defaultdict(list)
-    for each in connection.execute(kept).all():
+    for each in connection.execute(secrets_and_keys).all():
         if each.public_jwk is None:
-            own[each.client_id].append(as_secret(each))
+            own_secrets[each.client_id].append(as_secret(each))
         else:
             keys[each.client_id].append(as_key(each))
     return tuple(
-        _as_credential(row, tuple(names[row.client_id]), tuple(own[row.client_id]), tuple(keys[row.client_id]))
+        _as_credential(row, tuple(names[row.client_id]), tuple(own_secrets[row.client_id]), tuple(keys[row.client_id]))
         for row in rows
     )
 
 
 def _as_credential(
-    row: Any, chosen: tuple[str, ...], own: tuple[SecretRecord, ...], keys: tuple[KeyRecord, ...]
+    row: Any, chosen: tuple[str, ...], own_secrets: tuple[SecretRecord, ...], keys: tuple[KeyRecord, ...]
 ) -> Credential:
     return Credential(
         client_id=row.client_id,
@@ -212,7 +218,7 @@ def _as_credential(
         disabled_at=row.disabled_at,
         deleted_at=row.deleted_at,
         version=row.version,
-        secrets=own,
+        secrets=own_secrets,
         keys=keys,
         restrictions=row.restrictions,
     )

@@ -1,11 +1,11 @@
-"""Counts live tokens by the rules of ``rules/liveness``, told in SQL.
+"""Selects live tokens by the rules of ``rules/liveness``, written in SQL.
 
-Only for numbers on a page: whether one token lives is always asked of the rules
-themselves. ``tests/store/test_console_reads.py`` holds the two to the same answer.
+Only for numbers on a page: whether one token is alive is always decided by the rules
+themselves. ``tests/store/test_console_reads.py`` compares the two.
 
-What holds for all tokens alike (settings, usable keys) is read first and put
-into the statement: with it both databases see how many sessions are left, and
-begin at the right end.
+What is the same for all tokens (settings, usable keys) is read first and put
+into the statement as literals: so both databases can estimate how many sessions
+are left, and choose the right index.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ AnySelect = TypeVar("AnySelect", bound=Select[*tuple[Any, ...]])
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a session must keep to live at ``now``, whosever it is. Both ends of ``issued`` count.
+    """What every live session satisfies at ``now``. ``issued``: from and to, both included.
 
-    Who ends behind ``young``, and lasts as long as any may, was issued within the idle timeout.
+    A session of the longest lifetime that ends after ``young`` was issued within the idle timeout.
     """
 
     now: Instant
@@ -62,8 +62,8 @@ _TERMS = (
 )
 
 
-def terms(connection: Connection, now: Instant) -> Terms:
-    """Read them; ask what they are for in the same transaction."""
+def read_terms(connection: Connection, now: Instant) -> Terms:
+    """Read the terms; run the statement that needs them in the same transaction."""
     rows = connection.execute(_TERMS).all()
     general = rows[0]
     # Half-open: what was issued or used so many seconds ago is over.
@@ -79,37 +79,37 @@ def terms(connection: Connection, now: Instant) -> Terms:
     )
 
 
-def _written(name: str) -> BindParameter[Instant]:
-    """An instant in the text of a statement: a plan of PostgreSQL's for any instant takes all sessions for few."""
+def _literal_instant(name: str) -> BindParameter[Instant]:
+    """An instant as a literal: for a bound one PostgreSQL makes a generic plan, which expects few sessions."""
     return bindparam(name, type_=BigInteger, literal_execute=True)
 
 
-YOUNG = sessions.c.expires_at > _written("young")
+YOUNG = sessions.c.expires_at > _literal_instant("young")
 
 
-def living(asked: AnySelect, *, begin_with_sessions: bool = False) -> AnySelect:
-    """What is asked of ``sessions``, of those whose tokens live under the ``values`` of ``Terms``.
+def where_live(query: AnySelect, *, begin_with_sessions: bool = False) -> AnySelect:
+    """Restrict a query of ``sessions`` to those whose tokens are alive; takes the ``values`` of ``Terms``.
 
-    ``begin_with_sessions`` is for whoever narrows the sessions and not the credentials: SQLite would rather walk all
-    credentials.
+    ``begin_with_sessions`` is for queries that filter sessions and not credentials: SQLite would otherwise scan
+    all credentials.
     """
     session, credential = sessions.c, credentials.c
     now = bindparam("now", type_=BigInteger)
-    # An expression hides the column's index, and so leaves one way round.
-    whose = func.coalesce(session.client_id, "") if begin_with_sessions else session.client_id
-    return asked.select_from(
-        sessions.join(credentials, credential.client_id == whose)
+    # An expression hides the column's index, so that only one join order is left.
+    client_id = func.coalesce(session.client_id, "") if begin_with_sessions else session.client_id
+    return query.select_from(
+        sessions.join(credentials, credential.client_id == client_id)
         .join(users, users.c.id == credential.owner_id)
         .join(secrets, secrets.c.id == session.secret_id)
     ).where(
-        # Always so. As a plain equation it would make PostgreSQL expect one row where thousands come.
+        # Always true. As a plain equation it would make PostgreSQL expect one row instead of thousands.
         case((secrets.c.client_id == credential.client_id, 1), else_=0) > 0,
         session.ended_at.is_(None),
-        session.expires_at > _written("written_now"),
+        session.expires_at > _literal_instant("written_now"),
         session.kid.in_(bindparam("kids", type_=String, expanding=True)),
         session.epoch == bindparam("epoch", type_=BigInteger),
-        session.issued_at.between(_written("issued_from"), _written("issued_to")),
-        session.last_used_at >= _written("used_since"),
+        session.issued_at.between(_literal_instant("issued_from"), _literal_instant("issued_to")),
+        session.last_used_at >= _literal_instant("used_since"),
         users.c.disabled_at.is_(None),
         credential.deleted_at.is_(None),
         credential.disabled_at.is_(None),
