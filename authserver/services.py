@@ -53,6 +53,7 @@ from authserver.store.engine.schema import MIGRATIONS
 from authserver.store.factory import Store, open_store
 from authserver.store.tables import db
 from authserver.telemetry.access_log import AccessLog, Line, text_renderer
+from authserver.telemetry.denial_probe import DenialProbe
 from authserver.telemetry.logs import as_text, colours, logger
 from authserver.web.health import Health
 from keys.key_stores import KeyStore
@@ -387,6 +388,10 @@ class Services:
         )
         if self._background:
             self._start_background_tasks(store)
+            metrics = observer.metrics
+            probe = DenialProbe(store.kill_reads, store.hot_path, metrics.denied, metrics.denial_probe)
+            probe.start()
+            self._closers.append(probe.stop)
         return Dispatcher(table, self._app.wsgi_app, observer.observe, transport=self._transport)
 
     def _access_log_renderer(self) -> Callable[[Line], str] | None:

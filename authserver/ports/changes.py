@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from authserver.ports.hot_path import CallingResourceServer
+from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Span
 
 
@@ -68,4 +69,34 @@ class FeedFetches(Protocol):
 
     def fetched(self, server_id: str, at: Instant, seq: int) -> None:
         """Buffer that a resource server was told what ended up to entry ``seq``."""
+        ...
+
+
+class Kill(NamedTuple):
+    """One entry of the list, with when it was written by the database's clock, in milliseconds of UTC."""
+
+    seq: int
+    kind: str
+    subject: str
+    at: Instant
+    value: int
+    stamped_ms: int
+
+
+class KillReads(Protocol):
+    """The list of what ended, for measuring how soon each end is obeyed."""
+
+    def kills(self, after: int | None, most: int) -> tuple[int, list[Kill]]:
+        """The newest ``most`` entries behind number ``after`` that have a stamp, and the number of the last entry.
+
+        None: from now on, so no entries. A database restored from a backup begins again at its own last number.
+        """
+        ...
+
+    def token_ended_by(self, kill: Kill) -> SessionStart | None:
+        """A token on record that was to live on without this end; None when there is none."""
+        ...
+
+    def clock_ms(self) -> int:
+        """What the database's clock says, in milliseconds of UTC."""
         ...

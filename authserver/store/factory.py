@@ -26,6 +26,7 @@ from authserver.store.tables import audit_head, settings, vault
 from authserver.store.tokens.change_feed import SqlChangeReads
 from authserver.store.tokens.feed_fetches import SqlFeedFetches
 from authserver.store.tokens.hot_path import SqlHotPathReads
+from authserver.store.tokens.kill_reads import SqlKillReads
 from authserver.store.tokens.one_time_ids import SqlOneTimeIds
 from authserver.store.tokens.reads import SqlTokenReads
 from authserver.store.tokens.sessions import SqlSessions
@@ -68,6 +69,7 @@ class Store:
     usage: SqlUsageBuffer
     usage_reports: SqlUsageReports
     changes: SqlChangeReads
+    kill_reads: SqlKillReads
     feed_fetches: SqlFeedFetches
     hot_path: SqlHotPathReads
     one_time_ids: SqlOneTimeIds
@@ -159,6 +161,7 @@ def open_store(
         usage=usage,
         usage_reports=SqlUsageReports(engine, usage),
         changes=SqlChangeReads(engine, held, clock),
+        kill_reads=SqlKillReads(engine, held, clock),
         feed_fetches=SqlFeedFetches(engine),
         hot_path=SqlHotPathReads(held, clock),
         one_time_ids=SqlOneTimeIds(engine, held),

@@ -396,6 +396,7 @@ kills = Table(
     Column("kind", String(32), nullable=False),
     Column("subject", _ID, nullable=False),
     Column("value", BigInteger, nullable=False),
+    Column("stamped_ms", BigInteger),  # the database's clock when it was written; NULL: by a version without it
 )
 
 console_sessions = Table(

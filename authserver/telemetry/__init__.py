@@ -4,4 +4,5 @@
 - ``access_log``: the line of each request, written by a thread beside the request path.
 - ``flask_requests``: the line of each request that Flask answers.
 - ``metrics``: Prometheus, with labels of bounded cardinality.
+- ``denial_probe``: how long after an end its tokens are refused here.
 """

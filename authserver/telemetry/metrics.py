@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+_DENIAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 GaugeSource = Mapping[str, Mapping[tuple[str, ...], float]]
 """Gauge name -> label values -> number."""
@@ -109,6 +110,15 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
+        self._denial_seconds = Histogram(
+            "oauth_change_to_deny_seconds",
+            "Time from the commit of an end to the first refusal that the probe of a process saw",
+            buckets=_DENIAL_BUCKETS,
+            registry=registry,
+        )
+        self._denial_probes = Counter(
+            "oauth_change_to_deny_probes", "What the probe was answered", ("outcome",), registry=registry
+        )
         self._errors = Counter("http_server_errors", "Answers of 500 and above", ("status",), registry=registry)
         self._by_flask = {"console": (self._pages, self._page_seconds), "api": (self._api, self._api_seconds)}
         self._tokens_by: dict[tuple[str, str], Counter] = {}
@@ -156,6 +166,14 @@ class Metrics:
     def unrecorded(self, reason: str) -> None:
         """Count a try to write sessions and uses that failed, by the kind of its reason, one of a closed set."""
         self._unrecorded.labels(reason).inc()
+
+    def denied(self, seconds: float) -> None:
+        """Record how long after an end the probe saw its token refused."""
+        self._denial_seconds.observe(seconds)
+
+    def denial_probe(self, outcome: str) -> None:
+        """Count what the probe saw: ``refused``, ``still_active``, or ``unavailable``."""
+        self._denial_probes.labels(outcome).inc()
 
     def lease(self, kind: str) -> None:
         """Count an active answer that may be trusted for a while; ``kind`` is the endpoint, as in ``observe``."""

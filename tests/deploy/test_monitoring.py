@@ -66,7 +66,8 @@ def test_each_expression_names_what_exists(where, expr):
 
 def test_what_a_label_is_compared_with_can_be():
     values = {"active": {"true", "false", "refused"}, "within": {"7d", "30d"}, "state": {"active"}}
-    values |= {"reason": {"wrong_secret", "secret_ended"}, "outcome": {"refused|delayed"}, "job": {"authserver"}}
+    values |= {"reason": {"wrong_secret", "secret_ended"}, "job": {"authserver"}}
+    values |= {"outcome": {"refused|delayed", "still_active"}}
     for where, expr in ALL:
         for label, value in re.findall(r'(\w+)=~?"([^"]*)"', expr):
             assert value in values[label], (where, label, value)

@@ -3,6 +3,7 @@
 ``hot_path`` is the one statement of a token request and the one of an introspection;
 ``sessions`` the record of each token; ``usage_buffer`` writes uses behind the request;
 ``usage_reports`` what resource servers report; ``change_feed``, ``feed_fetches`` tells them what ended;
+``kill_reads`` what a probe must see refused;
 ``one_time_ids`` what may be used once; ``revocations`` keeps the ordered list of everything that ended;
 ``live_tokens``, ``reads`` and ``gauges`` count.
 """

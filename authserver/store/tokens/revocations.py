@@ -8,9 +8,10 @@ changes anything administrative, takes that lock before any other.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from authserver.rules.facts import Instant
+from authserver.store.engine.clock import milliseconds
 from authserver.store.tables import audit_head, kills
 
 Revocation = tuple[str, str, Instant, int]
@@ -29,5 +30,7 @@ def append_revocations(connection: Connection, last: int, noted: Sequence[Revoca
             {"seq": number, "kind": kind, "subject": subject, "at": at, "value": value}
             for number, (kind, subject, at, value) in enumerate(noted, start=last + 1)
         ]
-        connection.execute(insert(kills), rows)
+        named: dict[str, Any] = {name: bindparam(name) for name in rows[0]}
+        stamped = insert(kills).values(**named, stamped_ms=milliseconds(connection.dialect.name))
+        connection.execute(stamped, rows)
     return last + len(noted)
