@@ -1,6 +1,6 @@
-"""Watches the JWKS of one or many nodes from outside, and proves that a rotation was safe: ``python -m keys.watch``.
+"""Polls the JWKS of one or many nodes and checks that a rotation was safe: ``python -m keys.watch``.
 
-Works with any server. It polls each JWKS, is fed tokens, and finds
+Works with any server. It polls each JWKS, reads tokens, and finds
 
 - ``too_early``: a token signed by a key that had been published for less than the window;
 - ``too_late``: a key withdrawn while a token it signed has not ended;
@@ -10,7 +10,7 @@ Works with any server. It polls each JWKS, is fed tokens, and finds
 - ``bad_set``: private members, one ``kid`` twice, a ``kid`` that changed its key, a key without ``alg``;
 - ``unreachable``: a node that did not answer for longer than the grace.
 
-What was there at the first look counts as published for ever: its first instant is unknown.
+A key in the first JWKS of a node counts as published for ever, since its first instant is unknown.
 """
 
 import argparse
@@ -35,7 +35,7 @@ PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA")
 _TIMEOUT_SECONDS = 5
 _MAX_BYTES = 1024 * 1024
-_MAX_TOKEN = 64 * 1024
+_MAX_TOKEN_LENGTH = 64 * 1024
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -54,13 +54,13 @@ class Finding:
 class _Node:
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
     not_before: dict[str, float] = field(default_factory=dict)
-    """For each key shown, the last look that did not find it: it was published after that, nobody knows when."""
-    looked_at: float | None = None
+    """For each key in the JWKS, the last fetch that did not have it: it was published at some instant after that."""
+    fetched_at: float | None = None
     failing_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _SeenToken:
     kid: str
     issued_at: float
     expires_at: float
@@ -68,7 +68,7 @@ class _Seen:
 
 
 class Watch:
-    """Judges what is observed; knows no network and no clock.
+    """Checks JWKS and tokens; does no I/O and reads no clock.
 
     Args:
         window: seconds a key must be published before it signs.
@@ -79,41 +79,41 @@ class Watch:
         self._window, self._grace = window, grace
         self._nodes: dict[str, _Node] = {}
         self._known: dict[str, dict[str, Any]] = {}
-        self._tokens: dict[str, _Seen] = {}
-        self._told: set[tuple[str, str, str]] = set()
+        self._tokens: dict[str, _SeenToken] = {}
+        self._reported: set[tuple[str, str, str]] = set()
         self._differ_since: float | None = None
         self.findings: list[Finding] = []
-        self.looks = self.tokens = 0
+        self.fetches = self.tokens = 0
 
-    def saw(self, node: str, document: object, at: float, requested_at: float | None = None) -> None:
+    def record_jwks(self, node: str, document: object, at: float, requested_at: float | None = None) -> None:
         """Check one response of one node, requested at ``requested_at`` and received at ``at``."""
-        self.looks += 1
+        self.fetches += 1
         state = self._nodes.setdefault(node, _Node())
-        keys = self._keys_of(node, document, at)
+        keys = self._read_keys(node, document, at)
         for kid, key in keys.items():
             if kid not in state.not_before:
-                state.not_before[kid] = float("-inf") if state.looked_at is None else state.looked_at
+                state.not_before[kid] = float("-inf") if state.fetched_at is None else state.fetched_at
             known = self._known.setdefault(kid, key)
             if known != key:
-                self._find("bad_set", at, node, kid, "the key behind this kid has changed")
+                self._add_finding("bad_set", at, node, kid, "the key behind this kid has changed")
         for kid in state.keys.keys() - keys.keys():
-            self._withdrawn(node, kid, at)
+            self._check_withdrawal(node, kid, at)
             del state.not_before[kid]
         state.keys, state.failing_since = keys, None
-        # What the answer does not show was not published at the request; about later nothing is known.
-        state.looked_at = at if requested_at is None else requested_at
+        # A key that the answer lacks was not published at the request; about later instants it says nothing.
+        state.fetched_at = at if requested_at is None else requested_at
 
-    def missed(self, node: str, why: str, at: float) -> None:
+    def record_failure(self, node: str, why: str, at: float) -> None:
         """Record that a node did not answer."""
         state = self._nodes.setdefault(node, _Node())
         if state.failing_since is None:
             state.failing_since = at
         if at - state.failing_since > self._grace:
-            self._find("unreachable", at, node, "", f"no answer for {at - state.failing_since:.0f} s: {why}")
+            self._add_finding("unreachable", at, node, "", f"no answer for {at - state.failing_since:.0f} s: {why}")
 
-    def round_over(self, at: float) -> None:
+    def compare_nodes(self, at: float) -> None:
         """Compare the nodes after each was fetched once."""
-        sets = {frozenset(state.keys) for state in self._nodes.values() if state.looked_at is not None}
+        sets = {frozenset(state.keys) for state in self._nodes.values() if state.fetched_at is not None}
         if len(sets) < 2:  # noqa: PLR2004 - it takes two to differ
             self._differ_since = None
             return
@@ -121,17 +121,17 @@ class Watch:
             self._differ_since = at
         if at - self._differ_since > self._grace:
             shown = {name: sorted(state.keys) for name, state in self._nodes.items()}
-            self._find("disagree", at, "", "", f"for {at - self._differ_since:.0f} s: {json.dumps(shown)}")
+            self._add_finding("disagree", at, "", "", f"for {at - self._differ_since:.0f} s: {json.dumps(shown)}")
 
-    def token(self, text: str, at: float) -> None:
-        """Judge one token; its signature, and how long its key had been published when it was issued."""
+    def check_token(self, text: str, at: float) -> None:
+        """Check one token: its signature, and how long its key had been published when it was issued."""
         self.tokens += 1
         try:
             header = jwt.get_unverified_header(text)
             kid = str(header.get("kid", ""))
             key = self._known.get(kid)
             if key is None or not any(kid in state.keys for state in self._nodes.values()):
-                self._find("unknown_key", at, "", kid, f"no node shows the key of token {_short(text)}")
+                self._add_finding("unknown_key", at, "", kid, f"no node shows the key of token {_abbreviated(text)}")
                 return
             alg = str(key.get("alg", header.get("alg", "")))
             claims = jwt.decode(
@@ -140,58 +140,64 @@ class Watch:
                 algorithms=[alg],
                 options={"verify_aud": False, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
-            seen = _Seen(kid, float(claims["iat"]), float(claims["exp"]), str(claims.get("jti", _short(text))))
+            seen = _SeenToken(
+                kid, float(claims["iat"]), float(claims["exp"]), str(claims.get("jti", _abbreviated(text)))
+            )
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
-            self._find("bad_signature", at, "", "", f"token {_short(text)}: {type(error).__name__}")
+            self._add_finding("bad_signature", at, "", "", f"token {_abbreviated(text)}: {type(error).__name__}")
             return
         self._tokens[text] = seen
         for name, state in self._nodes.items():
-            if state.looked_at is None:
+            if state.fetched_at is None:
                 continue
             published = state.not_before.get(kid)
             if published is None:
                 if at - seen.issued_at < self._grace:
                     continue
-                self._find("too_early", at, name, kid, f"token {seen.subject}: this node does not show its key")
+                self._add_finding("too_early", at, name, kid, f"token {seen.subject}: this node does not show its key")
             elif seen.issued_at - published < self._window:
                 age = max(0.0, seen.issued_at - published)
                 text = f"token {seen.subject}: its key was {age:.0f} s old here at most"
-                self._find("too_early", at, name, kid, text)
+                self._add_finding("too_early", at, name, kid, text)
 
     def forget_ended(self, at: float) -> None:
-        """Drop tokens that have ended; they can prove nothing any more."""
+        """Drop tokens that have ended: the withdrawal of their key is no fault any more."""
         self._tokens = {text: seen for text, seen in self._tokens.items() if seen.expires_at > at}
 
-    def _withdrawn(self, node: str, kid: str, at: float) -> None:
-        alive = [seen for seen in self._tokens.values() if seen.kid == kid and seen.expires_at > at]
-        if alive:
-            last = max(seen.expires_at for seen in alive)
-            self._find("too_late", at, node, kid, f"{len(alive)} tokens live on, the last for {last - at:.0f} s")
+    def _check_withdrawal(self, node: str, kid: str, at: float) -> None:
+        live_tokens = [seen for seen in self._tokens.values() if seen.kid == kid and seen.expires_at > at]
+        if live_tokens:
+            last_end = max(seen.expires_at for seen in live_tokens)
+            self._add_finding(
+                "too_late", at, node, kid, f"{len(live_tokens)} tokens live on, the last for {last_end - at:.0f} s"
+            )
 
-    def _keys_of(self, node: str, document: object, at: float) -> dict[str, dict[str, Any]]:
+    def _read_keys(self, node: str, document: object, at: float) -> dict[str, dict[str, Any]]:
         keys: dict[str, dict[str, Any]] = {}
-        listed = document.get("keys") if isinstance(document, Mapping) else None
-        if not isinstance(listed, list):
-            self._find("bad_set", at, node, "", "no JWKS: there is no array named keys (RFC 7517 §5)")
+        jwks = document.get("keys") if isinstance(document, Mapping) else None
+        if not isinstance(jwks, list):
+            self._add_finding("bad_set", at, node, "", "no JWKS: there is no array named keys (RFC 7517 §5)")
             return keys
-        for key in listed:
+        for key in jwks:
             if not isinstance(key, dict) or not isinstance(key.get("kid"), str):
-                self._find("bad_set", at, node, "", "a key has no kid")
+                self._add_finding("bad_set", at, node, "", "a key has no kid")
                 continue
             kid = key["kid"]
             if kid in keys:
-                self._find("bad_set", at, node, kid, "the kid occurs twice")
+                self._add_finding("bad_set", at, node, kid, "the kid occurs twice")
             if private := PRIVATE_MEMBERS & key.keys():
-                self._find("bad_set", at, node, kid, f"private members are published: {', '.join(sorted(private))}")
+                self._add_finding(
+                    "bad_set", at, node, kid, f"private members are published: {', '.join(sorted(private))}"
+                )
             if not key.get("alg"):
-                self._find("bad_set", at, node, kid, "the key has no alg")
+                self._add_finding("bad_set", at, node, kid, "the key has no alg")
             keys[kid] = key
         return keys
 
-    def _find(self, fault: str, at: float, node: str, kid: str, evidence: str) -> None:
-        sort = (fault, node, kid)
-        if sort not in self._told:
-            self._told.add(sort)
+    def _add_finding(self, fault: str, at: float, node: str, kid: str, evidence: str) -> None:
+        identity = (fault, node, kid)
+        if identity not in self._reported:
+            self._reported.add(identity)
             self.findings.append(Finding(fault, at, node, kid, evidence))
 
 
@@ -201,7 +207,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def fetch(url: str) -> object:
-    """Get one JWKS document, around every cache.
+    """Fetch one JWKS document, bypassing caches.
 
     Raises:
         OSError: no answer.
@@ -211,8 +217,8 @@ def fetch(url: str) -> object:
     request = urllib.request.Request(  # noqa: S310 - main() allows http and https only
         url, headers={"Accept": "application/jwk-set+json, application/json", "Cache-Control": "no-cache"}
     )
-    with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-        return json.loads(answer.read(_MAX_BYTES))
+    with opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+        return json.loads(response.read(_MAX_BYTES))
 
 
 def watch(
@@ -224,9 +230,9 @@ def watch(
     grace: float,
     seconds: float | None,
     report: Callable[[Finding], None],
-    get: Callable[[str], object] = fetch,
+    fetch_jwks: Callable[[str], object] = fetch,
     clock: Callable[[], float] = time.time,
-    pause: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Watch:
     """Poll ``urls`` and read ``tokens`` until ``seconds`` are over; None is for ever.
 
@@ -234,57 +240,57 @@ def watch(
         urls: addresses of JWKS documents.
         tokens: compact tokens as they arrive; read on a thread of its own.
         window: seconds a key must be published before it signs.
-        interval: seconds between two looks.
+        interval: seconds between two fetches.
         grace: seconds nodes may differ or be away.
         seconds: how long to watch.
         report: called once for each finding.
-        get: fetches a document.
+        fetch_jwks: fetches a document.
         clock: seconds of UTC.
-        pause: waits.
+        sleep: waits.
     """
-    judged = Watch(window=window, grace=grace)
-    fed: queue.SimpleQueue[str] = queue.SimpleQueue()
-    feeder = threading.Thread(target=_feed, args=(tokens, fed), daemon=True)
+    monitor = Watch(window=window, grace=grace)
+    token_queue: queue.SimpleQueue[str] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read_tokens, args=(tokens, token_queue), daemon=True)
     end = None if seconds is None else clock() + seconds
     reported = 0
-    feeder.start()
+    reader.start()
     while True:
         for url in urls:
             requested_at = clock()
             try:
-                document = get(url)
+                document = fetch_jwks(url)
             except (OSError, ValueError) as error:
-                judged.missed(url, str(error), clock())
+                monitor.record_failure(url, str(error), clock())
             else:
-                judged.saw(url, document, clock(), requested_at)
-        judged.round_over(clock())
-        while not fed.empty():
-            judged.token(fed.get(), clock())
-        judged.forget_ended(clock())
-        for finding in judged.findings[reported:]:
+                monitor.record_jwks(url, document, clock(), requested_at)
+        monitor.compare_nodes(clock())
+        while not token_queue.empty():
+            monitor.check_token(token_queue.get(), clock())
+        monitor.forget_ended(clock())
+        for finding in monitor.findings[reported:]:
             report(finding)
-        reported = len(judged.findings)
+        reported = len(monitor.findings)
         if end is not None and clock() >= end:
-            return judged
-        pause(interval)
+            return monitor
+        sleep(interval)
 
 
-def _feed(tokens: Iterable[str], fed: queue.SimpleQueue[str]) -> None:
+def _read_tokens(tokens: Iterable[str], token_queue: queue.SimpleQueue[str]) -> None:
     for line in tokens:
         text = line.strip()
-        if text and len(text) <= _MAX_TOKEN:
-            fed.put(text)
+        if text and len(text) <= _MAX_TOKEN_LENGTH:
+            token_queue.put(text)
 
 
-def _open(path: str) -> contextlib.AbstractContextManager[TextIO]:
+def _open_file(path: str) -> contextlib.AbstractContextManager[TextIO]:
     return Path(path).open(encoding="utf-8")
 
 
-def _short(text: str) -> str:
+def _abbreviated(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode("utf-8", "replace")[-9:]).decode()
 
 
-def _span(text: str) -> float:
+def _duration(text: str) -> float:
     unit = _UNITS.get(text[-1:])
     number = text[:-1] if unit else text
     try:
@@ -310,28 +316,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("urls", nargs="+", type=_url, metavar="URL", help="address of a server or of its JWKS")
     parser.add_argument("--tokens", metavar="FILE", help="file with one token a line; - is standard input")
-    parser.add_argument("--window", type=_span, default="24h", help="time a key is published before it signs (24h)")
-    parser.add_argument("--interval", type=_span, default="5s", help="time between two looks (5s)")
-    parser.add_argument("--grace", type=_span, default="10s", help="time nodes may differ or be away (10s)")
-    parser.add_argument("--for", dest="seconds", type=_span, help="how long to watch; for ever when left out")
+    parser.add_argument("--window", type=_duration, default="24h", help="time a key is published before it signs (24h)")
+    parser.add_argument("--interval", type=_duration, default="5s", help="time between two fetches (5s)")
+    parser.add_argument("--grace", type=_duration, default="10s", help="time nodes may differ or be away (10s)")
+    parser.add_argument("--for", dest="seconds", type=_duration, help="how long to watch; for ever when left out")
     parser.add_argument("--json", action="store_true", help="one JSON object per finding, and one at the end")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> int:
-    """Run the command; its exit code."""
+    """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
 
     def report(finding: Finding) -> None:
-        shown = asdict(finding)
-        text = json.dumps(shown) if options.json else "{fault}  {node}  {kid}  {evidence}".format(**shown)
+        members = asdict(finding)
+        text = json.dumps(members) if options.json else "{fault}  {node}  {kid}  {evidence}".format(**members)
         out.write(text + "\n")
         out.flush()
 
-    source = contextlib.nullcontext(sys.stdin) if options.tokens == "-" else _open(options.tokens or os.devnull)
+    source = contextlib.nullcontext(sys.stdin) if options.tokens == "-" else _open_file(options.tokens or os.devnull)
     try:
         with source as tokens:
-            judged = watch(
+            monitor = watch(
                 options.urls,
                 tokens,
                 window=options.window,
@@ -345,18 +351,18 @@ def main(arguments: Sequence[str] | None = None, out: TextIO = sys.stdout) -> in
         return 2
     except KeyboardInterrupt:
         return 130
-    summary = {"looks": judged.looks, "tokens": judged.tokens, "findings": len(judged.findings)}
+    summary = {"fetches": monitor.fetches, "tokens": monitor.tokens, "findings": len(monitor.findings)}
     out.write(
         (
             json.dumps(summary)
             if options.json
-            else "{looks} looks, {tokens} tokens, {findings} findings".format(**summary)
+            else "{fetches} fetches, {tokens} tokens, {findings} findings".format(**summary)
         )
         + "\n"
     )
-    if not judged.looks:
+    if not monitor.fetches:
         return 3
-    return 1 if judged.findings else 0
+    return 1 if monitor.findings else 0
 
 
 if __name__ == "__main__":

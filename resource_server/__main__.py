@@ -23,8 +23,8 @@ also as *_FILE), MODE, MAX_STALENESS and others. The secret comes only from ther
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="python -m resource_server", description="Protect an API with access tokens.")
-    commands = made.add_subparsers(dest="command", required=True)
+    root = argparse.ArgumentParser(prog="python -m resource_server", description="Protect an API with access tokens.")
+    commands = root.add_subparsers(dest="command", required=True)
     formats: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": _EPILOG}
     check = commands.add_parser(
         "check", help="check one token, as an API would", description="Check one token. " + _EXITS, **formats
@@ -33,16 +33,16 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--role", action="append", default=[], help="a role that the token must have (may be repeated)")
     check.add_argument("--method", default="", help="HTTP method to report as use")
     check.add_argument("--route", default="", help="route to report as use")
-    told = commands.add_parser(
+    metadata_command = commands.add_parser(
         "metadata",
         help="print the protected-resource metadata",
         description="Print what RFC 9728 wants served.",
         **formats,
     )
-    told.add_argument(
+    metadata_command.add_argument(
         "--role", action="append", default=[], help="a role to name in scopes_supported (may be repeated)"
     )
-    for each in (check, told):
+    for each in (check, metadata_command):
         each.add_argument("--issuer", help="issuer of the authorization server")
         each.add_argument("--audience", help="audience of this API")
         each.add_argument("--client-id", help="client id of the resource server")
@@ -50,51 +50,49 @@ def parser() -> argparse.ArgumentParser:
         each.add_argument("--max-staleness", type=int, metavar="SECONDS", help="S, for leased and feed")
         each.add_argument("--resource", help="URL of this API as its clients write it (default: the audience)")
         each.add_argument("--json", action="store_true", help="print JSON (metadata always does)")
-    return made
+    return root
 
 
 _EXITS = "Exit codes: 0 good, 1 refused, 2 wrong configuration, 3 it cannot be known now."
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    asked = parser().parse_args(words)
+    args = parser().parse_args(arguments)
     try:
-        told = _settings(asked)
-        if asked.command == "metadata":
-            if not told["credentials"][1]:
-                told["credentials"] = ("unused", "unused")  # metadata has no secret in it
-            settings = Settings(**told)
-            sys.stdout.write(json.dumps(metadata(settings, asked.role), indent=2) + "\n")
+        values = _settings(args)
+        if args.command == "metadata":
+            if not values["credentials"][1]:
+                values["credentials"] = ("unused", "unused")  # metadata has no secret in it
+            settings = Settings(**values)
+            sys.stdout.write(json.dumps(metadata(settings, args.role), indent=2) + "\n")
             sys.stderr.write(f"Serve it at {metadata_path(settings)}\n")
             return 0
-        return _check(asked, told)
+        return _check(args, values)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
 
-def _settings(asked: argparse.Namespace) -> dict[str, Any]:
-    told = from_environment(os.environ)
-    if asked.client_id:
-        told["credentials"] = (asked.client_id, told["credentials"][1])
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    values = from_environment(os.environ)
+    if args.client_id:
+        values["credentials"] = (args.client_id, values["credentials"][1])
     for name in ("issuer", "audience", "mode", "max_staleness", "resource"):
-        if getattr(asked, name) is not None:
-            told[name] = getattr(asked, name)
-    return told
+        if getattr(args, name) is not None:
+            values[name] = getattr(args, name)
+    return values
 
 
-def _check(asked: argparse.Namespace, told: dict[str, Any]) -> int:
-    text = asked.token
+def _check(args: argparse.Namespace, values: dict[str, Any]) -> int:
+    text = args.token
     if text == "-":
         text = sys.stdin.read().strip()
-    with Verifier(**told) as verifier:
+    with Verifier(**values) as verifier:
         try:
-            token = verifier.verify(text, roles=asked.role, method=asked.method, route=asked.route)
+            token = verifier.verify(text, roles=args.role, method=args.method, route=args.route)
         except Refused as refused:
-            _print(
-                asked.json, {"good": False, "error": refused.error, "reason": refused.reason, "detail": str(refused)}
-            )
+            _print(args.json, {"good": False, "error": refused.error, "reason": refused.reason, "detail": str(refused)})
             return 3 if isinstance(refused, Unavailable) else 1
     good = {
         "good": True,
@@ -106,15 +104,15 @@ def _check(asked: argparse.Namespace, told: dict[str, Any]) -> int:
         "expires_at": token.expires_at,
         "jti": token.jti,
     }
-    _print(asked.json, good)
+    _print(args.json, good)
     return 0
 
 
-def _print(as_json: bool, told: dict[str, Any]) -> None:  # noqa: FBT001 - the option itself
+def _print(as_json: bool, values: dict[str, Any]) -> None:  # noqa: FBT001 - the option itself
     if as_json:
-        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        sys.stdout.write(json.dumps(values, indent=2) + "\n")
         return
-    for name, value in told.items():
+    for name, value in values.items():
         shown = " ".join(value) if isinstance(value, list) else value
         sys.stdout.write(f"{name:13} {shown}\n")
 

@@ -1,4 +1,4 @@
-"""One document of the change feed: what ended, as the server signed it (typ ``changes+jwt``)."""
+"""One document of the change feed: the ended tokens, signed by the server (typ ``changes+jwt``)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,24 +8,24 @@ from resource_server.settings import Settings
 from resource_server.token import Token
 
 TYP = "changes+jwt"
-LONGEST = 16 * 1024 * 1024
+MAX_DOCUMENT = 16 * 1024 * 1024
 _MAX_IDLE = 10 * 365 * 86400
 _NEVER = 2**40
 
 
 @dataclass(slots=True)
-class Ends:
-    """All that a verifier knows of what ended; instants are whole seconds UTC of the server's clock.
+class FeedState:
+    """The state of the change feed; instants are whole seconds UTC of the server's clock.
 
     Attributes:
-        cursor: from where the feed goes on.
+        cursor: position of the next document.
         epoch: tokens of an earlier epoch are dead.
-        complete: the document told the whole state, not what was added.
-        as_of: when it was true.
+        complete: whether the document has the whole state, not only the changes.
+        as_of: when the state was read.
         idle_seconds: a token unused for so long is dead.
         longest_seconds: a token issued so long ago is dead, whatever its ``exp``.
-        used_since: whose last use is older had idled out under a timeout of the past.
-        issued_since: what was issued before is dead.
+        used_since: a token whose last use is older had idled out under an earlier timeout.
+        issued_since: a token issued before is dead.
         role_versions: owner -> the lowest role version that is not dead.
         ended_tokens: jti -> its ``exp``, after which it may be forgotten.
         ended_credentials: client id -> since when; tokens issued until then are dead.
@@ -49,17 +49,17 @@ class Ends:
     disabled_users: set[str] = field(default_factory=set)
     removed_keys: set[str] = field(default_factory=set)
 
-    def add(self, delta: "Ends") -> None:
-        """Take over what was added since; ends first, so that who reads meanwhile sees too many rather than too few."""
+    def add(self, delta: "FeedState") -> None:
+        """Apply a delta; ends first, so that a concurrent reader sees too many ends rather than too few."""
         self.removed_keys |= delta.removed_keys
-        back = {sub for sub in delta.role_versions if sub in self.disabled_users} - delta.disabled_users
+        enabled_again = {sub for sub in delta.role_versions if sub in self.disabled_users} - delta.disabled_users
         for sub, floor in delta.role_versions.items():
             self.role_versions[sub] = max(floor, self.role_versions.get(sub, 0))
         self.ended_tokens.update(delta.ended_tokens)
         self.ended_credentials.update(delta.ended_credentials)
         self.ended_secrets.update(delta.ended_secrets)
         # Being enabled again raises the role version, which keeps the tokens from before dead.
-        self.disabled_users = (self.disabled_users - back) | delta.disabled_users
+        self.disabled_users = (self.disabled_users - enabled_again) | delta.disabled_users
         self.longest_seconds, self.used_since = delta.longest_seconds, delta.used_since
         self.issued_since = delta.issued_since
         self.idle_seconds, self.cursor, self.as_of = delta.idle_seconds, delta.cursor, delta.as_of
@@ -69,7 +69,7 @@ class Ends:
         self.ended_tokens = {jti: exp for jti, exp in self.ended_tokens.items() if exp > now}
 
     def reason(self, token: Token, now: float) -> str:
-        """Why the token is dead, or "" when nothing here says so; an idle timeout is not looked at."""
+        """Why the token is dead, or ""; the idle timeout is not checked here."""
         floor = self.role_versions.get(token.sub)
         ended = self.ended_credentials.get(token.client_id)
         secret = self.ended_secrets.get(token.secret_id)
@@ -92,7 +92,7 @@ def newer(epoch: str, than: str) -> bool:
     return epoch.isascii() and epoch.isdigit() and than.isascii() and than.isdigit() and int(epoch) > int(than)
 
 
-def read_changes(claims: dict[str, Any], settings: Settings) -> Ends:
+def read_changes(claims: dict[str, Any], settings: Settings) -> FeedState:
     """Read the verified claims of a document.
 
     Raises:
@@ -100,12 +100,12 @@ def read_changes(claims: dict[str, Any], settings: Settings) -> Ends:
     """
     if claims.get("iss") != settings.issuer:
         raise _bad("it is from another issuer")
-    told = claims.get("aud")
-    audiences = told if isinstance(told, list) else [told]
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
     if settings.audience not in audiences and settings.credentials[0] not in audiences:
         raise _bad("it is for another resource server")
     try:
-        return Ends(
+        return FeedState(
             cursor=_text(claims["cursor"]),
             epoch=_text(claims["epoch"]),
             complete=_flag(claims["complete"]),
@@ -150,9 +150,9 @@ def _number(value: object) -> int:
     return value
 
 
-def _positive(value: object, most: int = _MAX_IDLE) -> int:
+def _positive(value: object, maximum: int = _MAX_IDLE) -> int:
     number = _number(value)
-    if not 0 < number <= most:
+    if not 0 < number <= maximum:
         raise InvalidToken("seconds")
     return number
 

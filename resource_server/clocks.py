@@ -1,4 +1,4 @@
-"""The two clocks: wall time for what tokens say, and one that only runs forward for how old an answer is."""
+"""The two clocks: wall time for the instants in tokens, and a monotonic one for the age of answers."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from; tests hand in their own."""
+    """A source of time; tests pass their own."""
 
     def wall(self) -> float:
         """Seconds since the epoch, UTC; may be stepped by an operator or NTP."""
@@ -21,8 +21,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks.
 
-    Python's ``time.monotonic`` stands still on Linux while a machine is suspended; an answer trusted for 30 seconds
-    would then be trusted for a night. ``CLOCK_BOOTTIME`` goes on.
+    Python's ``time.monotonic`` stops on Linux while a machine is suspended, so an answer trusted for 30 seconds could
+    be trusted for a night. ``CLOCK_BOOTTIME`` does not stop.
     """
 
     def __init__(self) -> None:
@@ -36,16 +36,16 @@ class SystemClock:
 
 @dataclass(slots=True)
 class ServerTime:
-    """A lower bound of the server's time, from what its answers said; whole seconds plus what passed since."""
+    """A lower bound of the server's time: the newest instant in its answers plus the time elapsed since."""
 
     clock: Clock
     ahead: float = field(default=-math.inf)
-    """How far the server's time is ahead of the elapsed time, at least; one number, so that it is read whole."""
+    """Server time minus elapsed time, at least; one number, so that a read is atomic."""
 
-    def told(self, at: float) -> None:
-        """An answer that came just now says that it was ``at`` seconds since the epoch when it was made."""
+    def observe(self, at: float) -> None:
+        """An answer that was received just now was made at ``at``, in seconds since the epoch."""
         self.ahead = max(self.ahead, at - self.clock.elapsed())
 
     def now(self) -> float | None:
-        """Not later than the server's time now; None before its first answer."""
+        """A time not later than the server's; None before its first answer."""
         return None if self.ahead == -math.inf else self.ahead + self.clock.elapsed()

@@ -1,12 +1,12 @@
-"""What can be wrong: with the configuration, with a token, with the way to the server.
+"""The errors: wrong configuration, refused tokens, an unreachable server.
 
 Each refusal knows its HTTP status and the ``error`` code of RFC 6750 §3.1. The text of a refusal is for the log of
-the API; callers are told the code and a sentence that says nothing about why a token is dead.
+the API; callers get the code and a description that says nothing about why a token is dead.
 """
 
 
 class ConfigurationError(ValueError):
-    """The verifier cannot start with this configuration; the sentence says what mends it."""
+    """The verifier cannot start with this configuration; the text says how to repair it."""
 
 
 class Refused(Exception):
@@ -14,14 +14,14 @@ class Refused(Exception):
 
     Attributes:
         status: HTTP status of the answer.
-        error: code of RFC 6750 §3.1, or "" where none may be told.
-        told: the sentence for the caller (``error_description``).
+        error: code of RFC 6750 §3.1, or "" where the challenge must have none.
+        description: ``error_description`` for the caller.
         reason: a short machine-readable word for logs and metrics; never sent.
     """
 
     status = 401
     error = "invalid_token"
-    told = "The access token is not valid."
+    description = "The access token is not valid."
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(detail or reason)
@@ -32,7 +32,7 @@ class MissingToken(Refused):
     """No bearer token was sent: 401 without an ``error`` (RFC 6750 §3.1)."""
 
     error = ""
-    told = ""
+    description = ""
 
     def __init__(self) -> None:
         super().__init__("missing", "The request has no bearer token in its Authorization header.")
@@ -43,7 +43,7 @@ class InvalidRequest(Refused):
 
     status = 400
     error = "invalid_request"
-    told = "Send one access token, in one Authorization header: Bearer <token>."
+    description = "Send one access token, in one Authorization header: Bearer <token>."
 
 
 class InvalidToken(Refused):
@@ -51,10 +51,10 @@ class InvalidToken(Refused):
 
 
 class InvalidProof(Refused):
-    """The token is bound to a key, and the proof of that key is not good for this call (RFC 9449 §7.1)."""
+    """The token is bound to a key, and the proof of that key is not valid for this request (RFC 9449 §7.1)."""
 
     error = "invalid_dpop_proof"
-    told = "The DPoP proof is not good for this call and token."
+    description = "The DPoP proof is not good for this call and token."
 
 
 class InsufficientScope(Refused):
@@ -66,7 +66,7 @@ class InsufficientScope(Refused):
 
     status = 403
     error = "insufficient_scope"
-    told = "The access token lacks a role that this call needs."
+    description = "The access token lacks a role that this call needs."
 
     def __init__(self, roles: tuple[str, ...]) -> None:
         super().__init__("insufficient_scope", f"The call needs {' '.join(roles)}.")
@@ -74,7 +74,7 @@ class InsufficientScope(Refused):
 
 
 class Unavailable(Refused):
-    """The truth about the token cannot be read now: 503, never a guess.
+    """The state of the token cannot be read now: 503, never a guess.
 
     Attributes:
         retry_after: seconds after which another try makes sense.
@@ -82,7 +82,7 @@ class Unavailable(Refused):
 
     status = 503
     error = "temporarily_unavailable"
-    told = "The access token cannot be checked now; try again."
+    description = "The access token cannot be checked now; try again."
 
     def __init__(self, reason: str, detail: str = "", *, retry_after: int = 1) -> None:
         super().__init__(reason, detail)

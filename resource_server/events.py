@@ -1,4 +1,4 @@
-"""Metrics hooks: what a verifier does, told as events and counted.
+"""Metrics hooks: events of a verifier, counted and passed to a hook.
 
 | event | when | fields |
 |---|---|---|
@@ -35,10 +35,10 @@ Hook = Callable[[Event], None]
 
 
 class Events:
-    """Counts events and tells them to the hook; a hook that fails never fails a call.
+    """Counts events and passes them to the hook; an error of the hook never fails a request.
 
     Attributes:
-        hooked: whether anybody is told.
+        hooked: whether there is a hook.
     """
 
     def __init__(self, hook: Hook | None) -> None:
@@ -46,8 +46,8 @@ class Events:
         self.hooked = hook is not None
         self._counts: Counter[str] = Counter()
 
-    def tell(self, name: str, **fields: Value) -> None:
-        """Something happened."""
+    def emit(self, name: str, **fields: Value) -> None:
+        """Count an event and call the hook."""
         self._counts[name] += 1
         if self._hook is not None:
             try:
@@ -56,7 +56,7 @@ class Events:
                 _LOG.exception("the on_event hook failed on %s", name)
 
     def count(self, name: str) -> None:
-        """Something happened that nobody is told of."""
+        """Count an event without the hook."""
         self._counts[name] += 1
 
     def counts(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What HTTP says about bearer tokens: reading the header (RFC 6750 §2.1), challenges (§3), metadata (RFC 9728)."""
+"""Bearer tokens over HTTP: parses the header (RFC 6750 §2.1), makes challenges (§3) and metadata (RFC 9728)."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ def bearer_token(authorization: Sequence[str], query: str = "") -> str:
 
     Args:
         authorization: the values of its Authorization headers.
-        query: its query string; a token in it is refused (RFC 9700 §4.3.2), for URLs end up in logs.
+        query: its query string; a token in it is refused (RFC 9700 §4.3.2), since URLs end up in logs.
 
     Raises:
         MissingToken: there is none.
@@ -54,7 +54,7 @@ def _in_query(query: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is sent instead of the API's answer, for any framework to send."""
+    """A response in place of the API's own, which any framework can send."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -62,36 +62,36 @@ class Response:
 
 
 def refusal(settings: Settings, refused: Refused) -> Response:
-    """The answer to a request that is not served: 400, 401, 403 with a challenge, or 503 with ``Retry-After``."""
+    """The response to a refused request: 400, 401, 403 with a challenge, or 503 with ``Retry-After``."""
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     if isinstance(refused, Unavailable):
         headers.append(("Retry-After", str(refused.retry_after)))
     else:
         headers.append(("WWW-Authenticate", challenge(settings, refused)))
-    told = {"error": refused.error or "unauthorized"}
-    if refused.told:
-        told["error_description"] = refused.told
-    return Response(refused.status, tuple(headers), json.dumps(told).encode())
+    members = {"error": refused.error or "unauthorized"}
+    if refused.description:
+        members["error_description"] = refused.description
+    return Response(refused.status, tuple(headers), json.dumps(members).encode())
 
 
 def challenge(settings: Settings, refused: Refused) -> str:
     """The value of ``WWW-Authenticate`` (RFC 6750 §3, RFC 9728 §5.1)."""
-    told = {"realm": settings.audience}
+    parameters = {"realm": settings.audience}
     if isinstance(refused, InvalidProof):
-        told["algs"] = " ".join(ALGORITHMS)
+        parameters["algs"] = " ".join(ALGORITHMS)
     if refused.error:
-        told |= {"error": refused.error, "error_description": refused.told}
+        parameters |= {"error": refused.error, "error_description": refused.description}
     if isinstance(refused, InsufficientScope):
-        told["scope"] = " ".join(refused.roles)
-    where = metadata_url(settings)
-    if where:
-        told["resource_metadata"] = where
+        parameters["scope"] = " ".join(refused.roles)
+    url = metadata_url(settings)
+    if url:
+        parameters["resource_metadata"] = url
     scheme = "DPoP" if isinstance(refused, InvalidProof) else "Bearer"
-    return f"{scheme} " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in told.items())
+    return f"{scheme} " + ", ".join(f'{name}="{_quoted(value)}"' for name, value in parameters.items())
 
 
 def metadata_url(settings: Settings) -> str:
-    """Where this API's metadata is (RFC 9728 §3.1); "" when neither resource nor audience is a URL."""
+    """The URL of this API's metadata (RFC 9728 §3.1); "" when neither resource nor audience is a URL."""
     if settings.resource_metadata:
         return settings.resource_metadata
     resource = _resource(settings)
@@ -115,25 +115,25 @@ def metadata(settings: Settings, roles: Iterable[str] = (), **more: Any) -> dict
 
     Args:
         settings: of the verifier.
-        roles: what tokens may be asked for (``scopes_supported``).
+        roles: for ``scopes_supported``.
         **more: other members, such as ``resource_name`` and ``resource_documentation``.
 
     Raises:
         ConfigurationError: neither ``resource`` nor the audience is a URL.
     """
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "resource": _resource(settings) or _no_resource(),
         "authorization_servers": [settings.issuer],
         "bearer_methods_supported": ["header"],
     }
-    wanted = sorted(set(roles))
-    if wanted:
-        told["scopes_supported"] = wanted
-    return {**told, **more}
+    scopes = sorted(set(roles))
+    if scopes:
+        document["scopes_supported"] = scopes
+    return {**document, **more}
 
 
 def metadata_response(document: dict[str, Any]) -> Response:
-    """The metadata as an answer; anybody may read it, browsers of other origins too."""
+    """The metadata as a response; anybody may read it, browsers of other origins too."""
     headers = (
         ("Content-Type", "application/json"),
         ("Cache-Control", "public, max-age=300"),
@@ -143,10 +143,10 @@ def metadata_response(document: dict[str, Any]) -> Response:
 
 
 def _resource(settings: Settings) -> str:
-    told = settings.resource or settings.audience
-    parts = urlsplit(told)
+    url = settings.resource or settings.audience
+    parts = urlsplit(url)
     secure = parts.scheme == "https" or (parts.scheme == "http" and loopback(parts.hostname or ""))
-    return told if secure and parts.netloc and not parts.fragment and not parts.query else ""
+    return url if secure and parts.netloc and not parts.fragment and not parts.query else ""
 
 
 def _no_resource() -> str:

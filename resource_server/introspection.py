@@ -1,4 +1,4 @@
-"""Asks the server about a token (RFC 7662), and mode "exact": for each call."""
+"""Introspects tokens at the server (RFC 7662), and mode "exact", which does so for each request."""
 
 import base64
 import math
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote_plus, urlencode
 
-from resource_server.backoff import Gate
+from resource_server.backoff import CircuitBreaker
 from resource_server.clocks import Clock, ServerTime
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
@@ -31,7 +31,7 @@ class Use:
 
 
 class Judge(Protocol):
-    """What differs among the modes: how it is learned that a token has not ended.
+    """What differs among the modes: how a verifier decides that a token has not ended.
 
     Attributes:
         generation: changes with everything that ends a token before the time that ``trusted`` named.
@@ -40,15 +40,15 @@ class Judge(Protocol):
     generation: int
 
     def judge(self, use: Use) -> Steps[str]:
-        """Return on what the acceptance rests: ``server``, ``lease``, ``feed`` or ``stale``.
+        """Accept the use; returns the source of the decision: ``server``, ``lease``, ``feed`` or ``stale``.
 
         Raises:
             InvalidToken: the token is dead.
-            Unavailable: that cannot be learned now.
+            Unavailable: it cannot be decided now.
         """
 
     def trusted(self, use: Use) -> float:
-        """Until which elapsed time the last acceptance stands, unless ``generation`` changes."""
+        """The elapsed time until which the last acceptance is valid, unless ``generation`` changes."""
 
 
 def authorization(settings: Settings) -> str:
@@ -68,16 +68,16 @@ class Active:
     """
 
     lease: int
-    asked: float
+    requested_at: float
     idle_left: float
 
 
 class Introspector:
-    """The introspection endpoint, as the resource server's own id may use it."""
+    """A client of the introspection endpoint with the resource server's own credentials."""
 
     def __init__(self, settings: Settings, clock: Clock, events: Events, server_time: ServerTime) -> None:
         self._clock, self._events, self._time = clock, events, server_time
-        self._gate = Gate(clock, probe=settings.timeout + 1)
+        self._breaker = CircuitBreaker(clock, probe=settings.timeout + 1)
         self._url = settings.endpoint("introspection_endpoint")
         self._headers = {
             "Authorization": authorization(settings),
@@ -86,61 +86,63 @@ class Introspector:
         }
 
     def ask(self, use: Use) -> Steps[Active]:
-        """Ask about a token; an active answer counts as a use of it.
+        """Introspect a token; an active answer counts as a use of it.
 
         Raises:
             InvalidToken: it is not active.
-            Unavailable: there is no answer, or none that can be believed.
+            Unavailable: there is no answer, or a wrong one.
         """
         form = {"token": use.text, "token_type_hint": "access_token"}
         if use.method:
             form["http_method"] = use.method
         if use.route:
             form["http_route"] = use.route
-        if not self._gate.enter():
+        if not self._breaker.try_enter():
             raise Unavailable("unreachable", "The server did not answer the last requests; it is spared for a moment.")
-        asked = self._clock.elapsed()
+        requested_at = self._clock.elapsed()
         try:
             answer: Answer = yield Call("POST", self._url, self._headers, urlencode(form).encode())
             active = self._read(answer, use.token)
         except Unavailable as error:
-            wait = 0.0 if error.reason == "http_401" else self._gate.failed()
-            self._events.tell("fetch_failed", what="introspection", reason=error.reason, retry_in=round(wait, 3))
+            wait = 0.0 if error.reason == "http_401" else self._breaker.record_failure()
+            self._events.emit("fetch_failed", what="introspection", reason=error.reason, retry_in=round(wait, 3))
             raise
-        self._gate.answered()
-        self._events.tell("introspected", active=active is not None, seconds=round(self._clock.elapsed() - asked, 6))
+        self._breaker.record_success()
+        self._events.emit(
+            "introspected", active=active is not None, seconds=round(self._clock.elapsed() - requested_at, 6)
+        )
         if active is None:
             raise InvalidToken("inactive")
         lease, idles_out = active
-        left = math.inf if idles_out is None else idles_out - (self._time.now() or self._clock.wall())
-        return Active(lease, asked, left)
+        idle_left = math.inf if idles_out is None else idles_out - (self._time.now() or self._clock.wall())
+        return Active(lease, requested_at, idle_left)
 
     def _read(self, answer: Answer, token: Token) -> tuple[int, int | None] | None:
         """Seconds of the lease, and when the token idles out; None when it is not active."""
         if answer.status != _OK:
             raise failed(answer, "The introspection")
         try:
-            told = strict_object(answer.body)
+            claims = strict_object(answer.body)
         except InvalidToken:
             raise Unavailable("bad_answer", "The introspection was answered with something else than JSON.") from None
-        if told.get("active") is False:
+        if claims.get("active") is False:
             return None
-        same = all(told.get(name) == getattr(token, name) for name in ("jti", "sub", "client_id"))
-        if told.get("active") is not True or not same:
+        matches = all(claims.get(name) == getattr(token, name) for name in ("jti", "sub", "client_id"))
+        if claims.get("active") is not True or not matches:
             raise Unavailable("bad_answer", "The introspection was answered for another token, or without a verdict.")
-        idle = told.get("idle_expires_at")
-        return _lease(told.get("lease_seconds", 0), answer.headers), idle if isinstance(idle, int) else None
+        idle = claims.get("idle_expires_at")
+        return _lease(claims.get("lease_seconds", 0), answer.headers), idle if isinstance(idle, int) else None
 
 
-def _lease(told: object, headers: dict[str, str]) -> int:
-    """The member ``lease_seconds``, and no longer than HTTP caching allows."""
-    if not isinstance(told, int) or isinstance(told, bool) or told < 0:
+def _lease(seconds: object, headers: dict[str, str]) -> int:
+    """The member ``lease_seconds``, bounded by what HTTP caching allows."""
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
         return 0
-    return min(told, max_age_of(headers, told))
+    return min(seconds, max_age_of(headers, seconds))
 
 
 class Exact:
-    """Asks for each call; never trusts an answer for a later one."""
+    """Introspects for each request; never trusts an answer for a later one."""
 
     generation = 0
 

@@ -20,13 +20,13 @@ from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
 from resource_server.jose import strict_object
 from resource_server.settings import Settings
-from resource_server.steps import Answer, Call, Flights, Steps, failed
+from resource_server.steps import Answer, Call, SingleFlight, Steps, failed
 
 _MAX_KEYS = 100
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
-_KINDS = {"ES256": ("EC", "P-256"), "RS256": ("RSA", None), "PS256": ("RSA", None), "EdDSA": ("OKP", "Ed25519")}
+_KEY_TYPES = {"ES256": ("EC", "P-256"), "RS256": ("RSA", None), "PS256": ("RSA", None), "EdDSA": ("OKP", "Ed25519")}
 _DEFAULT_MAX_AGE = 300
-_LONGEST_MAX_AGE = 86400
+_MAX_MAX_AGE = 86400
 _MIN_RSA_BITS = 2048
 _MIN_RSA_EXPONENT = 65537
 _OK, _NOT_MODIFIED = 200, 304
@@ -42,33 +42,33 @@ def read_keys(document: dict[str, Any], algorithms: tuple[str, ...]) -> dict[str
     Raises:
         BadKeySet: it holds a private or secret key, a ``kid`` twice, or a weak key.
     """
-    listed = document.get("keys")
-    if not isinstance(listed, list) or len(listed) > _MAX_KEYS or not all(isinstance(each, dict) for each in listed):
+    jwks = document.get("keys")
+    if not isinstance(jwks, list) or len(jwks) > _MAX_KEYS or not all(isinstance(jwk, dict) for jwk in jwks):
         raise BadKeySet('the member "keys" is not a list of at most 100 objects')
-    made: dict[str, jwt.PyJWK] = {}
+    keys: dict[str, jwt.PyJWK] = {}
     seen: set[object] = set()
-    for each in listed:
-        if not _PRIVATE.isdisjoint(each) or each.get("kty") == "oct":
+    for jwk in jwks:
+        if not _PRIVATE.isdisjoint(jwk) or jwk.get("kty") == "oct":
             raise BadKeySet("it holds private or secret key material")
-        kid = each.get("kid")
+        kid = jwk.get("kid")
         if not isinstance(kid, str) or not kid:
             continue
         if kid in seen:
             raise BadKeySet("it holds a kid twice")
         seen.add(kid)
-        alg = each.get("alg")
-        if alg not in algorithms or each.get("use", "sig") != "sig" or "verify" not in each.get("key_ops", ["verify"]):
+        alg = jwk.get("alg")
+        if alg not in algorithms or jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
             continue
-        kty, crv = _KINDS[alg]
-        if each.get("kty") != kty or (crv and each.get("crv") != crv):
+        kty, crv = _KEY_TYPES[alg]
+        if jwk.get("kty") != kty or (crv and jwk.get("crv") != crv):
             raise BadKeySet("the alg of a key does not fit its kty or crv")
-        made[kid] = _made(each, alg)
-    return made
+        keys[kid] = _make_key(jwk, alg)
+    return keys
 
 
-def _made(each: dict[str, Any], alg: str) -> jwt.PyJWK:
+def _make_key(jwk: dict[str, Any], alg: str) -> jwt.PyJWK:
     try:
-        key = jwt.PyJWK(each, algorithm=alg)
+        key = jwt.PyJWK(jwk, algorithm=alg)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
         raise BadKeySet(f"a key cannot be read: {type(error).__name__}") from None
     if alg in {"RS256", "PS256"} and (
@@ -79,21 +79,21 @@ def _made(each: dict[str, Any], alg: str) -> jwt.PyJWK:
 
 
 def max_age_of(headers: dict[str, str], default: int) -> int:
-    """Seconds for which an answer may be kept (RFC 9111 §5.2.2); 0 for ``no-store`` and ``no-cache``."""
-    told = headers.get("cache-control", "").lower()
-    if re.search(r"\bno-(?:store|cache)\b", told):
+    """Seconds for which an answer may be cached (RFC 9111 §5.2.2); 0 for ``no-store`` and ``no-cache``."""
+    cache_control = headers.get("cache-control", "").lower()
+    if re.search(r"\bno-(?:store|cache)\b", cache_control):
         return 0
-    found = re.search(r"\bmax-age=(\d{1,9})\b", told)
-    return int(found[1]) if found else default
+    match = re.search(r"\bmax-age=(\d{1,9})\b", cache_control)
+    return int(match[1]) if match else default
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _KeySet:
     keys: dict[str, jwt.PyJWK]
-    fetched: float
-    refresh: float
+    fetched_at: float
+    refresh_at: float
     """From then on it is to be fetched anew."""
-    end: float
+    ends_at: float
     """From then on nothing is verified with it."""
     etag: str
 
@@ -104,20 +104,20 @@ class KeySource:
     def __init__(self, settings: Settings, clock: Clock, events: Events) -> None:
         self._settings, self._clock, self._events = settings, clock, events
         self._url = settings.endpoint("jwks_uri")
-        self._flights = Flights()
+        self._flights = SingleFlight()
         self._backoff = Backoff(clock)
         self._lock = threading.Lock()
-        self.view: _View | None = None
-        self._asked_for_unknown = -float("inf")
+        self.key_set: _KeySet | None = None
+        self._fetched_for_unknown = -float("inf")
         self.removed: frozenset[str] = frozenset()
         """Keys that a change feed declared dead, whatever a cached set says."""
 
-    def find(self, kid: str, *, told_by_server: bool = False) -> Steps[jwt.PyJWK]:
+    def find(self, kid: str, *, from_server: bool = False) -> Steps[jwt.PyJWK]:
         """The key of this id.
 
         Args:
             kid: the id.
-            told_by_server: the id comes from the server itself, not from a token that anybody may have made, so the
+            from_server: the id comes from the server itself, not from a token that anybody may have made, so the
                 keys are fetched at once if it is unknown.
 
         Raises:
@@ -125,71 +125,76 @@ class KeySource:
             Unavailable: whether there is one cannot be learned now.
         """
         now = self._clock.elapsed()
-        view = self.view
-        if view is None or now >= view.refresh:
-            view = yield from self._renewed(kid, view)
+        key_set = self.key_set
+        if key_set is None or now >= key_set.refresh_at:
+            key_set = yield from self._refetched(kid, key_set)
         if kid in self.removed:
             raise InvalidToken("key_removed")
-        key = view.keys.get(kid)
+        key = key_set.keys.get(kid)
         if key is None:
-            key = yield from self._unknown(kid, 0 if told_by_server else self._settings.unknown_key_interval)
+            key = yield from self._unknown(kid, 0 if from_server else self._settings.unknown_key_interval)
         return key
 
-    def _renewed(self, kid: str, view: _View | None) -> Steps[_View]:
+    def _refetched(self, kid: str, key_set: _KeySet | None) -> Steps[_KeySet]:
         now = self._clock.elapsed()
-        usable = view is not None and now < view.end
-        if view is not None and usable and kid in view.keys and (self._backoff.waiting or self._flights.flying("keys")):
-            return view
+        usable = key_set is not None and now < key_set.ends_at
+        if (
+            key_set is not None
+            and usable
+            and kid in key_set.keys
+            and (self._backoff.waiting or self._flights.in_flight("keys"))
+        ):
+            return key_set
         if self._backoff.waiting:
-            if view is not None and usable:
-                return view
+            if key_set is not None and usable:
+                return key_set
             raise Unavailable("keys_unavailable", "The server's keys cannot be fetched, and those known are too old.")
         try:
             return (yield from self._flights.run("keys", self._fetch))
         except Unavailable:
-            if view is not None and self._clock.elapsed() < view.end:
-                return view
+            if key_set is not None and self._clock.elapsed() < key_set.ends_at:
+                return key_set
             raise
 
     def _unknown(self, kid: str, interval: int) -> Steps[jwt.PyJWK]:
-        """A token names a key that is not in the set: perhaps the set is old, perhaps somebody plays."""
+        """Refetch for an unknown ``kid``, at most once per interval: the set may be old, or the token forged."""
         with self._lock:
             now = self._clock.elapsed()
-            view = self.view
-            last = max(self._asked_for_unknown, view.fetched if view else -float("inf"))
+            key_set = self.key_set
+            last = max(self._fetched_for_unknown, key_set.fetched_at if key_set else -float("inf"))
             due = now >= last + interval and not self._backoff.waiting
             if due:
-                self._asked_for_unknown = now
+                self._fetched_for_unknown = now
         if due:
-            view = yield from self._flights.run("keys", self._fetch)
+            key_set = yield from self._flights.run("keys", self._fetch)
         elif self._backoff.waiting:
             raise Unavailable("keys_unavailable", "The token names an unknown key, and the keys cannot be fetched now.")
-        key = view.keys.get(kid) if view else None
+        key = key_set.keys.get(kid) if key_set else None
         if key is None:
             raise InvalidToken("unknown_key")
         return key
 
-    def _fetch(self) -> Steps[_View]:
-        began = self._clock.elapsed()
-        before = self.view
+    def _fetch(self) -> Steps[_KeySet]:
+        started_at = self._clock.elapsed()
+        previous = self.key_set
         headers = {"Accept": "application/jwk-set+json, application/json"}
-        if before and before.etag:
-            headers["If-None-Match"] = before.etag
+        if previous and previous.etag:
+            headers["If-None-Match"] = previous.etag
         try:
             answer: Answer = yield Call("GET", self._url, headers)
-            view = self._taken(answer, began, before)
+            key_set = self._read_answer(answer, started_at, previous)
         except Unavailable as error:
             wait = self._backoff.fail()
-            self._events.tell("fetch_failed", what="keys", reason=error.reason, retry_in=round(wait, 3))
+            self._events.emit("fetch_failed", what="keys", reason=error.reason, retry_in=round(wait, 3))
             raise
         self._backoff.succeed()
-        self.view = view
-        self._events.tell("keys_fetched", changed=before is None or before.keys is not view.keys)
-        return view
+        self.key_set = key_set
+        self._events.emit("keys_fetched", changed=previous is None or previous.keys is not key_set.keys)
+        return key_set
 
-    def _taken(self, answer: Answer, began: float, before: _View | None) -> _View:
-        if answer.status == _NOT_MODIFIED and before:
-            keys, etag = before.keys, before.etag
+    def _read_answer(self, answer: Answer, started_at: float, previous: _KeySet | None) -> _KeySet:
+        if answer.status == _NOT_MODIFIED and previous:
+            keys, etag = previous.keys, previous.etag
         elif answer.status == _OK:
             try:
                 keys = read_keys(strict_object(answer.body), self._settings.algorithms)
@@ -198,6 +203,6 @@ class KeySource:
             etag = answer.headers.get("etag", "")
         else:
             raise failed(answer, "The request for the keys")
-        age = max(min(max_age_of(answer.headers, _DEFAULT_MAX_AGE), _LONGEST_MAX_AGE), 1)
-        early = random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing
-        return _View(keys, began, began + age * early, began + age + self._settings.keys_stale, etag)
+        age = max(min(max_age_of(answer.headers, _DEFAULT_MAX_AGE), _MAX_MAX_AGE), 1)
+        share = random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing
+        return _KeySet(keys, started_at, started_at + age * share, started_at + age + self._settings.keys_stale, etag)

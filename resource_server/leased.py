@@ -6,13 +6,13 @@ stepped wall clock prolongs it. Uses within a lease are reported; the first use 
 
 from dataclasses import dataclass
 
-from resource_server.bounded import Bounded
 from resource_server.clocks import Clock
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
 from resource_server.introspection import Introspector, Use
+from resource_server.lru_cache import LruCache
 from resource_server.settings import Settings
-from resource_server.steps import Flights, Steps
+from resource_server.steps import SingleFlight, Steps
 from resource_server.usage import UsageReports
 
 
@@ -22,21 +22,21 @@ class _Lease:
 
 
 class Leased:
-    """Trusts answers within their lease; what the server called inactive once is not asked again."""
+    """Caches answers within their lease; a token that was inactive once is not introspected again."""
 
     def __init__(
         self, settings: Settings, clock: Clock, events: Events, introspector: Introspector, usage: UsageReports
     ) -> None:
         self._settings, self._clock, self._events = settings, clock, events
         self._introspector, self._usage = introspector, usage
-        self._leases: Bounded[bytes, _Lease] = Bounded(settings.cache_size)
-        self._dead: Bounded[bytes | str, bool] = Bounded(settings.cache_size)
-        self._flights = Flights()
+        self._leases: LruCache[bytes, _Lease] = LruCache(settings.cache_size)
+        self._inactive: LruCache[bytes | str, bool] = LruCache(settings.cache_size)
+        self._flights = SingleFlight()
         self.generation = 0
 
     def ended(self, jti: str) -> None:
-        """The server says, in answer to a report, that this token is dead."""
-        self._dead.put(jti, True)
+        """The server answered a usage report that this token is dead."""
+        self._inactive.put(jti, True)
         self.generation += 1
 
     def trusted(self, use: Use) -> float:
@@ -45,35 +45,35 @@ class Leased:
         return lease.until if lease else 0.0
 
     def judge(self, use: Use) -> Steps[str]:
-        """Look into the lease, or ask."""
-        if self._dead.get(use.digest) or self._dead.get(use.token.jti):
+        """Accept within the lease, or introspect."""
+        if self._inactive.get(use.digest) or self._inactive.get(use.token.jti):
             raise InvalidToken("inactive")
         lease = self._leases.get(use.digest)
         if lease is not None and self._clock.elapsed() < lease.until:
-            self._usage.note(use)
+            self._usage.record(use)
             return "lease"
         try:
-            return (yield from self._renewed(use))
+            return (yield from self._asked_once(use))
         except Unavailable:
             if lease is None or self._settings.on_unreachable != "allow":
                 raise
-        self._events.tell("stale_allowed")
-        self._usage.note(use)
+        self._events.emit("stale_allowed")
+        self._usage.record(use)
         return "stale"
 
-    def _renewed(self, use: Use) -> Steps[str]:
-        led = False
+    def _asked_once(self, use: Use) -> Steps[str]:
+        asked_here = False
 
         def ask() -> Steps[_Lease]:
-            nonlocal led
-            led = True
+            nonlocal asked_here
+            asked_here = True
             return (yield from self._ask(use))
 
         lease = yield from self._flights.run(use.digest, ask)
-        if led:
+        if asked_here:
             return "server"
         if self._clock.elapsed() < lease.until:
-            self._usage.note(use)
+            self._usage.record(use)
             return "lease"
         yield from self._ask(use)  # the other caller's answer may not be trusted for a second call
         return "server"
@@ -82,12 +82,12 @@ class Leased:
         try:
             active = yield from self._introspector.ask(use)
         except InvalidToken:
-            self._dead.put(use.digest, True)
+            self._inactive.put(use.digest, True)
             self._leases.drop(use.digest)
             self.generation += 1
             raise
         # A use just before the token idles out must be reported, or asked about, while it is alive.
         idle = max(active.idle_left - 1.5 * self._settings.report_interval - 2, active.lease / 2)
-        lease = _Lease(active.asked + min(active.lease, self._settings.max_staleness, idle))
+        lease = _Lease(active.requested_at + min(active.lease, self._settings.max_staleness, idle))
         self._leases.put(use.digest, lease)
         return lease

@@ -156,17 +156,17 @@ def from_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]
     for name in [name for name in given if name.endswith("_file")]:
         given[name.removesuffix("_file")] = _read(name, given.pop(name))
     known = {each.name: each.type for each in fields(Settings)}
-    told: dict[str, Any] = {"credentials": (given.pop("client_id", ""), given.pop("client_secret", ""))}
+    values: dict[str, Any] = {"credentials": (given.pop("client_id", ""), given.pop("client_secret", ""))}
     for name, value in given.items():
         if name not in known or name == "credentials":
             raise ConfigurationError(
                 f"{ENVIRONMENT}{name.upper()} is no setting; there are CLIENT_ID, CLIENT_SECRET, "
                 + ", ".join(each.upper() for each in known if each != "credentials")
             )
-        told[name] = _parsed(name, value, known[name])
+        values[name] = _parsed(name, value, known[name])
     for name in ("issuer", "audience"):
-        told.setdefault(name, "")
-    return told
+        values.setdefault(name, "")
+    return values
 
 
 def _read(name: str, path: str) -> str:
@@ -185,14 +185,14 @@ def _parsed(name: str, value: str, kind: object) -> object:
         raise ConfigurationError(f"{ENVIRONMENT}{name.upper()} is a number of seconds or items, not text") from None
 
 
-def _text(name: str, value: object, what: str, *, shown: bool = True) -> None:
+def _text(name: str, value: object, expected: str, *, shown: bool = True) -> None:
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{name} is missing; give {what}")
+        raise ConfigurationError(f"{name} is missing; give {expected}")
     if value != value.strip():
         raise ConfigurationError(f"{name} begins or ends with a blank or line break; strip it where it is read")
     if len(value) > _MAX_TEXT or not (value.isascii() and value.isprintable()) or " " in value:
         raise ConfigurationError(
-            f"{name} holds a blank or a character beyond printable ASCII, or is too long; give {what}"
+            f"{name} holds a blank or a character beyond printable ASCII, or is too long; give {expected}"
             + (f", not {value[:80]!r}" if shown else "")
         )
 

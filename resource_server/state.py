@@ -1,4 +1,4 @@
-"""Everything of a verifier that changes: what it knows, its threads, its connections."""
+"""The mutable state of a verifier: caches, threads, connections."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,6 @@ from typing import Any
 import jwt
 
 from resource_server.background import Background
-from resource_server.bounded import Bounded
 from resource_server.clocks import Clock, ServerTime
 from resource_server.dpop import SeenProofs
 from resource_server.errors import Unavailable
@@ -20,6 +19,7 @@ from resource_server.feed import Feed
 from resource_server.introspection import Exact, Introspector, Judge
 from resource_server.keys import KeySource
 from resource_server.leased import Leased
+from resource_server.lru_cache import LruCache
 from resource_server.settings import Settings
 from resource_server.token import Token
 from resource_server.transport import Transport
@@ -28,7 +28,7 @@ from resource_server.usage import UsageReports
 
 @dataclass(slots=True)
 class Known:
-    """A token whose signature was verified, and how long the last acceptance of it stands.
+    """A token whose signature was verified, and until when its last acceptance is valid.
 
     Attributes:
         token: what it says.
@@ -40,13 +40,13 @@ class Known:
 
     token: Token
     key: jwt.PyJWK
-    view: object = None
+    key_set: object = None
     generation: int = -1
     until: float = 0.0
 
 
 class State:
-    """Everything that changes; a forked child gets a new one."""
+    """The mutable state; a forked child gets a new one."""
 
     def __init__(self, settings: Settings, clock: Clock, events: Events, transports: dict[str, Any]) -> None:
         self._settings, self._clock, self._events = settings, clock, events
@@ -55,7 +55,7 @@ class State:
         self.time = ServerTime(clock)
         self.transport = Transport(settings, self.time, **transports)
         self.keys = KeySource(settings, clock, events)
-        self.verified: Bounded[bytes, Known] = Bounded(settings.cache_size)
+        self.verified: LruCache[bytes, Known] = LruCache(settings.cache_size)
         self.seen_proofs = SeenProofs()
         introspector = Introspector(settings, clock, events, self.time)
         self.usage = UsageReports(settings, clock, events, self.time)
@@ -77,7 +77,7 @@ class State:
             self._threads.append(Background("resource-server-feed", self._follow))
         self._threads.append(Background("resource-server-usage", self._report, self._until_report()))
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Start the threads, unless they run.
 
         Raises:
@@ -88,10 +88,10 @@ class State:
         for thread in self._threads:
             thread.ensure()
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """End the threads, report what is unreported, close the connections."""
         self._closed = True
-        self.verified = Bounded(0)
+        self.verified = LruCache(0)
         for thread in self._threads:
             thread.stop()
         if self.usage.waiting:
@@ -99,8 +99,8 @@ class State:
                 self.transport.run(self.usage.flush())
         self.transport.close()
 
-    def quick(self, text: str, wanted: Iterable[str], method: str, route: str) -> Token | None:
-        """The token, where everything needed is known and says yes; None where it takes more to decide.
+    def from_cache(self, text: str, roles: Iterable[str], method: str, route: str) -> Token | None:
+        """The token, if cached facts alone accept it; None where a request or a signature check is needed.
 
         All checks but the signature are made, on the clocks as they are now.
         """
@@ -111,27 +111,31 @@ class State:
         if known is None or known.token.jkt:  # of a bound token each call needs a proof of its own
             return None
         elapsed = self._elapsed()
-        if elapsed >= known.until or known.generation != self.judge.generation or known.view is not self.keys.view:
+        if (
+            elapsed >= known.until
+            or known.generation != self.judge.generation
+            or known.key_set is not self.keys.key_set
+        ):
             return None
         token, now, later = known.token, self.time.ahead + elapsed, self._wall()
         later = max(later, now)
         if later >= token.expires_at or token.issued_at > later + self._settings.clock_skew:
             return None
-        if not token.roles.issuperset(wanted):
+        if not token.roles.issuperset(roles):
             return None
         at = int(now)
-        self.usage.note_at((token.jti, method, route), max(token.issued_at, at))
+        self.usage.record_at((token.jti, method, route), max(token.issued_at, at))
         if self._events.hooked:
-            self._events.tell("accepted", source="feed" if self.feed else "lease")
+            self._events.emit("accepted", source="feed" if self.feed else "lease")
         else:
             self._events.count("accepted")
         return token
 
     def accepted(self, known: Known, generation: int, until: float) -> None:
-        """Remember how long an acceptance stands; a refusal meanwhile has changed the generation."""
-        view = self.keys.view
-        known.view, known.generation = view, generation
-        known.until = min(until, view.refresh) if view and self.time.now() is not None else 0.0
+        """Cache until when an acceptance is valid; a refusal meanwhile has changed the generation."""
+        key_set = self.keys.key_set
+        known.key_set, known.generation = key_set, generation
+        known.until = min(until, key_set.refresh_at) if key_set and self.time.now() is not None else 0.0
 
     def _follow(self) -> float:
         return self.transport.run(self.feed.follow()) if self.feed else math.inf

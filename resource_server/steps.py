@@ -1,7 +1,7 @@
-"""The core does no I/O: it is written as steps that say which request to send, so that threads and asyncio share it.
+"""The core does no I/O: it is written as generators that yield requests, so that threads and asyncio share it.
 
-A step is a generator. It yields a ``Call`` and gets an ``Answer`` back, or yields a ``Wait`` for what another
-caller is fetching. No lock is held while a step is outside.
+``Steps`` is such a generator. It yields a ``Call`` and is sent an ``Answer``, or yields a ``Wait`` for a result that
+another caller is fetching. No lock is held while it is suspended.
 """
 
 import threading
@@ -15,7 +15,7 @@ from resource_server.errors import Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to the server; ``wait`` is how many seconds it may hold the answer back by agreement (long poll)."""
+    """A request to the server; ``wait`` is for how many seconds the server may delay the answer (long poll)."""
 
     method: str
     url: str
@@ -26,7 +26,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said; names of headers are lower case."""
+    """A response of the server; names of headers are lower case."""
 
     status: int
     headers: dict[str, str]
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Another caller is fetching it already."""
+    """Waits for a request that another caller has in flight."""
 
     future: "Future[Any]"
 
@@ -48,59 +48,61 @@ class Abandoned(Exception):
     """The caller that others waited for was cancelled."""
 
 
-class Flights:
-    """Single flight: of several callers that need the same thing at once, one fetches it and the others wait."""
+class SingleFlight:
+    """Single flight: of several callers that need the same result at once, one fetches it and the others wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flying: dict[Hashable, Future[Any]] = {}
+        self._futures: dict[Hashable, Future[Any]] = {}
 
-    def flying(self, key: Hashable) -> bool:
-        """Whether somebody is fetching it now."""
-        return key in self._flying
+    def in_flight(self, key: Hashable) -> bool:
+        """Whether a caller is fetching it now."""
+        return key in self._futures
 
     def run(self, key: Hashable, work: Callable[[], Steps[T]]) -> Steps[T]:
-        """Fetch it, or wait for who does; an error of the one is an error of all."""
+        """Fetch it, or wait for the caller that does; its error is raised for all."""
         while True:
             with self._lock:
-                flight = self._flying.get(key)
-                if flight is None:
-                    mine = self._flying[key] = Future()
-            if flight is None:
-                return (yield from self._lead(key, mine, work))
+                future = self._futures.get(key)
+                if future is None:
+                    own_future = self._futures[key] = Future()
+            if future is None:
+                return (yield from self._run_leader(key, own_future, work))
             try:
-                result: T = yield Wait(flight)
+                result: T = yield Wait(future)
             except Abandoned:
                 continue
             return result
 
-    def _lead(self, key: Hashable, mine: "Future[Any]", work: Callable[[], Steps[T]]) -> Steps[T]:
+    def _run_leader(self, key: Hashable, future: "Future[Any]", work: Callable[[], Steps[T]]) -> Steps[T]:
         try:
             result = yield from work()
         except Exception as error:
-            self._land(key)
-            mine.set_exception(error)
+            self._remove(key)
+            future.set_exception(error)
             raise
         except BaseException:
-            self._land(key)
-            mine.set_exception(Abandoned())
+            self._remove(key)
+            future.set_exception(Abandoned())
             raise
-        self._land(key)
-        mine.set_result(result)
+        self._remove(key)
+        future.set_result(result)
         return result
 
-    def _land(self, key: Hashable) -> None:
+    def _remove(self, key: Hashable) -> None:
         with self._lock:
-            self._flying.pop(key, None)
+            self._futures.pop(key, None)
 
 
-def failed(answer: Answer, what: str) -> Unavailable:
-    """An answer that is none: what it means for the caller."""
+def failed(answer: Answer, request_name: str) -> Unavailable:
+    """The error for a response with an unexpected status."""
     wait = answer.headers.get("retry-after", "")
     seconds = min(int(wait), 300) if wait.isascii() and wait.isdigit() else 1
     hint = ""
     if answer.status == 401:  # noqa: PLR2004 - RFC 6749 §5.2
         hint = "; the resource server's client id or secret is wrong, or it is disabled"
     return Unavailable(
-        f"http_{answer.status}", f"{what} was answered with status {answer.status}{hint}.", retry_after=max(seconds, 1)
+        f"http_{answer.status}",
+        f"{request_name} was answered with status {answer.status}{hint}.",
+        retry_after=max(seconds, 1),
     )

@@ -117,12 +117,12 @@ def _jkt(claims: dict[str, Any]) -> str:
     return _id(confirmation, "jkt")
 
 
-def _check_audience(told: object, ours: str) -> None:
-    if told == ours and isinstance(told, str):
+def _check_audience(claim: object, audience: str) -> None:
+    if claim == audience and isinstance(claim, str):
         return
-    if not isinstance(told, list) or not 0 < len(told) <= _MAX_AUDIENCES:
+    if not isinstance(claim, list) or not 0 < len(claim) <= _MAX_AUDIENCES:
         raise InvalidToken("aud")
-    if all(isinstance(each, str) for each in told) and ours in told:
+    if all(isinstance(each, str) for each in claim) and audience in claim:
         return
     raise InvalidToken("aud")
 

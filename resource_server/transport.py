@@ -42,7 +42,7 @@ class Transport:
     ) -> None:
         self._timeout, self._time = settings.timeout, server_time
         self._sync_transport, self._async_transport = sync_transport, async_transport
-        self._making = threading.Lock()
+        self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._closed, self._in_flight = False, 0
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
@@ -54,47 +54,47 @@ class Transport:
     def run(self, steps: Steps[T]) -> T:
         """Run steps to their end in this thread."""
         try:
-            asked = next(steps)
+            step = next(steps)
             while True:
                 try:
-                    given = self._send(asked) if isinstance(asked, Call) else self._wait(asked)
+                    given = self._send(step) if isinstance(step, Call) else self._wait(step)
                 except BaseException as error:  # noqa: BLE001 - it is the steps' to handle
-                    asked = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    asked = steps.send(given)
+                    step = steps.send(given)
         except StopIteration as end:
             result: T = end.value
             return result
 
-    def _wait(self, asked: Wait) -> object:
+    def _wait(self, wait: Wait) -> object:
         try:
-            return asked.future.result(self._timeout + 1)
+            return wait.future.result(self._timeout + 1)
         except TimeoutError:
             raise Unavailable("timeout", "Another request to the server takes too long.") from None
 
     def _send(self, call: Call) -> Answer:
         try:
             with (
-                self._borrowed() as client,
+                self._shared_client() as client,
                 client.stream(
-                    call.method, call.url, headers=call.headers, content=call.content, timeout=self._bound(call)
+                    call.method, call.url, headers=call.headers, content=call.content, timeout=self._timeout_of(call)
                 ) as response,
             ):
-                body, end = bytearray(), self._end(call)
-                for piece in response.iter_bytes():
-                    body += piece
-                    _bounded(body, end)
+                body, deadline = bytearray(), self._deadline(call)
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    _check_limits(body, deadline)
                 return self._answer(response, bytes(body))
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             raise _unreachable(error) from None
 
     @contextlib.contextmanager
-    def _borrowed(self) -> Iterator[httpx.Client]:
+    def _shared_client(self) -> Iterator[httpx.Client]:
         """The client of the threads; the last who gives it back after ``close`` closes it.
 
         A client that is closed while a thread still connects would leave that connection open.
         """
-        with self._making:
+        with self._lock:
             if self._closed:
                 raise Unavailable("closed", "The verifier is closed.")
             if self._client is None:
@@ -109,7 +109,7 @@ class Transport:
 
     def _is_last(self) -> bool:
         """Count a request as ended; whether it was the last, and the verifier is closed."""
-        with self._making:
+        with self._lock:
             self._in_flight -= 1
             return self._closed and not self._in_flight
 
@@ -118,38 +118,38 @@ class Transport:
     async def arun(self, steps: Steps[T]) -> T:
         """Run steps to their end in this event loop."""
         try:
-            asked = next(steps)
+            step = next(steps)
             while True:
                 try:
-                    given = await self._asend(asked) if isinstance(asked, Call) else await self._await(asked)
+                    given = await self._send_async(step) if isinstance(step, Call) else await self._wait_async(step)
                 except BaseException as error:  # noqa: BLE001 - it is the steps' to handle, cancellation too
-                    asked = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    asked = steps.send(given)
+                    step = steps.send(given)
         except StopIteration as end:
             result: T = end.value
             return result
 
-    async def _await(self, asked: Wait) -> object:
+    async def _wait_async(self, wait: Wait) -> object:
         try:
             # Shielded: that this waiter is cancelled must not cancel the future that others wait for.
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.future)), self._timeout + 1)
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(wait.future)), self._timeout + 1)
         except TimeoutError:
             raise Unavailable("timeout", "Another request to the server takes too long.") from None
 
-    async def _asend(self, call: Call) -> Answer:
+    async def _send_async(self, call: Call) -> Answer:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None or client.is_closed:
             client = self._clients[loop] = httpx.AsyncClient(transport=self._async_transport, limits=_LIMITS)
         try:
             async with client.stream(
-                call.method, call.url, headers=call.headers, content=call.content, timeout=self._bound(call)
+                call.method, call.url, headers=call.headers, content=call.content, timeout=self._timeout_of(call)
             ) as response:
-                body, end = bytearray(), self._end(call)
-                async for piece in response.aiter_bytes():
-                    body += piece
-                    _bounded(body, end)
+                body, deadline = bytearray(), self._deadline(call)
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    _check_limits(body, deadline)
                 return self._answer(response, bytes(body))
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:
             raise _unreachable(error) from None
@@ -162,7 +162,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections of threads: now, or when the requests in flight have ended."""
-        with self._making:
+        with self._lock:
             self._closed = True
             is_idle = not self._in_flight
         if self._client is not None and is_idle:
@@ -170,10 +170,10 @@ class Transport:
 
     # --- both ---------------------------------------------------------------------------
 
-    def _bound(self, call: Call) -> httpx.Timeout:
+    def _timeout_of(self, call: Call) -> httpx.Timeout:
         return httpx.Timeout(self._timeout, read=self._timeout + call.wait)
 
-    def _end(self, call: Call) -> float:
+    def _deadline(self, call: Call) -> float:
         """When the body must be complete: httpx bounds each read, not their sum."""
         return time.monotonic() + self._timeout + call.wait
 
@@ -181,17 +181,17 @@ class Transport:
         date = response.headers.get("date", "")
         if date:
             with contextlib.suppress(ValueError):
-                self._time.told(parsedate_to_datetime(date).timestamp())
+                self._time.observe(parsedate_to_datetime(date).timestamp())
         return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, body)
 
 
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=30)
 
 
-def _bounded(body: bytearray, end: float) -> None:
+def _check_limits(body: bytearray, deadline: float) -> None:
     if len(body) > MAX_ANSWER:
         raise Unavailable("too_long", "An answer of the server is longer than 16 MiB.")
-    if time.monotonic() > end:
+    if time.monotonic() > deadline:
         raise Unavailable("timeout", "An answer of the server trickles in too slowly.")
 
 

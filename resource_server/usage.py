@@ -1,4 +1,4 @@
-"""Tells the server which tokens were used here without asking it: batches to ``POST /oauth/usage``.
+"""Reports the uses of tokens that were judged locally, in batches to ``POST /oauth/usage``.
 
 Use is what keeps a token alive, so uses that were judged locally must reach the server. Uses of one token by one
 method and route are added up. A report that got no answer is sent again, byte for byte with the same id, so that the
@@ -18,13 +18,13 @@ from resource_server.events import Events
 from resource_server.introspection import Use, authorization
 from resource_server.jose import strict_object
 from resource_server.settings import Settings
-from resource_server.steps import Answer, Call, Flights, Steps, failed
+from resource_server.steps import Answer, Call, SingleFlight, Steps, failed
 
-MOST_USES = 10_000
-_MOST_PENDING = 100_000
+MAX_USES = 10_000
+_MAX_PENDING = 100_000
 _OK = 200
 _TOO_LARGE = 413
-_HOPELESS = frozenset({400, 409, _TOO_LARGE, 422})
+_NOT_RETRIED = frozenset({400, 409, _TOO_LARGE, 422})
 _MAX_BODY = 3_000_000
 """Bytes; the server takes 4 MB. A report is cut before, however few uses it has then."""
 
@@ -42,7 +42,7 @@ class _Report:
 
 
 class UsageReports:
-    """What is to be reported.
+    """Buffers uses and reports them.
 
     Attributes:
         confirmed: is called with ``jti`` and instant of each use that the server took.
@@ -58,37 +58,37 @@ class UsageReports:
         self._lock = threading.Lock()
         self._pending: dict[Key, list[int]] = {}
         self._unanswered: _Report | None = None
-        self._flights = Flights()
-        self._most_bytes = _MAX_BODY
+        self._flights = SingleFlight()
+        self._max_bytes = _MAX_BODY
         self.backoff = Backoff(clock)
 
-    def note(self, use: Use) -> None:
-        """A token was used now, judged without asking the server."""
+    def record(self, use: Use) -> None:
+        """Buffer a use of a token, now, that was judged locally."""
         # The server refuses instants in its future, and its clock is the one that counts.
         at = max(int(self._time.now() or self._clock.wall()), use.token.issued_at)
-        self.note_at((use.token.jti, use.method, use.route), at)
+        self.record_at((use.token.jti, use.method, use.route), at)
 
-    def note_at(self, key: Key, at: int) -> None:
-        """The same, for who knows the instant already."""
+    def record_at(self, key: Key, at: int) -> None:
+        """The same with the instant, for callers that have it already."""
         with self._lock:
             known = self._pending.get(key)
             if known is not None:
                 known[0] = max(known[0], at)
                 known[1] += 1
                 return
-            if len(self._pending) < _MOST_PENDING:
+            if len(self._pending) < _MAX_PENDING:
                 self._pending[key] = [at, 1]
                 return
-        self._events.tell("report_dropped", uses=1, reason="full")
+        self._events.emit("report_dropped", uses=1, reason="full")
 
     @property
     def waiting(self) -> int:
-        """How many uses are not yet taken by the server (those of one token, method and route count once)."""
+        """How many uses the server has not accepted yet (those of one token, method and route count once)."""
         unanswered = self._unanswered
         return len(self._pending) + (len(unanswered.uses) if unanswered else 0)
 
     def flush(self) -> Steps[None]:
-        """Report all that is there.
+        """Report all buffered uses.
 
         Raises:
             Unavailable: a report got no answer; it is kept.
@@ -96,54 +96,54 @@ class UsageReports:
         yield from self._flights.run("flush", self._flush)
 
     def _flush(self) -> Steps[None]:
-        while (report := self._unanswered or self._cut()) is not None:
+        while (report := self._unanswered or self._next_report()) is not None:
             self._unanswered = report
             try:
                 answer: Answer = yield Call("POST", self._url, self._headers, report.body)
-                if answer.status != _OK and answer.status not in _HOPELESS:
+                if answer.status != _OK and answer.status not in _NOT_RETRIED:
                     raise failed(answer, "The usage report")
             except Unavailable as error:
                 wait = self.backoff.fail(error.retry_after if error.reason.startswith("http_") else 0)
-                self._events.tell("fetch_failed", what="usage", reason=error.reason, retry_in=round(wait, 3))
+                self._events.emit("fetch_failed", what="usage", reason=error.reason, retry_in=round(wait, 3))
                 raise
             self._unanswered = None
             self.backoff.succeed()
             if answer.status == _TOO_LARGE and len(report.body) > _SMALL_BODY:
-                self._take_back(report)
+                self._requeue(report)
             elif answer.status == _OK:
-                self._taken(report, answer)
+                self._confirm(report, answer)
             else:
-                self._events.tell("report_dropped", uses=len(report.uses), reason=f"http_{answer.status}")
+                self._events.emit("report_dropped", uses=len(report.uses), reason=f"http_{answer.status}")
 
-    def _take_back(self, report: _Report) -> None:
-        """Nothing of it was counted: cut it into smaller ones."""
-        self._most_bytes = _SMALL_BODY
+    def _requeue(self, report: _Report) -> None:
+        """Put the uses of a report that was too large back into the buffer; the next reports are smaller."""
+        self._max_bytes = _SMALL_BODY
         with self._lock:
             for key, (at, times) in report.uses.items():
-                later = self._pending.get(key)
-                if later is None:
+                pending = self._pending.get(key)
+                if pending is None:
                     self._pending[key] = [at, times]
                 else:
-                    later[0], later[1] = max(later[0], at), later[1] + times
+                    pending[0], pending[1] = max(pending[0], at), pending[1] + times
 
-    def _cut(self) -> _Report | None:
+    def _next_report(self) -> _Report | None:
         with self._lock:
             if not self._pending:
                 return None
-            taken: dict[Key, list[int]] = {}
-            pieces: list[str] = []
+            uses: dict[Key, list[int]] = {}
+            parts: list[str] = []
             size = 0
             for key in list(self._pending):
-                piece = _piece(key, self._pending[key])
-                size += len(piece) + 1
-                if pieces and (size > self._most_bytes or len(pieces) >= MOST_USES):
+                part = _use_json(key, self._pending[key])
+                size += len(part) + 1
+                if parts and (size > self._max_bytes or len(parts) >= MAX_USES):
                     break
-                pieces.append(piece)
-                taken[key] = self._pending.pop(key)
-        name = str(uuid.uuid4())
-        return _Report(name, taken, f'{{"report_id":"{name}","uses":[{",".join(pieces)}]}}'.encode())
+                parts.append(part)
+                uses[key] = self._pending.pop(key)
+        report_id = str(uuid.uuid4())
+        return _Report(report_id, uses, f'{{"report_id":"{report_id}","uses":[{",".join(parts)}]}}'.encode())
 
-    def _taken(self, report: _Report, answer: Answer) -> None:
+    def _confirm(self, report: _Report, answer: Answer) -> None:
         try:
             listed = strict_object(answer.body).get("dead", [])
         except InvalidToken:
@@ -155,10 +155,10 @@ class UsageReports:
         for (jti, _, _), (at, _) in report.uses.items():
             if jti not in dead and listed is not None:
                 self.confirmed(jti, at)
-        self._events.tell("reported", uses=len(report.uses), dead=len(dead))
+        self._events.emit("reported", uses=len(report.uses), dead=len(dead))
 
 
-def _piece(key: Key, use: list[int]) -> str:
+def _use_json(key: Key, use: list[int]) -> str:
     jti, method, route = key
-    told = {"jti": jti, "at": use[0], "count": use[1], "method": method, "route": route}
-    return json.dumps(told, separators=(",", ":"))
+    members = {"jti": jti, "at": use[0], "count": use[1], "method": method, "route": route}
+    return json.dumps(members, separators=(",", ":"))

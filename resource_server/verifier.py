@@ -1,4 +1,4 @@
-"""The verifier: what an API asks whether a call may be served."""
+"""The verifier: an API calls it to decide whether a request may be served."""
 
 import asyncio
 import hashlib
@@ -26,9 +26,9 @@ _ALL: "weakref.WeakSet[Core]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In a forked child: connections, threads and locks were the parent's; what it knew is asked for anew."""
+    """In a forked child: drop the parent's connections, threads, locks and caches."""
     for each in list(_ALL):
-        each.start_anew()
+        each.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -44,13 +44,13 @@ class Core:
         credentials: the resource server's own client id and secret.
         mode: ``exact``, ``leased`` or ``feed``.
         max_staleness: S, in whole seconds.
-        on_event: is told what happens (``resource_server.events``).
-        clock: where the time comes from.
+        on_event: is called with each event (``resource_server.events``).
+        clock: source of time.
         transport, async_transport: httpx transports for special networks and tests.
         **options: the other fields of ``resource_server.settings.Settings``.
 
     Raises:
-        ConfigurationError: with the sentence that mends it.
+        ConfigurationError: says how to repair it.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class Core:
         self._clock = clock or SystemClock()
         self._events = Events(on_event)
         self._transports = {"sync_transport": transport, "async_transport": async_transport}
-        self._state = self._fresh()
-        self._finalizer = weakref.finalize(self, self._state.finish)  # at the end of the process too
+        self._state = self._new_state()
+        self._finalizer = weakref.finalize(self, self._state.close)  # at the end of the process too
         _ALL.add(self)
 
     @classmethod
@@ -96,19 +96,19 @@ class Core:
         state = self._state
         state.transport.run(state.usage.flush())
 
-    def _fresh(self) -> State:
+    def _new_state(self) -> State:
         return State(self.settings, self._clock, self._events, self._transports)
 
-    def start_anew(self) -> None:
-        """Forget everything but the settings; called in a forked child."""
+    def reset_after_fork(self) -> None:
+        """Drop everything but the settings; called in a forked child."""
         self._finalizer.detach()
-        self._state = self._fresh()
-        self._finalizer = weakref.finalize(self, self._state.finish)
+        self._state = self._new_state()
+        self._finalizer = weakref.finalize(self, self._state.close)
 
-    def _steps(self, text: str, wanted: tuple[str, ...], method: str, route: str, proof: Proof | None) -> Steps[Token]:
+    def _steps(self, text: str, roles: tuple[str, ...], method: str, route: str, proof: Proof | None) -> Steps[Token]:
         state = self._state
         try:
-            state.begin()
+            state.start()
             generation = state.judge.generation
             known, digest = yield from self._local(state, text)
             check_binding(known.token, text, proof, self._now(state), state.seen_proofs)
@@ -116,15 +116,15 @@ class Core:
             source = yield from state.judge.judge(use)
             if source != "stale":
                 state.accepted(known, generation, state.judge.trusted(use))
-            known.token.require(*wanted)
+            known.token.require(*roles)
         except Refused as refusal:
-            self._events.tell("refused", reason=refusal.reason, status=refusal.status)
+            self._events.emit("refused", reason=refusal.reason, status=refusal.status)
             raise
-        self._events.tell("accepted", source=source)
+        self._events.emit("accepted", source=source)
         return known.token
 
     def _local(self, state: State, text: str) -> Steps[tuple[Known, bytes]]:
-        """What the token and the keys alone tell; a text seen before goes through all but the signature again."""
+        """Check the token against the keys; a text seen before skips only the signature."""
         settings = self.settings
         try:
             digest = hashlib.sha256(text.encode("ascii")).digest()
@@ -167,14 +167,14 @@ class Verifier(Core):
             InsufficientScope: 403.
             Unavailable: 503.
         """
-        wanted = (roles,) if isinstance(roles, str) else tuple(roles)
+        needed = (roles,) if isinstance(roles, str) else tuple(roles)
         state = self._state
-        found = state.quick(token, wanted, method, route) if proof is None else None
-        return found if found is not None else state.transport.run(self._steps(token, wanted, method, route, proof))
+        found = state.from_cache(token, needed, method, route) if proof is None else None
+        return found if found is not None else state.transport.run(self._steps(token, needed, method, route, proof))
 
     def close(self) -> None:
         """Report what is unreported, end the threads and close the connections; no call is let through after."""
-        self._state.finish()
+        self._state.close()
 
     def __enter__(self) -> Self:
         return self
@@ -190,17 +190,17 @@ class AsyncVerifier(Core):
         self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "", proof: Proof | None = None
     ) -> Token:
         """Decide whether a call may be served; as ``Verifier.verify``."""
-        wanted = (roles,) if isinstance(roles, str) else tuple(roles)
+        needed = (roles,) if isinstance(roles, str) else tuple(roles)
         state = self._state
-        found = state.quick(token, wanted, method, route) if proof is None else None
+        found = state.from_cache(token, needed, method, route) if proof is None else None
         if found is not None:
             return found
-        return await state.transport.arun(self._steps(token, wanted, method, route, proof))
+        return await state.transport.arun(self._steps(token, needed, method, route, proof))
 
     async def aclose(self) -> None:
         """Report what is unreported, end the threads and close the connections."""
         await self._state.transport.aclose()
-        await asyncio.to_thread(self._state.finish)
+        await asyncio.to_thread(self._state.close)
 
     async def __aenter__(self) -> Self:
         return self

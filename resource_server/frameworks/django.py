@@ -46,14 +46,14 @@ def configured_verifier() -> Verifier:
     Raises:
         ConfigurationError: the settings are wrong.
     """
-    told = _configuration()
+    configuration = _configuration()
     with _making:
-        if not _made or _made[0][0] != told:
-            options = told.get("verifier")
-            made = Verifier.from_environment() if options is None else Verifier(**options)
-            for _, before in _made:
-                before.close()
-            _made[:] = [(told, made)]
+        if not _made or _made[0][0] != configuration:
+            options = configuration.get("verifier")
+            verifier = Verifier.from_environment() if options is None else Verifier(**options)
+            for _, previous in _made:
+                previous.close()
+            _made[:] = [(configuration, verifier)]
         return _made[0][1]
 
 
@@ -63,9 +63,9 @@ class BearerMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._next = get_response
         self._verifier = configured_verifier()
-        told = _configuration()
-        self._protected = tuple(told.get("protect", ()))
-        self._members = dict(told.get("metadata", {}))
+        configuration = _configuration()
+        self._protected = tuple(configuration.get("protect", ()))
+        self._members = dict(configuration.get("metadata", {}))
         settings = self._verifier.settings
         self._metadata_path = metadata_path(settings) if metadata_url(settings) else None
 
@@ -123,12 +123,12 @@ def require_roles(*roles: str) -> Callable[[View], View]:
 
 
 def _configuration() -> dict[str, Any]:
-    told = getattr(django_settings, "RESOURCE_SERVER", {})
-    if not isinstance(told, dict) or not set(told) <= _MEMBERS:
+    configuration = getattr(django_settings, "RESOURCE_SERVER", {})
+    if not isinstance(configuration, dict) or not set(configuration) <= _MEMBERS:
         raise ConfigurationError("RESOURCE_SERVER in the settings is a dict of verifier, protect and metadata")
-    if isinstance(told.get("protect"), str):
+    if isinstance(configuration.get("protect"), str):
         raise ConfigurationError('protect in RESOURCE_SERVER is a list of paths, such as ["/api/"]')
-    return told
+    return configuration
 
 
 def _django(response: Response) -> HttpResponse:

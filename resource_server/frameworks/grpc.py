@@ -33,17 +33,17 @@ class BearerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpcio 
         self, verifier: Verifier, roles: Mapping[str, Iterable[str] | None], others: Iterable[str] = ()
     ) -> None:
         self._verifier, self._others = verifier, tuple(others)
-        self._roles = {name: None if wanted is None else tuple(wanted) for name, wanted in roles.items()}
+        self._roles = {name: None if needed is None else tuple(needed) for name, needed in roles.items()}
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         """Check a call before its handler is looked up."""
-        wanted = self._roles.get(details.method, self._others)
-        if wanted is None:
+        needed = self._roles.get(details.method, self._others)
+        if needed is None:
             return continuation(details)
         values = [str(value) for name, value in details.invocation_metadata if name == "authorization"]
         try:
             text = bearer_token(values)
-            token = self._verifier.verify(text, roles=wanted, method="POST", route=details.method)
+            token = self._verifier.verify(text, roles=needed, method="POST", route=details.method)
         except Refused as refused:
             return _refusing(continuation(details), refused)
         return _with_token(continuation(details), token)
@@ -71,7 +71,7 @@ def _status(refused: Refused) -> grpc.StatusCode:
 
 def _refusing(handler: Any, refused: Refused) -> Any:
     def refuse(_: Any, context: Any) -> None:
-        context.abort(_status(refused), refused.told or "Send an access token: authorization: Bearer <token>.")
+        context.abort(_status(refused), refused.description or "Send an access token: authorization: Bearer <token>.")
 
     return _wrapped(handler, lambda _: refuse)
 

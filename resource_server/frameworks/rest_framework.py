@@ -51,7 +51,7 @@ class BearerAuthentication(BaseAuthentication):  # type: ignore[misc] # DRF ship
         except MissingToken:
             return None
         except Refused as refused:
-            raise _told(refused) from refused
+            raise _api_exception(refused) from refused
         return Caller(token), token
 
     def authenticate_header(self, _: Request) -> str:
@@ -69,16 +69,16 @@ def HasRoles(*roles: str) -> type[BasePermission]:  # noqa: N802 - it stands whe
             try:
                 request.auth.require(*roles)
             except InsufficientScope as refused:
-                raise _told(refused) from refused
+                raise _api_exception(refused) from refused
             return True
 
     return _HasRoles
 
 
-def _told(refused: Refused) -> APIException:
+def _api_exception(refused: Refused) -> APIException:
     """The exception by which DRF answers so."""
     # Not AuthenticationFailed: DRF would put the plain challenge, without the error, in place of ours.
-    error = APIException({"error": refused.error, "error_description": refused.told})
+    error = APIException({"error": refused.error, "error_description": refused.description})
     error.status_code = refused.status
     if isinstance(refused, Unavailable):
         error.wait = refused.retry_after  # DRF sends it as Retry-After

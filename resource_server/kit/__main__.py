@@ -39,13 +39,13 @@ made without the issuer's key is sent then. Never do this to somebody else's API
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(
+    root = argparse.ArgumentParser(
         prog="python -m resource_server.kit",
         description="Test an API with bad tokens. Exit codes: 0 nothing found, 1 something found, 2 could not test.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = made.add_argument
+    add = root.add_argument
     add("url", nargs="?", help="a URL of the API that needs a token")
     add("--method", default="GET", help="HTTP method of the call (default: GET)")
     add("--role", default="reader", help="a role that the call needs, or '' for none (default: reader)")
@@ -69,92 +69,92 @@ def parser() -> argparse.ArgumentParser:
     add("--skip", action="append", default=[], metavar="NAME", help="leave these checks out (may be repeated)")
     add("--list", action="store_true", help="list the checks and end")
     add("--json", action="store_true", help="print the report as JSON")
-    return made
+    return root
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the kit; returns the exit code."""
-    asked = parser().parse_args(words)
-    if asked.list:
-        return _listed()
-    if not asked.url:
+    args = parser().parse_args(arguments)
+    if args.list:
+        return _print_list()
+    if not args.url:
         parser().error("give the URL of the API")
-    unknown = {*asked.only, *asked.skip} - set(names())
+    unknown = {*args.only, *args.skip} - set(names())
     if unknown:
         parser().error(f"no such check: {', '.join(sorted(unknown))}; --list names them")
     try:
-        report = _by_command(asked) if asked.token_command else _by_issuer(asked)
+        report = _by_command(args) if args.token_command else _by_issuer(args)
     except CannotTest as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(report.as_json() + "\n" if asked.json else report.as_text())
+    sys.stdout.write(report.as_json() + "\n" if args.json else report.as_text())
     return 1 if report.findings else 0
 
 
-def _listed() -> int:
+def _print_list() -> int:
     sent = {each.name: each.sent for each in (*SIGNATURES, *CLAIMS)}
     for name in names():
         sys.stdout.write(f"{name:24} {sent.get(name, '')}".rstrip() + "\n")
     return 0
 
 
-def _chosen(asked: argparse.Namespace) -> Callable[[str], bool]:
-    left_out = {*asked.skip, *(["not-issued"] if asked.offline else [])}
-    return lambda name: (not asked.only or name in asked.only) and name not in left_out
+def _selection(args: argparse.Namespace) -> Callable[[str], bool]:
+    left_out = {*args.skip, *(["not-issued"] if args.offline else [])}
+    return lambda name: (not args.only or name in args.only) and name not in left_out
 
 
-def _by_issuer(asked: argparse.Namespace) -> Report:
-    host, _, port = asked.listen.rpartition(":")
-    issuer = Issuer(audience=asked.audience, staleness=asked.staleness, alg=asked.alg)
-    if asked.role and asked.role not in {"reader", "writer"}:
-        issuer.roles = (asked.role,)
-    target = Target(asked.url, asked.method)
+def _by_issuer(args: argparse.Namespace) -> Report:
+    host, _, port = args.listen.rpartition(":")
+    issuer = Issuer(audience=args.audience, staleness=args.staleness, alg=args.alg)
+    if args.role and args.role not in {"reader", "writer"}:
+        issuer.roles = (args.role,)
+    target = Target(args.url, args.method)
     with contextlib.ExitStack() as stack:
         stack.callback(target.close)
         try:
             server: IssuerServer = stack.enter_context(served(issuer, host.strip("[]"), int(port)))
         except (OSError, ValueError) as error:
-            raise CannotTest(f"The issuer cannot listen on {asked.listen}: {error}") from None
-        process = stack.enter_context(started(asked.start_command, issuer)) if asked.start_command else None
+            raise CannotTest(f"The issuer cannot listen on {args.listen}: {error}") from None
+        process = stack.enter_context(started(args.start_command, issuer)) if args.start_command else None
         if process is None:
-            _tell_settings(asked, issuer)
-        wait_until_accepted(target, issuer, asked.start_seconds, process)
+            _print_settings(args, issuer)
+        wait_until_accepted(target, issuer, args.start_seconds, process)
         return Kit(
             target,
             issuer.mint,
             server,
             f"{server.url}/steal/",
-            staleness=asked.staleness,
-            idle=asked.idle,
-            chosen=_chosen(asked),
-            role_checked=bool(asked.role),
+            staleness=args.staleness,
+            idle=args.idle,
+            is_selected=_selection(args),
+            role_checked=bool(args.role),
         ).run()
 
 
-def _tell_settings(asked: argparse.Namespace, issuer: Issuer) -> None:
+def _print_settings(args: argparse.Namespace, issuer: Issuer) -> None:
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment(issuer).items())
-    if asked.settings_file:
-        asked.settings_file.touch(mode=0o600)
-        asked.settings_file.write_text(lines, encoding="utf-8")
-        lines = f"The settings are in {asked.settings_file}\n"
+    if args.settings_file:
+        args.settings_file.touch(mode=0o600)
+        args.settings_file.write_text(lines, encoding="utf-8")
+        lines = f"The settings are in {args.settings_file}\n"
     sys.stderr.write(f"Start the API with these settings:\n\n{lines}\nWaiting until it serves a good token …\n")
 
 
-def _by_command(asked: argparse.Namespace) -> Report:
-    target = Target(asked.url, asked.method)
+def _by_command(args: argparse.Namespace) -> Report:
+    target = Target(args.url, args.method)
     last: list[tuple[float, str]] = []
 
     def good() -> str:
         if not last or time.monotonic() - last[0][0] > _TOKEN_SECONDS:
-            last[:] = [(time.monotonic(), _printed(asked.token_command))]
+            last[:] = [(time.monotonic(), _command_output(args.token_command))]
         return last[0][1]
 
     with contextlib.closing(target):
         steal = "https://attacker.invalid/"
-        return Kit(target, good, None, steal, chosen=_chosen(asked), role_checked=False).run()
+        return Kit(target, good, None, steal, is_selected=_selection(args), role_checked=False).run()
 
 
-def _printed(command: str) -> str:
+def _command_output(command: str) -> str:
     try:
         done = subprocess.run(  # noqa: S603 - the user's own command
             shlex.split(command), capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False

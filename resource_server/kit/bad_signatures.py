@@ -97,8 +97,8 @@ def _json_serialised(material: Material) -> Iterator[str]:
 
 def _jwe(_: Material) -> str:
     header = {"alg": "dir", "enc": "A256GCM", "zip": "DEF", "typ": "at+jwt"}
-    bomb = zlib.compress(bytes(200_000), 9)
-    return ".".join((b64(dump(header)), "", b64(bytes(12)), b64(bomb), b64(bytes(16))))
+    compressed = zlib.compress(bytes(200_000), 9)
+    return ".".join((b64(dump(header)), "", b64(bytes(12)), b64(compressed), b64(bytes(16))))
 
 
 def _other_s(material: Material) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a case is: something bad that is sent to the API, what must come back, and what to tell a developer if not."""
+"""A case: a bad token, and how to repair an API that accepts it."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Case:
 
 @dataclass(slots=True)
 class Material:
-    """What bad tokens are made from.
+    """What bad tokens are made from: a good token and keys.
 
     Attributes:
         good: a live token.
@@ -80,8 +80,8 @@ class Material:
 
     def changed(self, without: tuple[str, ...] = (), **claims: Any) -> dict[str, Any]:
         """The claims of the good token with changes."""
-        told = {**self.claims, **claims}
-        return {name: value for name, value in told.items() if name not in without}
+        claims_now = {**self.claims, **claims}
+        return {name: value for name, value in claims_now.items() if name not in without}
 
 
 def case(name: str, sent: str, law: str, fix: str, make: Callable[[Material], Any], *, keyless: bool = False) -> Case:

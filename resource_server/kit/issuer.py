@@ -16,7 +16,7 @@ from typing import Any
 from resource_server.kit.log import ChangeLog
 from resource_server.kit.signing import SigningKey
 
-_MOST_USES = 10_000
+_MAX_USES = 10_000
 _REPORT_MEMBERS = {"jti", "at", "count", "method", "route"}
 
 
@@ -85,7 +85,7 @@ class Issuer:
 
     def claims(self, **changed: Any) -> dict[str, Any]:
         """Claims as the server makes them, with changes; a change to None leaves the claim out."""
-        told = {
+        claims = {
             "iss": self.url,
             "aud": self.audience,
             "sub": self.owner,
@@ -99,8 +99,8 @@ class Issuer:
             "jti": secrets.token_urlsafe(16),
             "standing": {"secret": self.secret_id, "credential_version": 1, "epoch": self.epoch},
         }
-        told.update(changed)
-        return {name: value for name, value in told.items() if value is not None}
+        claims.update(changed)
+        return {name: value for name, value in claims.items() if value is not None}
 
     def header(self, **changed: Any) -> dict[str, Any]:
         """The header as the server makes it, with changes."""
@@ -167,16 +167,16 @@ class Issuer:
                 "lease_seconds": max(0, min(self.staleness, self.idle_seconds, left)),
             }
 
-    def report(self, told: object) -> dict[str, Any]:
+    def report(self, report: object) -> dict[str, Any]:
         """Take a usage report.
 
         Raises:
             BadReport: it is malformed.
         """
-        if not isinstance(told, dict) or set(told) != {"report_id", "uses"} or not isinstance(told["uses"], list):
+        if not isinstance(report, dict) or set(report) != {"report_id", "uses"} or not isinstance(report["uses"], list):
             raise BadReport("a report is an object of report_id and uses")
-        name, uses = str(uuid.UUID(str(told["report_id"]))), told["uses"]
-        if len(uses) > _MOST_USES or not all(isinstance(use, dict) and set(use) == _REPORT_MEMBERS for use in uses):
+        name, uses = str(uuid.UUID(str(report["report_id"]))), report["uses"]
+        if len(uses) > _MAX_USES or not all(isinstance(use, dict) and set(use) == _REPORT_MEMBERS for use in uses):
             raise BadReport("uses is at most 10,000 objects of jti, at, count, method and route")
         if any(not isinstance(use["at"], int) or use["at"] > self.clock() for use in uses):
             raise BadReport("at is a whole second that is not in the future")

@@ -1,4 +1,4 @@
-"""Tokens that were good once: each way to die, and what must stay alive, in the time that the mode allows."""
+"""Tokens that were good once: each way to end, and tokens that must stay alive, in the time that the mode allows."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ _AT_ONCE = 8
 
 
 @dataclass(slots=True)
-class Lives:
-    """Plays out lives of tokens against the API.
+class LifecycleChecks:
+    """Runs the life cycles of tokens against the API.
 
     Args:
         target: the API.
@@ -53,21 +53,21 @@ class Lives:
         issuer = self.server.issuer
         deaths: dict[str, tuple[str, str, Callable[[], None]]] = {}
 
-        def grown(name: str, sent: str, end: Callable[[str], None], **claims: object) -> None:
+        def start(name: str, sent: str, end: Callable[[str], None], **claims: object) -> None:
             text = issuer.mint(**claims)
             self._alive(name, text)
             deaths[name] = (text, sent, lambda: end(text))
 
-        grown("revoked", "a token after its revocation", issuer.revoke)
-        grown("leased", "another revoked token, which the API had just been told to trust", issuer.revoke)
-        grown("dead-secret", "a token after the end of the secret that obtained it", lambda _: issuer.end_secret("s-1"),
+        start("revoked", "a token after its revocation", issuer.revoke)
+        start("leased", "another revoked token, which the API had just been told to trust", issuer.revoke)
+        start("dead-secret", "a token after the end of the secret that obtained it", lambda _: issuer.end_secret("s-1"),
               standing={"secret": "s-1", "credential_version": 1, "epoch": issuer.epoch})  # fmt: skip
-        grown("dead-credential", "a token of a deleted credential", lambda _: issuer.end_credential("c-1"),
+        start("dead-credential", "a token of a deleted credential", lambda _: issuer.end_credential("c-1"),
               client_id="c-1", act={"sub": "c-1"})  # fmt: skip
-        grown(
+        start(
             "disabled-owner", "a token of a deactivated owner", lambda _: issuer.disable_user("usr_off"), sub="usr_off"
         )
-        grown("expired-in-use", "a token that was used until its exp, after it", lambda _: None, exp=issuer.now + 3)
+        start("expired-in-use", "a token that was used until its exp, after it", lambda _: None, exp=issuer.now + 3)
         for text, _, end in deaths.values():
             self._alive("leased", text)
             end()

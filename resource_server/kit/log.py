@@ -4,7 +4,7 @@ import secrets
 import threading
 from typing import Any
 
-from resource_server.changes import Ends
+from resource_server.changes import FeedState
 
 _SETS = ("disabled_users", "removed_keys")
 _MAPS = ("role_versions", "ended_tokens", "ended_credentials", "ended_secrets")
@@ -27,7 +27,7 @@ class ChangeLog:
         self._entries: list[tuple[str, str, int]] = []
         self.kept_from = 0
         """Changes with smaller numbers are forgotten."""
-        self.state = Ends("", "", complete=True, as_of=0, idle_seconds=1)
+        self.state = FeedState("", "", complete=True, as_of=0, idle_seconds=1)
 
     def tell(self, kind: str, key: str, value: int) -> None:
         """Add a change and wake who waits for one."""
@@ -54,18 +54,18 @@ class ChangeLog:
         """
         with self._changed:
             if not cursor:
-                return self._told(self.state, complete=True)
+                return self._document(self.state, complete=True)
             name, _, number = cursor.partition(".")
             if name != self._name or not number.isdigit() or int(number) < self.kept_from:
                 raise CursorTooOld
             start = int(number)
             self._changed.wait_for(lambda: len(self._entries) > start, timeout=wait)
-            delta = Ends("", "", complete=False, as_of=0, idle_seconds=1)
+            delta = FeedState("", "", complete=False, as_of=0, idle_seconds=1)
             for kind, key, value in self._entries[start:]:
                 _put(delta, kind, key, value)
-            return self._told(delta, complete=False)
+            return self._document(delta, complete=False)
 
-    def _told(self, ends: Ends, *, complete: bool) -> dict[str, Any]:
+    def _document(self, ends: FeedState, *, complete: bool) -> dict[str, Any]:
         return {
             "cursor": f"{self._name}.{len(self._entries)}",
             "complete": complete,
@@ -74,7 +74,7 @@ class ChangeLog:
         }
 
 
-def _put(ends: Ends, kind: str, key: str, value: int) -> None:
+def _put(ends: FeedState, kind: str, key: str, value: int) -> None:
     if kind in _SETS:
         getattr(ends, kind).add(key)
     elif kind in _MAPS:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from resource_server.kit.bad_claims import CLAIMS
 from resource_server.kit.bad_signatures import SIGNATURES
 from resource_server.kit.case import Case, Material
-from resource_server.kit.lifecycle import Lives
+from resource_server.kit.lifecycle import LifecycleChecks
 from resource_server.kit.report import Finding, Report
 from resource_server.kit.server import IssuerServer
 from resource_server.kit.target import CannotTest, Reply, Target
 
 TRANSPORT = ("no-token", "other-scheme", "token-in-query", "two-headers")
-LIVES = ("dead", "foreign-audience", "not-issued", "old-role-version", "rotated", "epoch", "idle", "unreachable")
+LIFECYCLE = ("dead", "foreign-audience", "not-issued", "old-role-version", "rotated", "epoch", "idle", "unreachable")
 _HEADER = "RFC 6750 §2; RFC 9700 §4.3.2"
 
 
@@ -38,7 +38,7 @@ class Kit:
     steal_url: str
     staleness: int = 0
     idle: int = 6
-    chosen: Callable[[str], bool] = lambda _: True
+    is_selected: Callable[[str], bool] = lambda _: True
     role_checked: bool = True
 
     def run(self) -> Report:
@@ -55,7 +55,7 @@ class Kit:
         self._transport(report)
         for each in (*SIGNATURES, *CLAIMS):
             self._case(each, report)
-        self._lives(report)
+        self._lifecycle(report)
         report.seconds = time.monotonic() - began
         return report
 
@@ -95,9 +95,9 @@ class Kit:
         if reply.accepted or reply.broke:
             return
         if reply.status != 401 or not reply.challenge.lower().startswith("bearer"):  # noqa: PLR2004 - RFC 9110 §15.5.2
-            told = f"{reply}, WWW-Authenticate: {reply.challenge or 'none'}"
+            came_back = f"{reply}, WWW-Authenticate: {reply.challenge or 'none'}"
             fix = 'Answer 401 with WWW-Authenticate: Bearer realm="…".'
-            report.findings.append(Finding("no-token", "challenge", "no token", told, law, fix))
+            report.findings.append(Finding("no-token", "challenge", "no token", came_back, law, fix))
         elif "error=" in reply.challenge:
             fix = "Leave error out of the challenge where no token was sent."
             report.findings.append(Finding("no-token", "challenge", "no token", reply.challenge, "RFC 6750 §3.1", fix))
@@ -121,8 +121,8 @@ class Kit:
             if reply is not None and self._judge(report, reply, **case):
                 break
         if self.server and self.server.followed != followed:
-            told = f"a request to {self.server.followed[-1]}"
-            report.findings.append(Finding(each.name, "followed", each.sent, told, each.law, each.fix))
+            came_back = f"a request to {self.server.followed[-1]}"
+            report.findings.append(Finding(each.name, "followed", each.sent, came_back, each.law, each.fix))
 
     def _sent(self, text: str) -> Reply | None:
         """Send a text twice, for a cache may hide what the first call shows; None where HTTP cannot carry it."""
@@ -133,9 +133,9 @@ class Kit:
 
     # --- tokens that were good ----------------------------------------------------------
 
-    def _lives(self, report: Report) -> None:
+    def _lifecycle(self, report: Report) -> None:
         if self.server is None:
-            for name in LIVES:
+            for name in LIFECYCLE:
                 report.not_run[name] = "only the throw-away issuer can end tokens (leave --token-command out)"
             return
         found: dict[tuple[str, str], Finding] = {}
@@ -143,16 +143,16 @@ class Kit:
         def add(finding: Finding) -> None:
             found.setdefault((finding.name, finding.what), finding)
 
-        lives = Lives(self.target, self.server, self.staleness, self.idle, add)
-        for name, play in lives.checks.items():
+        checks = LifecycleChecks(self.target, self.server, self.staleness, self.idle, add)
+        for name, check in checks.checks.items():
             if self._begins(name, report):
-                play()
+                check()
         report.findings.extend(found.values())
 
     # --- judging ------------------------------------------------------------------------
 
     def _begins(self, name: str, report: Report) -> bool:
-        if not self.chosen(name):
+        if not self.is_selected(name):
             report.not_run[name] = "not chosen"
             return False
         report.checks.append(name)
@@ -171,4 +171,4 @@ def names() -> Iterable[str]:
     """All checks, in the order in which they are made."""
     yield from TRANSPORT
     yield from (each.name for each in (*SIGNATURES, *CLAIMS))
-    yield from LIVES
+    yield from LIFECYCLE

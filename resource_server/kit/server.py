@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path not in {"/oauth/introspect", "/oauth/usage"}:
             self._answer(404, dump({"error": "not_found"}))
         elif self._known_caller():
-            self._asked(body) if path == "/oauth/introspect" else self._reported(body)
+            self._introspected(body) if path == "/oauth/introspect" else self._reported(body)
 
     def _begin(self) -> tuple[str, dict[str, str]]:
         parts = urlsplit(self.path)
@@ -136,8 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _granted(self, body: bytes) -> None:
         issuer = self.server.issuer
         form = {name: values[0] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
-        who = self._basic() or (form.get("client_id", ""), form.get("client_secret", ""))
-        if who != (issuer.client_id, issuer.client_secret):
+        credentials = self._basic() or (form.get("client_id", ""), form.get("client_secret", ""))
+        if credentials != (issuer.client_id, issuer.client_secret):
             self._answer(401, dump({"error": "invalid_client"}), ("WWW-Authenticate", 'Basic realm="kit"'))
             return
         try:
@@ -145,19 +145,19 @@ class _Handler(BaseHTTPRequestHandler):
         except BadRequest as error:
             self._answer(400, dump({"error": str(error)}))
 
-    def _asked(self, body: bytes) -> None:
+    def _introspected(self, body: bytes) -> None:
         form = parse_qs(body.decode("ascii", "replace"))
-        told = self.server.issuer.introspect(form.get("token", [""])[0])
-        cache = f"private, max-age={told['lease_seconds']}" if told["active"] else "no-store"
-        self._answer(200, dump(told), ("Cache-Control", cache))
+        answer = self.server.issuer.introspect(form.get("token", [""])[0])
+        cache = f"private, max-age={answer['lease_seconds']}" if answer["active"] else "no-store"
+        self._answer(200, dump(answer), ("Cache-Control", cache))
 
     def _reported(self, body: bytes) -> None:
         try:
-            told = self.server.issuer.report(json.loads(body))
+            answer = self.server.issuer.report(json.loads(body))
         except (BadReport, ValueError) as error:
             self._answer(400, dump({"error": "invalid_request", "error_description": str(error)}))
         else:
-            self._answer(200, dump(told))
+            self._answer(200, dump(answer))
 
     def _changes(self, query: dict[str, str]) -> None:
         wait = min(float(query.get("wait", "0")), _LONGEST_WAIT)

@@ -94,11 +94,11 @@ def environment(issuer: Issuer) -> dict[str, str]:
 @contextlib.contextmanager
 def started(command: str, issuer: Issuer) -> "Iterator[subprocess.Popen[bytes]]":
     """Run the API while the context lasts, with the issuer's settings in its environment."""
-    told = {**os.environ, **environment(issuer)}
+    environ = {**os.environ, **environment(issuer)}
     try:
         # What the API prints goes to standard error: standard output is the report's alone.
         process = subprocess.Popen(  # noqa: S603 - the user's own command
-            shlex.split(command), env=told, start_new_session=True, stdout=_STDERR
+            shlex.split(command), env=environ, start_new_session=True, stdout=_STDERR
         )
     except (OSError, ValueError) as error:
         raise CannotTest(f"--start-command cannot be run: {error}") from None

@@ -154,22 +154,22 @@ class Load:
         self.asked.append((called, jwt.get_unverified_header(old)["kid"], answer.json()["active"]))
 
 
-class OneActive(threading.Thread):
+class ActiveKeyCounter(threading.Thread):
     """Looks at the ring again and again: one active key at every instant."""
 
     def __init__(self, store, stop):
         super().__init__()
-        self.store, self.stop, self.looks, self.wrong = store, stop, 0, []
+        self.store, self.stop, self.reads, self.wrong = store, stop, 0, []
 
     def run(self):
         while not self.stop.wait(0.01):
             active = [key.kid for key in self.store.keys.ring() if key.state is State.ACTIVE]
-            self.looks += 1
+            self.reads += 1
             if len(active) != 1:
                 self.wrong.append(active)
 
 
-class Watching(threading.Thread):
+class JwksWatcher(threading.Thread):
     """``keys.watch`` on all nodes, fed every token."""
 
     def __init__(self, urls, load, window=ANNOUNCEMENT - 2):
@@ -180,11 +180,11 @@ class Watching(threading.Thread):
     def run(self):
         while not self.load.stop.wait(0.1):
             for url in self.urls:
-                asked_at = time.time()
-                self.watch.saw(url, fetch(f"{url}/.well-known/jwks.json"), time.time(), asked_at)
-            self.watch.round_over(time.time())
+                requested_at = time.time()
+                self.watch.record_jwks(url, fetch(f"{url}/.well-known/jwks.json"), time.time(), requested_at)
+            self.watch.compare_nodes(time.time())
             while not self.load.fed.empty():
-                self.watch.token(self.load.fed.get(timeout=60), time.time())
+                self.watch.check_token(self.load.fed.get(timeout=60), time.time())
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_INV_13_to_16_nobody_notices_that_keys_rotate(nodes, capsys):
     general_settings.set_general(store.accounts, "max_token_lifetime_minutes", "1", **who(services))
     general_settings.set_general(store.accounts, "idle_timeout_minutes", "5", **who(services))
     load = loaded(services, started, made, api)
-    watching = [OneActive(store, load.stop), Watching(load.urls, load)]
+    watching = [ActiveKeyCounter(store, load.stop), JwksWatcher(load.urls, load)]
     threads = [*watching, *(threading.Thread(target=load.run, args=(seed,)) for seed in range(LOADERS))]
     for thread in threads:
         thread.start()
@@ -285,7 +285,7 @@ def test_INV_13_to_16_nobody_notices_that_keys_rotate(nodes, capsys):
     told(
         capsys,
         f"{ROTATIONS} rotations, {len(load.minted)} tokens of {len(signed)} keys, {len(load.asked)} introspections, "
-        f"{watching[0].looks} looks at the ring, {watching[1].watch.looks} at JWKS, {early} refused as early",
+        f"{watching[0].reads} reads of the ring, {watching[1].watch.fetches} fetched JWKS, {early} refused as early",
     )
     assert load.faults == []
     assert all(active for _, _, active in load.asked)
@@ -329,12 +329,12 @@ def test_INV_15_behind_the_acknowledgement_of_a_compromise_no_node_accepts(nodes
 def test_the_watch_finds_a_rotation_that_was_forced(nodes):
     services, started, made, api = nodes
     load = Load([server.url for server in started], made, api, [])
-    watching = Watching(load.urls, load, window=3600)
+    watching = JwksWatcher(load.urls, load, window=3600)
     watching.start()
     try:
         for _ in range(2):
-            looks = watching.watch.looks
-            while watching.watch.looks < looks + 2 * len(load.urls):
+            fetches = watching.watch.fetches
+            while watching.watch.fetches < fetches + 2 * len(load.urls):
                 time.sleep(0.05)
             forced = signing_keys.rotate(key_context(services), "ES256", **who(services), reason="test")
         load.once(random.Random(1), requests.Session(), [])

@@ -47,15 +47,15 @@ class WatchedNodes:
         self.watch = Watch(window=DAY, grace=10.0)
         self.now = 1_800_000_000.0
 
-    def look(self, first, second=None, *, seconds=5.0):
-        self.watch.saw(NODES[0], first, self.now)
-        self.watch.saw(NODES[1], first if second is None else second, self.now)
-        self.watch.round_over(self.now)
+    def poll(self, first, second=None, *, seconds=5.0):
+        self.watch.record_jwks(NODES[0], first, self.now)
+        self.watch.record_jwks(NODES[1], first if second is None else second, self.now)
+        self.watch.compare_nodes(self.now)
         self.now += seconds
         return self
 
     def token(self, key, **more):
-        self.watch.token(key.token(self.now, **more), self.now)
+        self.watch.check_token(key.token(self.now, **more), self.now)
         return self
 
     @property
@@ -65,30 +65,30 @@ class WatchedNodes:
 
 def test_a_sound_rotation_is_clean(keys):
     old, new, _ = keys
-    nodes = WatchedNodes().look(shown(old)).token(old).look(shown(old, new), seconds=DAY).look(shown(old, new))
-    nodes.token(new).look(shown(old, new), seconds=3600.0).look(shown(old, new), seconds=3600.0).look(shown(new))
+    nodes = WatchedNodes().poll(shown(old)).token(old).poll(shown(old, new), seconds=DAY).poll(shown(old, new))
+    nodes.token(new).poll(shown(old, new), seconds=3600.0).poll(shown(old, new), seconds=3600.0).poll(shown(new))
     assert nodes.faults == []
 
 
 def test_a_key_that_signs_too_early_is_found(keys):
     old, new, _ = keys
-    nodes = WatchedNodes().look(shown(old)).look(shown(old, new), seconds=DAY - 60)
+    nodes = WatchedNodes().poll(shown(old)).poll(shown(old, new), seconds=DAY - 60)
     assert nodes.token(new).faults == ["too_early", "too_early"]
 
 
 def test_a_look_that_came_late_excuses_no_other_key(keys):
-    """Between two looks nobody knows when a key came; that doubt is its own."""
+    """Between two fetches the instant of publication is unknown, for each key by itself."""
     first, late, prompt = keys
-    nodes = WatchedNodes().look(shown(first), seconds=3600.0).look(shown(first, late)).look(shown(first, late, prompt))
-    nodes.look(shown(first, late, prompt), seconds=DAY - 1800)
+    nodes = WatchedNodes().poll(shown(first), seconds=3600.0).poll(shown(first, late)).poll(shown(first, late, prompt))
+    nodes.poll(shown(first, late, prompt), seconds=DAY - 1800)
     assert nodes.token(late).faults == []
     assert nodes.token(prompt).faults == ["too_early", "too_early"]
 
 
 def test_an_announcement_one_node_came_late_to_is_found(keys):
     old, new, _ = keys
-    nodes = WatchedNodes().look(shown(old)).look(shown(old, new), shown(old)).look(shown(old, new), shown(old, new))
-    nodes.look(shown(old, new), seconds=DAY - 20)
+    nodes = WatchedNodes().poll(shown(old)).poll(shown(old, new), shown(old)).poll(shown(old, new), shown(old, new))
+    nodes.poll(shown(old, new), seconds=DAY - 20)
     nodes.token(new)
     assert [(finding.fault, finding.node) for finding in nodes.watch.findings][-1:] == [("too_early", NODES[1])]
 
@@ -97,36 +97,36 @@ def test_a_key_withdrawn_too_late_or_in_time(keys):
     old, new, _ = keys
     nodes = (
         WatchedNodes()
-        .look(shown(old, new))
+        .poll(shown(old, new))
         .token(old, life=600.0)
-        .look(shown(old, new), seconds=590.0)
-        .look(shown(new))
+        .poll(shown(old, new), seconds=590.0)
+        .poll(shown(new))
     )
     assert nodes.faults == ["too_late", "too_late"]
     nodes = (
         WatchedNodes()
-        .look(shown(old, new))
+        .poll(shown(old, new))
         .token(old, life=600.0)
-        .look(shown(old, new), seconds=600.0)
-        .look(shown(new))
+        .poll(shown(old, new), seconds=600.0)
+        .poll(shown(new))
     )
     assert nodes.faults == []
 
 
 def test_nodes_may_differ_for_the_grace_only(keys):
     old, new, _ = keys
-    nodes = WatchedNodes().look(shown(old), shown(old, new)).look(shown(old), shown(old, new)).look(shown(old, new))
+    nodes = WatchedNodes().poll(shown(old), shown(old, new)).poll(shown(old), shown(old, new)).poll(shown(old, new))
     assert nodes.faults == []
     nodes = WatchedNodes()
     for _ in range(4):
-        nodes.look(shown(old), shown(old, new))
+        nodes.poll(shown(old), shown(old, new))
     assert nodes.faults == ["disagree"]
 
 
 def test_tokens_of_unknown_keys_and_forged_ones_are_found(keys):
     old, new, other = keys
-    assert WatchedNodes().look(shown(old)).token(new).faults == ["unknown_key"]
-    nodes = WatchedNodes().look(shown(old))
+    assert WatchedNodes().poll(shown(old)).token(new).faults == ["unknown_key"]
+    nodes = WatchedNodes().poll(shown(old))
     head, body, _ = old.token(nodes.now).split(".")
     nodes.watch.token(f"{head}.{body}.{other.token(nodes.now).split('.')[2]}", nodes.now)
     nodes.watch.token("nonsense", nodes.now)
@@ -147,28 +147,28 @@ def test_tokens_of_unknown_keys_and_forged_ones_are_found(keys):
     ids=["private", "twice", "no alg", "no kid", "no array", "a list", "null"],
 )
 def test_a_broken_set_is_found(keys, broken):
-    assert "bad_set" in WatchedNodes().look(broken(keys[0])).faults
+    assert "bad_set" in WatchedNodes().poll(broken(keys[0])).faults
 
 
 def test_a_kid_that_changes_its_key_is_found(keys):
     old, new, _ = keys
     swapped = {"keys": [{**new.jwk, "kid": old.kid}]}
-    assert "bad_set" in WatchedNodes().look(shown(old)).look(swapped).faults
+    assert "bad_set" in WatchedNodes().poll(shown(old)).poll(swapped).faults
 
 
 def test_a_node_that_is_gone_is_found_after_the_grace(keys):
     watch_ = Watch(window=DAY, grace=10.0)
-    watch_.missed(NODES[0], "refused", 100.0)
-    watch_.missed(NODES[0], "refused", 110.0)
+    watch_.record_failure(NODES[0], "refused", 100.0)
+    watch_.record_failure(NODES[0], "refused", 110.0)
     assert watch_.findings == []
-    watch_.missed(NODES[0], "refused", 110.5)
+    watch_.record_failure(NODES[0], "refused", 110.5)
     assert [finding.fault for finding in watch_.findings] == ["unreachable"]
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
 def test_every_algorithm_is_read(alg):
     key = Signing(alg)
-    assert WatchedNodes().look(shown(key)).token(key).faults == []
+    assert WatchedNodes().poll(shown(key)).token(key).faults == []
     assert jwt.PyJWK(key.jwk).algorithm_name == alg
 
 
@@ -252,9 +252,9 @@ def test_tokens_that_arrive_while_it_watches_are_read(keys):
         grace=10.0,
         seconds=3000.0,
         report=print,
-        get=lambda url: shown(old),
+        fetch_jwks=lambda url: shown(old),
         clock=lambda: now[0],
-        pause=pause,
+        sleep=pause,
     )
     assert (judged.tokens, judged.findings) == (1, [])
 
@@ -263,7 +263,7 @@ class FakeServer(ThreadingHTTPServer):
     """A node that shows, look by look, what it was told; nothing more to show is a failure."""
 
     def __init__(self, nodes):
-        self.nodes, self.looks = nodes, 0
+        self.nodes, self.requests = nodes, 0
         super().__init__(("127.0.0.1", 0), FakeResponses)
         self.thread = threading.Thread(target=self.serve_forever)
         self.thread.start()
@@ -282,8 +282,8 @@ class FakeResponses(BaseHTTPRequestHandler):
     server: FakeServer
 
     def do_GET(self):
-        self.server.looks += 1
-        shown_now = self.server.nodes(self.server.looks)
+        self.server.requests += 1
+        shown_now = self.server.nodes(self.server.requests)
         body = json.dumps(shown_now).encode()
         self.send_response(200 if shown_now else 503)
         self.send_header("Content-Length", str(len(body)))
@@ -299,53 +299,53 @@ def test_every_fault_planted_in_two_broken_servers_is_found(keys):
     import time
 
     old, new, other = keys
-    stranger = Signing()
+    unknown_key_signer = Signing()
 
-    def first(look):
-        return shown(old) if look <= 3 else shown(old, new) if look <= 30 else shown(new)
+    def first(request_number):
+        return shown(old) if request_number <= 3 else shown(old, new) if request_number <= 30 else shown(new)
 
-    def second(look):
-        leaky = {"keys": [old.jwk, {**other.jwk, "d": "c2VjcmV0"}]}
-        return shown(old) if look <= 20 else leaky if look <= 40 else None
+    def second(request_number):
+        with_private_key = {"keys": [old.jwk, {**other.jwk, "d": "c2VjcmV0"}]}
+        return shown(old) if request_number <= 20 else with_private_key if request_number <= 40 else None
 
     one, two = FakeServer(first), FakeServer(second)
 
     def tokens():
         yield old.token(time.time())
-        while one.looks < 6:
+        while one.requests < 6:
             time.sleep(0.01)
         yield new.token(time.time())
-        yield stranger.token(time.time())
+        yield unknown_key_signer.token(time.time())
         head, body, _ = old.token(time.time()).split(".")
         yield f"{head}.{body}.{new.token(time.time()).rpartition('.')[2]}"
 
-    told = []
+    reported = []
 
     def wait(seconds):
-        time.sleep(seconds if two.looks < 45 else 0.1)
+        time.sleep(seconds if two.requests < 45 else 0.1)
 
     try:
-        judged = watch(
+        monitor = watch(
             [one.url, two.url],
             tokens(),
             window=DAY,
             interval=0.02,
             grace=0.2,
             seconds=4.0,
-            report=told.append,
-            pause=wait,
+            report=reported.append,
+            sleep=wait,
         )
     finally:
         one.close()
         two.close()
-    found = {(each.fault, each.node, each.kid) for each in told}
-    assert len(found) == len(told) == len(judged.findings)
-    assert {fault for fault, _, _ in found} == {
+    reported_faults = {(each.fault, each.node, each.kid) for each in reported}
+    assert len(reported_faults) == len(reported) == len(monitor.findings)
+    assert {fault for fault, _, _ in reported_faults} == {
         *("too_early", "too_late", "disagree", "unknown_key", "bad_signature", "bad_set", "unreachable"),
     }
-    assert ("too_early", one.url, new.kid) in found
-    assert ("too_late", one.url, old.kid) in found
-    assert ("unknown_key", "", stranger.kid) in found
-    assert ("bad_set", two.url, other.kid) in found
-    assert all(each.evidence for each in told)
-    assert "c2VjcmV0" not in "".join(each.evidence for each in told)
+    assert ("too_early", one.url, new.kid) in reported_faults
+    assert ("too_late", one.url, old.kid) in reported_faults
+    assert ("unknown_key", "", unknown_key_signer.kid) in reported_faults
+    assert ("bad_set", two.url, other.kid) in reported_faults
+    assert all(each.evidence for each in reported)
+    assert "c2VjcmV0" not in "".join(each.evidence for each in reported)

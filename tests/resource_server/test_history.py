@@ -181,7 +181,7 @@ def test_many_verifiers_come_back_without_a_herd(issuer, server, clock):
     asked = server.counts["/oauth/introspect"]
     assert asked == 50 + 50 * 3  # three failures in a row, then silence
     waits = sorted(
-        verifier._state.judge._introspector._gate._backoff.next_try - clock.elapsed() for verifier in verifiers
+        verifier._state.judge._introspector._breaker._backoff.next_try - clock.elapsed() for verifier in verifiers
     )
     assert len({round(wait, 3) for wait in waits}) > 25
     server.outage = None

@@ -68,11 +68,11 @@ def test_max_age_is_honoured(server, issuer, verifier, clock):
 def test_an_unchanged_set_leaves_verified_tokens_verified(server, issuer, verifier, clock):
     text = issuer.mint()
     verifier.verify(text)
-    before = verifier._state.keys.view.keys
+    before = verifier._state.keys.key_set.keys
     clock.move(301)
     verifier.verify(text)
     assert fetches(server) == 2
-    assert verifier._state.keys.view.keys is before
+    assert verifier._state.keys.key_set.keys is before
 
 
 def test_a_withdrawn_key_is_gone_with_the_next_fetch(issuer, verifier, clock):

@@ -10,7 +10,7 @@ import pytest
 from resource_server import Verifier
 from resource_server.kit import __main__ as command
 from resource_server.kit.issuer import Issuer
-from resource_server.kit.run import LIVES, TRANSPORT, Kit, names
+from resource_server.kit.run import LIFECYCLE, TRANSPORT, Kit, names
 from resource_server.kit.server import served
 from resource_server.kit.target import CannotTest, Target
 from tests.resource_server.sample_apis import BUGS, Sample, serving
@@ -72,7 +72,7 @@ def test_nothing_is_found_in_a_good_api(run, mode, staleness):
 
 
 def test_there_are_about_sixty_bad_tokens():
-    assert len(list(names())) - len(LIVES) - len(TRANSPORT) >= 60
+    assert len(list(names())) - len(LIFECYCLE) - len(TRANSPORT) >= 60
     assert len(set(names())) == len(list(names()))
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from resource_server import Unavailable, Verifier
-from resource_server.usage import MOST_USES
+from resource_server.usage import MAX_USES
 
 S = 30
 
@@ -118,7 +118,7 @@ def test_many_uses_become_reports_within_the_limits(issuer, verifier, recorder, 
     verifier.report_now()
     reports = [json.loads(sent) for sent in recorder.sent]
     assert all(len(sent) < 3_001_000 for sent in recorder.sent)
-    assert all(len(report["uses"]) <= MOST_USES for report in reports)
+    assert all(len(report["uses"]) <= MAX_USES for report in reports)
     assert sum(use["count"] for report in reports for use in report["uses"]) == number
     assert len({report["report_id"] for report in reports}) == len(reports) == 2
 

@@ -210,7 +210,7 @@ class TestChange:
         assert nodes[1].accounts.audit_verify().first_bad is None
 
     def test_records_come_in_order_from_behind_one_and_may_be_narrowed(self, store, monkeypatch):
-        monkeypatch.setattr(accounts_file, "_PAGE", 3)
+        monkeypatch.setattr(accounts_file, "_BATCH", 3)
         for number in range(10):
             with change(store, "even.one" if number % 2 == 0 else "odd.one", str(number)):
                 pass
@@ -222,7 +222,7 @@ class TestChange:
         assert not list(store.accounts.audit_records(after=10))
 
     def test_a_slow_reader_of_records_holds_no_transaction(self, database, monkeypatch):
-        monkeypatch.setattr(accounts_file, "_PAGE", 2)
+        monkeypatch.setattr(accounts_file, "_BATCH", 2)
         store = database.open()
         for _ in range(5):
             with change(store):
@@ -243,7 +243,7 @@ class TestChange:
 class TestVerify:
     @pytest.fixture
     def written(self, database, monkeypatch):
-        monkeypatch.setattr(accounts_file, "_PAGE", 4)
+        monkeypatch.setattr(accounts_file, "_BATCH", 4)
         store = database.open()
         for number in range(10):
             with change(store, target=str(number)):

@@ -1,4 +1,4 @@
-"""A table that never grows beyond its bound: what was used longest ago goes first."""
+"""A bounded cache that evicts the least recently used item."""
 
 import threading
 from collections import OrderedDict
@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Bounded(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """A mapping of at most ``size`` items, safe among threads; ``size`` 0 keeps nothing."""
 
     def __init__(self, size: int) -> None:
