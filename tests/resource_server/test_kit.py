@@ -41,7 +41,7 @@ def run():
                 target = Target(url)
                 kit = Kit(
                     target, issuer.mint, server, f"{server.url}/steal/", staleness=staleness, idle=4,
-                    chosen=lambda name: only is None or name in only, **options,
+                    is_selected=lambda name: only is None or name in only, **options,
                 )  # fmt: skip
                 try:
                     return kit.run()
