@@ -115,7 +115,7 @@ def _ec(jwk: Mapping[str, str]) -> Importable:
     public = ec.EllipticCurvePublicNumbers(_number(jwk["x"]), _number(jwk["y"]), ec.SECP256R1())
     public.public_key()
     private = ec.derive_private_key(_number(jwk["d"]), ec.SECP256R1())
-    return _same(private, private.public_key().public_numbers() == public)
+    return _matched(private, private.public_key().public_numbers() == public)
 
 
 def _rsa(jwk: Mapping[str, str]) -> Importable:
@@ -130,25 +130,25 @@ def _okp(jwk: Mapping[str, str]) -> Importable:
         msg = f"EdDSA needs a key on Ed25519, this one is on {jwk['crv']}"
         raise WeakKey(msg)
     private = ed25519.Ed25519PrivateKey.from_private_bytes(_bytes(jwk["d"]))
-    return _same(private, private.public_key().public_bytes_raw() == _bytes(jwk["x"]))
+    return _matched(private, private.public_key().public_bytes_raw() == _bytes(jwk["x"]))
 
 
 _KINDS = {"EC": _ec, "RSA": _rsa, "OKP": _okp}
 
 
-def _check_rsa(private: rsa.RSAPrivateKey, least: int) -> None:
-    check_public_rsa(private.public_key(), least)
+def _check_rsa(private: rsa.RSAPrivateKey, min_bits: int) -> None:
+    check_public_rsa(private.public_key(), min_bits)
 
 
-def check_public_rsa(public: rsa.RSAPublicKey, least: int) -> None:
+def check_public_rsa(public: rsa.RSAPublicKey, min_bits: int) -> None:
     """Refuse an RSA key that is too short or too long, has a bad exponent, or was made by a bad library.
 
     Raises:
         WeakKey: it is so.
     """
     numbers = public.public_numbers()
-    if not least <= public.key_size <= MOST_RSA_BITS:
-        msg = f"an RSA key has {least} to {MOST_RSA_BITS} bits, this one has {public.key_size}"
+    if not min_bits <= public.key_size <= MOST_RSA_BITS:
+        msg = f"an RSA key has {min_bits} to {MOST_RSA_BITS} bits, this one has {public.key_size}"
         raise WeakKey(msg)
     if numbers.e < LEAST_EXPONENT or numbers.e % 2 == 0:
         msg = f"the public exponent is {numbers.e}; it must be odd and at least {LEAST_EXPONENT}"
@@ -166,7 +166,7 @@ def _made_by_a_bad_library(modulus: int) -> bool:
     return all(modulus % prime in {pow(LEAST_EXPONENT, power, prime) for power in range(prime)} for prime in _PRIMES)
 
 
-def _same(private: Importable, fits: bool) -> Importable:  # noqa: FBT001 - the outcome of one comparison
+def _matched(private: Importable, fits: bool) -> Importable:  # noqa: FBT001 - the outcome of one comparison
     if not fits:
         msg = "the public half does not belong to the private half"
         raise WeakKey(msg)

@@ -89,7 +89,7 @@ def plan(ring: Sequence[KeyInfo], now: Instant, policy: Policy, seen: Seen = eve
     """
     steps: list[Step] = []
     for alg in policy.algorithms:
-        steps.extend(_turn([key for key in ring if key.alg == alg], alg, now, policy, seen))
+        steps.extend(_rotation_due([key for key in ring if key.alg == alg], alg, now, policy, seen))
     steps.extend(Withdraw(key.kid) for key in _oldest_first(ring, State.RETIRED) if now >= published_until(key))
     return tuple(steps)
 
@@ -122,7 +122,7 @@ def forecast(ring: Sequence[KeyInfo], now: Instant, policy: Policy, until: Insta
                 found.append((at, step))
                 state = apply(state, step, at)
         if not steps:
-            later = [moment for moment in _moments(state, policy) if moment > at]
+            later = [instant for instant in _change_instants(state, policy) if instant > at]
             if not later:
                 break
             at = min(later)
@@ -134,11 +134,11 @@ def apply(ring: Sequence[KeyInfo], step: Promote | Withdraw, now: Instant) -> li
     if isinstance(step, Withdraw):
         return [replace(key, state=State.REMOVED, ended_at=now) if key.kid == step.kid else key for key in ring]
     promoted = next(key for key in ring if key.kid == step.kid)
-    life = max((key.token_life for key in ring), default=0)
+    longest_life = max((key.token_life for key in ring), default=0)
     after = []
     for key in ring:
         if key.kid == step.kid:
-            after.append(replace(key, state=State.ACTIVE, activated_at=now, token_life=life))
+            after.append(replace(key, state=State.ACTIVE, activated_at=now, token_life=longest_life))
         elif key.alg == promoted.alg and key.state is State.ACTIVE:
             after.append(replace(key, state=State.RETIRED, retired_at=now))
         else:
@@ -146,7 +146,7 @@ def apply(ring: Sequence[KeyInfo], step: Promote | Withdraw, now: Instant) -> li
     return after
 
 
-def _turn(ring: Sequence[KeyInfo], alg: str, now: Instant, policy: Policy, seen: Seen) -> list[Step]:
+def _rotation_due(ring: Sequence[KeyInfo], alg: str, now: Instant, policy: Policy, seen: Seen) -> list[Step]:
     active = next(iter(_oldest_first(ring, State.ACTIVE)), None)
     staged = next(iter(_oldest_first(ring, State.STAGED)), None)
     if active is None:
@@ -156,27 +156,27 @@ def _turn(ring: Sequence[KeyInfo], alg: str, now: Instant, policy: Policy, seen:
     turn = _since(active.activated_at, active) + policy.period
     if staged is None:
         return [Generate(alg)] if now >= turn - policy.announcement else []
-    ripe = may_sign_from(staged, policy)
-    if now >= max(turn, ripe) and (seen(staged) or now >= max(turn, ripe) + policy.patience):
+    ready_at = may_sign_from(staged, policy)
+    if now >= max(turn, ready_at) and (seen(staged) or now >= max(turn, ready_at) + policy.patience):
         return [Promote(staged.kid)]
     return []
 
 
-def _moments(ring: Sequence[KeyInfo], policy: Policy) -> list[Instant]:
-    moments = [published_until(key) for key in ring if key.state is State.RETIRED]
+def _change_instants(ring: Sequence[KeyInfo], policy: Policy) -> list[Instant]:
+    instants = [published_until(key) for key in ring if key.state is State.RETIRED]
     for key in ring:
         if key.alg not in policy.algorithms:
             continue
         if key.state is State.STAGED:
-            moments.append(may_sign_from(key, policy))
+            instants.append(may_sign_from(key, policy))
         if key.state is State.ACTIVE and policy.period is not None:
             turn = _since(key.activated_at, key) + policy.period
-            moments += [turn - policy.announcement, turn]
-    return moments
+            instants += [turn - policy.announcement, turn]
+    return instants
 
 
-def _since(moment: Instant | None, key: KeyInfo) -> Instant:
-    return key.created_at if moment is None else moment
+def _since(instant: Instant | None, key: KeyInfo) -> Instant:
+    return key.created_at if instant is None else instant
 
 
 def _oldest_first(ring: Sequence[KeyInfo], state: State) -> list[KeyInfo]:

@@ -39,18 +39,18 @@ class Outcome(NamedTuple):
     dead: tuple[Ended, ...]
 
 
-def reporter(who: PresentedSecret, *, hot_path: HotPathReads) -> None:
+def reporter(presented: PresentedSecret, *, hot_path: HotPathReads) -> None:
     """See who wants to report, before the report is read.
 
     Raises:
         InvalidClient: it is no resource server.
         Unavailable: the truth cannot be read.
     """
-    require_resource_server(who, hot_path.introspection_facts(who.client_id, None).caller)
+    require_resource_server(presented, hot_path.introspection_facts(presented.client_id, None).caller)
 
 
 def report_usage(
-    who: PresentedSecret,
+    presented: PresentedSecret,
     report_id: str,
     uses: Sequence[ReportedUse],
     digest: str,
@@ -63,7 +63,7 @@ def report_usage(
     """Count a report; the same ``report_id`` counts once (INV-23).
 
     Args:
-        who: the resource server, not authenticated yet.
+        presented: the resource server, not authenticated yet.
         report_id: chosen by the resource server, the same when it sends the report again.
         uses: of tokens for its own audience; others are passed over.
         digest: the SHA-256 of the uses, in hex.
@@ -78,17 +78,17 @@ def report_usage(
         Conflict: the same id came before with other uses.
         Unavailable: the truth cannot be read or written.
     """
-    facts = hot_path.introspection_facts(who.client_id, None)
-    caller, now = require_resource_server(who, facts.caller), facts.now
+    facts = hot_path.introspection_facts(presented.client_id, None)
+    caller, now = require_resource_server(presented, facts.caller), facts.now
     if any(use.at > now + CLOCK_TOLERANCE for use in uses):
         msg = "at lies in the future; use the time of the Date header of our answers"
         raise Invalid(msg)
     usage.flush()  # a token that this node has just issued may not have its row yet
-    wanted = sorted({use.jti for use in uses})
-    before = {token.start.jti: token for token in reports.tokens(caller.audience, wanted)}
+    jtis = sorted({use.jti for use in uses})
+    before = {token.start.jti: token for token in reports.tokens(caller.audience, jtis)}
     accepted = reports.take(caller.id, report_id, digest, _counted(uses, before, now, usage), now)
     dead, found = [], []
-    for token in reports.tokens(caller.audience, wanted):
+    for token in reports.tokens(caller.audience, jtis):
         ended_at = token.ended_at
         if ended_at is None:
             reason = _verdict(token, now, _last_used(token, usage))

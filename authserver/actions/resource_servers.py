@@ -196,17 +196,17 @@ def require_of_tokens(
         Invalid: no such requirement.
         Conflict: it requires just that already.
     """
-    wanted = tuple(each for each in REQUIREMENTS if each in requirements)
-    if len(wanted) != len(set(requirements)):
+    required = tuple(each for each in REQUIREMENTS if each in requirements)
+    if len(required) != len(set(requirements)):
         msg = f"a requirement is one of {', '.join(REQUIREMENTS)}"
         raise Invalid(msg)
     with _editing(accounts, name, actor, now) as (tx, server):
-        if server.requires == wanted:
+        if server.requires == required:
             msg = f"{server.name} requires just that already"
             raise Conflict(msg)
-        tx.detail(setting="requires", before=list(server.requires), after=list(wanted))
-        tx.update_resource_server(server.id, requires=" ".join(wanted) or None)
-    return replace(server, requires=wanted)
+        tx.detail(setting="requires", before=list(server.requires), after=list(required))
+        tx.update_resource_server(server.id, requires=" ".join(required) or None)
+    return replace(server, requires=required)
 
 
 def choose_token_typ(accounts: Accounts, name: str, token_typ: str, *, actor: str, now: Instant) -> ResourceServer:

@@ -117,13 +117,13 @@ def explain(
     inspected = _judge(session, facts.now, facts.standing)
     if inspected.live:
         return Explanation(inspected, credential.name, credential.owner, None, "", ())
-    line = audit_reads.timeline(session.client_id, MAX_PAGE, owner_id=owner_id).records
+    timeline = audit_reads.timeline(session.client_id, MAX_PAGE, owner_id=owner_id).records
     end = inspected.ended_at
     begin = session.issued_at if end is None else end - AROUND
-    around = tuple(each for each in line if begin <= each.at and (end is None or each.at <= end + AROUND))
+    events = tuple(each for each in timeline if begin <= each.at and (end is None or each.at <= end + AROUND))
     reason = inspected.end_reason or ""
-    kept = KEPT_ALIVE[Reason(reason)] if reason in set(Reason) else ""
-    return Explanation(inspected, credential.name, credential.owner, end, kept, around)
+    kept_alive_by = KEPT_ALIVE[Reason(reason)] if reason in set(Reason) else ""
+    return Explanation(inspected, credential.name, credential.owner, end, kept_alive_by, events)
 
 
 def _judge(session: Session, now: Instant, standing: Standing | None) -> InspectedSession:

@@ -266,10 +266,10 @@ def _take(key_context: KeyContext, step: Step, actor: str, now: Instant) -> bool
     try:
         if isinstance(step, Generate):
             new = _make(key_context, step.alg)
-            taken = key_context.keys.ensure_staged(new, actor, now)
-            if not taken:
+            staged = key_context.keys.ensure_staged(new, actor, now)
+            if not staged:
                 key_context.key_store.destroy(new.sealed_private)
-            return taken
+            return staged
         if isinstance(step, Promote):
             active, _ = _active_and_staged(key_context.keys.ring(), key_context.keys.get(step.kid).alg)
             may_sign = always if active is None else lambda key: key_context.may_sign(key, now)
@@ -294,9 +294,9 @@ def _make(key_context: KeyContext, alg: str) -> NewKey:
 
 def _active_and_staged(ring: Sequence[KeyInfo], alg: str, but: str = "") -> tuple[KeyInfo | None, KeyInfo | None]:
     """The active and the oldest staged key of an algorithm."""
-    mine = [key for key in ring if key.alg == alg and key.kid != but]
-    active = next((key for key in mine if key.state is State.ACTIVE), None)
-    return active, next((key for key in mine if key.state is State.STAGED), None)
+    of_alg = [key for key in ring if key.alg == alg and key.kid != but]
+    active = next((key for key in of_alg if key.state is State.ACTIVE), None)
+    return active, next((key for key in of_alg if key.state is State.STAGED), None)
 
 
 def _check_ready(key_context: KeyContext, key: KeyInfo, now: Instant) -> None:

@@ -18,7 +18,7 @@ REALM: Final = 'Bearer realm="management API"'
 _DEAD: Final = "The token is none of ours for this API, or it is dead; get a new one."
 
 
-def authenticate(at: ApiContext, method: str, route: str) -> Caller:
+def authenticate(context: ApiContext, method: str, route: str) -> Caller:
     """Judge the token of the request, and count it as a use of ``route``.
 
     Raises:
@@ -28,9 +28,9 @@ def authenticate(at: ApiContext, method: str, route: str) -> Caller:
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise Problem("invalid_token", "Send Authorization: Bearer TOKEN.", headers={"WWW-Authenticate": REALM})
-    store = at.opened
+    store = context.opened
     server = management_api(store.accounts)
-    presented = at.services.presented_token(text.strip())
+    presented = context.services.presented_token(text.strip())
     if server is None or presented is None:
         raise _inactive()
     token, verify = presented
@@ -45,7 +45,7 @@ def authenticate(at: ApiContext, method: str, route: str) -> Caller:
             before_use=lambda _now: _refuse_bound(token),
             method=method,
             route=route,
-            peer=at.peer,
+            peer=context.peer,
         )
     except InvalidClient:
         # An operator disabled the API, which is a resource server like others.

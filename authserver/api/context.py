@@ -71,8 +71,8 @@ class Caller:
     @property
     def permissions(self) -> frozenset[str]:
         """What the token's roles open, in the words of ``rules/permission``."""
-        mine = (role for role in self.user.roles if role.name in self.roles)
-        return frozenset(permission for role in mine for permission in role.permissions)
+        roles = (role for role in self.user.roles if role.name in self.roles)
+        return frozenset(permission for role in roles for permission in role.permissions)
 
     @property
     def may_enter(self) -> bool:

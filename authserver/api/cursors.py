@@ -53,8 +53,8 @@ def part(
 
 def _filters(query: Query) -> str:
     """The filters of a query as a short text: a cursor belongs to them."""
-    told = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
-    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+    filters = query.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_defaults=True)
+    return json.dumps(filters, sort_keys=True, separators=(",", ":"))
 
 
 def _fits(value: object, kind: type[str | int]) -> bool:

@@ -189,7 +189,7 @@ def _problem(named: Any) -> dict[str, Any]:
 def problems_of(made: Operation) -> Sequence[str]:
     """The kinds of problems an operation may answer."""
     changes = made.method != "GET"
-    wanted = {
+    statuses = {
         "invalid_request": True,
         "invalid": changes,
         "invalid_token": made.access.token,
@@ -204,4 +204,4 @@ def problems_of(made: Operation) -> Sequence[str]:
         "headers_too_large": True,
         "temporarily_unavailable": True,
     }
-    return [*(code for code, may_be in wanted.items() if may_be), *made.problems]
+    return [*(code for code, may_be in statuses.items() if may_be), *made.problems]

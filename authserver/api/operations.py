@@ -144,10 +144,10 @@ def operation(
 
 
 def _serve(made: Operation, view: View, path_parts: Mapping[str, str]) -> Response:
-    at = api_context()
+    context = api_context()
     if made.access.token:
-        at.found_caller = authenticate(at, made.method, made.rule)
-        _authorize(at, made.access)
+        context.found_caller = authenticate(context, made.method, made.rule)
+        _authorize(context, made.access)
     given: dict[str, Any] = dict(path_parts)
     parameters = _query(made.query)
     if made.query is not None:
@@ -156,11 +156,11 @@ def _serve(made: Operation, view: View, path_parts: Mapping[str, str]) -> Respon
     if made.body is not None:
         given["body"] = content
     if made.edits:
-        at.conditions.require_if_match()
+        context.conditions.require_if_match()
     if made.method in SAFE and made.access.token:
-        with at.opened.shared_snapshot():
-            return respond(made, view(at, **given))
-    return respond(made, view(at, **given))
+        with context.opened.shared_snapshot():
+            return respond(made, view(context, **given))
+    return respond(made, view(context, **given))
 
 
 def respond(made: Operation, answer: Answer) -> Response:
@@ -180,14 +180,14 @@ def respond(made: Operation, answer: Answer) -> Response:
     return response
 
 
-def _authorize(at: ApiContext, access: Access) -> None:
-    if access.builder and not at.caller.may_enter:
+def _authorize(context: ApiContext, access: Access) -> None:
+    if access.builder and not context.caller.may_enter:
         raise Problem(
             "insufficient_scope",
             "The token has no builder role; make a credential with one, and ask for it.",
             headers={"WWW-Authenticate": 'Bearer realm="management API", error="insufficient_scope"'},
         )
-    missing = [each for each in access.permissions if each not in at.caller.permissions]
+    missing = [each for each in access.permissions if each not in context.caller.permissions]
     if missing:
         raise Problem(
             "insufficient_scope",

@@ -288,7 +288,7 @@ class Nouns(AppGroup):
 
 def _write_codes(formatter: click.HelpFormatter) -> None:
     with formatter.section("Exit codes"):
-        formatter.write_dl([(str(code), meaning) for code, meaning in CODES.items()])
+        formatter.write_dl([(str(code), description) for code, description in CODES.items()])
 
 
 def _is_text(text: str) -> bool:

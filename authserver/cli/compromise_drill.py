@@ -69,14 +69,14 @@ class Stopwatch:
         return round((time.monotonic() - self._began) * 1000)
 
     def measure(
-        self, at: CommandContext, kid: str, credentials: Sequence[TokensOfKey], nodes: Sequence[str]
+        self, context: CommandContext, kid: str, credentials: Sequence[TokensOfKey], nodes: Sequence[str]
     ) -> Measured:
         """Find the first instant from which no node accepts a token of ``kid``.
 
         Every node decides by one statement on the one database; this runs the same statement,
         on a connection of its own, for live tokens of the key. The JWKS is fetched from each node.
         """
-        acknowledged, store = self._elapsed(), at.store
+        acknowledged, store = self._elapsed(), context.store
         sessions = live_sessions(store.sessions, credentials, kid, 0)
         probes = [keys_of(session) for session in sessions] or [TokenKeys("", "", "", kid)]
         end = time.monotonic() + MAX_WAIT_SECONDS
@@ -84,7 +84,7 @@ class Stopwatch:
         while dead_after is None and time.monotonic() < end:
             if all(_dead(store, probe) for probe in probes):
                 dead_after = self._elapsed()
-        measured = Measured(acknowledged, dead_after, len(probes), at.services.clock.now())
+        measured = Measured(acknowledged, dead_after, len(probes), context.services.clock.now())
         for url in nodes:
             measured.nodes[url] = self._withdrawn_from(url, kid, end)
         return measured

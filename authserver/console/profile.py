@@ -26,15 +26,15 @@ from authserver.telemetry.logs import logger
 @console.get("/profile")
 def profile() -> ResponseReturnValue:
     """Show who is signed in, where, and how they like it."""
-    likes = console_context().signed_in.preferences
-    values = {"language": language(), "zone": likes.zone, "theme": theme()}
-    return _profile(Form.initial({**values, "shortcuts": ["on"] if likes.shortcuts else []}))
+    preferences = console_context().signed_in.preferences
+    values = {"language": language(), "zone": preferences.zone, "theme": theme()}
+    return _profile(Form.initial({**values, "shortcuts": ["on"] if preferences.shortcuts else []}))
 
 
 @console.post("/profile")
 def do_profile() -> ResponseReturnValue:
     """Keep language, zone, theme and keys."""
-    at, form = console_context(), Form.submitted()
+    context, form = console_context(), Form.submitted()
     if form["language"] not in LANGUAGES:
         form.add_error("language", _("Choose one of the languages."))
     if form["theme"] not in THEMES:
@@ -46,13 +46,13 @@ def do_profile() -> ResponseReturnValue:
     if not form.is_valid:
         return _profile(form, HTTPStatus.BAD_REQUEST)
     changed = replace(
-        at.signed_in.preferences,
+        context.signed_in.preferences,
         language=form["language"],
         zone=form["zone"],
         theme=form["theme"],
         shortcuts="on" in form.getlist("shortcuts"),
     )
-    at.store.sign_ins.set_preferences(at.signed_in.user.id, changed)
+    context.store.sign_ins.set_preferences(context.signed_in.user.id, changed)
     set_language(changed.language)
     flash(_("Saved."))
     return redirect(url_for("console.profile"), 303)
@@ -69,18 +69,18 @@ def do_password() -> ResponseReturnValue:
     """Set a new password; everybody else who is signed in as this user is signed out."""
     if not _has_password():
         return _first_password()
-    at, form = console_context(), Form.submitted()
-    user = at.signed_in.user
-    wait = login_throttle().begin(user.username, at.peer)
+    context, form = console_context(), Form.submitted()
+    user = context.signed_in.user
+    wait = login_throttle().begin(user.username, context.peer)
     try:
         if wait:
             form.add_error("password", _("Too many tries. Wait a minute, then try again."))
             return page("password.html", HTTPStatus.TOO_MANY_REQUESTS, form=form, has_password=True)
-        sign_in_actions.check_password(at.store.sign_ins, user.username, form.raw("password"))
+        sign_in_actions.check_password(context.store.sign_ins, user.username, form.raw("password"))
     except SignInRefused:
         form.add_error("password", _("That is not your password."))
         return page("password.html", HTTPStatus.BAD_REQUEST, form=form, has_password=True)
-    login_throttle().succeeded(user.username, at.peer)
+    login_throttle().succeeded(user.username, context.peer)
     return _set_password(form)
 
 
@@ -91,17 +91,17 @@ def _first_password() -> ResponseReturnValue:
 
 
 def _set_password(form: Form) -> ResponseReturnValue:
-    at = console_context()
-    current_user = at.signed_in
+    context = console_context()
+    current_user = context.signed_in
     try:
         hashed = user_actions.hash_password(current_user.user.username, form.raw("password_new"))
     except Invalid as error:
         form.add_error("password_new", error_text(error))
         return page("password.html", HTTPStatus.BAD_REQUEST, form=form, has_password=_has_password())
     user_actions.set_password(
-        at.accounts, current_user.user.username, hashed, keep=current_user.session.handle, **at.who
+        context.accounts, current_user.user.username, hashed, keep=current_user.session.handle, **context.who
     )
-    logger().info("console_password_set", user=current_user.user.username, peer=at.peer)
+    logger().info("console_password_set", user=current_user.user.username, peer=context.peer)
     flash(_("Your password is changed. Wherever else you were signed in, you are not any more."))
     return redirect(url_for("console.profile"), 303)
 
@@ -109,16 +109,18 @@ def _set_password(form: Form) -> ResponseReturnValue:
 @console.post("/profile/sessions/end")
 def end_session() -> ResponseReturnValue:
     """Sign out elsewhere: one place, or all others."""
-    at, handle = console_context(), request.form.get("session", "")
-    current_user = at.signed_in
+    context, handle = console_context(), request.form.get("session", "")
+    current_user = context.signed_in
     if handle == "others":
-        sign_in_actions.end_other_sessions(at.accounts, current_user.user, current_user.session.handle, **at.who)
+        sign_in_actions.end_other_sessions(
+            context.accounts, current_user.user, current_user.session.handle, **context.who
+        )
         flash(_("You are signed out everywhere else."))
     elif handle == current_user.session.handle:
         flash(_("That is this very sign-in: use Sign out."), kind="alert")
     else:
         try:
-            sign_in_actions.end_session(at.accounts, current_user.user, handle, **at.who)
+            sign_in_actions.end_session(context.accounts, current_user.user, handle, **context.who)
             flash(_("That sign-in is ended."))
         except NotFound:
             flash(_("That sign-in has ended already."))
@@ -126,8 +128,8 @@ def end_session() -> ResponseReturnValue:
 
 
 def _profile(form: Form, status: int = 200) -> ResponseReturnValue:
-    at = console_context()
-    sessions = sign_in_actions.sessions_of(at.store.sign_ins, at.signed_in.user, at.now)
+    context = console_context()
+    sessions = sign_in_actions.sessions_of(context.store.sign_ins, context.signed_in.user, context.now)
     return page(
         "profile.html",
         status,
@@ -139,6 +141,6 @@ def _profile(form: Form, status: int = 200) -> ResponseReturnValue:
 
 
 def _has_password() -> bool:
-    at = console_context()
-    known = at.store.sign_ins.password_of(at.signed_in.user.username)
+    context = console_context()
+    known = context.store.sign_ins.password_of(context.signed_in.user.username)
     return known is not None and known[1] is not None

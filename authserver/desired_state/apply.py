@@ -100,29 +100,31 @@ def apply(
         Invalid: as the action of a step, or a state that cannot be.
         NotFound: something that is named is not there.
     """
-    taken: list[Step] = []
+    applied: list[Step] = []
     secrets: dict[str, tuple[str, str]] = {}
     # Counted before the lock is taken: what ends is told, and decides nothing.
-    counted = _Counter(store, now)
-    told = {_key(step): counted.ends(step) for step in plan(export(store.accounts), desired, prune=prune)}
+    counter = _Counter(store, now)
+    endings = {_key(step): counter.ends(step) for step in plan(export(store.accounts), desired, prune=prune)}
     try:
         with store.accounts.change(Event("state.applied", actor, "state"), now) as tx:
             steps = plan(export(store.accounts), desired, prune=prune)
             tx.detail(steps=len(steps), prune=prune)
-            inside = _Within(store.accounts, tx)
+            accounts = _InTransaction(store.accounts, tx)
             for step in steps:
                 if step.action == "disable_user" and step.target.casefold() == as_user.casefold() != "":
                     msg = "you act in the name of this user; let another administrator do it"
                     raise Conflict(msg)
-                made = _TAKE[step.action](cast("Accounts", inside), step, store.pepper, {"actor": actor, "now": now})
-                if isinstance(made, resource_server_actions.RegisteredServer):
-                    inside.added.append(made.server)
-                    secrets[made.server.name] = (made.server.client_id, made.secret)
-                taken.append(replace(step, ends=told.get(_key(step), 0)))
+                result = _ACTIONS[step.action](
+                    cast("Accounts", accounts), step, store.pepper, {"actor": actor, "now": now}
+                )
+                if isinstance(result, resource_server_actions.RegisteredServer):
+                    accounts.added.append(result.server)
+                    secrets[result.server.name] = (result.server.client_id, result.secret)
+                applied.append(replace(step, ends=endings.get(_key(step), 0)))
             _keep(undo=dry_run or not steps)
     except _Undo:
         secrets.clear()
-    return Applied(tuple(taken), secrets)
+    return Applied(tuple(applied), secrets)
 
 
 def _keep(*, undo: bool) -> None:
@@ -134,7 +136,7 @@ def _key(step: Step) -> tuple[str, str, str]:
     return step.action, step.target, str(step.values)
 
 
-class _Within:
+class _InTransaction:
     """Accounts whose changes are parts of one transaction, each with its record."""
 
     def __init__(self, accounts: Accounts, tx: Transaction) -> None:
@@ -179,53 +181,55 @@ class _Counter:
 _Take = Callable[[Accounts, Step, bytes, dict[str, Any]], object]
 
 
-def _edit_server(accounts: Accounts, step: Step, _pepper: bytes, who: dict[str, Any]) -> object:
+def _edit_server(accounts: Accounts, step: Step, _pepper: bytes, actor_and_time: dict[str, Any]) -> object:
     ((name, value),) = step.values.items()
     edits: Mapping[str, Callable[..., object]] = {
         "token_alg": resource_server_actions.edit_resource_server,
         "token_typ": resource_server_actions.choose_token_typ,
         "max_staleness": resource_server_actions.bound_staleness,
     }
-    return edits[name](accounts, step.target, value, **who)
+    return edits[name](accounts, step.target, value, **actor_and_time)
 
 
-def _set(accounts: Accounts, step: Step, _pepper: bytes, who: dict[str, Any]) -> object:
+def _set(accounts: Accounts, step: Step, _pepper: bytes, actor_and_time: dict[str, Any]) -> object:
     value = step.values["value"]
-    return general_settings.set_general(accounts, step.target, "" if value is None else str(value), **who)
+    return general_settings.set_general(accounts, step.target, "" if value is None else str(value), **actor_and_time)
 
 
 def _on_target(action: Callable[..., object]) -> _Take:
-    return lambda accounts, step, _pepper, who: action(accounts, step.target, **who)
+    return lambda accounts, step, _pepper, actor_and_time: action(accounts, step.target, **actor_and_time)
 
 
-_TAKE: Final[Mapping[str, _Take]] = {
-    "create_role": lambda accounts, step, _pepper, who: role_actions.create_role(
-        accounts, step.target, step.values["kind"], step.values["permissions"], **who
+_ACTIONS: Final[Mapping[str, _Take]] = {
+    "create_role": lambda accounts, step, _pepper, actor_and_time: role_actions.create_role(
+        accounts, step.target, step.values["kind"], step.values["permissions"], **actor_and_time
     ),
-    "create_resource_server": lambda accounts, step, pepper, who: resource_server_actions.register_resource_server(
-        accounts, step.target, **step.values, pepper=pepper, **who
+    "create_resource_server": lambda accounts, step, pepper, actor_and_time: (
+        resource_server_actions.register_resource_server(
+            accounts, step.target, **step.values, pepper=pepper, **actor_and_time
+        )
     ),
     "enable_resource_server": _on_target(resource_server_actions.enable_resource_server),
     "edit_resource_server": _edit_server,
-    "create_user": lambda accounts, step, _pepper, who: user_actions.create_user(
-        accounts, step.target, step.values["roles"], **who
+    "create_user": lambda accounts, step, _pepper, actor_and_time: user_actions.create_user(
+        accounts, step.target, step.values["roles"], **actor_and_time
     ),
     "enable_user": _on_target(user_actions.enable),
-    "grant_role": lambda accounts, step, _pepper, who: user_actions.grant(
-        accounts, step.target, step.values["role"], **who
+    "grant_role": lambda accounts, step, _pepper, actor_and_time: user_actions.grant(
+        accounts, step.target, step.values["role"], **actor_and_time
     ),
-    "revoke_role": lambda accounts, step, _pepper, who: user_actions.revoke(
-        accounts, step.target, step.values["role"], keep_administrator=True, **who
+    "revoke_role": lambda accounts, step, _pepper, actor_and_time: user_actions.revoke(
+        accounts, step.target, step.values["role"], keep_administrator=True, **actor_and_time
     ),
-    "disable_user": lambda accounts, step, _pepper, who: user_actions.disable(
-        accounts, step.target, keep_administrator=True, **who
+    "disable_user": lambda accounts, step, _pepper, actor_and_time: user_actions.disable(
+        accounts, step.target, keep_administrator=True, **actor_and_time
     ),
-    "delete_role": lambda accounts, step, _pepper, who: role_actions.delete_role(
-        accounts, step.target, keep_administrator=True, **who
+    "delete_role": lambda accounts, step, _pepper, actor_and_time: role_actions.delete_role(
+        accounts, step.target, keep_administrator=True, **actor_and_time
     ),
     "set": _set,
-    "edit_credential": lambda accounts, step, _pepper, who: credential_actions.edit(
-        accounts, step.target, **step.values, **who
+    "edit_credential": lambda accounts, step, _pepper, actor_and_time: credential_actions.edit(
+        accounts, step.target, **step.values, **actor_and_time
     ),
     "enable_credential": _on_target(credential_actions.enable),
     "disable_credential": _on_target(credential_actions.disable),

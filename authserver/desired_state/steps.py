@@ -74,36 +74,36 @@ def _roles(current: list[RoleState], desired: list[RoleState] | None, *, prune: 
     if desired is None:
         return
     _once("the role", [role.name for role in desired])
-    known = {role.name: role for role in current}
+    by_name = {role.name: role for role in current}
     for role in desired:
-        there = known.pop(role.name, None)
-        if there is None:
+        existing = by_name.pop(role.name, None)
+        if existing is None:
             yield Step("create_role", role.name, {"kind": role.kind, "permissions": sorted(set(role.permissions))})
-        elif (there.kind, sorted(there.permissions)) != (role.kind, sorted(set(role.permissions))):
-            msg = f"the role {role.name} is {there.kind} with {sorted(there.permissions)}; a role is never edited"
+        elif (existing.kind, sorted(existing.permissions)) != (role.kind, sorted(set(role.permissions))):
+            msg = f"the role {role.name} is {existing.kind} with {sorted(existing.permissions)}; a role is never edited"
             raise Invalid(msg)
     if prune:
-        yield from (Step("delete_role", name) for name in sorted(known))
+        yield from (Step("delete_role", name) for name in sorted(by_name))
 
 
 def _users(current: list[UserState], desired: list[UserState] | None, *, prune: bool) -> Iterator[Step]:
     if desired is None:
         return
     _once("the user", [user.username.casefold() for user in desired])
-    known = {user.username.casefold(): user for user in current}
+    by_name = {user.username.casefold(): user for user in current}
     for user in desired:
-        there = known.pop(user.username.casefold(), None)
-        if there is None:
+        existing = by_name.pop(user.username.casefold(), None)
+        if existing is None:
             yield Step("create_user", user.username, {"roles": sorted(set(user.roles))})
-            there = UserState(username=user.username, roles=user.roles)
-        for role in sorted(set(user.roles) - set(there.roles)):
-            yield Step("grant_role", there.username, {"role": role})
-        for role in sorted(set(there.roles) - set(user.roles)):
-            yield Step("revoke_role", there.username, {"role": role})
-        if user.disabled != there.disabled:
-            yield Step("disable_user" if user.disabled else "enable_user", there.username)
+            existing = UserState(username=user.username, roles=user.roles)
+        for role in sorted(set(user.roles) - set(existing.roles)):
+            yield Step("grant_role", existing.username, {"role": role})
+        for role in sorted(set(existing.roles) - set(user.roles)):
+            yield Step("revoke_role", existing.username, {"role": role})
+        if user.disabled != existing.disabled:
+            yield Step("disable_user" if user.disabled else "enable_user", existing.username)
     if prune:
-        yield from (Step("disable_user", user.username) for user in known.values() if not user.disabled)
+        yield from (Step("disable_user", user.username) for user in by_name.values() if not user.disabled)
 
 
 def _servers(
@@ -112,23 +112,23 @@ def _servers(
     if desired is None:
         return
     _once("the resource server", [server.name for server in desired])
-    known = {server.name: server for server in current}
+    by_name = {server.name: server for server in current}
     for server in desired:
-        there = known.pop(server.name, None)
-        if there is None:
+        existing = by_name.pop(server.name, None)
+        if existing is None:
             values = {"audience": server.audience, "token_alg": server.token_alg, "token_typ": server.token_typ}
             yield Step("create_resource_server", server.name, values)
-            there = server.model_copy(update={"max_staleness": 0, "disabled": False})
-        if server.audience != there.audience:
-            msg = f"the resource server {server.name} has the audience {there.audience}, which is never edited"
+            existing = server.model_copy(update={"max_staleness": 0, "disabled": False})
+        if server.audience != existing.audience:
+            msg = f"the resource server {server.name} has the audience {existing.audience}, which is never edited"
             raise Invalid(msg)
         for name in ("token_alg", "token_typ", "max_staleness"):
-            if getattr(server, name) != getattr(there, name):
+            if getattr(server, name) != getattr(existing, name):
                 yield Step("edit_resource_server", server.name, {name: getattr(server, name)})
-        if server.disabled != there.disabled:
+        if server.disabled != existing.disabled:
             yield Step("disable_resource_server" if server.disabled else "enable_resource_server", server.name)
     if prune:
-        yield from (Step("disable_resource_server", each.name) for each in known.values() if not each.disabled)
+        yield from (Step("disable_resource_server", each.name) for each in by_name.values() if not each.disabled)
 
 
 def _settings(current: dict[str, Any], desired: dict[str, Any]) -> Iterator[Step]:
@@ -144,21 +144,23 @@ def _settings(current: dict[str, Any], desired: dict[str, Any]) -> Iterator[Step
 
 
 def _credentials(current: list[CredentialState], desired: list[CredentialState]) -> Iterator[Step]:
-    _once("the credential", [each.client_id for each in desired])
-    known = {each.client_id: each for each in current}
-    for each in desired:
-        there = known.get(each.client_id)
-        if there is None:
-            msg = f"there is no credential {each.client_id}; a state names those that exist"
+    _once("the credential", [credential.client_id for credential in desired])
+    by_id = {credential.client_id: credential for credential in current}
+    for credential in desired:
+        existing = by_id.get(credential.client_id)
+        if existing is None:
+            msg = f"there is no credential {credential.client_id}; a state names those that exist"
             raise NotFound(msg)
-        fixed = ((each.owner, there.owner), (each.roles, there.roles))
-        if any(told is not None and told != is_now for told, is_now in fixed):
-            msg = f"owner and roles of the credential {each.client_id} are never edited"
+        fixed = ((credential.owner, existing.owner), (credential.roles, existing.roles))
+        if any(desired_value is not None and desired_value != current_value for desired_value, current_value in fixed):
+            msg = f"owner and roles of the credential {credential.client_id} are never edited"
             raise Invalid(msg)
         values = {
-            name: getattr(each, name) for name in ("name", "expires_at") if getattr(each, name) != getattr(there, name)
+            name: getattr(credential, name)
+            for name in ("name", "expires_at")
+            if getattr(credential, name) != getattr(existing, name)
         }
         if values:
-            yield Step("edit_credential", each.client_id, values)
-        if each.disabled != there.disabled:
-            yield Step("disable_credential" if each.disabled else "enable_credential", each.client_id)
+            yield Step("edit_credential", credential.client_id, values)
+        if credential.disabled != existing.disabled:
+            yield Step("disable_credential" if credential.disabled else "enable_credential", credential.client_id)

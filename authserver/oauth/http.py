@@ -51,9 +51,9 @@ def _wsgi_name(name: str) -> str:
 class BodyStream:
     """A request body that its endpoint reads by itself, after it knows who calls; longer than other bodies may be."""
 
-    def __init__(self, stream: Any, declared: int | None, most: int) -> None:
-        """``declared`` bytes are to come (None: until the stream ends), and no more than ``most`` are taken."""
-        self._stream, self._declared, self._most, self._taken = stream, declared, most, 0
+    def __init__(self, stream: Any, declared: int | None, max_bytes: int) -> None:
+        """``declared`` bytes are to come (None: until the stream ends), and no more than ``max_bytes`` are taken."""
+        self._stream, self._declared, self._max_bytes, self._read_bytes = stream, declared, max_bytes, 0
 
     def read(self, size: int) -> bytes:
         """The next bytes, ``size`` at most; empty at the end.
@@ -61,20 +61,20 @@ class BodyStream:
         Raises:
             BadRequest: the body is too large, or ended early.
         """
-        wanted = size if self._declared is None else min(size, self._declared - self._taken)
-        piece: bytes = self._stream.read(wanted) if wanted else b""
-        self._taken += len(piece)
-        if self._taken > self._most:
-            raise BadRequest(too_large(self._most), 413)
-        if wanted and not piece and self._declared is not None:
+        length = size if self._declared is None else min(size, self._declared - self._read_bytes)
+        chunk: bytes = self._stream.read(length) if length else b""
+        self._read_bytes += len(chunk)
+        if self._read_bytes > self._max_bytes:
+            raise BadRequest(too_large(self._max_bytes), 413)
+        if length and not chunk and self._declared is not None:
             msg = "The request body ended early."
             raise BadRequest(msg)
-        return piece
+        return chunk
 
 
-def too_large(most: int) -> str:
-    """The sentence for a body that is longer than ``most`` bytes."""
-    return f"The request body may have {most // 1024} kB at most."
+def too_large(max_bytes: int) -> str:
+    """The sentence for a body that is longer than ``max_bytes`` bytes."""
+    return f"The request body may have {max_bytes // 1024} kB at most."
 
 
 class Request(NamedTuple):

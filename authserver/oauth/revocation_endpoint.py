@@ -41,18 +41,22 @@ class RevocationEndpoint:
         """POST revoke."""
         form = read_form(request)
         try:
-            who = presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
-            proven = authenticate(who, None, hot_path=self._hot_path, assertions=self._assertions, peer=request.peer)
+            presented = presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
+            proven = authenticate(
+                presented, None, hot_path=self._hot_path, assertions=self._assertions, peer=request.peer
+            )
             if "token" not in form:
-                return error_response("invalid_request", "token is missing.", log_fields={"client": who.client_id})
+                return error_response(
+                    "invalid_request", "token is missing.", log_fields={"client": presented.client_id}
+                )
             start = self._verified_tokens.verified_start(form["token"])
             revoke(proven.facts.client_id, start, proven.facts.now, sessions=self._sessions)
         except (NoCredentials, UnusableCredentials) as error:
             return refused(error)
         except InvalidClient as error:
-            return invalid_client(error.reason, who.client_id)
+            return invalid_client(error.reason, presented.client_id)
         except InvalidGrant as error:
             return error_response(
-                "invalid_grant", str(error), log_fields={"reason": FOREIGN_TOKEN, "client": who.client_id}
+                "invalid_grant", str(error), log_fields={"reason": FOREIGN_TOKEN, "client": presented.client_id}
             )
-        return Response(200, b"{}", log_fields={"outcome": "revoked", "client": who.client_id})
+        return Response(200, b"{}", log_fields={"outcome": "revoked", "client": presented.client_id})

@@ -36,7 +36,7 @@ class AccessLog:
     ) -> None:
         """Write to ``sink``, or to standard error, what is of level ``least`` or above; JSON without ``render``."""
         self._sink, self._render = sink, render or _render
-        self._wanted = frozenset(LEVELS[LEVELS.index(least) :])
+        self._levels = frozenset(LEVELS[LEVELS.index(least) :])
         self._pending: deque[Line] = deque()
         self._dropped = 0
         self._lock = threading.Lock()
@@ -50,9 +50,9 @@ class AccessLog:
         """The instant for a line that is written later, in seconds since the epoch."""
         return time.time()
 
-    def before_writing(self, then: Callable[[], None]) -> None:
+    def before_writing(self, callback: Callable[[], None]) -> None:
         """Have something called each time before lines are written; it may hand over more of them."""
-        self._before = then
+        self._before = callback
 
     def write(self, values: Mapping[str, object], level: str = "info", at: float | None = None) -> None:
         """Hand over the values of one line; never waits for the sink.
@@ -62,7 +62,7 @@ class AccessLog:
             level: one of ``LEVELS``.
             at: when it happened, seconds since the epoch; now when not told.
         """
-        if level not in self._wanted:
+        if level not in self._levels:
             return
         if len(self._pending) >= _PENDING:
             self._dropped += 1
@@ -83,7 +83,7 @@ class AccessLog:
             lines = []
             while self._pending:
                 lines.append(self._render(self._pending.popleft()))
-            taken, dropped, self._dropped = len(lines), self._dropped, 0
+            written, dropped, self._dropped = len(lines), self._dropped, 0
             if dropped:
                 count: Line = (time.time(), "warning", {"event": "request_lines_dropped", "count": dropped})
                 lines.append(self._render(count))
@@ -94,7 +94,7 @@ class AccessLog:
                 sink.write("".join(lines))
                 sink.flush()
             except (OSError, ValueError):
-                self._dropped += taken + dropped
+                self._dropped += written + dropped
 
     def close(self) -> None:
         """Let the thread write what is left and stop; a blocked sink does not hold up the end."""

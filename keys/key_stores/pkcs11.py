@@ -54,17 +54,21 @@ class Pkcs11KeyStore:
             msg = f"a token holds keys for {', '.join(ALGORITHMS)}, not for {alg}"
             raise ValueError(msg)
         p11, name = _library(), secrets.token_bytes(16)
-        kept = {p11.Attribute.SENSITIVE: True, p11.Attribute.EXTRACTABLE: False, p11.Attribute.PRIVATE: True}
-        with self._at_work("make a key") as session:
+        attributes = {p11.Attribute.SENSITIVE: True, p11.Attribute.EXTRACTABLE: False, p11.Attribute.PRIVATE: True}
+        with self._token_session("make a key") as session:
             if alg == "ES256":
                 curve = {p11.Attribute.EC_PARAMS: p11.util.ec.encode_named_curve_parameters("secp256r1")}
                 domain = session.create_domain_parameters(p11.KeyType.EC, curve, local=True)
                 public, _ = domain.generate_keypair(
-                    mechanism=p11.Mechanism.EC_KEY_PAIR_GEN, store=True, id=name, label=_LABEL, private_template=kept
+                    mechanism=p11.Mechanism.EC_KEY_PAIR_GEN,
+                    store=True,
+                    id=name,
+                    label=_LABEL,
+                    private_template=attributes,
                 )
             else:
                 public, _ = session.generate_keypair(
-                    p11.KeyType.RSA, RSA_BITS, store=True, id=name, label=_LABEL, private_template=kept
+                    p11.KeyType.RSA, RSA_BITS, store=True, id=name, label=_LABEL, private_template=attributes
                 )
             kid, jwk = describe(alg, _public(public))
         self.signer(kid, alg, name)
@@ -78,20 +82,20 @@ class Pkcs11KeyStore:
     def signer(self, kid: str, alg: str, reference: bytes) -> Signer:
         """Find a key in the token; what it signs is checked against ``kid`` once."""
         p11 = _library()
-        with self._at_work(f"find key {kid}") as session:
-            wanted = {"object_class": p11.ObjectClass.PUBLIC_KEY, "id": reference}
+        with self._token_session(f"find key {kid}") as session:
+            query = {"object_class": p11.ObjectClass.PUBLIC_KEY, "id": reference}
             try:
-                found = session.get_key(**wanted)
+                found = session.get_key(**query)
             except p11.NoSuchKey:
                 # A library may know an older state of its token: SoftHSM was seen to miss a key right behind a fork.
-                found = self._opened(p11, anew=True).get_key(**wanted)
+                found = self._opened(p11, anew=True).get_key(**query)
             public = _public(found)
         if describe(alg, public)[0] != kid:
             msg = f"the key in the token is not {kid}"
             raise UnusableKey(msg)
 
         def sign(data: bytes) -> bytes:
-            with self._at_work("sign") as session:
+            with self._token_session("sign") as session:
                 if reference not in self._private:
                     found = session.get_key(object_class=p11.ObjectClass.PRIVATE_KEY, id=reference)
                     self._private[reference] = found
@@ -109,7 +113,7 @@ class Pkcs11KeyStore:
 
     def destroy(self, reference: bytes) -> None:
         """Destroy both halves in the token."""
-        with self._at_work("destroy a key") as session:
+        with self._token_session("destroy a key") as session:
             self._private.pop(reference, None)
             for found in list(session.get_objects({_library().Attribute.ID: reference})):
                 found.destroy()
@@ -119,7 +123,7 @@ class Pkcs11KeyStore:
         return None
 
     @contextmanager
-    def _at_work(self, what: str) -> Iterator[Any]:
+    def _token_session(self, what: str) -> Iterator[Any]:
         """The session, for one call at a time; after a fault the next call logs in anew."""
         p11 = _library()
         with self._lock:

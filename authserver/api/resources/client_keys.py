@@ -66,12 +66,12 @@ def _listed(credential: Credential) -> Items[ClientKeyDocument]:
     answer=Items[ClientKeyDocument],
     etag=True,
 )
-def list_client_keys(at: ApiContext, client_id: str) -> Answer:
+def list_client_keys(context: ApiContext, client_id: str) -> Answer:
     """List the public keys of a credential.
 
     Those that have ended too. The ETag is the credential's.
     """
-    credential = at.accounts.credential(client_id, at.owner_id)
+    credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(_listed(credential), etag=etag_of_credential(credential))
 
 
@@ -85,34 +85,40 @@ def list_client_keys(at: ApiContext, client_id: str) -> Answer:
     body=NewClientKey,
     creates=True,
 )
-def add_client_key(at: ApiContext, client_id: str, body: NewClientKey) -> Answer:
+def add_client_key(context: ApiContext, client_id: str, body: NewClientKey) -> Answer:
     """Add a public key.
 
     Two work at a time. Whoever has the private half acts as the client, so a token adds none to a credential with
     roles that it does not have.
     """
-    at.require_roles(at.accounts.credential(client_id, at.owner_id).roles)
+    context.require_roles(context.accounts.credential(client_id, context.owner_id).roles)
     replayed = True
     with suppress(AlreadyDone):
-        client_keys.add(at.creating().accounts, client_id, body.public_key, body.alg, owner_id=at.owner_id, **at.who)
+        client_keys.add(
+            context.creating().accounts, client_id, body.public_key, body.alg, owner_id=context.owner_id, **context.who
+        )
         replayed = False
-    credential = at.accounts.credential(client_id, at.owner_id)
+    credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(_listed(credential), location=f"/credentials/{client_id}/keys", replayed=replayed)
 
 
 @operation("DELETE", "/credentials/<client_id>/keys/<thumbprint>", access=BUILDER, tag="credentials", edits=True)
-def remove_client_key(at: ApiContext, client_id: str, thumbprint: str) -> Answer:
+def remove_client_key(context: ApiContext, client_id: str, thumbprint: str) -> Answer:
     """End a public key, and the tokens that it obtained; If-Match names the credential."""
     client_keys.remove(
-        at.editing(etag_in(at, client_id)).accounts, client_id, thumbprint, owner_id=at.owner_id, **at.who
+        context.editing(etag_in(context, client_id)).accounts,
+        client_id,
+        thumbprint,
+        owner_id=context.owner_id,
+        **context.who,
     )
     return Answer()
 
 
 @operation("DELETE", "/credentials/<client_id>/secrets", access=BUILDER, tag="credentials", edits=True)
-def end_secrets(at: ApiContext, client_id: str) -> Answer:
+def end_secrets(context: ApiContext, client_id: str) -> Answer:
     """End all secrets of a credential that has a key, so that none can be copied; If-Match names the credential."""
     credential_actions.end_secrets(
-        at.editing(etag_in(at, client_id)).accounts, client_id, owner_id=at.owner_id, **at.who
+        context.editing(etag_in(context, client_id)).accounts, client_id, owner_id=context.owner_id, **context.who
     )
     return Answer()

@@ -124,15 +124,17 @@ _ORDERS: Final[dict[str, CredentialOrder]] = {
 }
 
 
-def list_part(at: ApiContext, query: Paged, wanted: CredentialQuery, owner_id: str | None) -> Items[CredentialDocument]:
+def list_part(
+    context: ApiContext, query: Paged, wanted: CredentialQuery, owner_id: str | None
+) -> Items[CredentialDocument]:
     """The part of a list of credentials that ``query`` asks for."""
     place = decode(query, query.cursor, str)
-    rows = at.store.credential_reads.part(
-        wanted, at.now, query.limit + 1, after=str(place[0]) if place else "", owner_id=owner_id
+    rows = context.store.credential_reads.part(
+        wanted, context.now, query.limit + 1, after=str(place[0]) if place else "", owner_id=owner_id
     )
     shown = rows[: query.limit]
     more = encode(query, shown[-1].client_id) if len(rows) > query.limit else None
-    return Items[CredentialDocument](items=[CredentialDocument.of(row, at.now) for row in shown], next_cursor=more)
+    return Items[CredentialDocument](items=[CredentialDocument.of(row, context.now) for row in shown], next_cursor=more)
 
 
 def order_of(sort: str) -> tuple[CredentialOrder, bool]:
@@ -148,16 +150,16 @@ def etag_of_credential(credential: Credential) -> str:
     return etag_of(credential.client_id, *state, secrets, keys)
 
 
-def etag_in(at: ApiContext, client_id: str) -> Callable[[Transaction], str]:
+def etag_in(context: ApiContext, client_id: str) -> Callable[[Transaction], str]:
     """Reads the ETag of a credential of the caller's owner inside a change."""
-    return lambda tx: etag_of_credential(tx.credential(client_id, at.owner_id))
+    return lambda tx: etag_of_credential(tx.credential(client_id, context.owner_id))
 
 
-def show(at: ApiContext, client_id: str) -> Answer:
+def show(context: ApiContext, client_id: str) -> Answer:
     """Answer one credential of the caller's owner, with its ETag."""
-    credential = at.accounts.credential(client_id, at.owner_id)
-    row = at.store.credential_reads.row(client_id, at.now, owner_id=at.owner_id)
-    return Answer(CredentialDocument.of(row, at.now), etag=etag_of_credential(credential))
+    credential = context.accounts.credential(client_id, context.owner_id)
+    row = context.store.credential_reads.row(client_id, context.now, owner_id=context.owner_id)
+    return Answer(CredentialDocument.of(row, context.now), etag=etag_of_credential(credential))
 
 
 @operation(
@@ -168,20 +170,20 @@ def show(at: ApiContext, client_id: str) -> Answer:
     answer=Items[CredentialDocument],
     query=CredentialsQuery,
 )
-def list_credentials(at: ApiContext, query: CredentialsQuery) -> Answer:
+def list_credentials(context: ApiContext, query: CredentialsQuery) -> Answer:
     """List credentials.
 
     Those that were deleted are gone.
     """
     order, descending = order_of(query.sort)
-    wanted = CredentialQuery(
+    credential_query = CredentialQuery(
         search=query.q.strip(),
         status=query.status,
         never_used=query.never_used,
         order=order,
         descending=descending,
     )
-    return Answer(list_part(at, query, wanted, at.owner_id))
+    return Answer(list_part(context, query, credential_query, context.owner_id))
 
 
 @operation(
@@ -195,35 +197,35 @@ def list_credentials(at: ApiContext, query: CredentialsQuery) -> Answer:
     creates=True,
     etag=True,
 )
-def create_credential(at: ApiContext, body: NewCredential) -> Answer:
+def create_credential(context: ApiContext, body: NewCredential) -> Answer:
     """Create a credential.
 
     Its secret is in this answer and nowhere else. A token hands out no role that it does not have itself.
     """
-    at.require_roles(tuple(body.roles))
+    context.require_roles(tuple(body.roles))
     secret = None
     try:
         made = credential_actions.create(
-            at.creating().accounts,
-            at.caller.user.username,
+            context.creating().accounts,
+            context.caller.user.username,
             body.name,
             body.expires_at,
             body.roles,
-            pepper=at.store.pepper,
-            **at.who,
+            pepper=context.store.pepper,
+            **context.who,
         )
         client_id, secret = made.credential.client_id, made.secret
     except AlreadyDone as done:
         client_id = done.subject
-    shown = show(at, client_id)
+    shown = show(context, client_id)
     document = CreatedCredential(**_members(shown.document), client_secret=secret)
     return Answer(document, etag=shown.etag, location=f"/credentials/{client_id}", replayed=secret is None)
 
 
 @operation("GET", "/credentials/<client_id>", access=BUILDER, tag="credentials", answer=CredentialDocument, etag=True)
-def read_credential(at: ApiContext, client_id: str) -> Answer:
+def read_credential(context: ApiContext, client_id: str) -> Answer:
     """Show one credential."""
-    return show(at, client_id)
+    return show(context, client_id)
 
 
 @operation(
@@ -236,7 +238,7 @@ def read_credential(at: ApiContext, client_id: str) -> Answer:
     edits=True,
     etag=True,
 )
-def edit_credential(at: ApiContext, client_id: str, body: CredentialChanges) -> Answer:
+def edit_credential(context: ApiContext, client_id: str, body: CredentialChanges) -> Answer:
     """Change name or expiry.
 
     An earlier expiry also shortens live tokens.
@@ -245,14 +247,14 @@ def edit_credential(at: ApiContext, client_id: str, body: CredentialChanges) -> 
         msg = "nothing to change; give a new name or expiry"
         raise Invalid(msg)
     credential_actions.edit(
-        at.editing(etag_in(at, client_id)).accounts,
+        context.editing(etag_in(context, client_id)).accounts,
         client_id,
         name=body.name,
         expires_at=body.expires_at,
-        owner_id=at.owner_id,
-        **at.who,
+        owner_id=context.owner_id,
+        **context.who,
     )
-    return show(at, client_id)
+    return show(context, client_id)
 
 
 @operation(
@@ -264,13 +266,15 @@ def edit_credential(at: ApiContext, client_id: str, body: CredentialChanges) -> 
     edits=True,
     etag=True,
 )
-def disable_credential(at: ApiContext, client_id: str) -> Answer:
+def disable_credential(context: ApiContext, client_id: str) -> Answer:
     """Disable a credential.
 
     Its tokens end for good, and it gets no new ones.
     """
-    credential_actions.disable(at.editing(etag_in(at, client_id)).accounts, client_id, owner_id=at.owner_id, **at.who)
-    return show(at, client_id)
+    credential_actions.disable(
+        context.editing(etag_in(context, client_id)).accounts, client_id, owner_id=context.owner_id, **context.who
+    )
+    return show(context, client_id)
 
 
 @operation(
@@ -282,22 +286,26 @@ def disable_credential(at: ApiContext, client_id: str) -> Answer:
     edits=True,
     etag=True,
 )
-def enable_credential(at: ApiContext, client_id: str) -> Answer:
+def enable_credential(context: ApiContext, client_id: str) -> Answer:
     """Enable a credential again.
 
     Tokens from before stay dead.
     """
-    credential_actions.enable(at.editing(etag_in(at, client_id)).accounts, client_id, owner_id=at.owner_id, **at.who)
-    return show(at, client_id)
+    credential_actions.enable(
+        context.editing(etag_in(context, client_id)).accounts, client_id, owner_id=context.owner_id, **context.who
+    )
+    return show(context, client_id)
 
 
 @operation("DELETE", "/credentials/<client_id>", access=BUILDER, tag="credentials", edits=True)
-def delete_credential(at: ApiContext, client_id: str) -> Answer:
+def delete_credential(context: ApiContext, client_id: str) -> Answer:
     """Delete a credential for good.
 
     Its tokens end, and its id is never used again.
     """
-    credential_actions.delete(at.editing(etag_in(at, client_id)).accounts, client_id, owner_id=at.owner_id, **at.who)
+    credential_actions.delete(
+        context.editing(etag_in(context, client_id)).accounts, client_id, owner_id=context.owner_id, **context.who
+    )
     return Answer()
 
 

@@ -56,10 +56,10 @@ class Disabled(Model):
     answer=Items[CredentialDocument],
     query=InventoryQuery,
 )
-def list_inventory(at: ApiContext, query: InventoryQuery) -> Answer:
+def list_inventory(context: ApiContext, query: InventoryQuery) -> Answer:
     """List credentials of all owners; metadata only."""
     order, descending = order_of(query.sort)
-    wanted = CredentialQuery(
+    credential_query = CredentialQuery(
         search=query.q.strip(),
         status=query.status,
         never_used=query.never_used,
@@ -69,7 +69,7 @@ def list_inventory(at: ApiContext, query: InventoryQuery) -> Answer:
         order=order,
         descending=descending,
     )
-    return Answer(list_part(at, query, wanted, None))
+    return Answer(list_part(context, query, credential_query, None))
 
 
 @operation(
@@ -80,13 +80,15 @@ def list_inventory(at: ApiContext, query: InventoryQuery) -> Answer:
     answer=PreviewDocument,
     body=Chosen,
 )
-def preview_inventory(at: ApiContext, body: Chosen) -> Answer:
+def preview_inventory(context: ApiContext, body: Chosen) -> Answer:
     """Show what would end if these credentials were disabled."""
-    return Answer(PreviewDocument.of(at.store.user_reads.preview_disable_credentials(body.client_ids, at.now)))
+    return Answer(
+        PreviewDocument.of(context.store.user_reads.preview_disable_credentials(body.client_ids, context.now))
+    )
 
 
 @operation("POST", "/inventory/credentials/disable", access=INVENTORY, tag="inventory", answer=Disabled, body=Chosen)
-def disable_inventory(at: ApiContext, body: Chosen) -> Answer:
+def disable_inventory(context: ApiContext, body: Chosen) -> Answer:
     """Disable several credentials, all or none, whoever owns them."""
-    disable_many(at.accounts, body.client_ids, **at.who)
+    disable_many(context.accounts, body.client_ids, **context.who)
     return Answer(Disabled(disabled=len(body.client_ids)))

@@ -28,12 +28,12 @@ class Me(Model):
 
 
 @operation("GET", "/me", access=TOKEN, tag="me", answer=Me)
-def get_me(at: ApiContext) -> Answer:
+def get_me(context: ApiContext) -> Answer:
     """Show who calls.
 
     The call is a use of the token, as every call is.
     """
-    caller = at.caller
+    caller = context.caller
     opened = sorted(caller.permissions & set(permission.PERMISSIONS)) if caller.may_enter else []
     return Answer(
         Me(

@@ -90,9 +90,9 @@ def etag_of_server(server: ResourceServer) -> str:
     return etag_of(server.id, server.name, server.audience, *state, server.disabled_at)
 
 
-def find(at: ApiContext, server_id: str) -> ResourceServer:
+def find(context: ApiContext, server_id: str) -> ResourceServer:
     """One resource server by its id; ``NotFound`` else."""
-    for server in at.accounts.resource_servers():
+    for server in context.accounts.resource_servers():
         if server.id == server_id:
             return server
     raise NotFound(server_id)
@@ -102,14 +102,14 @@ def _etag_in(client_id: str) -> Callable[[Transaction], str]:
     return lambda tx: etag_of_server(tx.resource_server(client_id))
 
 
-def _document(at: ApiContext, server: ResourceServer) -> ResourceServerDocument:
-    live = at.store.token_reads.by_audience(at.now, server.audience).get(server.audience, 0)
+def _document(context: ApiContext, server: ResourceServer) -> ResourceServerDocument:
+    live = context.store.token_reads.by_audience(context.now, server.audience).get(server.audience, 0)
     return ResourceServerDocument.of(server, live)
 
 
-def _show(at: ApiContext, server_id: str) -> Answer:
-    server = find(at, server_id)
-    return Answer(_document(at, server), etag=etag_of_server(server))
+def _show(context: ApiContext, server_id: str) -> Answer:
+    server = find(context, server_id)
+    return Answer(_document(context, server), etag=etag_of_server(server))
 
 
 @operation(
@@ -120,10 +120,10 @@ def _show(at: ApiContext, server_id: str) -> Answer:
     answer=Items[ResourceServerDocument],
     query=Paged,
 )
-def list_resource_servers(at: ApiContext, query: Paged) -> Answer:
+def list_resource_servers(context: ApiContext, query: Paged) -> Answer:
     """List resource servers by name."""
-    servers = sorted(at.accounts.resource_servers(), key=lambda server: server.name)
-    live = at.store.token_reads.by_audience(at.now)
+    servers = sorted(context.accounts.resource_servers(), key=lambda server: server.name)
+    live = context.store.token_reads.by_audience(context.now)
     shown, more = part(servers, query, query.cursor, query.limit, [server.name for server in servers])
     items = [ResourceServerDocument.of(server, live.get(server.audience, 0)) for server in shown]
     return Answer(Items[ResourceServerDocument](items=items, next_cursor=more))
@@ -140,7 +140,7 @@ def list_resource_servers(at: ApiContext, query: Paged) -> Answer:
     creates=True,
     etag=True,
 )
-def create_resource_server(at: ApiContext, body: NewResourceServer) -> Answer:
+def create_resource_server(context: ApiContext, body: NewResourceServer) -> Answer:
     """Register a resource server.
 
     Its secret is in this answer and nowhere else.
@@ -148,19 +148,19 @@ def create_resource_server(at: ApiContext, body: NewResourceServer) -> Answer:
     secret = None
     try:
         made = resource_server_actions.register_resource_server(
-            at.creating().accounts,
+            context.creating().accounts,
             body.name,
             body.audience,
-            pepper=at.store.pepper,
+            pepper=context.store.pepper,
             token_alg=body.token_alg,
             token_typ=body.token_typ,
-            **at.who,
+            **context.who,
         )
         server_id, secret = made.server.id, made.secret
     except AlreadyDone as done:
         server_id = done.subject
-    server = find(at, server_id)
-    document = RegisteredResourceServer(**dict(_document(at, server)), client_secret=secret)
+    server = find(context, server_id)
+    document = RegisteredResourceServer(**dict(_document(context, server)), client_secret=secret)
     return Answer(
         document,
         etag=etag_of_server(server),
@@ -177,9 +177,9 @@ def create_resource_server(at: ApiContext, body: NewResourceServer) -> Answer:
     answer=ResourceServerDocument,
     etag=True,
 )
-def read_resource_server(at: ApiContext, server_id: str) -> Answer:
+def read_resource_server(context: ApiContext, server_id: str) -> Answer:
     """Show one resource server."""
-    return _show(at, server_id)
+    return _show(context, server_id)
 
 
 @operation(
@@ -192,23 +192,23 @@ def read_resource_server(at: ApiContext, server_id: str) -> Answer:
     edits=True,
     etag=True,
 )
-def edit_resource_server(at: ApiContext, server_id: str, body: ResourceServerChanges) -> Answer:
+def edit_resource_server(context: ApiContext, server_id: str, body: ResourceServerChanges) -> Answer:
     """Change the algorithm or `typ` of its tokens, or for how long it may trust an answer.
 
     One of the three at a time, because each is a change of its own on record.
     """
-    server = find(at, server_id)
-    accounts = at.editing(_etag_in(server.client_id)).accounts
+    server = find(context, server_id)
+    accounts = context.editing(_etag_in(server.client_id)).accounts
     if body.model_fields_set == {"token_alg"}:
-        resource_server_actions.edit_resource_server(accounts, server.client_id, body.token_alg, **at.who)
+        resource_server_actions.edit_resource_server(accounts, server.client_id, body.token_alg, **context.who)
     elif body.model_fields_set == {"token_typ"} and body.token_typ is not None:
-        resource_server_actions.choose_token_typ(accounts, server.client_id, body.token_typ, **at.who)
+        resource_server_actions.choose_token_typ(accounts, server.client_id, body.token_typ, **context.who)
     elif body.model_fields_set == {"max_staleness"} and body.max_staleness is not None:
-        resource_server_actions.bound_staleness(accounts, server.client_id, body.max_staleness, **at.who)
+        resource_server_actions.bound_staleness(accounts, server.client_id, body.max_staleness, **context.who)
     else:
         msg = "give token_alg, token_typ or max_staleness, one of them"
         raise Invalid(msg)
-    return _show(at, server_id)
+    return _show(context, server_id)
 
 
 @operation(
@@ -220,12 +220,12 @@ def edit_resource_server(at: ApiContext, server_id: str, body: ResourceServerCha
     status=201,
     creates=True,
 )
-def regenerate_secret_of_server(at: ApiContext, server_id: str) -> Answer:
+def regenerate_secret_of_server(context: ApiContext, server_id: str) -> Answer:
     """Make a new secret; the one before ends now."""
-    server, secret = find(at, server_id), None
+    server, secret = find(context, server_id), None
     with contextlib.suppress(AlreadyDone):
         secret = resource_server_actions.regenerate_resource_server(
-            at.creating().accounts, server.client_id, pepper=at.store.pepper, **at.who
+            context.creating().accounts, server.client_id, pepper=context.store.pepper, **context.who
         ).secret
     return Answer(NewSecretOfServer(client_id=server.client_id, client_secret=secret), replayed=secret is None)
 
@@ -239,16 +239,16 @@ def regenerate_secret_of_server(at: ApiContext, server_id: str) -> Answer:
     edits=True,
     etag=True,
 )
-def disable_resource_server(at: ApiContext, server_id: str) -> Answer:
+def disable_resource_server(context: ApiContext, server_id: str) -> Answer:
     """Disable a resource server.
 
     It may not introspect, and no token is issued for its audience.
     """
-    server = find(at, server_id)
+    server = find(context, server_id)
     resource_server_actions.disable_resource_server(
-        at.editing(_etag_in(server.client_id)).accounts, server.client_id, **at.who
+        context.editing(_etag_in(server.client_id)).accounts, server.client_id, **context.who
     )
-    return _show(at, server_id)
+    return _show(context, server_id)
 
 
 @operation(
@@ -260,10 +260,10 @@ def disable_resource_server(at: ApiContext, server_id: str) -> Answer:
     edits=True,
     etag=True,
 )
-def enable_resource_server(at: ApiContext, server_id: str) -> Answer:
+def enable_resource_server(context: ApiContext, server_id: str) -> Answer:
     """Enable a resource server again."""
-    server = find(at, server_id)
+    server = find(context, server_id)
     resource_server_actions.enable_resource_server(
-        at.editing(_etag_in(server.client_id)).accounts, server.client_id, **at.who
+        context.editing(_etag_in(server.client_id)).accounts, server.client_id, **context.who
     )
-    return _show(at, server_id)
+    return _show(context, server_id)

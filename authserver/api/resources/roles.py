@@ -58,16 +58,16 @@ def etag_of_role(role: Role) -> str:
     return etag_of(role.id, role.name, role.kind, list(role.permissions))
 
 
-def _row(at: ApiContext, role_id: str) -> RoleRow:
-    for row in at.store.user_reads.role_rows(role_id):
+def _row(context: ApiContext, role_id: str) -> RoleRow:
+    for row in context.store.user_reads.role_rows(role_id):
         return row
     raise NotFound(role_id)
 
 
 @operation("GET", "/roles", access=USERS, tag="roles", answer=Items[RoleDocument], query=Paged)
-def list_roles(at: ApiContext, query: Paged) -> Answer:
+def list_roles(context: ApiContext, query: Paged) -> Answer:
     """List roles by name."""
-    rows = sorted(at.store.user_reads.role_rows(), key=lambda row: row.role.name)
+    rows = sorted(context.store.user_reads.role_rows(), key=lambda row: row.role.name)
     shown, more = part(rows, query, query.cursor, query.limit, [row.role.name for row in rows])
     return Answer(Items[RoleDocument](items=[RoleDocument.of(row) for row in shown], next_cursor=more))
 
@@ -83,41 +83,45 @@ def list_roles(at: ApiContext, query: Paged) -> Answer:
     creates=True,
     etag=True,
 )
-def create_role(at: ApiContext, body: NewRole) -> Answer:
+def create_role(context: ApiContext, body: NewRole) -> Answer:
     """Create a role."""
     if body.permissions and body.kind != "builder":
         msg = "only builder roles carry permissions"
         raise Invalid(msg)
     replayed = False
     try:
-        role_id = role_actions.create_role(at.creating().accounts, body.name, body.kind, body.permissions, **at.who).id
+        role_id = role_actions.create_role(
+            context.creating().accounts, body.name, body.kind, body.permissions, **context.who
+        ).id
     except AlreadyDone as done:
         role_id, replayed = done.subject, True
-    row = _row(at, role_id)
+    row = _row(context, role_id)
     return Answer(RoleDocument.of(row), etag=etag_of_role(row.role), location=f"/roles/{role_id}", replayed=replayed)
 
 
 @operation("GET", "/roles/<role_id>", access=USERS, tag="roles", answer=RoleDocument, etag=True)
-def read_role(at: ApiContext, role_id: str) -> Answer:
+def read_role(context: ApiContext, role_id: str) -> Answer:
     """Show one role."""
-    row = _row(at, role_id)
+    row = _row(context, role_id)
     return Answer(RoleDocument.of(row), etag=etag_of_role(row.role))
 
 
 @operation("GET", "/roles/<role_id>/preview", access=USERS, tag="roles", answer=PreviewDocument)
-def preview_role(at: ApiContext, role_id: str) -> Answer:
+def preview_role(context: ApiContext, role_id: str) -> Answer:
     """Show what its deletion would end."""
-    return Answer(PreviewDocument.of(at.store.user_reads.preview_delete_role(_row(at, role_id).role.name, at.now)))
+    return Answer(
+        PreviewDocument.of(context.store.user_reads.preview_delete_role(_row(context, role_id).role.name, context.now))
+    )
 
 
 @operation("DELETE", "/roles/<role_id>", access=USERS, tag="roles", edits=True)
-def delete_role(at: ApiContext, role_id: str) -> Answer:
+def delete_role(context: ApiContext, role_id: str) -> Answer:
     """Delete a role.
 
     It is taken from all who hold it, and every live token of theirs ends. Nobody loses the last operational role, and
     the last one who can manage users stays.
     """
-    name = _row(at, role_id).role.name
+    name = _row(context, role_id).role.name
 
     def etag(tx: Transaction) -> str:
         role = tx.role(name)
@@ -125,5 +129,5 @@ def delete_role(at: ApiContext, role_id: str) -> Answer:
             raise NotFound(role_id)
         return etag_of_role(role)
 
-    role_actions.delete_role(at.editing(etag).accounts, name, keep_administrator=True, **at.who)
+    role_actions.delete_role(context.editing(etag).accounts, name, keep_administrator=True, **context.who)
     return Answer()

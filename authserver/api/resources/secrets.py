@@ -54,13 +54,13 @@ def live_secrets(credential: Credential, now: Instant) -> list[SecretDocument]:
     answer=Items[SecretDocument],
     etag=True,
 )
-def list_secrets(at: ApiContext, client_id: str) -> Answer:
+def list_secrets(context: ApiContext, client_id: str) -> Answer:
     """List the secrets of a credential.
 
     The newest first, those that have ended too. The ETag is the credential's.
     """
-    credential = at.accounts.credential(client_id, at.owner_id)
-    items = [SecretDocument.of(each, at.now) for each in credential.secrets]
+    credential = context.accounts.credential(client_id, context.owner_id)
+    items = [SecretDocument.of(each, context.now) for each in credential.secrets]
     return Answer(Items[SecretDocument](items=items), etag=etag_of_credential(credential))
 
 
@@ -74,14 +74,14 @@ def list_secrets(at: ApiContext, client_id: str) -> Answer:
     body=NewSecret,
     creates=True,
 )
-def create_secret(at: ApiContext, client_id: str, body: NewSecret) -> Answer:
+def create_secret(context: ApiContext, client_id: str, body: NewSecret) -> Answer:
     """Make a new secret.
 
     The one before ends now or after the overlap; with it end the tokens that it obtained. Two live at most.
     """
-    credential = at.accounts.credential(client_id, at.owner_id)
-    at.require_roles(credential.roles)
-    return _created(at, at.creating(), client_id, body)
+    credential = context.accounts.credential(client_id, context.owner_id)
+    context.require_roles(credential.roles)
+    return _created(context, context.creating(), client_id, body)
 
 
 @operation(
@@ -95,21 +95,23 @@ def create_secret(at: ApiContext, client_id: str, body: NewSecret) -> Answer:
     creates=True,
     problems=("insufficient_scope", "not_allowed"),
 )
-def rotate_own_secret(at: ApiContext, body: NewSecret) -> Answer:
+def rotate_own_secret(context: ApiContext, body: NewSecret) -> Answer:
     """Make a new secret for the credential of this token.
 
     Where the setting `self_rotation` allows it. The token needs all roles that its credential gives, and dies with the
     secret that obtained it.
     """
-    client_id = at.caller.client_id
+    client_id = context.caller.client_id
 
     def require_permission(tx: Transaction) -> None:
         if not tx.general().self_rotation:
             raise Problem("not_allowed", "The setting self_rotation is off: a person makes new secrets.")
 
-    held = set(at.caller.user.role_names)
-    at.require_roles(tuple(each for each in at.accounts.credential(client_id, at.owner_id).roles if each in held))
-    return _created(at, at.creating(require_permission), client_id, body)
+    held = set(context.caller.user.role_names)
+    context.require_roles(
+        tuple(each for each in context.accounts.credential(client_id, context.owner_id).roles if each in held)
+    )
+    return _created(context, context.creating(require_permission), client_id, body)
 
 
 @operation(
@@ -121,44 +123,46 @@ def rotate_own_secret(at: ApiContext, body: NewSecret) -> Answer:
     body=SecretChanges,
     edits=True,
 )
-def edit_secret(at: ApiContext, client_id: str, secret_id: str, body: SecretChanges) -> Answer:
+def edit_secret(context: ApiContext, client_id: str, secret_id: str, body: SecretChanges) -> Answer:
     """Move the end of the old secret.
 
     It is the one that works on beside its successor; If-Match names the credential.
     """
     credential_actions.move_old_secret(
-        _editing_old(at, client_id, secret_id).accounts,
+        _editing_old(context, client_id, secret_id).accounts,
         client_id,
         body.ends_in_seconds,
-        owner_id=at.owner_id,
-        **at.who,
+        owner_id=context.owner_id,
+        **context.who,
     )
-    return Answer(SecretDocument.of(_secret(at.accounts.credential(client_id, at.owner_id), secret_id), at.now))
+    return Answer(
+        SecretDocument.of(_secret(context.accounts.credential(client_id, context.owner_id), secret_id), context.now)
+    )
 
 
 @operation("DELETE", "/credentials/<client_id>/secrets/<secret_id>", access=BUILDER, tag="credentials", edits=True)
-def delete_secret(at: ApiContext, client_id: str, secret_id: str) -> Answer:
+def delete_secret(context: ApiContext, client_id: str, secret_id: str) -> Answer:
     """End the old secret now.
 
     The newest one ends only by a successor, or with its credential; If-Match names the credential.
     """
     credential_actions.move_old_secret(
-        _editing_old(at, client_id, secret_id).accounts, client_id, 0, owner_id=at.owner_id, **at.who
+        _editing_old(context, client_id, secret_id).accounts, client_id, 0, owner_id=context.owner_id, **context.who
     )
     return Answer()
 
 
-def _editing_old(at: ApiContext, client_id: str, secret_id: str) -> Store:
+def _editing_old(context: ApiContext, client_id: str, secret_id: str) -> Store:
     """The store for a change of one old secret that lives: there is one at most."""
 
     def etag(tx: Transaction) -> str:
-        credential = tx.credential(client_id, at.owner_id)
+        credential = tx.credential(client_id, context.owner_id)
         secret, tag = _secret(credential, secret_id), etag_of_credential(credential)
-        if at.conditions.matches(tag):
-            _require_old(secret, at.now)
+        if context.conditions.matches(tag):
+            _require_old(secret, context.now)
         return tag
 
-    return at.editing(etag)
+    return context.editing(etag)
 
 
 def _secret(credential: Credential, secret_id: str) -> SecretRecord:
@@ -177,7 +181,7 @@ def _require_old(secret: SecretRecord, now: Instant) -> None:
         raise Conflict(msg)
 
 
-def _created(at: ApiContext, store: Store, client_id: str, body: NewSecret) -> Answer:
+def _created(context: ApiContext, store: Store, client_id: str, body: NewSecret) -> Answer:
     """Make a secret in ``store`` and answer it."""
     secret = None
     try:
@@ -185,13 +189,13 @@ def _created(at: ApiContext, store: Store, client_id: str, body: NewSecret) -> A
             store.accounts,
             client_id,
             body.overlap_seconds,
-            pepper=at.store.pepper,
-            owner_id=at.owner_id,
-            **at.who,
+            pepper=context.store.pepper,
+            owner_id=context.owner_id,
+            **context.who,
         )
         secret = made.secret
     except AlreadyDone:
         pass
-    shown = live_secrets(at.accounts.credential(client_id, at.owner_id), at.now)
+    shown = live_secrets(context.accounts.credential(client_id, context.owner_id), context.now)
     document = CreatedSecret(client_id=client_id, client_secret=secret, secrets=shown)
     return Answer(document, location=f"/credentials/{client_id}/secrets", replayed=secret is None)

@@ -148,54 +148,54 @@ class ExplanationDocument(Model):
     answer=Items[SessionDocument],
     query=SessionsQuery,
 )
-def list_sessions(at: ApiContext, client_id: str, query: SessionsQuery) -> Answer:
+def list_sessions(context: ApiContext, client_id: str, query: SessionsQuery) -> Answer:
     """List sessions.
 
     The newest first: those that live, and the newest of those that ended. To list is no use of a token.
     """
     seen = session_actions.inspect_sessions(
-        at.accounts,
-        at.store.sessions,
-        at.store.hot_path,
+        context.accounts,
+        context.store.sessions,
+        context.store.hot_path,
         client_id,
-        owner_id=at.owner_id,
+        owner_id=context.owner_id,
         limit=query.limit,
-        now=at.now,
+        now=context.now,
     )
-    wanted = [each for each in seen if query.live in {None, each.live}]
-    return Answer(Items[SessionDocument](items=[SessionDocument.of(each) for each in wanted]))
+    listed = [each for each in seen if query.live in {None, each.live}]
+    return Answer(Items[SessionDocument](items=[SessionDocument.of(each) for each in listed]))
 
 
 @operation("DELETE", "/credentials/<client_id>/sessions", access=BUILDER, tag="credentials", answer=EndedSessions)
-def end_sessions(at: ApiContext, client_id: str) -> Answer:
+def end_sessions(context: ApiContext, client_id: str) -> Answer:
     """End all sessions of a credential.
 
     The credential stays enabled and may get new tokens.
     """
     _same, ended = session_actions.end_all(
-        at.accounts, client_id, Reason.ENDED_BY_OWNER, owner_id=at.owner_id, **at.who
+        context.accounts, client_id, Reason.ENDED_BY_OWNER, owner_id=context.owner_id, **context.who
     )
     return Answer(EndedSessions(recorded=ended))
 
 
 @operation("GET", "/sessions/<jti>", access=BUILDER, tag="credentials", answer=ExplanationDocument)
-def explain_session(at: ApiContext, jti: str) -> Answer:
+def explain_session(context: ApiContext, jti: str) -> Answer:
     """Explain when and why a token ended.
 
     Of credentials of the caller's owner; to look at it is no use of the token.
     """
-    return Answer(explanation(at, jti, at.owner_id))
+    return Answer(explanation(context, jti, context.owner_id))
 
 
 @operation("GET", "/inventory/sessions/<jti>", access=SECURITY, tag="inventory", answer=ExplanationDocument)
-def explain_session_of_anybody(at: ApiContext, jti: str) -> Answer:
+def explain_session_of_anybody(context: ApiContext, jti: str) -> Answer:
     """Explain when and why a token ended, whoever owns its credential."""
-    return Answer(explanation(at, jti, None))
+    return Answer(explanation(context, jti, None))
 
 
-def explanation(at: ApiContext, jti: str, owner_id: str | None) -> ExplanationDocument:
+def explanation(context: ApiContext, jti: str, owner_id: str | None) -> ExplanationDocument:
     """What is told of one session."""
-    store = at.store
+    store = context.store
     found = session_actions.explain(
         store.accounts, store.sessions, store.hot_path, store.audit_reads, jti, owner_id=owner_id
     )
@@ -210,12 +210,12 @@ def explanation(at: ApiContext, jti: str, owner_id: str | None) -> ExplanationDo
 
 
 @operation("DELETE", "/sessions/<jti>", access=BUILDER, tag="credentials")
-def end_session(at: ApiContext, jti: str) -> Answer:
+def end_session(context: ApiContext, jti: str) -> Answer:
     """End one session.
 
     One that has ended already is not found: an end is final.
     """
-    session_actions.end(at.accounts, jti, Reason.ENDED_BY_OWNER, owner_id=at.owner_id, **at.who)
+    session_actions.end(context.accounts, jti, Reason.ENDED_BY_OWNER, owner_id=context.owner_id, **context.who)
     return Answer()
 
 
@@ -227,11 +227,11 @@ def end_session(at: ApiContext, jti: str) -> Answer:
     answer=UsageDocument,
     query=DaysQuery,
 )
-def read_usage(at: ApiContext, client_id: str, query: DaysQuery) -> Answer:
+def read_usage(context: ApiContext, client_id: str, query: DaysQuery) -> Answer:
     """Show how a credential was used."""
-    reads = at.store.credential_reads
-    row = reads.row(client_id, at.now, owner_id=at.owner_id)
-    since = at.now - at.now % DAY - (query.days - 1) * DAY
+    reads = context.store.credential_reads
+    row = reads.row(client_id, context.now, owner_id=context.owner_id)
+    since = context.now - context.now % DAY - (query.days - 1) * DAY
     found = reads.usage(client_id, since, 100)
     routes = [
         RouteUseDocument(
@@ -251,7 +251,7 @@ def read_usage(at: ApiContext, client_id: str, query: DaysQuery) -> Answer:
             routes=routes,
             token_requests=dict(reads.refusals(client_id, since)),
             days=[DayDocument(day=each.day, granted=each.granted, refused=each.refused) for each in row.days],
-            live_tokens=reads.live_tokens(client_id, at.now),
+            live_tokens=reads.live_tokens(client_id, context.now),
         )
     )
 
@@ -264,12 +264,12 @@ def read_usage(at: ApiContext, client_id: str, query: DaysQuery) -> Answer:
     answer=Items[EventDocument],
     query=Paged,
 )
-def read_timeline(at: ApiContext, client_id: str, query: Paged) -> Answer:
+def read_timeline(context: ApiContext, client_id: str, query: Paged) -> Answer:
     """List what happened to a credential.
 
     The newest first: to itself, its sessions, and its owner's roles.
     """
-    page = at.store.audit_reads.timeline(client_id, query.limit, audit_place(query), owner_id=at.owner_id)
+    page = context.store.audit_reads.timeline(client_id, query.limit, audit_place(query), owner_id=context.owner_id)
     return Answer(
         Items[EventDocument](
             items=[EventDocument.of(each) for each in page.records], next_cursor=audit_cursor(query, page.after)

@@ -76,8 +76,8 @@ def _etag(name: str, value: object) -> str:
     return etag_of(name, _plain(value))
 
 
-def _row(at: ApiContext, name: str) -> SettingRow:
-    for row in at.store.audit_reads.setting_rows():
+def _row(context: ApiContext, name: str) -> SettingRow:
+    for row in context.store.audit_reads.setting_rows():
         if row.name == name:
             return row
     raise NotFound(name)
@@ -88,22 +88,22 @@ def _etag_in(name: str) -> Callable[[Transaction], str]:
 
 
 @operation("GET", "/settings", access=BUILDER, tag="settings", answer=Items[SettingDocument])
-def list_settings(at: ApiContext) -> Answer:
+def list_settings(context: ApiContext) -> Answer:
     """List all general settings."""
-    return Answer(Items[SettingDocument](items=[_document(row) for row in at.store.audit_reads.setting_rows()]))
+    return Answer(Items[SettingDocument](items=[_document(row) for row in context.store.audit_reads.setting_rows()]))
 
 
 @operation("GET", "/settings/<name>", access=BUILDER, tag="settings", answer=SettingDocument, etag=True)
-def read_setting(at: ApiContext, name: str) -> Answer:
+def read_setting(context: ApiContext, name: str) -> Answer:
     """Show one setting."""
-    row = _row(at, name)
+    row = _row(context, name)
     return Answer(_document(row), etag=_etag(name, row.value))
 
 
 @operation("GET", "/settings/<name>/history", access=BUILDER, tag="settings", answer=Items[SettingChange])
-def read_setting_history(at: ApiContext, name: str) -> Answer:
+def read_setting_history(context: ApiContext, name: str) -> Answer:
     """List the last changes of a setting, the newest first."""
-    _row(at, name)
+    _row(context, name)
     items = [
         SettingChange(
             before=_plain(each.before),
@@ -111,22 +111,22 @@ def read_setting_history(at: ApiContext, name: str) -> Answer:
             changed_by=each.changed_by,
             changed_at=each.changed_at,
         )
-        for each in at.store.audit_reads.setting_history(name, 200)
+        for each in context.store.audit_reads.setting_history(name, 200)
     ]
     return Answer(Items[SettingChange](items=items))
 
 
 @operation("GET", "/settings/<name>/preview", access=SETTINGS, tag="settings", answer=EndedTokens, query=ValueQuery)
-def preview_setting(at: ApiContext, name: str, query: ValueQuery) -> Answer:
+def preview_setting(context: ApiContext, name: str, query: ValueQuery) -> Answer:
     """Show how many tokens a value would end."""
-    _row(at, name)
+    _row(context, name)
     if name not in general_settings.ENDS_TOKENS:
         return Answer(EndedTokens(live_tokens=0))
     low, high = general_settings.BOUNDS[name]
     if not low <= query.value <= high:
         msg = f"{name} is a whole number from {low} to {high}"
         raise Invalid(msg)
-    return Answer(EndedTokens(live_tokens=at.store.token_reads.ended_by(at.now, **{name: query.value})))
+    return Answer(EndedTokens(live_tokens=context.store.token_reads.ended_by(context.now, **{name: query.value})))
 
 
 @operation(
@@ -139,17 +139,17 @@ def preview_setting(at: ApiContext, name: str, query: ValueQuery) -> Answer:
     edits=True,
     etag=True,
 )
-def change_setting(at: ApiContext, name: str, body: NewValue) -> Answer:
+def change_setting(context: ApiContext, name: str, body: NewValue) -> Answer:
     """Change a setting.
 
     It holds for live tokens at once.
     """
-    _row(at, name)
+    _row(context, name)
     if (name in general_settings.BOUNDS) != isinstance(body.value, int):
         msg = f"{name} is {'a whole number' if name in general_settings.BOUNDS else 'a text'}"
         raise Invalid(msg)
     general_settings.set_general(
-        at.editing(_etag_in(name)).accounts, name, "" if body.value is None else str(body.value), **at.who
+        context.editing(_etag_in(name)).accounts, name, "" if body.value is None else str(body.value), **context.who
     )
-    row = _row(at, name)
+    row = _row(context, name)
     return Answer(_document(row), etag=_etag(name, row.value))

@@ -103,13 +103,13 @@ class Because(Model):
     reason: Reason = ""
 
 
-def _context(at: ApiContext, store: Store | None = None) -> KeyContext:
-    opened = store or at.store
-    return signing_keys.key_context(opened.accounts, opened.keys, at.services.key_store, opened.jwks_fetchers)
+def _context(context: ApiContext, store: Store | None = None) -> KeyContext:
+    opened = store or context.store
+    return signing_keys.key_context(opened.accounts, opened.keys, context.services.key_store, opened.jwks_fetchers)
 
 
-def _find(at: ApiContext, kid: str) -> KeyInfo:
-    for key in at.store.keys.ring():
+def _find(context: ApiContext, kid: str) -> KeyInfo:
+    for key in context.store.keys.ring():
         if key.kid == kid:
             return key
     raise NotFound(kid)
@@ -131,17 +131,19 @@ def _document(key: KeyInfo, context: KeyContext, live: int) -> KeyDocument:
     )
 
 
-def _show(at: ApiContext, kid: str, *, replayed: bool = False) -> Answer:
-    live = at.store.token_reads.by_key(at.now, kid).get(kid, 0)
-    return Answer(_document(_find(at, kid), _context(at), live), location=f"/signing-keys/{kid}", replayed=replayed)
+def _show(context: ApiContext, kid: str, *, replayed: bool = False) -> Answer:
+    live = context.store.token_reads.by_key(context.now, kid).get(kid, 0)
+    return Answer(
+        _document(_find(context, kid), _context(context), live), location=f"/signing-keys/{kid}", replayed=replayed
+    )
 
 
 @operation("GET", "/signing-keys", access=SECURITY, tag="signing keys", answer=Items[KeyDocument])
-def list_signing_keys(at: ApiContext) -> Answer:
+def list_signing_keys(context: ApiContext) -> Answer:
     """List all signing keys, the newest first."""
-    live, context = at.store.token_reads.by_key(at.now), _context(at)
-    ring = tuple(reversed(at.store.keys.ring()))
-    return Answer(Items[KeyDocument](items=[_document(key, context, live.get(key.kid, 0)) for key in ring]))
+    live, key_context = context.store.token_reads.by_key(context.now), _context(context)
+    ring = tuple(reversed(context.store.keys.ring()))
+    return Answer(Items[KeyDocument](items=[_document(key, key_context, live.get(key.kid, 0)) for key in ring]))
 
 
 @operation(
@@ -154,7 +156,7 @@ def list_signing_keys(at: ApiContext) -> Answer:
     body=NewKeyOf,
     creates=True,
 )
-def create_signing_key(at: ApiContext, body: NewKeyOf) -> Answer:
+def create_signing_key(context: ApiContext, body: NewKeyOf) -> Answer:
     """Make a key and publish it.
 
     It signs once it has been published for the announcement.
@@ -162,21 +164,21 @@ def create_signing_key(at: ApiContext, body: NewKeyOf) -> Answer:
     _check_algorithm(body.alg)
     replayed = False
     try:
-        kid = signing_keys.generate(_context(at, at.creating()), body.alg, **at.who).kid
+        kid = signing_keys.generate(_context(context, context.creating()), body.alg, **context.who).kid
     except AlreadyDone as done:
         kid, replayed = done.subject, True
-    return _show(at, kid, replayed=replayed)
+    return _show(context, kid, replayed=replayed)
 
 
 @operation("POST", "/signing-keys/rotate", access=KEYS, tag="signing keys", answer=KeyDocument, body=Rotation)
-def rotate_signing_keys(at: ApiContext, body: Rotation) -> Answer:
+def rotate_signing_keys(context: ApiContext, body: Rotation) -> Answer:
     """Let the next key of an algorithm sign.
 
     Where none is published one is, and may sign later. Without a reason it waits for the announcement and for every
     resource server that fetches the keys. The answer is the key that signs, or will.
     """
     _check_algorithm(body.alg)
-    return _show(at, signing_keys.rotate(_context(at), body.alg, reason=body.reason, **at.who).kid)
+    return _show(context, signing_keys.rotate(_context(context), body.alg, reason=body.reason, **context.who).kid)
 
 
 @operation(
@@ -187,30 +189,30 @@ def rotate_signing_keys(at: ApiContext, body: Rotation) -> Answer:
     answer=Items[StepDocument],
     query=ForecastQuery,
 )
-def forecast_signing_keys(at: ApiContext, query: ForecastQuery) -> Answer:
+def forecast_signing_keys(context: ApiContext, query: ForecastQuery) -> Answer:
     """List the steps of the rotation that will be due.
 
     If nobody intervenes and every resource server goes on fetching the keys.
     """
     items = [
         StepDocument(at=due, step=_STEPS[type(step)], key=step.alg if isinstance(step, Generate) else step.kid)
-        for due, step in signing_keys.forecast_steps(_context(at), at.now, query.days)
+        for due, step in signing_keys.forecast_steps(_context(context), context.now, query.days)
     ]
     return Answer(Items[StepDocument](items=items))
 
 
 @operation("GET", "/signing-keys/<kid>", access=SECURITY, tag="signing keys", answer=KeyDocument)
-def read_signing_key(at: ApiContext, kid: str) -> Answer:
+def read_signing_key(context: ApiContext, kid: str) -> Answer:
     """Show one key."""
-    return _show(at, kid)
+    return _show(context, kid)
 
 
 @operation("GET", "/signing-keys/<kid>/readiness", access=SECURITY, tag="signing keys", answer=ReadinessDocument)
-def read_readiness(at: ApiContext, kid: str) -> Answer:
+def read_readiness(context: ApiContext, kid: str) -> Answer:
     """Show which resource servers have fetched a key."""
-    key, context = _find(at, kid), _context(at)
-    late = frozenset(context.waits_for(key, at.now))
-    known = {each.name: each for each in context.fetchers}
+    key, key_context = _find(context, kid), _context(context)
+    late = frozenset(key_context.waits_for(key, context.now))
+    known = {each.name: each for each in key_context.fetchers}
     verifiers = [
         VerifierDocument(
             name=server.name,
@@ -218,29 +220,29 @@ def read_readiness(at: ApiContext, kid: str) -> Answer:
             last_fetched_at=known[server.name].last_fetched_at if server.name in known else None,
             waited_for=server.name in late,
         )
-        for server in at.accounts.resource_servers()
+        for server in context.accounts.resource_servers()
         if server.disabled_at is None
     ]
-    begins = may_sign_from(key, context.policy) if key.state is State.STAGED else None
+    begins = may_sign_from(key, key_context.policy) if key.state is State.STAGED else None
     return Answer(
         ReadinessDocument(
             kid=key.kid,
             ready=not late,
             may_sign_from=begins,
-            waits_until=None if begins is None else begins + context.policy.patience,
+            waits_until=None if begins is None else begins + key_context.policy.patience,
             verifiers=verifiers,
         )
     )
 
 
 @operation("GET", "/signing-keys/<kid>/drill", access=SECURITY, tag="signing keys", answer=DrillDocument)
-def rehearse_compromise(at: ApiContext, kid: str) -> Answer:
+def rehearse_compromise(context: ApiContext, kid: str) -> Answer:
     """Rehearse the compromise of a key.
 
     Its live tokens are judged as if it were compromised; nothing is changed.
     """
-    key = _find(at, kid)
-    found = signing_keys.rehearse(at.store, key, at.now)
+    key = _find(context, kid)
+    found = signing_keys.rehearse(context.store, key, context.now)
     return Answer(
         DrillDocument(
             kid=key.kid,
@@ -255,33 +257,33 @@ def rehearse_compromise(at: ApiContext, kid: str) -> Answer:
 
 
 @operation("POST", "/signing-keys/<kid>/retire", access=KEYS, tag="signing keys", answer=KeyDocument, body=Because)
-def retire_signing_key(at: ApiContext, kid: str, body: Because) -> Answer:
+def retire_signing_key(context: ApiContext, kid: str, body: Because) -> Answer:
     """Take the active key out of signing.
 
     Its tokens stay good; the next one takes over, and with a reason at once.
     """
-    signing_keys.retire(_context(at), _find(at, kid).kid, reason=body.reason, **at.who)
-    return _show(at, kid)
+    signing_keys.retire(_context(context), _find(context, kid).kid, reason=body.reason, **context.who)
+    return _show(context, kid)
 
 
 @operation("POST", "/signing-keys/<kid>/compromise", access=KEYS, tag="signing keys", answer=KeyDocument, body=Because)
-def compromise_signing_key(at: ApiContext, kid: str, body: Because) -> Answer:
+def compromise_signing_key(context: ApiContext, kid: str, body: Because) -> Answer:
     """Compromise a key.
 
     Every token it signed ends; another key signs at once.
     """
-    signing_keys.compromise(_context(at), _find(at, kid).kid, reason=body.reason, **at.who)
-    return _show(at, kid)
+    signing_keys.compromise(_context(context), _find(context, kid).kid, reason=body.reason, **context.who)
+    return _show(context, kid)
 
 
 @operation("POST", "/signing-keys/<kid>/withdraw", access=KEYS, tag="signing keys", answer=KeyDocument)
-def withdraw_signing_key(at: ApiContext, kid: str) -> Answer:
+def withdraw_signing_key(context: ApiContext, kid: str) -> Answer:
     """Take a retired key out of the JWKS.
 
     Once its last token is over, and not before.
     """
-    at.store.keys.remove(_find(at, kid).kid, at.who["actor"], at.now)
-    return _show(at, kid)
+    context.store.keys.remove(_find(context, kid).kid, context.who["actor"], context.now)
+    return _show(context, kid)
 
 
 def _check_algorithm(alg: str) -> None:

@@ -44,17 +44,17 @@ class AppliedDocument(Model):
     secrets: list[SecretOfServer] = Field(description="Of new resource servers; shown this once.")
 
 
-def _etag(at: ApiContext) -> str:
-    return etag_of(desired_state.export(at.opened.accounts).model_dump(mode="json"))
+def _etag(context: ApiContext) -> str:
+    return etag_of(desired_state.export(context.opened.accounts).model_dump(mode="json"))
 
 
 @operation("GET", "/state", access=STATE, tag="state", answer=StateDocument, etag=True)
-def read_state(at: ApiContext) -> Answer:
+def read_state(context: ApiContext) -> Answer:
     """Show the state: roles, users, resource servers, settings, credentials.
 
     Secrets and passwords are never in it.
     """
-    return Answer(desired_state.export(at.accounts), etag=_etag(at))
+    return Answer(desired_state.export(context.accounts), etag=_etag(context))
 
 
 @operation(
@@ -67,19 +67,19 @@ def read_state(at: ApiContext) -> Answer:
     body=StateDocument,
     edits=True,
 )
-def put_state(at: ApiContext, query: ApplyQuery, body: StateDocument) -> Answer:
+def put_state(context: ApiContext, query: ApplyQuery, body: StateDocument) -> Answer:
     """Make it so, all of it or nothing.
 
     A section that is left out is not touched; the roles of a user that is named become exactly these. If-Match names
     the state that was read.
     """
     done = desired_state.apply(
-        at.editing(lambda _tx: _etag(at)),
+        context.editing(lambda _tx: _etag(context)),
         body,
         prune=query.prune,
         dry_run=query.dry_run,
-        as_user=at.caller.user.username,
-        **at.who,
+        as_user=context.caller.user.username,
+        **context.who,
     )
     return Answer(
         AppliedDocument(

@@ -104,9 +104,9 @@ def etag_of_user(user: User) -> str:
     return etag_of(user.id, user.role_version, user.disabled_at, sorted(role.id for role in user.roles))
 
 
-def show(at: ApiContext, username: str) -> Answer:
+def show(context: ApiContext, username: str) -> Answer:
     """Answer one user with its ETag."""
-    user = at.accounts.user(username)
+    user = context.accounts.user(username)
     return Answer(UserDocument.of(user), etag=etag_of_user(user))
 
 
@@ -115,17 +115,17 @@ def _etag_in(username: str) -> Callable[[Transaction], str]:
 
 
 @operation("GET", "/users", access=USERS, tag="users", answer=Items[ListedUser], query=UsersQuery)
-def list_users(at: ApiContext, query: UsersQuery) -> Answer:
+def list_users(context: ApiContext, query: UsersQuery) -> Answer:
     """List users by name."""
     place = decode(query, query.cursor, str)
-    wanted = UserQuery(
+    user_query = UserQuery(
         search=query.q.strip(),
         role=query.role,
         disabled=query.disabled,
         after=str(place[0]) if place else "",
         size=query.limit,
     )
-    found = at.store.user_reads.users_page(wanted)
+    found = context.store.user_reads.users_page(user_query)
     more = encode(query, found.rows[-1].user.username) if found.total > len(found.rows) else None
     items = [
         ListedUser(**dict(UserDocument.of(row.user)), credentials=row.credentials)  # a model iterates over its members
@@ -145,68 +145,70 @@ def list_users(at: ApiContext, query: UsersQuery) -> Answer:
     creates=True,
     etag=True,
 )
-def create_user(at: ApiContext, body: NewUser) -> Answer:
+def create_user(context: ApiContext, body: NewUser) -> Answer:
     """Create a user."""
     replayed = False
     try:
-        user = user_actions.create_user(at.creating().accounts, body.username, body.roles, **at.who)
+        user = user_actions.create_user(context.creating().accounts, body.username, body.roles, **context.who)
     except AlreadyDone:
-        user, replayed = at.accounts.user(body.username), True
+        user, replayed = context.accounts.user(body.username), True
     document = UserDocument.of(user)
     return Answer(document, etag=etag_of_user(user), location=f"/users/{user.username}", replayed=replayed)
 
 
 @operation("GET", "/users/<username>", access=USERS, tag="users", answer=UserDocument, etag=True)
-def read_user(at: ApiContext, username: str) -> Answer:
+def read_user(context: ApiContext, username: str) -> Answer:
     """Show one user."""
-    return show(at, username)
+    return show(context, username)
 
 
 @operation("POST", "/users/<username>/disable", access=USERS, tag="users", answer=UserDocument, edits=True, etag=True)
-def disable_user(at: ApiContext, username: str) -> Answer:
+def disable_user(context: ApiContext, username: str) -> Answer:
     """Disable a user.
 
     All its tokens and sign-ins end. Nobody disables the user in whose name they act, and the last one who can manage
     users stays.
     """
-    user = at.accounts.user(username)
-    if user.id == at.owner_id:
+    user = context.accounts.user(username)
+    if user.id == context.owner_id:
         msg = "you act in the name of this user; let another administrator do it"
         raise Conflict(msg)
-    user_actions.disable(at.editing(_etag_in(user.username)).accounts, user.username, keep_administrator=True, **at.who)
-    return show(at, user.username)
+    user_actions.disable(
+        context.editing(_etag_in(user.username)).accounts, user.username, keep_administrator=True, **context.who
+    )
+    return show(context, user.username)
 
 
 @operation("POST", "/users/<username>/enable", access=USERS, tag="users", answer=UserDocument, edits=True, etag=True)
-def enable_user(at: ApiContext, username: str) -> Answer:
+def enable_user(context: ApiContext, username: str) -> Answer:
     """Enable a user again.
 
     Tokens from before stay dead.
     """
-    user = at.accounts.user(username)
-    user_actions.enable(at.editing(_etag_in(user.username)).accounts, user.username, **at.who)
-    return show(at, user.username)
+    user = context.accounts.user(username)
+    user_actions.enable(context.editing(_etag_in(user.username)).accounts, user.username, **context.who)
+    return show(context, user.username)
 
 
 @operation(
     "GET", "/users/<username>/preview", access=USERS, tag="users", answer=PreviewDocument, query=UserPreviewQuery
 )
-def preview_user(at: ApiContext, username: str, query: UserPreviewQuery) -> Answer:
+def preview_user(context: ApiContext, username: str, query: UserPreviewQuery) -> Answer:
     """Show what a change would end.
 
     To disable the user, to grant any role, or to revoke the role that is named.
     """
-    return Answer(PreviewDocument.of(_preview(at, at.accounts.user(username), query)))
+    return Answer(PreviewDocument.of(_preview(context, context.accounts.user(username), query)))
 
 
-def _preview(at: ApiContext, user: User, query: UserPreviewQuery) -> Preview:
-    reads = at.store.user_reads
+def _preview(context: ApiContext, user: User, query: UserPreviewQuery) -> Preview:
+    reads = context.store.user_reads
     if (query.change == "revoke") != bool(query.role):
         msg = "name the role to revoke, and none for another change"
         raise Invalid(msg)
     if query.change == "revoke":
-        return reads.preview_revoke(user.username, _held(user, query.role).name, at.now)
-    return (reads.preview_disable if query.change == "disable" else reads.preview_grant)(user.username, at.now)
+        return reads.preview_revoke(user.username, _held(user, query.role).name, context.now)
+    return (reads.preview_disable if query.change == "disable" else reads.preview_grant)(user.username, context.now)
 
 
 @operation(
@@ -219,14 +221,14 @@ def _preview(at: ApiContext, user: User, query: UserPreviewQuery) -> Preview:
     edits=True,
     etag=True,
 )
-def grant_role(at: ApiContext, username: str, body: Assignment) -> Answer:
+def grant_role(context: ApiContext, username: str, body: Assignment) -> Answer:
     """Assign a role.
 
     Every live token of the user ends, since it is older than its roles.
     """
-    user = at.accounts.user(username)
-    user_actions.grant(at.editing(_etag_in(user.username)).accounts, user.username, body.role, **at.who)
-    return show(at, user.username)
+    user = context.accounts.user(username)
+    user_actions.grant(context.editing(_etag_in(user.username)).accounts, user.username, body.role, **context.who)
+    return show(context, user.username)
 
 
 @operation(
@@ -238,19 +240,23 @@ def grant_role(at: ApiContext, username: str, body: Assignment) -> Answer:
     edits=True,
     etag=True,
 )
-def revoke_role(at: ApiContext, username: str, role_id: str) -> Answer:
+def revoke_role(context: ApiContext, username: str, role_id: str) -> Answer:
     """Remove a role from a user.
 
     Every live token of the user ends. The last operational role stays, and so does the last one who can manage users.
     """
-    user = at.accounts.user(username)
-    role = next((each for each in at.accounts.roles() if each.id == role_id), None)
+    user = context.accounts.user(username)
+    role = next((each for each in context.accounts.roles() if each.id == role_id), None)
     if role is None:
         raise NotFound(role_id)
     user_actions.revoke(
-        at.editing(_etag_in(user.username)).accounts, user.username, role.name, keep_administrator=True, **at.who
+        context.editing(_etag_in(user.username)).accounts,
+        user.username,
+        role.name,
+        keep_administrator=True,
+        **context.who,
     )
-    return show(at, user.username)
+    return show(context, user.username)
 
 
 @operation(
@@ -261,18 +267,18 @@ def revoke_role(at: ApiContext, username: str, role_id: str) -> Answer:
     answer=LoginLinkDocument,
     status=201,
 )
-def create_login_link(at: ApiContext, username: str) -> Answer:
+def create_login_link(context: ApiContext, username: str) -> Answer:
     """Make a link that signs a user in to the console once.
 
     A token makes no link for somebody whose roles open more than its own: whoever has the link acts as that user.
     """
-    user = at.accounts.user(username)
-    more = {permission for role in user.roles for permission in role.permissions} - at.caller.permissions
+    user = context.accounts.user(username)
+    more = {permission for role in user.roles for permission in role.permissions} - context.caller.permissions
     if more:
         msg = f"The user's roles open {', '.join(sorted(more))}; those of the token do not."
         raise Problem("insufficient_scope", msg)
-    link = sign_in_actions.make_link(at.accounts, user.username, **at.who)
-    url = sign_in_actions.link_url(at.services.issuer, link.code)
+    link = sign_in_actions.make_link(context.accounts, user.username, **context.who)
+    url = sign_in_actions.link_url(context.services.issuer, link.code)
     return Answer(LoginLinkDocument(url=url, expires_at=link.expires_at))
 
 

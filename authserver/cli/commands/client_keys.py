@@ -55,8 +55,8 @@ def key_text(file: IO[str]) -> str:
 @ALG
 def add_key(client_id: str, file: IO[str], alg: str | None) -> Answer:
     """Add a public key, as PEM or JWK, from a file or from standard input (-); two work at a time."""
-    at = command_context()
-    key = client_keys.add(at.accounts, client_id, key_text(file), alg or "", **at.who)
+    context = command_context()
+    key = client_keys.add(context.accounts, client_id, key_text(file), alg or "", **context.who)
     document = key_document(key)
     return Answer(document, fields(document), hint="Compare the thumbprint with the one that the client's owner sees.")
 
@@ -65,8 +65,8 @@ def add_key(client_id: str, file: IO[str], alg: str | None) -> Answer:
 @click.argument("client_id", type=CLIENT)
 def list_keys(client_id: str) -> Answer:
     """List the public keys of a credential, newest first, removed ones too."""
-    at = command_context()
-    documents = [key_document(key) for key in at.accounts.credential(client_id).keys]
+    context = command_context()
+    documents = [key_document(key) for key in context.accounts.credential(client_id).keys]
     return Answer(documents, table(KEY_COLUMNS, documents, empty="It has no key."))
 
 
@@ -81,8 +81,8 @@ def list_keys(client_id: str) -> Answer:
 def remove_key(client_id: str, thumbprint: str, *, yes: bool) -> Answer:
     """Remove a public key; the tokens that it obtained die."""
     confirm(f"Remove the key {thumbprint} of {client_id}?", yes=yes)
-    at = command_context()
-    client_keys.remove(at.accounts, client_id, thumbprint, **at.who)
+    context = command_context()
+    client_keys.remove(context.accounts, client_id, thumbprint, **context.who)
     return Answer({"client_id": client_id, "removed": thumbprint}, line("It is removed, and its tokens are dead."))
 
 
@@ -98,8 +98,8 @@ def remove_key(client_id: str, thumbprint: str, *, yes: bool) -> Answer:
 @ALG
 def add_server_key(name: str, file: IO[str], alg: str | None) -> Answer:
     """Add a public key, as PEM or JWK, from a file or from standard input (-); two work at a time."""
-    at = command_context()
-    key = client_keys.add_to_server(at.accounts, name, key_text(file), alg or "", **at.who)
+    context = command_context()
+    key = client_keys.add_to_server(context.accounts, name, key_text(file), alg or "", **context.who)
     document = key_document(key)
     return Answer(document, fields(document), hint="Compare the thumbprint with the one that the API's owner sees.")
 
@@ -108,8 +108,8 @@ def add_server_key(name: str, file: IO[str], alg: str | None) -> Answer:
 @click.argument("name", type=RESOURCE_SERVER)
 def list_server_keys(name: str) -> Answer:
     """List the public keys of an API, newest first, removed ones too."""
-    at = command_context()
-    documents = [key_document(key) for key in at.accounts.server_keys(name)]
+    context = command_context()
+    documents = [key_document(key) for key in context.accounts.server_keys(name)]
     columns = ("thumbprint", "alg", "live", "created_at", "ends_at")
     return Answer(documents, table(columns, documents, empty="It has no key."))
 
@@ -125,6 +125,6 @@ def list_server_keys(name: str) -> Answer:
 def remove_server_key(name: str, thumbprint: str, *, yes: bool) -> Answer:
     """Remove a public key of an API at once."""
     confirm(f"Remove the key {thumbprint} of {name}?", yes=yes)
-    at = command_context()
-    client_keys.remove_from_server(at.accounts, name, thumbprint, **at.who)
+    context = command_context()
+    client_keys.remove_from_server(context.accounts, name, thumbprint, **context.who)
     return Answer({"name": name, "removed": thumbprint}, line("It is removed."))

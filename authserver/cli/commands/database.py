@@ -101,6 +101,6 @@ def restored(*, yes: bool) -> Answer:
     before the server starts on a restored database, and look through credentials and keys as well.
     """
     confirm("End every token that was ever issued?", yes=yes)
-    at = command_context()
-    general = restore.declare_restored(at.accounts, **at.who)
+    context = command_context()
+    general = restore.declare_restored(context.accounts, **context.who)
     return Answer({"epoch": general.epoch}, line("All tokens from before are dead; clients ask for new ones."))

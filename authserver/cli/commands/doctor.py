@@ -163,8 +163,8 @@ def settings() -> Iterator[Finding]:
 def key_rotation() -> Iterator[Finding]:
     """Whether keys rotate by themselves."""
     days = services().store().accounts.general().key_rotation_days
-    told = f"every {days} days" if days else "off: a key signs until somebody rotates it"
-    yield _finding("key rotation", days, told, "flask settings set key_rotation_days 90", WARNING)
+    interval = f"every {days} days" if days else "off: a key signs until somebody rotates it"
+    yield _finding("key rotation", days, interval, "flask settings set key_rotation_days 90", WARNING)
 
 
 def sessions() -> Iterator[Finding]:

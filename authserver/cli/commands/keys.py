@@ -53,22 +53,24 @@ def _document(key: KeyInfo, may_sign: int | None = None) -> dict[str, object]:
     }
 
 
-def _key_context(at: CommandContext) -> signing_keys.KeyContext:
-    database = at.services.key_stores["database"]
-    return signing_keys.key_context(at.accounts, at.store.keys, at.services.key_store, at.store.jwks_fetchers, database)
+def _key_context(context: CommandContext) -> signing_keys.KeyContext:
+    database = context.services.key_stores["database"]
+    return signing_keys.key_context(
+        context.accounts, context.store.keys, context.services.key_store, context.store.jwks_fetchers, database
+    )
 
 
-def _answer(at: CommandContext, kid: str, hint: str = "") -> Answer:
-    context, key = _key_context(at), at.store.keys.get(kid)
-    may_sign = may_sign_from(key, context.policy) if key.state is State.STAGED else None
+def _answer(context: CommandContext, kid: str, hint: str = "") -> Answer:
+    key_context, key = _key_context(context), context.store.keys.get(kid)
+    may_sign = may_sign_from(key, key_context.policy) if key.state is State.STAGED else None
     sentence = f"Key {key.kid} ({key.alg}) is {key.state.value}."
     if may_sign is not None:
         sentence += f" It is in the JWKS from now on and may sign from {iso(may_sign)}."
     return Answer(_document(key, may_sign), line(sentence), hint=hint)
 
 
-def _alg(at: CommandContext, alg: str | None) -> str:
-    return alg or at.accounts.general().token_alg
+def _alg(context: CommandContext, alg: str | None) -> str:
+    return alg or context.accounts.general().token_alg
 
 
 def _check_force(force: bool, reason: str) -> str:  # noqa: FBT001 - as click hands it over
@@ -84,11 +86,11 @@ def _check_force(force: bool, reason: str) -> str:  # noqa: FBT001 - as click ha
 @keys.command("list", examples=("flask keys list", "flask keys list --json"))
 def list_() -> Answer:
     """List all keys, oldest first."""
-    at = command_context()
-    policy = _key_context(at).policy
+    context = command_context()
+    policy = _key_context(context).policy
     documents = [
         _document(key, may_sign_from(key, policy) if key.state is State.STAGED else None)
-        for key in at.store.keys.ring()
+        for key in context.store.keys.ring()
     ]
     columns = ("kid", "alg", "state", "created_at", "activated_at", "retired_at", "ended_at", "may_sign_from")
     return Answer(documents, table(columns, documents, empty="There are none; `flask keys rotate` makes one."))
@@ -98,9 +100,9 @@ def list_() -> Answer:
 @click.argument("kid", type=KID)
 def show(kid: str) -> Answer:
     """Show one key and its public JWK."""
-    at = command_context()
-    key = at.store.keys.get(kid)
-    may_sign = may_sign_from(key, _key_context(at).policy) if key.state is State.STAGED else None
+    context = command_context()
+    key = context.store.keys.get(kid)
+    may_sign = may_sign_from(key, _key_context(context).policy) if key.state is State.STAGED else None
     document = {**_document(key, may_sign), "public_jwk": json.loads(key.public_jwk)}
     return Answer(document, fields({**document, "public_jwk": key.public_jwk}))
 
@@ -109,8 +111,8 @@ def show(kid: str) -> Answer:
 @_ALG
 def generate(alg: str | None) -> Answer:
     """Make a key and stage it: in the JWKS from now on, so that all resource servers know it before it signs."""
-    at = command_context()
-    return _answer(at, signing_keys.generate(_key_context(at), _alg(at, alg), **at.who).kid)
+    context = command_context()
+    return _answer(context, signing_keys.generate(_key_context(context), _alg(context, alg), **context.who).kid)
 
 
 @keys.command(
@@ -136,13 +138,13 @@ def import_(file: Path, alg: str, *, password_stdin: bool, password_file: Path |
         raise Invalid(msg)
     has_password = password_stdin or password_file is not None
     password = read_password(str(file), from_stdin=password_stdin, file=password_file) if has_password else None
-    at = command_context()
+    context = command_context()
     try:
         private = read(data, alg, password.encode() if password else None, least_rsa_bits=FLOOR_RSA_BITS)
     except WeakKey as error:
         raise Invalid(str(error)) from error
-    key = signing_keys.import_key(_key_context(at), private, alg, **at.who)
-    return _answer(at, key.kid, hint=f"Destroy {file} now: whoever has it can sign.")
+    key = signing_keys.import_key(_key_context(context), private, alg, **context.who)
+    return _answer(context, key.kid, hint=f"Destroy {file} now: whoever has it can sign.")
 
 
 @keys.command(
@@ -159,10 +161,10 @@ def import_(file: Path, alg: str, *, password_stdin: bool, password_file: Path |
 def activate(kid: str, *, force: bool, reason: str) -> Answer:
     """Let a staged key sign, once it has been published for the announcement; the one before retires."""
     reason = _check_force(force, reason)
-    at = command_context()
-    key = at.store.keys.get(kid)
-    signing_keys.activate(_key_context(at), key.kid, **at.who, reason=reason)
-    return _answer(at, key.kid)
+    context = command_context()
+    key = context.store.keys.get(kid)
+    signing_keys.activate(_key_context(context), key.kid, **context.who, reason=reason)
+    return _answer(context, key.kid)
 
 
 @keys.command(
@@ -184,8 +186,10 @@ def rotate(alg: str | None, *, force: bool, reason: str) -> Answer:
     refused. Tokens that the old key signed stay good.
     """
     reason = _check_force(force, reason)
-    at = command_context()
-    return _answer(at, signing_keys.rotate(_key_context(at), _alg(at, alg), **at.who, reason=reason).kid)
+    context = command_context()
+    return _answer(
+        context, signing_keys.rotate(_key_context(context), _alg(context, alg), **context.who, reason=reason).kid
+    )
 
 
 @keys.command("retire", dash_ids=True, examples=("flask keys retire oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
@@ -195,20 +199,20 @@ def rotate(alg: str | None, *, force: bool, reason: str) -> Answer:
 def retire(kid: str, *, force: bool, reason: str) -> Answer:
     """Take the active key out of signing; a staged one takes over. Its tokens stay good, its private part is gone."""
     reason = _check_force(force, reason)
-    at = command_context()
-    key = at.store.keys.get(kid)
-    signing_keys.retire(_key_context(at), key.kid, **at.who, reason=reason)
-    return _answer(at, key.kid)
+    context = command_context()
+    key = context.store.keys.get(kid)
+    signing_keys.retire(_key_context(context), key.kid, **context.who, reason=reason)
+    return _answer(context, key.kid)
 
 
 @keys.command("remove", dash_ids=True, examples=("flask keys remove oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",))
 @click.argument("kid", type=KID)
 def remove(kid: str) -> Answer:
     """Withdraw a retired key from the JWKS, once the last token it signed has ended."""
-    at = command_context()
-    key = at.store.keys.get(kid)
-    at.store.keys.remove(key.kid, at.actor, at.now)
-    return _answer(at, key.kid)
+    context = command_context()
+    key = context.store.keys.get(kid)
+    context.store.keys.remove(key.kid, context.actor, context.now)
+    return _answer(context, key.kid)
 
 
 @keys.command("tick", examples=("flask keys tick", "flask keys tick --dry-run", "flask keys tick --dry-run --json"))
@@ -219,12 +223,14 @@ def tick(*, dry_run: bool) -> Answer:
     Safe from any number of timers and nodes at once: each step is done once. The general settings
     key_rotation_days, key_announcement_hours and key_patience_hours say what is due when.
     """
-    at = command_context()
+    context = command_context()
     if dry_run:
-        due = [_due(moment, step) for moment, step in signing_keys.forecast_steps(_key_context(at), at.now, _YEAR_DAYS)]
+        due = [
+            _due(at, step) for at, step in signing_keys.forecast_steps(_key_context(context), context.now, _YEAR_DAYS)
+        ]
         return Answer(due, table(("at", "step", "key"), due, empty=_NOTHING_DUE))
-    destroyed = at.store.keys.destroy_spent()
-    done = [_due(at.now, step) for step in signing_keys.tick(_key_context(at), **at.who)]
+    destroyed = context.store.keys.destroy_spent()
+    done = [_due(context.now, step) for step in signing_keys.tick(_key_context(context), **context.who)]
     return Answer(
         {"done": done, "destroyed": destroyed},
         table(("at", "step", "key"), done, empty="Nothing is due; nothing was done."),
@@ -248,14 +254,14 @@ def readiness(kid: str | None) -> Answer:
     A resource server is known by its id and secret (HTTP Basic) or by the address that
     `flask resource-servers jwks-client` makes. One that never made itself known is not waited for.
     """
-    at = command_context()
-    key = at.store.keys.get(kid) if kid else _default_key(at)
-    fetchers = at.store.jwks_fetchers.all()
-    context = _key_context(at)
-    late = set(context.waits_for(key, at.now))
-    by_name = {each.name: each for each in context.fetchers}
+    context = command_context()
+    key = context.store.keys.get(kid) if kid else _default_key(context)
+    fetchers = context.store.jwks_fetchers.all()
+    key_context = _key_context(context)
+    late = set(key_context.waits_for(key, context.now))
+    by_name = {each.name: each for each in key_context.fetchers}
     rows: list[dict[str, object]] = []
-    for server in at.accounts.resource_servers():
+    for server in context.accounts.resource_servers():
         if server.disabled_at is None:
             fetcher = by_name.get(server.name)
             seen = "unknown" if fetcher is None else "yes" if key.kid in fetcher.seen else "no"
@@ -271,12 +277,12 @@ def readiness(kid: str | None) -> Answer:
     ready = sum(row["seen"] == "yes" for row in rows)
     summary = f"{ready} of {len(by_name)} have seen key {key.kid} ({key.alg}, {key.state.value})"
     for name in sorted(late):
-        summary += f"; {name} last fetched {_duration(at.now - by_name[name].last_fetched_at)} ago"
+        summary += f"; {name} last fetched {_duration(context.now - by_name[name].last_fetched_at)} ago"
     document: dict[str, object] = {"kid": key.kid, "alg": key.alg, "state": key.state.value, "ready": not late}
     document.update(seen=ready, known=len(by_name), verifiers=rows, anonymous=anonymous)
     if key.state is State.STAGED:
-        document["may_sign_from"] = iso(may_sign_from(key, context.policy))
-        document["waits_until"] = iso(may_sign_from(key, context.policy) + context.policy.patience)
+        document["may_sign_from"] = iso(may_sign_from(key, key_context.policy))
+        document["waits_until"] = iso(may_sign_from(key, key_context.policy) + key_context.policy.patience)
     human = [
         *line(summary + "."),
         *table(("verifier", "seen", "last_fetched_at", "waited_for"), rows, empty="No resource server is enabled."),
@@ -285,8 +291,8 @@ def readiness(kid: str | None) -> Answer:
     return Answer(document, human)
 
 
-def _default_key(at: CommandContext) -> KeyInfo:
-    alg, ring = at.accounts.general().token_alg, at.store.keys.ring()
+def _default_key(context: CommandContext) -> KeyInfo:
+    alg, ring = context.accounts.general().token_alg, context.store.keys.ring()
     for state in (State.STAGED, State.ACTIVE):
         candidates = [key for key in ring if key.alg == alg and key.state is state]
         if candidates:
@@ -322,26 +328,27 @@ def compromise(kid: str, *, yes: bool, reason: str, report: Path | None, node: t
     Asks on a terminal only: in an emergency a script must not fail for want of --yes.
     """
     stopwatch = Stopwatch()
-    at = command_context()
-    key = at.store.keys.get(kid)
+    context = command_context()
+    key = context.store.keys.get(kid)
     if report is not None and report.exists():
         msg = f"{report} exists already; give a name that is free"
         raise Conflict(msg)
-    lost = at.store.keys.signed_for(key.kid, at.now)
+    ended_tokens = context.store.keys.signed_for(key.kid, context.now)
     confirm(f"Kill the key {key.kid} and every token it signed?", yes=yes, needed=False)
-    signing_keys.compromise(_key_context(at), key.kid, **at.who, reason=reason)
-    measured = stopwatch.measure(at, key.kid, lost, node)
-    key_now = at.store.keys.get(key.kid)
+    signing_keys.compromise(_key_context(context), key.kid, **context.who, reason=reason)
+    measured = stopwatch.measure(context, key.kid, ended_tokens, node)
+    key_now = context.store.keys.get(key.kid)
     document = {
         **_document(key_now),
         **measured.document(),
-        "credentials": [_credential(each) for each in lost],
+        "credentials": [_credential(each) for each in ended_tokens],
     }
     if report is not None:
-        _write_report(at, report, {"event": "compromise", "reason": reason, **document}, key.alg)
+        _write_report(context, report, {"event": "compromise", "reason": reason, **document}, key.alg)
+    tokens = sum(each.tokens for each in ended_tokens)
     text = (
-        f"Key {key.kid} ({key.alg}) is {key_now.state.value}. {sum(each.tokens for each in lost)} live tokens of"
-        f" {len(lost)} credentials are dead; nobody accepted one {measured.dead_after_ms} ms behind the command."
+        f"Key {key.kid} ({key.alg}) is {key_now.state.value}. {tokens} live tokens of {len(ended_tokens)} credentials"
+        f" are dead; nobody accepted one {measured.dead_after_ms} ms behind the command."
     )
     return Answer(document, line(text))
 
@@ -361,15 +368,15 @@ def drill(kid: str | None, report: Path | None) -> Answer:
     The copy is one snapshot of the ring, the settings and the sessions on record; each live token is judged in
     it by the rules that judge real ones.
     """
-    at = command_context()
-    active = [key for key in at.store.keys.ring() if key.state is State.ACTIVE]
-    of_default_alg = [key for key in active if key.alg == at.accounts.general().token_alg]
-    key = at.store.keys.get(kid) if kid else (of_default_alg or active)[0]
-    rehearsal = signing_keys.rehearse(at.store, key, at.now)
+    context = command_context()
+    active = [key for key in context.store.keys.ring() if key.state is State.ACTIVE]
+    of_default_alg = [key for key in active if key.alg == context.accounts.general().token_alg]
+    key = context.store.keys.get(kid) if kid else (of_default_alg or active)[0]
+    rehearsal = signing_keys.rehearse(context.store, key, context.now)
     document = {"kid": key.kid, "alg": key.alg, "state": key.state.value, **rehearsal_document(rehearsal)}
     document["credentials"] = [_credential(each) for each in rehearsal.credentials]
     if report is not None:
-        _write_report(at, report, {"event": "drill", **document}, key.alg)
+        _write_report(context, report, {"event": "drill", **document}, key.alg)
     human = [
         *line(
             f"If {key.kid} ({key.alg}, {key.state.value}) were compromised now: {rehearsal.tokens} live tokens of"
@@ -395,13 +402,13 @@ def _credential(tokens: TokensOfKey) -> dict[str, object]:
     }
 
 
-def _write_report(at: CommandContext, path: Path, claims: dict[str, object], alg: str) -> None:
+def _write_report(context: CommandContext, path: Path, claims: dict[str, object], alg: str) -> None:
     """Sign with the key that is active now for ``alg``, else with any active one."""
-    active = [key for key in at.store.keys.ring() if key.state is State.ACTIVE]
+    active = [key for key in context.store.keys.ring() if key.state is State.ACTIVE]
     key = next((each for each in active if each.alg == alg), active[0])
-    name, sign = at.store.keys.signer(key.kid)
+    name, sign = context.store.keys.signer(key.kid)
     text = write(
-        {"iss": at.services.issuer, "iat": at.services.clock.now(), "actor": at.actor, **claims},
+        {"iss": context.services.issuer, "iat": context.services.clock.now(), "actor": context.actor, **claims},
         TokenSigner(key.kid, name, sign),
         json.loads(key.public_jwk),
     )
@@ -452,7 +459,7 @@ def reseal() -> Answer:
     While one master key follows another every node knows both: AUTHSERVER_MASTER_KEY seals and opens,
     AUTHSERVER_OTHER_MASTER_KEY only opens. Behind this command the other one is needed no more.
     """
-    at = command_context()
-    count = at.store.keys.reseal(at.actor, at.now)
+    context = command_context()
+    count = context.store.keys.reseal(context.actor, context.now)
     sentence = f"{count} values are sealed anew." if count else "Everything is sealed under this master key already."
     return Answer({"resealed": count}, line(sentence))

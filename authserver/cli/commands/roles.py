@@ -31,8 +31,8 @@ def _document(role: Role) -> dict[str, object]:
 @click.option("--permission", "permissions", multiple=True, help="A part of the console it opens; repeat for more.")
 def create(name: str, kind: str, permissions: tuple[str, ...]) -> Answer:
     """Make a role."""
-    at = command_context()
-    role = role_actions.create_role(at.accounts, name, kind, permissions, **at.who)
+    context = command_context()
+    role = role_actions.create_role(context.accounts, name, kind, permissions, **context.who)
     return Answer({"id": role.id, "name": role.name, "kind": role.kind}, line(f"Role {role.name} is made ({kind})."))
 
 
@@ -48,12 +48,12 @@ def list_() -> Answer:
 @click.argument("name", type=ROLE)
 def show(name: str) -> Answer:
     """Show one role and who holds it."""
-    at = command_context()
-    role = next((each for each in at.accounts.roles() if each.name == name), None)
+    context = command_context()
+    role = next((each for each in context.accounts.roles() if each.name == name), None)
     if role is None:
         msg = f"there is no role {name!r}; `flask roles list` shows them"
         raise NotFound(msg)
-    holders = [user.username for user in at.accounts.users() if name in user.role_names]
+    holders = [user.username for user in context.accounts.users() if name in user.role_names]
     document = {**_document(role), "users": holders}
     return Answer(document, fields(document))
 
@@ -64,6 +64,6 @@ def show(name: str) -> Answer:
 def delete(name: str, *, yes: bool) -> Answer:
     """Take a role from all who hold it, for good; their tokens die at once."""
     confirm(f"Delete the role {name!r}? All tokens of those who hold it die.", yes=yes)
-    at = command_context()
-    holders = role_actions.delete_role(at.accounts, name, **at.who)
+    context = command_context()
+    holders = role_actions.delete_role(context.accounts, name, **context.who)
     return Answer({"name": name, "holders": holders}, line(f"Role {name} is deleted; {holders} held it."))

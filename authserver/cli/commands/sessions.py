@@ -41,8 +41,10 @@ def _document(inspected: InspectedSession) -> dict[str, object]:
 @click.option("--live", is_flag=True, help="Only those that are not over.")
 def list_(client_id: str, *, live: bool) -> Answer:
     """List the sessions of a credential, newest first, with how each one ended."""
-    at = command_context()
-    inspected = session_actions.inspect_sessions(at.accounts, at.store.sessions, at.store.hot_path, client_id)
+    context = command_context()
+    inspected = session_actions.inspect_sessions(
+        context.accounts, context.store.sessions, context.store.hot_path, client_id
+    )
     documents = [_document(each) for each in inspected if each.live or not live]
     columns = ("jti", "state", "issued_at", "last_used_at", "idle_ends_at", "end_reason", "ended_at", "audience")
     return Answer(documents, table(columns, documents, empty="There are none."))
@@ -56,8 +58,10 @@ def list_(client_id: str, *, live: bool) -> Answer:
 @click.argument("jti")
 def explain(jti: str) -> Answer:
     """Tell when and why a token ended, what happened around it, and what would have kept it alive."""
-    at = command_context()
-    found = session_actions.explain(at.accounts, at.store.sessions, at.store.hot_path, at.store.audit_reads, jti)
+    context = command_context()
+    found = session_actions.explain(
+        context.accounts, context.store.sessions, context.store.hot_path, context.store.audit_reads, jti
+    )
     events: list[dict[str, object]] = [
         {"at": iso(each.at), "event": each.event, "actor": each.actor, "target": each.target} for each in found.events
     ]
@@ -77,9 +81,9 @@ def explain(jti: str) -> Answer:
 @click.argument("jti")
 def end(jti: str) -> Answer:
     """End one session for good; the credential's others live on."""
-    at = command_context()
-    session_actions.end(at.accounts, jti, Reason.ENDED_BY_OPERATOR, **at.who)
-    document = {"jti": jti, "ended_at": iso(at.now), "end_reason": Reason.ENDED_BY_OPERATOR.value}
+    context = command_context()
+    session_actions.end(context.accounts, jti, Reason.ENDED_BY_OPERATOR, **context.who)
+    document = {"jti": jti, "ended_at": iso(context.now), "end_reason": Reason.ENDED_BY_OPERATOR.value}
     return Answer(document, line("The session is over."))
 
 
@@ -87,6 +91,6 @@ def end(jti: str) -> Answer:
 @click.argument("client_id", type=CLIENT)
 def end_all(client_id: str) -> Answer:
     """End every session of a credential; it may ask for new tokens at once."""
-    at = command_context()
-    _, ended = session_actions.end_all(at.accounts, client_id, Reason.ENDED_BY_OPERATOR, **at.who)
+    context = command_context()
+    _, ended = session_actions.end_all(context.accounts, client_id, Reason.ENDED_BY_OPERATOR, **context.who)
     return Answer({"client_id": client_id, "ended": ended}, line(f"All sessions are over; {ended} were on record."))

@@ -67,12 +67,12 @@ def list_() -> Answer:
 @click.argument("value")
 def set_(name: str, value: str) -> Answer:
     """Change one setting. One that has the value already stays as it is, and nothing is recorded."""
-    at = command_context()
+    context = command_context()
     _require_setting(name)
     try:
-        general = general_settings.set_general(at.accounts, name, value, **at.who)
+        general = general_settings.set_general(context.accounts, name, value, **context.who)
     except Conflict:
-        general = at.accounts.general()
+        general = context.accounts.general()
         if str(_document(general)[name] or "") != value:
             raise
         return Answer({name: _document(general)[name]}, line(f"{name} is {value or 'empty'} already."))

@@ -40,19 +40,21 @@ def apply(file: BinaryIO, *, dry_run: bool, prune: bool) -> Answer:
 
     A section that the file leaves out is not touched. The secret of a new resource server is shown once.
     """
-    at = command_context()
+    context = command_context()
     desired = read(file.read(MAX_BYTES + 1))
-    done = desired_state.apply(at.store, desired, prune=prune, dry_run=dry_run, actor=at.who["actor"], now=at.now)
+    done = desired_state.apply(
+        context.store, desired, prune=prune, dry_run=dry_run, actor=context.who["actor"], now=context.now
+    )
     steps = [_step(each) for each in done.steps]
     secrets = [
         {"resource_server": name, "client_id": client_id, "client_secret": secret}
         for name, (client_id, secret) in done.secrets.items()
     ]
     rows = [{**each, "values": json.dumps(each["values"], ensure_ascii=False)} for each in steps]
-    said = "would be changed" if dry_run else "changed"
+    sentence = "would be changed" if dry_run else "changed"
     human: HumanText = [
         *table(("action", "target", "values", "ends_tokens"), rows, empty="It is so already; nothing is changed."),
-        *(line(f"{len(steps)} steps {said}.") if steps else ()),
+        *(line(f"{len(steps)} steps {sentence}.") if steps else ()),
         *(table(("resource_server", "client_id", "client_secret"), secrets, empty="") if secrets else ()),
     ]
     return Answer({"dry_run": dry_run, "steps": steps, "secrets": secrets}, human)

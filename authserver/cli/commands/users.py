@@ -35,8 +35,8 @@ def _document(user: User) -> dict[str, object]:
     }
 
 
-def _changed(at: CommandContext, username: str, sentence: str) -> Answer:
-    user = at.accounts.user(username)
+def _changed(context: CommandContext, username: str, sentence: str) -> Answer:
+    user = context.accounts.user(username)
     return Answer(_document(user), line(f"{sentence} Role version {user.role_version}: older tokens are dead."))
 
 
@@ -60,8 +60,8 @@ def create(username: str, roles: tuple[str, ...], *, from_stdin: bool, file: Pat
     if from_stdin or file is not None:
         password = read_password(username, from_stdin=from_stdin, file=file)
         password_hash = None if password is None else user_actions.hash_password(username, password)
-    at = command_context()
-    user = user_actions.create_user(at.accounts, username, roles, password_hash=password_hash, **at.who)
+    context = command_context()
+    user = user_actions.create_user(context.accounts, username, roles, password_hash=password_hash, **context.who)
     document = _document(user)
     shown = {name: document[name] for name in ("id", "username", "roles", "role_version")}
     return Answer(shown, line(f"User {user.username} is made and holds {', '.join(user.role_names)}."))
@@ -92,9 +92,9 @@ def show(username: str) -> Answer:
 @click.argument("role", type=ROLE)
 def grant(username: str, role: str) -> Answer:
     """Assign a role; the user's tokens die at once."""
-    at = command_context()
-    user_actions.grant(at.accounts, username, role, **at.who)
-    return _changed(at, username, f"{username} holds {role} now.")
+    context = command_context()
+    user_actions.grant(context.accounts, username, role, **context.who)
+    return _changed(context, username, f"{username} holds {role} now.")
 
 
 @users.command("revoke", examples=("flask users revoke ada reports.read",))
@@ -102,27 +102,27 @@ def grant(username: str, role: str) -> Answer:
 @click.argument("role", type=ROLE)
 def revoke(username: str, role: str) -> Answer:
     """Remove a role; the user's tokens die at once. The last operational role stays."""
-    at = command_context()
-    user_actions.revoke(at.accounts, username, role, **at.who)
-    return _changed(at, username, f"{username} no longer holds {role}.")
+    context = command_context()
+    user_actions.revoke(context.accounts, username, role, **context.who)
+    return _changed(context, username, f"{username} no longer holds {role}.")
 
 
 @users.command("disable", examples=("flask users disable ada",))
 @click.argument("username", type=USERNAME)
 def disable(username: str) -> Answer:
     """Deactivate a user: no sign-in, no tokens, and all live ones die."""
-    at = command_context()
-    user_actions.disable(at.accounts, username, **at.who)
-    return _changed(at, username, f"{username} is disabled.")
+    context = command_context()
+    user_actions.disable(context.accounts, username, **context.who)
+    return _changed(context, username, f"{username} is disabled.")
 
 
 @users.command("enable", examples=("flask users enable ada",))
 @click.argument("username", type=USERNAME)
 def enable(username: str) -> Answer:
     """Reactivate a user; tokens from before stay dead."""
-    at = command_context()
-    user_actions.enable(at.accounts, username, **at.who)
-    return _changed(at, username, f"{username} is enabled.")
+    context = command_context()
+    user_actions.enable(context.accounts, username, **context.who)
+    return _changed(context, username, f"{username} is enabled.")
 
 
 @users.command(
@@ -142,9 +142,11 @@ def password(username: str, *, from_stdin: bool, file: Path | None) -> Answer:
     if typed is None:
         msg = "Give --password-stdin or --password-file: there is no terminal to ask on."
         raise click.UsageError(msg)
-    at = command_context()
-    at.accounts.user(username)
-    user = user_actions.set_password(at.accounts, username, user_actions.hash_password(username, typed), **at.who)
+    context = command_context()
+    context.accounts.user(username)
+    user = user_actions.set_password(
+        context.accounts, username, user_actions.hash_password(username, typed), **context.who
+    )
     return Answer({"id": user.id, "username": user.username}, line(f"{user.username} has a new password."))
 
 
@@ -155,9 +157,9 @@ def login_link(username: str) -> Answer:
 
     It is shown this once, and is as good as a password until then: hand it over on a way that nobody else reads.
     """
-    at = command_context()
-    link = sign_in_actions.make_link(at.accounts, username, **at.who)
-    url = sign_in_actions.link_url(at.services.issuer, link.code)
+    context = command_context()
+    link = sign_in_actions.make_link(context.accounts, username, **context.who)
+    url = sign_in_actions.link_url(context.services.issuer, link.code)
     document = {"username": link.user.username, "url": url, "expires_at": iso(link.expires_at)}
     return Answer(document, line(url), hint=f"It signs {link.user.username} in once, until {iso(link.expires_at)}.")
 
@@ -170,11 +172,11 @@ _SUBJECT = click.option("--subject", required=True, help="Who it is there: `sub`
 @click.argument("username", type=USERNAME)
 def identities_(username: str) -> Answer:
     """List who a user is at other sign-in providers."""
-    at = command_context()
-    user = at.accounts.user(username)
+    context = command_context()
+    user = context.accounts.user(username)
     documents = [
         {"issuer": each.issuer, "subject": each.subject, "created_at": iso(each.created_at)}
-        for each in at.store.sign_ins.identities_of(user.id)
+        for each in context.store.sign_ins.identities_of(user.id)
     ]
     empty = "There are none; `flask users link-identity` makes one."
     return Answer(documents, table(("issuer", "subject", "created_at"), documents, empty=empty))
@@ -205,7 +207,7 @@ def unlink_identity(username: str, issuer: str, subject: str) -> Answer:
 
 
 def _change_identity(action: Callable[..., User], username: str, issuer: str, subject: str, outcome: str) -> Answer:
-    at = command_context()
-    user = action(at.accounts, username, issuer, subject, **at.who)
+    context = command_context()
+    user = action(context.accounts, username, issuer, subject, **context.who)
     document = {"id": user.id, "username": user.username, "issuer": issuer, "subject": subject}
     return Answer(document, line(f"{subject} of {issuer} {outcome.format(user.username)}."))

@@ -33,8 +33,8 @@ _INSTANT: Final = re.compile(r"[0-9]{1,12}")
 
 def own(client_id: str) -> CredentialRow:
     """A credential of whoever is signed in; ``NotFound`` for a foreign one as for an unknown one (INV-09)."""
-    at = console_context()
-    return at.store.credential_reads.row(client_id, at.now, owner_id=at.signed_in.user.id)
+    context = console_context()
+    return context.store.credential_reads.row(client_id, context.now, owner_id=context.signed_in.user.id)
 
 
 @console.get("/credentials/<client_id>/edit")
@@ -47,7 +47,7 @@ def edit_credential(client_id: str) -> ResponseReturnValue:
 @console.post("/credentials/<client_id>/edit")
 def do_edit_credential(client_id: str) -> ResponseReturnValue:
     """Change name and expiry, unless somebody else did so since the form was shown."""
-    at, row, form = console_context(), own(client_id), Form.submitted()
+    context, row, form = console_context(), own(client_id), Form.submitted()
     fault = display_name_fault(form["name"])
     if fault:
         form.add_error("name", error_text(Invalid(fault)) if form["name"] else _("Give it a name."))
@@ -60,13 +60,13 @@ def do_edit_credential(client_id: str) -> ResponseReturnValue:
             flash(_("Nothing was changed."))
         else:
             credential_actions.edit(
-                at.accounts,
+                context.accounts,
                 client_id,
                 name=form["name"],
                 expires_at=expires_at,
                 owner_id=row.owner_id,
                 seen=values_seen,
-                **at.who,
+                **context.who,
             )
             flash(_("Saved."))
     except credential_actions.Changed as changed:
@@ -93,19 +93,19 @@ def regenerate(client_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def do_regenerate(client_id: str) -> ResponseReturnValue:
     """Make a new secret and show it."""
-    at, row, form = console_context(), own(client_id), Form.submitted()
+    context, row, form = console_context(), own(client_id), Form.submitted()
     if form["overlap"] not in {str(each) for each in OVERLAPS}:
         form.add_error("overlap", _("Choose when the old secret ends."))
         return _regenerate_page(row, form, HTTPStatus.BAD_REQUEST)
     try:
         created = credential_actions.regenerate(
-            at.accounts,
+            context.accounts,
             client_id,
             int(form["overlap"]),
-            pepper=at.store.pepper,
+            pepper=context.store.pepper,
             owner_id=row.owner_id,
             form_key=sent_key(form),
-            **at.who,
+            **context.who,
         )
     except AlreadyDone as earlier:
         return shown_before(earlier, "regenerate")
@@ -113,14 +113,14 @@ def do_regenerate(client_id: str) -> ResponseReturnValue:
         form.add_error("", error_text(error))
         return _regenerate_page(row, form, HTTPStatus.BAD_REQUEST)
     overlap = int(form["overlap"])
-    return reveal(created, "regenerate", old_ends_at=at.now + overlap if overlap else None)
+    return reveal(created, "regenerate", old_ends_at=context.now + overlap if overlap else None)
 
 
 @console.route("/credentials/<client_id>/old-secret", methods=["GET", "POST"])
 @step_up(JUST_NOW)
 def old_secret(client_id: str) -> ResponseReturnValue:
     """Ask when the old secret shall end instead, and let it."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"overlap": "0"})
     if row.rotation_ends_at is None:
         flash(_("No old secret works any more."))
@@ -128,7 +128,7 @@ def old_secret(client_id: str) -> ResponseReturnValue:
     if Form.is_submitted() and form["overlap"] in {str(each) for each in OVERLAPS}:
         try:
             credential_actions.move_old_secret(
-                at.accounts, client_id, int(form["overlap"]), owner_id=row.owner_id, **at.who
+                context.accounts, client_id, int(form["overlap"]), owner_id=row.owner_id, **context.who
             )
             flash(_("The old secret ends when you chose.") if int(form["overlap"]) else _("The old secret has ended."))
         except Conflict:
@@ -142,9 +142,9 @@ def old_secret(client_id: str) -> ResponseReturnValue:
 @console.post("/credentials/<client_id>/disable")
 def disable_credential(client_id: str) -> ResponseReturnValue:
     """Switch it off; one click takes it back."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     try:
-        credential_actions.disable(at.accounts, client_id, owner_id=row.owner_id, **at.who)
+        credential_actions.disable(context.accounts, client_id, owner_id=row.owner_id, **context.who)
     except Conflict:
         flash(_("‘%(name)s’ is disabled already.", name=row.name))
     else:
@@ -156,9 +156,9 @@ def disable_credential(client_id: str) -> ResponseReturnValue:
 @console.post("/credentials/<client_id>/enable")
 def enable_credential(client_id: str) -> ResponseReturnValue:
     """Switch it on again."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     try:
-        credential_actions.enable(at.accounts, client_id, owner_id=row.owner_id, **at.who)
+        credential_actions.enable(context.accounts, client_id, owner_id=row.owner_id, **context.who)
     except Conflict:
         flash(_("‘%(name)s’ is enabled already.", name=row.name))
     else:
@@ -178,11 +178,11 @@ def delete_credential(client_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def do_delete_credential(client_id: str) -> ResponseReturnValue:
     """Delete it; where it was used lately, only with its name typed."""
-    at, row, form = console_context(), own(client_id), Form.submitted()
+    context, row, form = console_context(), own(client_id), Form.submitted()
     if _used_recently(row) and form["name"] != row.name.strip():
         form.add_error("name", _("That is not its name. Type ‘%(name)s’ to delete it.", name=row.name))
         return _delete_page(row, form, HTTPStatus.BAD_REQUEST)
-    credential_actions.delete(at.accounts, client_id, owner_id=row.owner_id, **at.who)
+    credential_actions.delete(context.accounts, client_id, owner_id=row.owner_id, **context.who)
     flash(_("‘%(name)s’ is deleted.", name=row.name))
     return redirect(url_for("console.credentials"), 303)
 
@@ -247,6 +247,6 @@ def _overlaps() -> list[tuple[Span, Instant]]:
 
 
 def _delete_page(row: CredentialRow, form: Form, status: int = 200) -> ResponseReturnValue:
-    at = console_context()
-    live = at.store.credential_reads.live_tokens(row.client_id, at.now)
+    context = console_context()
+    live = context.store.credential_reads.live_tokens(row.client_id, context.now)
     return page("credentials/delete.html", status, row=row, form=form, live=live, typed=_used_recently(row))

@@ -45,9 +45,11 @@ def add_key(client_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def do_add_key(client_id: str) -> ResponseReturnValue:
     """Add it, and show its thumbprint to compare."""
-    at, row, form = console_context(), own(client_id), Form.submitted()
+    context, row, form = console_context(), own(client_id), Form.submitted()
     try:
-        key = client_keys.add(at.accounts, client_id, form["public_key"], form["alg"], owner_id=row.owner_id, **at.who)
+        key = client_keys.add(
+            context.accounts, client_id, form["public_key"], form["alg"], owner_id=row.owner_id, **context.who
+        )
     except (Conflict, Invalid) as error:
         form.add_error("public_key", error_text(error))
         if "PRIVATE" in form["public_key"] or '"d"' in form["public_key"]:
@@ -62,11 +64,11 @@ def do_add_key(client_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def remove_key(client_id: str, thumbprint: str) -> ResponseReturnValue:
     """Ask before a key ends with its tokens, and end it."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     if not Form.is_submitted():
         return page("credentials/remove_key.html", row=row, thumbprint=thumbprint)
     try:
-        client_keys.remove(at.accounts, client_id, thumbprint, owner_id=row.owner_id, **at.who)
+        client_keys.remove(context.accounts, client_id, thumbprint, owner_id=row.owner_id, **context.who)
         flash(_("The key is removed, and its tokens are dead."))
     except NotFound:
         flash(_("That key had been removed already."))
@@ -77,11 +79,11 @@ def remove_key(client_id: str, thumbprint: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def end_secrets(client_id: str) -> ResponseReturnValue:
     """Ask before all secrets end, and end them: only keys work then."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({})
     if Form.is_submitted():
         try:
-            credentials.end_secrets(at.accounts, client_id, owner_id=row.owner_id, **at.who)
+            credentials.end_secrets(context.accounts, client_id, owner_id=row.owner_id, **context.who)
         except Conflict as error:
             form.add_error("", error_text(error))
         else:
@@ -92,5 +94,5 @@ def end_secrets(client_id: str) -> ResponseReturnValue:
 
 
 def _add_page(client_id: str, form: Form, status: int = 200) -> ResponseReturnValue:
-    algorithms = [(value, _(said)) for value, said in ALGORITHMS]
+    algorithms = [(value, _(label)) for value, label in ALGORITHMS]
     return page("credentials/add_key.html", status, row=own(client_id), form=form, algorithms=algorithms)

@@ -36,7 +36,7 @@ def new_credential() -> ResponseReturnValue:
 @step_up(RECENT)
 def create_credential() -> ResponseReturnValue:
     """Make it and show the secret, or only say what would be: ``step`` is ``review``, ``sentence`` or missing."""
-    at, form = console_context(), Form.submitted()
+    context, form = console_context(), Form.submitted()
     if form["step"] == SENTENCE:
         return page("credentials/review.html", review=_review(form))
     expires_at = _validated_expiry(form)
@@ -46,14 +46,14 @@ def create_credential() -> ResponseReturnValue:
         return _form_page(form, status=HTTPStatus.BAD_REQUEST)
     try:
         created = verbs.create(
-            at.accounts,
-            at.signed_in.user.username,
+            context.accounts,
+            context.signed_in.user.username,
             form["name"],
             expires_at,
             form.getlist("roles"),
-            pepper=at.store.pepper,
+            pepper=context.store.pepper,
             form_key=sent_key(form),
-            **at.who,
+            **context.who,
         )
     except AlreadyDone as earlier:
         return shown_before(earlier, "create")
@@ -136,9 +136,9 @@ def _form_page(form: Form, *, review: bool = False, status: int = 200) -> Respon
 
 
 def _limit_reached() -> bool:
-    at = console_context()
-    used = len([1 for each in at.accounts.credentials(at.signed_in.user.id) if each.expires_at > at.now])
-    return used >= at.accounts.general().max_credentials_per_user
+    context = console_context()
+    used = len([1 for each in context.accounts.credentials(context.signed_in.user.id) if each.expires_at > context.now])
+    return used >= context.accounts.general().max_credentials_per_user
 
 
 def _limit_text() -> str:

@@ -105,12 +105,12 @@ def badges(row: CredentialRow) -> list[tuple[str, str]]:
     """Look and text of all statuses that hold, the most urgent first."""
     shown = []
     for status in row.statuses:
-        look, text = STATES[status]
-        words = gettext(text)
+        style, text = STATES[status]
+        label = gettext(text)
         if status is Status.ROTATING and row.rotation_ends_at is not None:
             hours = -(-(row.rotation_ends_at - console_context().now) // 3600)
-            words = _("Rotating (%(hours)s h left)", hours=hours)
-        shown.append((look, words))
+            label = _("Rotating (%(hours)s h left)", hours=hours)
+        shown.append((style, label))
     return shown
 
 
@@ -125,10 +125,10 @@ def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
 
     A few a day look like a few: the height stands for no less than ``_FEW``.
     """
-    most = max(_MIN_SCALE, *(each.granted + each.refused for each in days))
+    scale = max(_MIN_SCALE, *(each.granted + each.refused for each in days))
 
     def scaled(count: int) -> int:
-        return max(2, round(count * height / most)) if count else 0
+        return max(2, round(count * height / scale)) if count else 0
 
     return [{"of": each, "granted": scaled(each.granted), "refused": scaled(each.refused)} for each in days]
 
@@ -178,18 +178,18 @@ def front() -> ResponseReturnValue:
 @console.get("/credentials")
 def credentials() -> ResponseReturnValue:
     """List the credentials of whoever is signed in."""
-    at, list_args = console_context(), ListArgs.from_request()
-    reads, me = at.store.credential_reads, at.signed_in.user.id
-    found = reads.page(list_args.query, at.now, owner_id=me)
+    context, list_args = console_context(), ListArgs.from_request()
+    reads, me = context.store.credential_reads, context.signed_in.user.id
+    found = reads.page(list_args.query, context.now, owner_id=me)
     plain = not list_args.is_filtered and list_args.number == 1
-    expiring = at.store.expiring_reads.soon(me, at.now) if plain and found.total else ()
+    expiring = context.store.expiring_reads.soon(me, context.now) if plain and found.total else ()
     return page(
         "credentials/list.html",
         expiring=expiring[:_MAX_EXPIRING],
         not_listed=len(expiring) - _MAX_EXPIRING,
         list_args=list_args,
         found=found,
-        counts=reads.counts(at.now, owner_id=me),
+        counts=reads.counts(context.now, owner_id=me),
         filters=[(status, gettext(text)) for status, (_look, text) in STATES.items()],
         badges=badges,
         spark=spark,

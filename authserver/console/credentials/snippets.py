@@ -47,10 +47,10 @@ def token_url() -> str:
 
 def resource_needed() -> str:
     """The audience to ask for where there is neither a default nor a single API; else empty (PRODUCT.md §3)."""
-    at = console_context()
-    if at.accounts.general().default_audience:
+    context = console_context()
+    if context.accounts.general().default_audience:
         return ""
-    live = [each.audience for each in at.accounts.resource_servers() if each.disabled_at is None]
+    live = [each.audience for each in context.accounts.resource_servers() if each.disabled_at is None]
     return live[0] if len(live) > 1 else ""
 
 
@@ -62,8 +62,8 @@ def snippets(access: Access) -> list[Snippet]:
 def _curl(access: Access) -> str:
     # One line, and quotes that every shell takes for quotes, also those of Windows.
     more = "".join(f" -d {_quoted(f'{key}={quote(value, safe=_FORM_SAFE)}')}" for key, value in access.form.items())
-    who = _quoted(f"{access.client_id}:{access.secret}")
-    return f"curl -sS --fail-with-body -u {who}{more} {_quoted(access.token_url)}"
+    credentials = _quoted(f"{access.client_id}:{access.secret}")
+    return f"curl -sS --fail-with-body -u {credentials}{more} {_quoted(access.token_url)}"
 
 
 def _python(access: Access) -> str:
@@ -94,8 +94,8 @@ console.log((await answer.json()).access_token);
 
 
 def _powershell(access: Access) -> str:
-    told = {**access.form, "client_id": access.client_id, "client_secret": access.secret}
-    lines = "\n".join(f"  {key} = {_single(value)}" for key, value in told.items())
+    parameters = {**access.form, "client_id": access.client_id, "client_secret": access.secret}
+    lines = "\n".join(f"  {key} = {_single(value)}" for key, value in parameters.items())
     return f"""\
 $body = @{{
 {lines}
@@ -106,8 +106,8 @@ $token.access_token
 
 
 def _postman(access: Access) -> str:
-    told = {**access.form, "client_id": "{{client_id}}", "client_secret": "{{client_secret}}"}
-    asked = {
+    parameters = {**access.form, "client_id": "{{client_id}}", "client_secret": "{{client_secret}}"}
+    request = {
         "name": "Get a token",
         "request": {
             "method": "POST",
@@ -116,7 +116,7 @@ def _postman(access: Access) -> str:
             "header": [],
             "body": {
                 "mode": "urlencoded",
-                "urlencoded": [{"key": key, "value": value, "type": "text"} for key, value in told.items()],
+                "urlencoded": [{"key": key, "value": value, "type": "text"} for key, value in parameters.items()],
             },
         },
         "event": [
@@ -144,7 +144,7 @@ def _postman(access: Access) -> str:
             "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
         },
         "auth": {"type": "bearer", "bearer": [{"key": "token", "value": "{{access_token}}", "type": "string"}]},
-        "item": [asked],
+        "item": [request],
         "variable": [{"key": key, "value": value} for key, value in values.items()],
     }
     return json.dumps(collection, indent=2) + "\n"

@@ -83,8 +83,8 @@ def step_up(span: Span = RECENT) -> Callable[[View[P]], View[P]]:
     def wrap(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
-            at = console_context()
-            if proof_too_old(at.now, at.signed_in.session.proof_at, span):
+            context = console_context()
+            if proof_too_old(context.now, context.signed_in.session.proof_at, span):
                 return _sign_in_pages().reauthenticate()
             return view(*args, **kwargs)
 
@@ -106,16 +106,16 @@ def authorize() -> ResponseReturnValue | None:
         return None
     reads = g.console_reads = ExitStack()
     reads.enter_context(_store().shared_snapshot())
-    at = console_context()
-    if not at.private:
+    context = console_context()
+    if not context.private:
         abort(400)
-    state = session_state(at.store.sign_ins, cookies.browser_id(), at.now)
-    at.current_user = state.current_user
+    state = session_state(context.store.sign_ins, cookies.browser_id(), context.now)
+    context.current_user = state.current_user
     is_public = current_app.view_functions.get(request.endpoint or "") in _PUBLIC
     if is_public or request.method not in _SAFE:
         # A change, or a request to the OpenID provider, holds no read transaction meanwhile.
         reads.close()
-    if at.current_user is None and not is_public:
+    if context.current_user is None and not is_public:
         return _require_sign_in(state.expired)
     if request.method not in _SAFE and not _has_valid_csrf_token():
         abort(403, "csrf")

@@ -20,14 +20,14 @@ _YEAR: Final = 365 * 24 * 3600
 @public
 def appearance() -> ResponseReturnValue:
     """Change theme or language, and lead back."""
-    at, form = console_context(), request.form
+    context, form = console_context(), request.form
     theme, language = form.get("theme", ""), form.get("language", "")
     theme = theme if theme in THEMES else ""
     language = language if language in LANGUAGES else ""
-    if at.current_user is not None:
-        likes = at.current_user.preferences
-        changed = replace(likes, theme=theme or likes.theme, language=language or likes.language)
-        at.store.sign_ins.set_preferences(at.current_user.user.id, changed)
+    if context.current_user is not None:
+        preferences = context.current_user.preferences
+        changed = replace(preferences, theme=theme or preferences.theme, language=language or preferences.language)
+        context.store.sign_ins.set_preferences(context.current_user.user.id, changed)
     response = make_response(redirect(local_path(form.get("back", ""), url_for("console.sign_in")), 303))
     for name, value in ((THEME_COOKIE, theme), (LANGUAGE_COOKIE, language)):
         if value:

@@ -63,17 +63,17 @@ def exact(at: Instant, where: ZoneInfo | None = None) -> str:
 
 def format_instant(at: Instant, chosen: ZoneInfo | None, language_code: str) -> str:
     """The instant in a zone, UTC where there is none, in a language."""
-    return _format_moment(_moment(at), chosen, language_code)
+    return _format_instant(_as_datetime(at), chosen, language_code)
 
 
-def _format_moment(moment: datetime, chosen: ZoneInfo | None, language_code: str) -> str:
+def _format_instant(instant: datetime, chosen: ZoneInfo | None, language_code: str) -> str:
     # Babel reads the pattern anew each time, and a page has hundreds of instants.
     if chosen is not None:
-        moment = moment.astimezone(chosen)
-    month = _months(language_code)[moment.month]
+        instant = instant.astimezone(chosen)
+    month = _months(language_code)[instant.month]
     dot = "." if language_code == "de" else ""
     where = chosen.key if chosen else "UTC"
-    return f"{moment.day}{dot} {month} {moment.year}, {moment.hour:02}:{moment.minute:02} {where}"
+    return f"{instant.day}{dot} {month} {instant.year}, {instant.hour:02}:{instant.minute:02} {where}"
 
 
 @functools.cache
@@ -84,13 +84,13 @@ def _months(language_code: str) -> Mapping[int, str]:
 
 def day(at: Instant) -> Markup:
     """A ``<time>`` that says the day in the reader's zone."""
-    text = format_day(_moment(at).astimezone(zone() or UTC).date())
+    text = format_day(_as_datetime(at).astimezone(zone() or UTC).date())
     return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(text))
 
 
 def utc_day(at: Instant) -> str:
     """The day of UTC that counters are kept for, whatever the reader's zone."""
-    return format_day(_moment(at).date())
+    return format_day(_as_datetime(at).date())
 
 
 def format_day(at: date) -> str:
@@ -129,15 +129,15 @@ def when(at: Instant | None, never: str = "") -> Markup:
     """A ``<time>`` that says how far away it is, and exactly when on hover or focus; ``never`` where there is none."""
     if at is None:
         return Markup('<span class="muted">{}</span>').format(never or "–")  # noqa: RUF001 - a dash for nothing
-    context, language_code, moment = console_context(), language(), _moment(at)
+    context, language_code, instant = console_context(), language(), _as_datetime(at)
     chosen = _zone_of(context.current_user)
     short, full = (
         escape(format_distance(at - context.now, language_code)),
-        escape(_format_moment(moment, chosen, language_code)),
+        escape(_format_instant(instant, chosen, language_code)),
     )
     fixed = _fixed(chosen) if chosen else ""
     return Markup(  # noqa: S704 - of texts that were escaped, and of an instant
-        f'<time class="when" datetime="{_iso(moment)}" tabindex="0"{fixed}><span class="when-short">{short}</span>'
+        f'<time class="when" datetime="{_iso(instant)}" tabindex="0"{fixed}><span class="when-short">{short}</span>'
         f'<span class="when-exact">{full}</span></time>'
     )
 
@@ -152,14 +152,14 @@ def _fixed(chosen: ZoneInfo | None) -> Markup:
     return Markup(' data-zone="{}"').format(chosen.key) if chosen else Markup("")
 
 
-def _moment(at: Instant) -> datetime:
+def _as_datetime(at: Instant) -> datetime:
     return datetime.fromtimestamp(min(max(at, _YEARS[0]), _YEARS[1]), UTC)
 
 
 def iso(at: Instant) -> str:
     """The instant in UTC as machines read it (RFC 3339)."""
-    return _iso(_moment(at))
+    return _iso(_as_datetime(at))
 
 
-def _iso(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+def _iso(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")

@@ -118,8 +118,8 @@ def navigation() -> list[dict[str, Any]]:
 
 def session_ends_in() -> int:
     """Seconds until whoever is signed in will not be, if nothing is asked."""
-    at = console_context()
-    return min(IDLE - SEEN_EVERY, at.signed_in.session.ends_at - at.now)
+    context = console_context()
+    return min(IDLE - SEEN_EVERY, context.signed_in.session.ends_at - context.now)
 
 
 def is_console_path(path: str) -> bool:

@@ -250,8 +250,8 @@ def _checked(metadata: object, issuer: str) -> dict[str, Any]:
 def _is_allowed_url(url: str, issuer: str) -> bool:
     """Whether an address a provider names may be gone to: https, and inside only if the provider itself is (T-161)."""
     try:
-        target, home = urlsplit(url), urlsplit(issuer)
-        host, own = target.hostname or "", home.hostname or ""
+        target, issuer_parts = urlsplit(url), urlsplit(issuer)
+        host, own = target.hostname or "", issuer_parts.hostname or ""
         _ = target.port
     except ValueError:
         return False
@@ -259,7 +259,9 @@ def _is_allowed_url(url: str, issuer: str) -> bool:
         return False
     if _is_internal_host(host) and host != own:
         return False
-    return target.scheme == "https" or (target.scheme == "http" and home.scheme == "http" and _is_internal_host(host))
+    return target.scheme == "https" or (
+        target.scheme == "http" and issuer_parts.scheme == "http" and _is_internal_host(host)
+    )
 
 
 def _is_internal_host(host: str) -> bool:

@@ -29,15 +29,15 @@ from keys.keyring import State
 @requires(permission.SECURITY)
 def security() -> ResponseReturnValue:
     """Show at a glance how keys, credentials and the chain stand."""
-    at = console_context()
-    ring = at.store.keys.ring()
+    context = console_context()
+    ring = context.store.keys.ring()
     return page(
         "security.html",
-        counts=at.store.credential_reads.counts(at.now),
-        chain=at.store.audit_reads.chain_status(),
+        counts=context.store.credential_reads.counts(context.now),
+        chain=context.store.audit_reads.chain_status(),
         active=[key for key in ring if key.state is State.ACTIVE],
         staged=[key for key in ring if key.state is State.STAGED],
-        live=at.store.token_reads.all(at.now),
+        live=context.store.token_reads.all(context.now),
         Status=Status,
     )
 
@@ -46,8 +46,8 @@ def security() -> ResponseReturnValue:
 @requires(permission.SECURITY)
 def audit() -> ResponseReturnValue:
     """Show records, newest first, and whether the head of the chain holds."""
-    at, query = console_context(), _query()
-    reads = at.store.audit_reads
+    context, query = console_context(), _query()
+    reads = context.store.audit_reads
     return page(
         "audit/list.html",
         found=reads.audit_page(query, after=_position()),
@@ -106,11 +106,11 @@ def _position() -> AuditPlace | None:
     return AuditPlace(min(int(at), 2**53), min(int(seq), 2**53))
 
 
-def _json_lines(at: ConsoleContext, query: AuditQuery) -> Iterator[str]:
+def _json_lines(context: ConsoleContext, query: AuditQuery) -> Iterator[str]:
     # All of it is handed out as it is chained, so that it can be checked; a part is only read.
     unfiltered = replace(query, text="") == AuditQuery()
     part = query.text.casefold()
-    for record in at.accounts.audit_records() if unfiltered else at.store.audit_reads.audit_export(query):
+    for record in context.accounts.audit_records() if unfiltered else context.store.audit_reads.audit_export(query):
         if part in record.target.casefold():
             yield json.dumps(_json_record(record), ensure_ascii=False) + "\n"
 

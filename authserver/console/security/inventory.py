@@ -53,8 +53,8 @@ _COLUMNS: Final = (
 @requires(permission.SECURITY)
 def inventory() -> ResponseReturnValue:
     """List the credentials that a query finds."""
-    at, query = console_context(), _query()
-    found = at.store.credential_reads.page(query, at.now, days=False)
+    context, query = console_context(), _query()
+    found = context.store.credential_reads.page(query, context.now, days=False)
     return page(
         "inventory/list.html",
         found=found,
@@ -86,16 +86,16 @@ def _user_url_builder() -> Callable[[str], str]:
 @requires(permission.SECURITY)
 def inventory_csv() -> ResponseReturnValue:
     """Hand out what a query finds as CSV (RFC 4180) that no spreadsheet takes for a formula."""
-    at, query = console_context(), _query()
-    return _download(_csv(at.store.credential_reads.export(query, at.now)), "text/csv; charset=utf-8", "csv")
+    context, query = console_context(), _query()
+    return _download(_csv(context.store.credential_reads.export(query, context.now)), "text/csv; charset=utf-8", "csv")
 
 
 @console.get("/security/credentials.json")
 @requires(permission.SECURITY)
 def inventory_json() -> ResponseReturnValue:
     """Hand out what a query finds as one JSON array."""
-    at, query = console_context(), _query()
-    return _download(_json(at.store.credential_reads.export(query, at.now)), "application/json", "json")
+    context, query = console_context(), _query()
+    return _download(_json(context.store.credential_reads.export(query, context.now)), "application/json", "json")
 
 
 _SORTS: Final = frozenset({*ORDERS, *(f"-{name}" for name in ORDERS)})

@@ -28,7 +28,7 @@ CHOSEN = "chosen"
 @step_up(JUST_NOW)
 def disable_credentials() -> ResponseReturnValue:
     """Show which of the chosen credentials are on and how many tokens die with them, then switch them off together."""
-    at, form = console_context(), Form.submitted()
+    context, form = console_context(), Form.submitted()
     if not Form.is_submitted():
         form = Form.initial({CHOSEN: request.args.getlist(CHOSEN), "back": request.args.get("back", "")})
     chosen = list(dict.fromkeys(each for each in form.getlist(CHOSEN) if CLIENT_ID.fullmatch(each)))[:MAX_AT_ONCE]
@@ -39,7 +39,7 @@ def disable_credentials() -> ResponseReturnValue:
     if not Form.is_submitted():
         return _preview(form, chosen, back)
     try:
-        disable_many(at.accounts, chosen, **at.who)
+        disable_many(context.accounts, chosen, **context.who)
     except (Conflict, NotFound):
         form.add_error("", _("Some were disabled or deleted meanwhile. Nothing was changed; look at what is left."))
         return _preview(form, chosen, back, HTTPStatus.CONFLICT)
@@ -49,8 +49,8 @@ def disable_credentials() -> ResponseReturnValue:
 
 
 def _preview(form: Form, chosen: list[str], back: str, status: int = HTTPStatus.OK) -> ResponseReturnValue:
-    at = console_context()
-    preview: Preview = at.store.user_reads.preview_disable_credentials(chosen, at.now)
+    context = console_context()
+    preview: Preview = context.store.user_reads.preview_disable_credentials(chosen, context.now)
     if not preview.credentials:
         flash(_("All of them are disabled or deleted already."), kind="alert")
         return redirect(back, 303)

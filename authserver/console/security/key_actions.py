@@ -38,9 +38,11 @@ class NextRotation:
     next_at: Instant | None
 
 
-def key_context(at: ConsoleContext) -> KeyContext:
+def key_context(context: ConsoleContext) -> KeyContext:
     """The keys, how they rotate, and who fetches them."""
-    return signing_keys.key_context(at.accounts, at.store.keys, at.services.key_store, at.store.jwks_fetchers)
+    return signing_keys.key_context(
+        context.accounts, context.store.keys, context.services.key_store, context.store.jwks_fetchers
+    )
 
 
 def leaves_at(key: KeyInfo) -> Instant:
@@ -48,25 +50,25 @@ def leaves_at(key: KeyInfo) -> Instant:
     return published_until(key)
 
 
-def next_rotations(at: ConsoleContext, known: KeyContext | None = None) -> tuple[NextRotation, ...]:
+def next_rotations(context: ConsoleContext, known: KeyContext | None = None) -> tuple[NextRotation, ...]:
     """What comes next, for every algorithm that has a key; ``known`` is the room where it has been read."""
-    found, ring = known or key_context(at), at.store.keys.ring()
-    times = _next_rotation_times(found, {key.kid: key.alg for key in ring}, at.now)
+    found, ring = known or key_context(context), context.store.keys.ring()
+    times = _next_rotation_times(found, {key.kid: key.alg for key in ring}, context.now)
     made = []
     for alg in sorted({key.alg for key in ring if key.state in {State.ACTIVE, State.STAGED}}):
         staged = next((key for key in ring if key.alg == alg and key.state is State.STAGED), None)
         ready_at = may_sign_from(staged, found.policy) if staged else None
-        late = found.waits_for(staged, at.now) if staged else ()
+        late = found.waits_for(staged, context.now) if staged else ()
         made.append(NextRotation(alg, staged, ready_at, late, times.get(alg)))
     return tuple(made)
 
 
-def generate(at: ConsoleContext, alg: str) -> KeyInfo:
+def generate(context: ConsoleContext, alg: str) -> KeyInfo:
     """Make a key and publish it."""
-    return signing_keys.generate(key_context(at), alg, **at.who)
+    return signing_keys.generate(key_context(context), alg, **context.who)
 
 
-def rotate(at: ConsoleContext, alg: str, reason: str = "") -> KeyInfo:
+def rotate(context: ConsoleContext, alg: str, reason: str = "") -> KeyInfo:
     """Let the next key sign; where none is published but one signs, publish one instead and return it.
 
     For a reason it signs at once, whoever knows it.
@@ -76,58 +78,58 @@ def rotate(at: ConsoleContext, alg: str, reason: str = "") -> KeyInfo:
         Invalid: the reason is no sentence.
     """
     if not reason:
-        _check_ready(at, alg)
-    return signing_keys.rotate(key_context(at), alg, **at.who, reason=reason)
+        _check_ready(context, alg)
+    return signing_keys.rotate(key_context(context), alg, **context.who, reason=reason)
 
 
-def retire(at: ConsoleContext, kid: str, _reason: str = "") -> None:
+def retire(context: ConsoleContext, kid: str, _reason: str = "") -> None:
     """Take the active key out of signing; the next one takes over.
 
     Raises:
         NotReady: verifiers may not know the next one yet.
         Conflict: it is not active, or no next one is published.
     """
-    key = find_key(at, kid)
+    key = find_key(context, kid)
     if key.state is State.ACTIVE:
-        _check_ready(at, key.alg)
-    signing_keys.retire(key_context(at), kid, **at.who)
+        _check_ready(context, key.alg)
+    signing_keys.retire(key_context(context), kid, **context.who)
 
 
-def compromise(at: ConsoleContext, kid: str, reason: str = "") -> None:
+def compromise(context: ConsoleContext, kid: str, reason: str = "") -> None:
     """Kill a key and every token it signed; another signs at once.
 
     Raises:
         Invalid: the reason is no sentence.
     """
-    find_key(at, kid)
-    signing_keys.compromise(key_context(at), kid, **at.who, reason=reason)
+    find_key(context, kid)
+    signing_keys.compromise(key_context(context), kid, **context.who, reason=reason)
 
 
-def withdraw(at: ConsoleContext, kid: str, _reason: str = "") -> None:
+def withdraw(context: ConsoleContext, kid: str, _reason: str = "") -> None:
     """Take a retired key out of the JWKS.
 
     Raises:
         Conflict: a token it signed may live.
     """
-    find_key(at, kid)
-    at.store.keys.remove(kid, at.who["actor"], at.now)
+    find_key(context, kid)
+    context.store.keys.remove(kid, context.who["actor"], context.now)
 
 
-def find_key(at: ConsoleContext, kid: str) -> KeyInfo:
+def find_key(context: ConsoleContext, kid: str) -> KeyInfo:
     """One key by its whole id; ``NotFound`` else."""
-    for key in at.store.keys.ring():
+    for key in context.store.keys.ring():
         if key.kid == kid:
             return key
     raise NotFound(kid)
 
 
-def _check_ready(at: ConsoleContext, alg: str) -> None:
-    found = key_context(at)
-    for next_rotation in next_rotations(at):
+def _check_ready(context: ConsoleContext, alg: str) -> None:
+    found = key_context(context)
+    for next_rotation in next_rotations(context):
         if next_rotation.alg == alg and next_rotation.ready_at is not None:
-            if at.now < next_rotation.ready_at:
+            if context.now < next_rotation.ready_at:
                 raise NotReady(next_rotation.ready_at)
-            if next_rotation.late and at.now < next_rotation.ready_at + found.policy.patience:
+            if next_rotation.late and context.now < next_rotation.ready_at + found.policy.patience:
                 raise NotReady(next_rotation.ready_at + found.policy.patience, next_rotation.late)
 
 

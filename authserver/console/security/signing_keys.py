@@ -61,20 +61,22 @@ class TimelineRow:
 @requires(permission.SECURITY)
 def keys() -> ResponseReturnValue:
     """Show all keys on one time line, newest first, and what comes next."""
-    at = console_context()
-    ring, key_context = at.store.keys.ring(), key_actions.key_context(at)
-    begins = min((key.created_at for key in ring), default=at.now)
-    ends = max((_end(key, at.now) for key in ring), default=at.now)
-    live = at.store.token_reads.by_key(at.now)
-    rows = [_timeline_row(key, at.now, begins, max(ends, begins + 1), live.get(key.kid, 0)) for key in reversed(ring)]
-    now_x = _x(at.now, begins, max(ends, begins + 1))
+    context = console_context()
+    ring, key_context = context.store.keys.ring(), key_actions.key_context(context)
+    begins = min((key.created_at for key in ring), default=context.now)
+    ends = max((_end(key, context.now) for key in ring), default=context.now)
+    live = context.store.token_reads.by_key(context.now)
+    rows = [
+        _timeline_row(key, context.now, begins, max(ends, begins + 1), live.get(key.kid, 0)) for key in reversed(ring)
+    ]
+    now_x = _x(context.now, begins, max(ends, begins + 1))
     return page(
         "keys/list.html",
         rows=rows,
         begins=begins,
         ends=ends,
         now_x=now_x,
-        next_rotations=key_actions.next_rotations(at, key_context),
+        next_rotations=key_actions.next_rotations(context, key_context),
         fetchers=key_context.fetchers,
         max_age=key_actions.MAX_AGE,
         State=State,
@@ -87,11 +89,11 @@ def keys() -> ResponseReturnValue:
 @step_up(RECENT)
 def new_key() -> ResponseReturnValue:
     """Make a key and publish it."""
-    at = console_context()
-    form = Form.submitted() if Form.is_submitted() else Form.initial({"alg": at.accounts.general().token_alg})
+    context = console_context()
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"alg": context.accounts.general().token_alg})
     if Form.is_submitted():
         if form["alg"] in key_actions.OFFERED_ALGORITHMS:
-            key = key_actions.generate(at, form["alg"])
+            key = key_actions.generate(context, form["alg"])
             flash(_("Key %(kid)s is published and will be next.", kid=key.kid[:CONFIRM_CHARS]))
             return redirect(url_for("console.keys"), 303)
         form.add_error("alg", _("Choose one of the list."))
@@ -107,8 +109,8 @@ def new_key() -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def rotate_keys(alg: str) -> ResponseReturnValue:
     """Let the next key sign, once every verifier had time to fetch it or for a reason; the algorithm is typed first."""
-    at = console_context()
-    next_rotation = next((each for each in key_actions.next_rotations(at) if each.alg == alg), None)
+    context = console_context()
+    next_rotation = next((each for each in key_actions.next_rotations(context) if each.alg == alg), None)
     if next_rotation is None:
         return redirect(url_for("console.keys"), 303)
     form = Form.submitted()
@@ -118,7 +120,7 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
         form.add_error("reason", _("Say why it cannot wait."))
     elif Form.is_submitted():
         try:
-            key = key_actions.rotate(at, alg, form["reason"] if form["force"] else "")
+            key = key_actions.rotate(context, alg, form["reason"] if form["force"] else "")
         except key_actions.NotReady as error:
             form.add_error("", _not_ready(error))
         except Invalid:
@@ -130,7 +132,7 @@ def rotate_keys(alg: str) -> ResponseReturnValue:
             text = N_("Key %(kid)s signs now.") if signs else N_("Key %(kid)s is published and will be next.")
             flash(gettext(text) % {"kid": key.kid[:CONFIRM_CHARS]})
             return redirect(url_for("console.keys"), 303)
-    waits = next_rotation.ready_at is not None and at.now < next_rotation.ready_at
+    waits = next_rotation.ready_at is not None and context.now < next_rotation.ready_at
     return page(
         "keys/rotate.html",
         form.status(HTTPStatus.CONFLICT),
@@ -175,25 +177,25 @@ def withdraw_key(kid: str) -> ResponseReturnValue:
 def _change_key(
     kid: str, template: str, verb: Callable[[ConsoleContext, str, str], None], done: str
 ) -> ResponseReturnValue:
-    at = console_context()
-    key = key_actions.find_key(at, kid)
+    context = console_context()
+    key = key_actions.find_key(context, kid)
     form = Form.submitted()
     if Form.is_submitted() and form["confirm"] != key.kid[:CONFIRM_CHARS]:
         form.add_error("confirm", _("Type the beginning of the key's id exactly as it is shown."))
     elif Form.is_submitted():
         try:
-            verb(at, key.kid, form["reason"])
+            verb(context, key.kid, form["reason"])
         except key_actions.NotReady as error:
             form.add_error("", _not_ready(error))
         except Conflict:
-            form.add_error("", _refusal(key, at.now))
+            form.add_error("", _refusal(key, context.now))
         except Invalid:
             form.add_error("reason", _bad_reason())
         else:
             flash(gettext(done) % {"kid": key.kid[:CONFIRM_CHARS]})
             return redirect(url_for("console.keys"), 303)
-    live = at.store.token_reads.by_key(at.now, key.kid).get(key.kid, 0)
-    successor = next((each for each in key_actions.next_rotations(at) if each.alg == key.alg), None)
+    live = context.store.token_reads.by_key(context.now, key.kid).get(key.kid, 0)
+    successor = next((each for each in key_actions.next_rotations(context) if each.alg == key.alg), None)
     return page(
         template,
         form.status(HTTPStatus.CONFLICT),

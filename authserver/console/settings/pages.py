@@ -155,9 +155,9 @@ def change_setting(name: str) -> ResponseReturnValue:
 
 
 def _save(row: SettingRow, form: Form, value: str) -> ResponseReturnValue:
-    at = console_context()
+    context = console_context()
     try:
-        general_settings.set_general(at.accounts, row.name, value, was=form["was"], **at.who)
+        general_settings.set_general(context.accounts, row.name, value, was=form["was"], **context.who)
     except general_settings.ChangedMeanwhile as error:
         current = format_value(row.name, error.value)
         form.add_error("value", _("Somebody else has set this to %(value)s meanwhile. Decide again.", value=current))
@@ -217,17 +217,17 @@ def _conflict_text(name: str, error: Conflict) -> str:
 def _ending_tokens(name: str, value: str) -> int:
     if name not in general_settings.ENDS_TOKENS:
         return 0
-    at = console_context()
-    return at.store.token_reads.ended_by(at.now, **{name: int(value)})
+    context = console_context()
+    return context.store.token_reads.ended_by(context.now, **{name: int(value)})
 
 
 def _choices(name: str) -> Sequence[tuple[str, str]]:
-    at = console_context()
+    context = console_context()
     if name == "default_audience":
-        servers = [server for server in at.accounts.resource_servers() if server.disabled_at is None]
+        servers = [server for server in context.accounts.resource_servers() if server.disabled_at is None]
         return [("", _("none")), *((server.audience, f"{server.name}: {server.audience}") for server in servers)]
     if name == "token_alg":
-        active = {key.alg for key in at.store.keys.ring() if key.state is State.ACTIVE}
+        active = {key.alg for key in context.store.keys.ring() if key.state is State.ACTIVE}
         return [(alg, alg) for alg in sorted(active)]
     if name in _SWITCHED:
         return [(value, gettext(text)) for value, text in _SWITCHES.items()]

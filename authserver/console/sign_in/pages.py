@@ -67,7 +67,7 @@ def sign_in() -> ResponseReturnValue:
 @public
 def do_sign_in() -> ResponseReturnValue:
     """Let in who knows the password."""
-    at, form = console_context(), Form.submitted()
+    context, form = console_context(), Form.submitted()
     target, sealed_draft = local_path(form["next"], home()), form["_draft"]
 
     def form_page(status: int) -> Response:
@@ -80,19 +80,19 @@ def do_sign_in() -> ResponseReturnValue:
             if not form.raw(name).strip():
                 form.add_error(name, text)
         return form_page(HTTPStatus.BAD_REQUEST)
-    wait = login_throttle().begin(form["username"], at.peer)
+    wait = login_throttle().begin(form["username"], context.peer)
     if wait:
         access_log.delayed("password")
         form.add_error("", _too_many_attempts(wait))
         return _with_retry_after(form_page(HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
-        user = sign_in_actions.check_password(at.store.sign_ins, form["username"], form.raw("password"))
+        user = sign_in_actions.check_password(context.store.sign_ins, form["username"], form.raw("password"))
     except SignInRefused as error:
         # A name that nobody has is not written down: it may be a password in the wrong field.
         note_refusal(error.reason, "" if error.reason == "unknown_user" else form["username"])
         form.add_error("", _("The user name or the password is wrong, or this account may not enter."))
         return form_page(HTTPStatus.UNAUTHORIZED)
-    login_throttle().succeeded(form["username"], at.peer)
+    login_throttle().succeeded(form["username"], context.peer)
     fields, target = _open_draft(sealed_draft, user.id, target)
     return complete_sign_in(user, "password", target, fields)
 
@@ -101,8 +101,8 @@ def do_sign_in() -> ResponseReturnValue:
 @public
 def link() -> ResponseReturnValue:
     """Show whom a one-time link signs in; only the button uses it up, so a preview of the link does not."""
-    at, code = console_context(), request.args.get("code", "")
-    user = sign_in_actions.link_owner(at.store.sign_ins, code, at.now)
+    context, code = console_context(), request.args.get("code", "")
+    user = sign_in_actions.link_owner(context.store.sign_ins, code, context.now)
     return page("link.html", 200 if user else 404, user=user, code=code if user else "")
 
 
@@ -110,10 +110,14 @@ def link() -> ResponseReturnValue:
 @public
 def use_link() -> ResponseReturnValue:
     """Sign in by a one-time link."""
-    at = console_context()
+    context = console_context()
     try:
         signed_in = sign_in_actions.use_link(
-            at.accounts, request.form.get("code", ""), peer=at.peer, agent=request.user_agent.string, now=at.now
+            context.accounts,
+            request.form.get("code", ""),
+            peer=context.peer,
+            agent=request.user_agent.string,
+            now=context.now,
         )
     except NotFound:
         note_refusal("bad_link", "", "link")
@@ -130,23 +134,23 @@ def confirm_it() -> ResponseReturnValue:
 @console.post("/confirm")
 def do_confirm_it() -> ResponseReturnValue:
     """Take the password as a new proof."""
-    at, form = console_context(), Form.submitted()
+    context, form = console_context(), Form.submitted()
     target, sealed_draft = local_path(form["next"], home()), form["_draft"]
-    user = at.signed_in.user
-    wait = login_throttle().begin(user.username, at.peer)
+    user = context.signed_in.user
+    wait = login_throttle().begin(user.username, context.peer)
     if wait:
         access_log.delayed("proof")
         form.add_error("password", _too_many_attempts(wait))
         return _with_retry_after(_confirm_page(form, target, sealed_draft, HTTPStatus.TOO_MANY_REQUESTS), wait)
     try:
         new_id = sign_in_actions.reauthenticate(
-            at.store.sign_ins, cookies.browser_id(), user, form.raw("password"), at.now
+            context.store.sign_ins, cookies.browser_id(), user, form.raw("password"), context.now
         )
     except SignInRefused as error:
         note_refusal(error.reason, user.username, "proof")
         form.add_error("password", _("That is not your password."))
         return _confirm_page(form, target, sealed_draft, HTTPStatus.UNAUTHORIZED)
-    login_throttle().succeeded(user.username, at.peer)
+    login_throttle().succeeded(user.username, context.peer)
     cookies.assign_id(new_id)
     access_log.granted("proof")
     fields, target = _open_draft(sealed_draft, user.id, target)
@@ -159,10 +163,10 @@ def do_confirm_it() -> ResponseReturnValue:
 @console.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
     """End this sign-in."""
-    at = console_context()
-    logger().info("console_signed_out", user=at.signed_in.user.username, peer=at.peer)
-    at.store.sign_ins.close(sign_in_actions.hashed(cookies.browser_id()))
-    at.current_user = None
+    context = console_context()
+    logger().info("console_signed_out", user=context.signed_in.user.username, peer=context.peer)
+    context.store.sign_ins.close(sign_in_actions.hashed(cookies.browser_id()))
+    context.current_user = None
     cookies.forget_id()
     return page("signed_out.html")
 
@@ -170,8 +174,8 @@ def sign_out() -> ResponseReturnValue:
 @console.post("/stay")
 def stay() -> ResponseReturnValue:
     """Say that somebody is still there; the script asks before the sign-in ends."""
-    at = console_context()
-    at.store.sign_ins.seen(sign_in_actions.hashed(cookies.browser_id()), at.now)
+    context = console_context()
+    context.store.sign_ins.seen(sign_in_actions.hashed(cookies.browser_id()), context.now)
     return Response(status=204)
 
 
@@ -179,11 +183,11 @@ def complete_sign_in(
     user: User, method: str, target: str, fields: dict[str, list[str]] | None = None
 ) -> ResponseReturnValue:
     """Sign in somebody who has proved who they are, and lead to ``target``; ``fields`` fill in its form."""
-    at = console_context()
+    context = console_context()
     pending = flash.pending_draft(target, fields) if fields is not None else ""
     agent = request.user_agent.string
     signed_in = sign_in_actions.begin(
-        at.accounts, user, method=method, peer=at.peer, agent=agent, now=at.now, pending=pending
+        context.accounts, user, method=method, peer=context.peer, agent=agent, now=context.now, pending=pending
     )
     return _enter(signed_in, target)
 
@@ -222,34 +226,36 @@ def show_reauthentication() -> ResponseReturnValue:
 
 def login_throttle() -> LoginThrottle:
     """How long those who guess have to wait now."""
-    at = console_context()
-    return LoginThrottle(at.store.login_attempts, at.store.pepper, at.now)
+    context = console_context()
+    return LoginThrottle(context.store.login_attempts, context.store.pepper, context.now)
 
 
 def _confirm_page(form: Form, target: str, sealed_draft: str = "", status: int = 200) -> Response:
-    at = console_context()
-    known = at.store.sign_ins.password_of(at.signed_in.user.username)
+    context = console_context()
+    known = context.store.sign_ins.password_of(context.signed_in.user.username)
     has_password = known is not None and known[1] is not None
     return page("confirm_it.html", status, form=form, next=target, draft=sealed_draft, has_password=has_password)
 
 
 def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
-    at = console_context()
+    context = console_context()
     access_log.granted(signed_in.session.method)
-    logger().info("console_signed_in", user_id=signed_in.session.user_id, method=signed_in.session.method, peer=at.peer)
+    logger().info(
+        "console_signed_in", user_id=signed_in.session.user_id, method=signed_in.session.method, peer=context.peer
+    )
     # Whoever was signed in here before is not any more, and the id is never that from before (T-105).
-    at.store.sign_ins.close(sign_in_actions.hashed(cookies.browser_id()))
+    context.store.sign_ins.close(sign_in_actions.hashed(cookies.browser_id()))
     cookies.assign_id(signed_in.id)
-    at.current_user = None  # this answer says nothing: the next request is the first of the sign-in
+    context.current_user = None  # this answer says nothing: the next request is the first of the sign-in
     return redirect(target, 303)
 
 
 def note_refusal(reason: str, username: str, method: str = "password") -> None:
     """Log and count a refused sign-in by ``method``, with its reason."""
-    at = console_context()
+    context = console_context()
     access_log.refused(method)
-    logger().warning("console_sign_in_refused", reason=reason, user=username or "-", peer=at.peer)
-    at.services.record_refusal(reason, subject=username, peer=at.peer)
+    logger().warning("console_sign_in_refused", reason=reason, user=username or "-", peer=context.peer)
+    context.services.record_refusal(reason, subject=username, peer=context.peer)
 
 
 def _too_many_attempts(wait: int) -> str:

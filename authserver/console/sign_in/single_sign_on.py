@@ -88,11 +88,11 @@ def link_identity() -> ResponseReturnValue:
 @step_up(RECENT)
 def unlink_identity() -> ResponseReturnValue:
     """Take away what one is there; this very sign-in goes on."""
-    at, form = console_context(), Form.submitted()
-    user = at.signed_in.user
-    identities.unlink(at.accounts, user.username, form["issuer"], form["subject"], **at.who)
-    if at.signed_in.session.method == METHOD:
-        at.current_user = None  # it was one of those that just ended
+    context, form = console_context(), Form.submitted()
+    user = context.signed_in.user
+    identities.unlink(context.accounts, user.username, form["issuer"], form["subject"], **context.who)
+    if context.signed_in.session.method == METHOD:
+        context.current_user = None  # it was one of those that just ended
         return redirect(url_for("console.sign_in"), 303)
     flash.flash(_("That sign-in is not linked any more."))
     return redirect(url_for("console.profile"), 303)
@@ -128,8 +128,8 @@ def _reauthenticate(identity: Identity, proved_at: int | None, state: dict[str, 
 
 
 def _sign_in(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
-    at = console_context()
-    user = at.store.sign_ins.identity_owner(identity.issuer, identity.subject)
+    context = console_context()
+    user = context.store.sign_ins.identity_owner(identity.issuer, identity.subject)
     if user is None or not sign_in_actions.may_enter_now(user):
         note_refusal("not_linked" if user is None else "may_not_enter", user.username if user else "", METHOD)
         return page("not_linked.html", 403, identity=identity, known=user is not None, requested_path=_sign_in_path)
@@ -138,10 +138,10 @@ def _sign_in(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
 
 def _same_sign_in(state: dict[str, Any]) -> ConsoleContext:
     """The context, where the session is still the one that left for the provider."""
-    at = console_context()
-    if at.current_user is None or at.current_user.session.handle != state["handle"]:
+    context = console_context()
+    if context.current_user is None or context.current_user.session.handle != state["handle"]:
         raise ProviderRefused("another_sign_in")
-    return at
+    return context
 
 
 def _link(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
@@ -157,21 +157,21 @@ def _link(identity: Identity, state: dict[str, Any]) -> ResponseReturnValue:
 
 
 def _redirect_to_provider(purpose: Purpose, target: str) -> ResponseReturnValue:
-    at, provider = console_context(), _provider()
+    context, provider = console_context(), _provider()
     try:
         authorization = provider.create_authorization_request(
-            at.services.origin + url_for("console.provider_callback"), reauthenticate=purpose == "prove"
+            context.services.origin + url_for("console.provider_callback"), reauthenticate=purpose == "prove"
         )
     except ProviderUnavailable as error:
         return _provider_unavailable(error)
     state = {
         "purpose": purpose,
         "next": target if len(target) < _MAX_STATE // 2 else home(),
-        "handle": at.current_user.session.handle if at.current_user else "",
-        "begun": at.now,
+        "handle": context.current_user.session.handle if context.current_user else "",
+        "begun": context.now,
         "provider": authorization.state,
     }
-    sealed = at.services.master().seal(_SEAL, json.dumps(state).encode())
+    sealed = context.services.master().seal(_SEAL, json.dumps(state).encode())
     # The policy of the page holds for where its form is redirected to, so a page sends the reader on, not a redirect.
     response = page("away.html", url=authorization.url, name=provider.label)
     cookies.put(
@@ -182,14 +182,16 @@ def _redirect_to_provider(purpose: Purpose, target: str) -> ResponseReturnValue:
 
 def _state() -> dict[str, Any] | None:
     """The state of the authorization request from this browser's cookie; it is good once."""
-    at = console_context()
+    context = console_context()
     cookies.drop(cookies.cookie_name(_COOKIE))
     sealed = request.cookies.get(cookies.cookie_name(_COOKIE), "")
     try:
-        state: dict[str, Any] = json.loads(at.services.master().open(_SEAL, base64.urlsafe_b64decode(sealed.encode())))
+        state: dict[str, Any] = json.loads(
+            context.services.master().open(_SEAL, base64.urlsafe_b64decode(sealed.encode()))
+        )
     except (ValueError, WrongMasterKey):
         return None
-    return state if state["begun"] <= at.now < state["begun"] + _STATE_SECONDS else None
+    return state if state["begun"] <= context.now < state["begun"] + _STATE_SECONDS else None
 
 
 def _provider() -> "Provider":

@@ -35,7 +35,7 @@ _STATES = ("active", "inactive")
 @requires(permission.USERS)
 def users() -> ResponseReturnValue:
     """List users by name."""
-    at = console_context()
+    context = console_context()
     state = query_args.one_of("state", _STATES)
     query = UserQuery(
         search=query_args.text("q"),
@@ -43,13 +43,13 @@ def users() -> ResponseReturnValue:
         disabled=None if not state else state == "inactive",
         page=query_args.number("page"),
     )
-    found = at.store.user_reads.users_page(query)
+    found = context.store.user_reads.users_page(query)
     return page(
         "users/list.html",
         found=found,
         query=query,
         state=state,
-        roles=at.accounts.roles(),
+        roles=context.accounts.roles(),
         url_with=query_args.url_with,
     )
 
@@ -59,11 +59,11 @@ def users() -> ResponseReturnValue:
 @step_up(RECENT)
 def new_user() -> ResponseReturnValue:
     """Make a user; where the user may enter the console, a one-time link is shown once."""
-    at = console_context()
+    context = console_context()
     if not Form.is_submitted():
         return _new_user(Form.initial({"username": "", "roles": [], "link": ["on"]}))
     form = Form.submitted()
-    known = {role.name: role for role in at.accounts.roles()}
+    known = {role.name: role for role in context.accounts.roles()}
     chosen = [known[name] for name in form.getlist("roles") if name in known]
     if username_fault(form["username"]):
         form.add_error("username", _("Use 1 to 128 of A-Z a-z 0-9 . _ @ + - and begin with a letter or digit."))
@@ -72,7 +72,9 @@ def new_user() -> ResponseReturnValue:
     if not form.is_valid:
         return _new_user(form, HTTPStatus.BAD_REQUEST)
     try:
-        user = user_actions.create_user(at.accounts, form["username"], [role.name for role in chosen], **at.who)
+        user = user_actions.create_user(
+            context.accounts, form["username"], [role.name for role in chosen], **context.who
+        )
     except Conflict:
         form.add_error("username", _("There is a user of that name already, in any letter case."))
         return _new_user(form, HTTPStatus.CONFLICT)
@@ -89,10 +91,12 @@ def new_user() -> ResponseReturnValue:
 @requires(permission.USERS)
 def user(username: str) -> ResponseReturnValue:
     """Show one user."""
-    at = console_context()
-    found = at.accounts.user(username)
-    count = at.store.credential_reads.page(CredentialQuery(size=1), at.now, owner_id=found.id, days=False).total
-    effect = at.store.user_reads.preview_disable(found.username, at.now)
+    context = console_context()
+    found = context.accounts.user(username)
+    count = context.store.credential_reads.page(
+        CredentialQuery(size=1), context.now, owner_id=found.id, days=False
+    ).total
+    effect = context.store.user_reads.preview_disable(found.username, context.now)
     return page(
         "users/one.html",
         user=found,
@@ -122,15 +126,15 @@ def user_link(username: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def deactivate(username: str) -> ResponseReturnValue:
     """Show what dies, then deactivate a user."""
-    at = console_context()
-    found = at.accounts.user(username)
+    context = console_context()
+    found = context.accounts.user(username)
     form = Form.submitted()
     if _me(found):
         flash(_("You cannot deactivate yourself. Ask another administrator."), kind="alert")
         return redirect(_href(found), 303)
     done = submit(
         form,
-        lambda: user_actions.disable(at.accounts, found.username, keep_administrator=True, **at.who),
+        lambda: user_actions.disable(context.accounts, found.username, keep_administrator=True, **context.who),
         message=_("%(name)s is deactivated.", name=found.username),
         target=_href(found),
         errors=(
@@ -140,7 +144,7 @@ def deactivate(username: str) -> ResponseReturnValue:
     )
     if done:
         return done
-    preview = at.store.user_reads.preview_disable(found.username, at.now)
+    preview = context.store.user_reads.preview_disable(found.username, context.now)
     return page("users/deactivate.html", form.status(HTTPStatus.CONFLICT), form=form, user=found, preview=preview)
 
 
@@ -149,12 +153,12 @@ def deactivate(username: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def reactivate(username: str) -> ResponseReturnValue:
     """Let a user in again; tokens from before stay dead."""
-    at = console_context()
-    found = at.accounts.user(username)
+    context = console_context()
+    found = context.accounts.user(username)
     form = Form.submitted()
     return submit(
         form,
-        lambda: user_actions.enable(at.accounts, found.username, **at.who),
+        lambda: user_actions.enable(context.accounts, found.username, **context.who),
         message=_("%(name)s is active again.", name=found.username),
         target=_href(found),
         errors=((Conflict, "", _("%(name)s is active already.", name=found.username)),),
@@ -166,23 +170,23 @@ def reactivate(username: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def add_role(username: str) -> ResponseReturnValue:
     """Assign a role; every live token of the user dies, which is shown first."""
-    at = console_context()
-    found = at.accounts.user(username)
-    open_to = [role for role in at.accounts.roles() if role.id not in {held.id for held in found.roles}]
+    context = console_context()
+    found = context.accounts.user(username)
+    open_to = [role for role in context.accounts.roles() if role.id not in {held.id for held in found.roles}]
     form = Form.submitted() if Form.is_submitted() else Form.initial({"role": ""})
     if Form.is_submitted() and form["role"] not in {role.name for role in open_to}:
         form.add_error("role", _("Choose one of the roles."))
     changed = _("That role was assigned or deleted meanwhile. Look at the list again.")
     done = submit(
         form,
-        lambda: user_actions.grant(at.accounts, found.username, form["role"], **at.who),
+        lambda: user_actions.grant(context.accounts, found.username, form["role"], **context.who),
         message=_("%(name)s holds %(role)s now.", name=found.username, role=form["role"]),
         target=_href(found),
         errors=((Conflict, "role", changed), (NotFound, "role", changed)),
     )
     if done:
         return done
-    preview = at.store.user_reads.preview_grant(found.username, at.now)
+    preview = context.store.user_reads.preview_grant(found.username, context.now)
     return page(
         "users/add_role.html",
         form.status(HTTPStatus.CONFLICT),
@@ -198,14 +202,16 @@ def add_role(username: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def remove_role(username: str, role_id: str) -> ResponseReturnValue:
     """Show which credentials lose it and how many tokens die, then remove a role."""
-    at = console_context()
-    found = at.accounts.user(username)
+    context = console_context()
+    found = context.accounts.user(username)
     role = _held(found, role_id)
     form = Form.submitted()
     last_one = _("A user holds at least one operational role. Assign another one first, or deactivate the user.")
     done = submit(
         form,
-        lambda: user_actions.revoke(at.accounts, found.username, role.name, keep_administrator=True, **at.who),
+        lambda: user_actions.revoke(
+            context.accounts, found.username, role.name, keep_administrator=True, **context.who
+        ),
         message=_("%(name)s no longer holds %(role)s.", name=found.username, role=role.name),
         target=_href(found),
         errors=(
@@ -216,7 +222,7 @@ def remove_role(username: str, role_id: str) -> ResponseReturnValue:
     )
     if done:
         return done
-    preview = at.store.user_reads.preview_revoke(found.username, role.name, at.now)
+    preview = context.store.user_reads.preview_revoke(found.username, role.name, context.now)
     own = _me(found) and permission.USERS in role.permissions
     return page(
         "users/remove_role.html",
@@ -234,14 +240,14 @@ def _new_user(form: Form, status: int = 200) -> ResponseReturnValue:
 
 
 def _show_link(user: User, *, is_new: bool = False) -> ResponseReturnValue:
-    at = console_context()
+    context = console_context()
     try:
-        link = sign_in_actions.make_link(at.accounts, user.username, **at.who)
+        link = sign_in_actions.make_link(context.accounts, user.username, **context.who)
     except (Invalid, NotFound):
         # Deactivated, or robbed of the builder role, since we looked.
         flash(_("Only an active user with a builder role may enter the console."), kind="alert")
         return redirect(_href(user), 303)
-    address = f"{at.services.origin}{url_for('console.link', code=link.code)}"
+    address = f"{context.services.origin}{url_for('console.link', code=link.code)}"
     return page("users/link_shown.html", user=link.user, link=address, expires_at=link.expires_at, is_new=is_new)
 
 

@@ -34,7 +34,7 @@ def roles() -> ResponseReturnValue:
 @step_up(RECENT)
 def new_role() -> ResponseReturnValue:
     """Make a role."""
-    at = console_context()
+    context = console_context()
     if not Form.is_submitted():
         return page(
             "roles/new.html", form=Form.initial({"name": "", "kind": KINDS[0]}), permission_texts=PERMISSION_TEXTS
@@ -50,7 +50,7 @@ def new_role() -> ResponseReturnValue:
     status = HTTPStatus.BAD_REQUEST
     if form.is_valid:
         try:
-            role_actions.create_role(at.accounts, form["name"], form["kind"], chosen, **at.who)
+            role_actions.create_role(context.accounts, form["name"], form["kind"], chosen, **context.who)
         except Conflict:
             form.add_error("name", _("There is a role of that name already."))
             status = HTTPStatus.CONFLICT
@@ -67,7 +67,7 @@ def new_role() -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def delete_role(role_id: str) -> ResponseReturnValue:
     """Show who loses it and how many tokens die, then delete a role; its name is typed when somebody holds it."""
-    at = console_context()
+    context = console_context()
     row = _row(role_id)
     form = Form.submitted()
     status = HTTPStatus.OK
@@ -77,7 +77,7 @@ def delete_role(role_id: str) -> ResponseReturnValue:
             form.add_error("confirm", _("Type the name of the role exactly as it is shown."))
         else:
             try:
-                role_actions.delete_role(at.accounts, row.role.name, keep_administrator=True, **at.who)
+                role_actions.delete_role(context.accounts, row.role.name, keep_administrator=True, **context.who)
             except role_actions.LastOperationalRole as error:
                 users = ", ".join([*error.users, *(["…"] if error.more else [])])
                 form.add_error(
@@ -90,7 +90,7 @@ def delete_role(role_id: str) -> ResponseReturnValue:
         if form.is_valid:
             flash(_("The role %(role)s is deleted.", role=row.role.name))
             return redirect(url_for("console.roles"), 303)
-    preview = at.store.user_reads.preview_delete_role(row.role.name, at.now)
+    preview = context.store.user_reads.preview_delete_role(row.role.name, context.now)
     return page("roles/delete.html", status, form=form, row=row, preview=preview)
 
 

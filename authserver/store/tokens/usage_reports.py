@@ -70,13 +70,15 @@ class SqlUsageReports:
 
         if self._buffer.write_at_once(server_id, uses, claim):
             return accepted
-        mine = and_(usage_reports.c.resource_server_id == server_id, usage_reports.c.report_id == report_id)
+        own_report = and_(usage_reports.c.resource_server_id == server_id, usage_reports.c.report_id == report_id)
         with reading(self._engine) as connection:
-            taken = connection.execute(select(usage_reports.c.accepted, usage_reports.c.digest).where(mine)).one()
-        if taken.digest not in {None, digest}:  # the version before wrote none
+            earlier = connection.execute(
+                select(usage_reports.c.accepted, usage_reports.c.digest).where(own_report)
+            ).one()
+        if earlier.digest not in {None, digest}:  # the version before wrote none
             msg = "this report_id came before with other uses; draw a new one for each report"
             raise Conflict(msg)
-        return int(taken.accepted)
+        return int(earlier.accepted)
 
 
 def _token(row: tuple[Any, ...]) -> ReportedToken:
