@@ -128,8 +128,8 @@ def test_tokens_of_unknown_keys_and_forged_ones_are_found(keys):
     assert WatchedNodes().poll(shown(old)).token(new).faults == ["unknown_key"]
     nodes = WatchedNodes().poll(shown(old))
     head, body, _ = old.token(nodes.now).split(".")
-    nodes.watch.token(f"{head}.{body}.{other.token(nodes.now).split('.')[2]}", nodes.now)
-    nodes.watch.token("nonsense", nodes.now)
+    nodes.watch.check_token(f"{head}.{body}.{other.token(nodes.now).split('.')[2]}", nodes.now)
+    nodes.watch.check_token("nonsense", nodes.now)
     assert nodes.faults == ["bad_signature"]
 
 
