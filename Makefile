@@ -67,10 +67,11 @@ bench: $(DEV) ## Measure the server
 audit: $(DEV) ## Ask PyPI for known holes in the pinned packages
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.txt
 
-lock: ## Write both requirements files anew from pyproject.toml; ARGS=--upgrade moves pins
+lock: ## Write the requirements files anew from pyproject.toml; ARGS=--upgrade moves pins
 	@$(find_python); [ -x .lock-venv/bin/python ] || "$$python" -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(compile) -o requirements.txt $(ARGS)
+	$(compile) --extra otel --constraint requirements.txt -o requirements-otel.txt $(ARGS)
 	$(compile) --extra dev --constraint requirements.txt -o requirements-dev.txt $(ARGS)
 
 clean: ## Remove what was made here, but not instance/ (keys and data)

@@ -17,7 +17,8 @@ from flask import Flask
 from authserver import api, cli, console, demo
 from authserver.config import PREFIX, Config, InvalidConfig, load, networks
 from authserver.console.openid.identity import ProviderSettings
-from authserver.oauth.dispatcher import Dispatcher
+from authserver.instrumentation import VERSION
+from authserver.oauth.dispatcher import Wsgi
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Refusal, Unavailable
 from authserver.server import CannotServe, check_port, report_start, run
@@ -28,6 +29,7 @@ from authserver.store.engine.schema import MIGRATIONS
 from authserver.store.engine.sqlite_library import journal_cost
 from authserver.store.tables import db
 from authserver.telemetry.logs import configure, logger
+from authserver.telemetry.otel import configure as otel
 from authserver.web import error_pages
 from authserver.web.health import health
 from authserver.web.path_prefix import below
@@ -99,7 +101,7 @@ CANNOT_START = (InvalidConfig, CannotServe, WrongMasterKey, Unavailable, Refusal
 """What an operator can mend, each with a text that says how."""
 
 
-def wsgi() -> Dispatcher:
+def wsgi() -> Wsgi:
     """Make the WSGI callable of one serving process; one that cannot start says why and exits with 1."""
     try:
         dispatcher = _serving()
@@ -111,11 +113,12 @@ def wsgi() -> Dispatcher:
     return dispatcher
 
 
-def _serving() -> Dispatcher:
+def _serving() -> Wsgi:
     config = load()
     configure(config.log_level, config.log_format)
     services: Services = create_app(config).extensions["services"]
-    dispatcher = services.wsgi()
+    services.otel_providers = otel.started(VERSION)
+    served = services.traced(services.wsgi())
     # Buffered uses are written when the process ends normally; the second hook is for children of
     # multiprocessing, which never run the first.
     atexit.register(services.close)
@@ -125,7 +128,7 @@ def _serving() -> Dispatcher:
         del os.environ[name]
     _spare_the_collector()
     logger().info("serving", issuer=services.issuer, pid=os.getpid())
-    return dispatcher
+    return served
 
 
 def _spare_the_collector() -> None:
@@ -145,6 +148,7 @@ def main() -> int:
         config = load()
         configure(config.log_level, config.log_format)
         check_port(config.host, config.port)
+        otel.check(os.environ)
         shown = _prepare(config)
     except CANNOT_START as error:
         return _cannot_start(error)

@@ -88,7 +88,7 @@ class Instrumentation:
 
         self._store, self._now = store, now
         self._counted: tuple[float, Counts] | None = None
-        self.metrics = Metrics(self._gauges)
+        self.metrics = Metrics(self.gauges)
         self._observed: deque[ObservedRequest] = deque()
         self._draining = threading.Lock()
         self._log = log
@@ -151,7 +151,7 @@ class Instrumentation:
             "ms": round(observed.seconds * 1000, 2),
             "peer": observed.peer,
         }
-        for name in ("outcome", "reason", "client", "detail"):
+        for name in ("outcome", "reason", "client", "detail", "trace_id"):
             if log_fields.get(name):
                 line[name] = log_fields[name]
         self._log.write(line, _level(observed.status, outcome), observed.at)
@@ -161,7 +161,8 @@ class Instrumentation:
         self.drain()
         return self.metrics.exposition()
 
-    def _gauges(self) -> Counts:
+    def gauges(self) -> Counts:
+        """What the database counts; asked every ten seconds at most."""
         if self._counted is None or time.monotonic() - self._counted[0] > 10:  # noqa: PLR2004 - seconds between counts
             counts: Counts = {"oauth_build_info": {(VERSION,): 1.0}}
             try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
-from flask import Flask
+from flask import Flask, Response, request
 
 from authserver.actions import restore, signing_keys
 from authserver.actions.introspect import Presented, Verify
@@ -25,11 +25,12 @@ from authserver.actions.issue_token import Issued
 from authserver.actions.security_log import SecurityLog
 from authserver.background import PeriodicTask, PeriodicTasks
 from authserver.console.openid.identity import ProviderSettings
-from authserver.instrumentation import Instrumentation, UnrecordedUsage
+from authserver.instrumentation import VERSION, Instrumentation, UnrecordedUsage
+from authserver.oauth import http
 from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
 from authserver.oauth.authorization_endpoint import AuthorizationEndpoint
 from authserver.oauth.changes_endpoint import ChangesEndpoint
-from authserver.oauth.dispatcher import Dispatcher, routes
+from authserver.oauth.dispatcher import Dispatcher, Wsgi, routes
 from authserver.oauth.forward_auth_endpoint import ForwardAuthEndpoint
 from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
 from authserver.oauth.jwks_fetchers import JwksFetchObserver
@@ -50,6 +51,7 @@ from authserver.store.engine.clock import database_time
 from authserver.store.engine.maintenance import Maintenance
 from authserver.store.engine.rollback_guard import RollbackGuard
 from authserver.store.engine.schema import MIGRATIONS
+from authserver.store.engine.statement_observer import observe_statements
 from authserver.store.factory import Store, open_store
 from authserver.store.tables import db
 from authserver.telemetry.access_log import AccessLog, Line, text_renderer
@@ -65,6 +67,7 @@ from keys.rotation import Generate, Step
 
 if TYPE_CHECKING:
     from authserver.console.openid.client import Provider
+    from authserver.telemetry.otel.tracing import Tracing
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -137,6 +140,9 @@ class Services:
     log_stream: TextIO | None = None
     """Where the lines of the access log go; standard error where None."""
 
+    otel_providers: tuple[Any, Any] | None = None
+    """OpenTelemetry's providers of tracers and of meters, where spans and metrics are asked for."""
+
     def __init__(self, config: ServicesConfig, app: Flask, clock: Clock, *, background: bool) -> None:
         self.config, self._app, self._system_clock, self._background = config, app, clock, background
         self._store: Store | None = None
@@ -147,6 +153,7 @@ class Services:
         self._transport = ProxyTrust(config.trusted_proxies)
         self._security_log: SecurityLog | None = None
         self._observer: Instrumentation | None = None
+        self._tracing: Tracing | None = None
         self.provider = _provider(config.provider) if config.provider else None
 
     @property
@@ -274,7 +281,7 @@ class Services:
                 with suppress(Unavailable, OSError):
                     self._rollback_guard.record()
             self._store.close()
-        self._store = self._keys = self._security_log = self._rollback_guard = self._observer = None
+        self._store = self._keys = self._security_log = self._rollback_guard = self._observer = self._tracing = None
 
     def _ensure_key(self, store: Store) -> None:
         if any(key.state == "active" for key in store.keys.ring()):
@@ -291,9 +298,24 @@ class Services:
     def wsgi(self) -> Dispatcher:
         """The machine endpoints in front of Flask."""
         store, signing_service, issuer = self.store(), self.keys(), self.config.issuer
+        observer = Instrumentation(
+            store,
+            lambda: self.database_now(store),
+            AccessLog(self.log_stream, self.config.log_level, self._access_log_renderer()),
+        )
+        self._closers.append(observer.close)
+        self._observer = observer
 
         def sign(issued: Issued) -> str:
             return signing_service.sign(issued.kid, issued.claims, issued.typ)
+
+        sign_answer = signing_service.sign_answer
+        observe: Callable[[http.Request, http.Response, float], http.Response] = observer.observe
+        denied: Callable[[float], None] = observer.metrics.denied
+        if self.otel_providers is not None:
+            tracing, denied = self._trace(store, observer, *self.otel_providers)
+            sign, sign_answer = tracing.signature(sign), tracing.signature(sign_answer)
+            observe = _observed(tracing, observer)
 
         def role_names() -> list[str]:
             return sorted(role.name for role in store.accounts.roles() if role.kind == "operational")
@@ -314,7 +336,7 @@ class Services:
             usage=store.usage,
             verified_tokens=verified_tokens,
             one_time_ids=store.one_time_ids,
-            sign=signing_service.sign_answer,
+            sign=sign_answer,
             issuer=issuer,
             pepper=store.pepper,
         )
@@ -348,7 +370,7 @@ class Services:
                 "/oauth/changes": ChangesEndpoint(
                     changes=store.changes,
                     fetches=store.feed_fetches,
-                    sign=signing_service.sign_answer,
+                    sign=sign_answer,
                     issuer=issuer,
                     pepper=store.pepper,
                     most_waiting=self.config.most_waiting,
@@ -375,24 +397,46 @@ class Services:
             },
             {"/oauth/usage": (usage_endpoint, MAX_BYTES)},
         )
-        observer = Instrumentation(
-            store,
-            lambda: self.database_now(store),
-            AccessLog(self.log_stream, self.config.log_level, self._access_log_renderer()),
-        )
-        self._closers.append(observer.close)
-        self._observer = observer
         store.usage.on_failure = UnrecordedUsage(observer.metrics.unrecorded)
         self._app.extensions["health"] = Health(
             ready=self.ready, metrics=observer.exposition, metrics_peers=self.config.metrics_peers
         )
         if self._background:
             self._start_background_tasks(store)
-            metrics = observer.metrics
-            probe = DenialProbe(store.kill_reads, store.hot_path, metrics.denied, metrics.denial_probe)
+            probe = DenialProbe(store.kill_reads, store.hot_path, denied, observer.metrics.denial_probe)
             probe.start()
             self._closers.append(probe.stop)
-        return Dispatcher(table, self._app.wsgi_app, observer.observe, transport=self._transport)
+        return Dispatcher(table, self._app.wsgi_app, observe, transport=self._transport)
+
+    def traced(self, wsgi: Wsgi) -> Wsgi:
+        """The same WSGI callable, with a span around each request where spans are asked for."""
+        return wsgi if self._tracing is None else self._tracing.middleware(wsgi)
+
+    def _trace(
+        self, store: Store, observer: Instrumentation, tracers: Any, meters: Any
+    ) -> "tuple[Tracing, Callable[[float], None]]":
+        """Have statements and pages traced; the tracing, and what takes the seconds from an end to its refusal."""
+        # Imported only where it is asked for: the packages are an extra.
+        from authserver.telemetry.otel.configure import stop  # noqa: PLC0415
+        from authserver.telemetry.otel.metrics import OtelMetrics  # noqa: PLC0415
+        from authserver.telemetry.otel.tracing import Tracing  # noqa: PLC0415
+
+        metrics = OtelMetrics(meters.get_meter("authserver", VERSION), observer.metrics.families, observer.gauges)
+        tracing = self._tracing = Tracing(tracers.get_tracer("authserver", VERSION), metrics.measure)
+        observe_statements(store.engine, store.thread_connections, tracing.begin_statement)
+
+        def page(response: Response) -> Response:
+            tracing.route(request.url_rule.rule if request.url_rule else "", {})
+            return response
+
+        self._closers.append(lambda: stop((tracers, meters)))
+        self._app.after_request_funcs.setdefault(None, []).append(page)
+
+        def denied(seconds: float) -> None:
+            observer.metrics.denied(seconds)
+            metrics.denied(seconds)
+
+        return tracing, denied
 
     def _access_log_renderer(self) -> Callable[[Line], str] | None:
         return text_renderer(colours=colours()) if as_text(self.config.log_format) else None
@@ -500,6 +544,20 @@ class DatabaseClock:
         if database is not None:
             return self._system.now(database)
         return self._services.database_now(self._services.store())
+
+
+def _observed(
+    tracing: "Tracing", observer: Instrumentation
+) -> Callable[[http.Request, http.Response, float], http.Response]:
+    """Tell the span what the log line tells, and the log line the id of its trace."""
+
+    def observe(asked: http.Request, answer: http.Response, began: float) -> http.Response:
+        trace_id = tracing.route(asked.path, answer.log_fields)
+        if trace_id:
+            answer = answer._replace(log_fields={**answer.log_fields, "trace_id": trace_id})
+        return observer.observe(asked, answer, began)
+
+    return observe
 
 
 def _provider(settings: ProviderSettings) -> "Provider":

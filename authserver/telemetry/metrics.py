@@ -19,8 +19,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-_DENIAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+DENIAL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 GaugeSource = Mapping[str, Mapping[tuple[str, ...], float]]
 """Gauge name -> label values -> number."""
@@ -61,13 +61,13 @@ class Metrics:
             "oauth_token_requests", "Token requests", ("grant_type", "outcome", "reason"), registry=registry
         )
         self._token_seconds = Histogram(
-            "oauth_token_request_duration_seconds", "Time per token request", buckets=_BUCKETS, registry=registry
+            "oauth_token_request_duration_seconds", "Time per token request", buckets=BUCKETS, registry=registry
         )
         self._introspections = Counter("oauth_introspection_requests", "Introspections", ("active",), registry=registry)
         self._introspection_seconds = Histogram(
             "oauth_introspection_request_duration_seconds",
             "Time per introspection",
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=registry,
         )
         self._failures = Counter(
@@ -91,14 +91,14 @@ class Metrics:
         self._page_seconds = Histogram(
             "oauth_console_request_duration_seconds",
             "Time per request to the console",
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=registry,
         )
         self._api = Counter("oauth_api_requests", "Requests to the management API", ("status",), registry=registry)
         self._api_seconds = Histogram(
             "oauth_api_request_duration_seconds",
             "Time per request to the management API",
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=registry,
         )
         self._logins = Counter(
@@ -113,7 +113,7 @@ class Metrics:
         self._denial_seconds = Histogram(
             "oauth_change_to_deny_seconds",
             "Time from the commit of an end to the first refusal that the probe of a process saw",
-            buckets=_DENIAL_BUCKETS,
+            buckets=DENIAL_BUCKETS,
             registry=registry,
         )
         self._denial_probes = Counter(
@@ -187,6 +187,10 @@ class Metrics:
             outcome: ``granted``, ``refused``, or ``delayed`` for one that came too early.
         """
         self._logins.labels(method, outcome).inc()
+
+    def families(self) -> Iterable[Metric]:
+        """What this process counted by itself."""
+        return self._registry.collect()
 
     def exposition(self) -> bytes:
         """The text Prometheus reads; numbers of all processes where several serve."""

@@ -1,4 +1,4 @@
-"""The lock file installs from wheels alone on every platform that is promised; nothing is installed here."""
+"""The lock files install from wheels alone on every platform that is promised; nothing is installed here."""
 
 import os
 import shutil
@@ -27,13 +27,14 @@ def uv():
     return found
 
 
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-otel.txt"])
 @pytest.mark.parametrize("version", ["3.11", "3.13"])
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_every_package_has_a_wheel_with_a_known_hash(uv, tmp_path, platform, version):
+def test_every_package_has_a_wheel_with_a_known_hash(uv, tmp_path, platform, version, lock):
     command = [uv, "pip", "install", "--dry-run", "--system-certs", "--only-binary", ":all:", "--require-hashes"]
     where = ["--python-platform", platform, "--python-version", version, "--target", str(tmp_path)]
     run = subprocess.run(
-        [*command, *where, "-r", str(ROOT / "requirements.txt")],
+        [*command, *where, "-r", str(ROOT / lock)],
         check=False,
         capture_output=True,
         text=True,
@@ -41,4 +42,5 @@ def test_every_package_has_a_wheel_with_a_known_hash(uv, tmp_path, platform, ver
     )
     assert run.returncode == 0, run.stderr
     assert "werkzeug" in run.stderr
+    assert ("opentelemetry-sdk" in run.stderr) is (lock == "requirements-otel.txt")
     assert ("pysqlite3" in run.stderr) is (platform in {PLATFORMS[0], PLATFORMS[2], PLATFORMS[4], PLATFORMS[6]})

@@ -30,6 +30,7 @@ from authserver.console.openid.identity import (
     ProviderUnavailable,
     State,
 )
+from authserver.telemetry.outgoing import outgoing_request
 
 READ_SECONDS: Final = 3.0
 TOTAL_SECONDS: Final = 5.0
@@ -199,7 +200,10 @@ class _BoundedSession(OAuth2Session):  # type: ignore[misc]  # Authlib is untype
     def send(self, request: PreparedRequest, **options: Any) -> Response:
         """Send one request; no redirect is followed, and the time is over when it is over."""
         options |= {"timeout": READ_SECONDS, "allow_redirects": False, "stream": True}
-        answer = _with_deadline(lambda: _bounded(super(_BoundedSession, self).send(request, **options)))
+        host = urlsplit(request.url or "").hostname or ""
+        with outgoing_request(request.method or "", host) as headers:
+            request.headers.update(headers)
+            answer = _with_deadline(lambda: _bounded(super(_BoundedSession, self).send(request, **options)))
         if answer.is_redirect:
             raise _Unfit("redirect")
         return answer

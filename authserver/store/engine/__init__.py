@@ -3,7 +3,8 @@
 ``connections`` opens engines and transactions; ``failures`` names why a database cannot be reached; ``sqlite_library``
 chooses the SQLite library and its journal mode; ``pooler`` finds out whether a connection pooler is between;
 ``prepared`` runs statements on one connection per thread (``sqlite_prepared``, ``postgres_prepared``);
-``batch_statements`` writes many rows in one; ``schema``, ``migrations`` and ``maintenance`` are for operators;
+``statement_observer`` lets somebody see each of them; ``batch_statements`` writes many rows in one;
+``schema``, ``migrations`` and ``maintenance`` are for operators;
 ``rollback_guard`` detects a restored backup (INV-03); ``clock`` reads the database's clock; ``text_search`` builds
 conditions for search boxes. Imports no other package of ``store``.
 """
