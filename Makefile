@@ -39,6 +39,7 @@ fix: $(DEV) ## Repair what ruff can repair
 
 docs: $(DEV) ## Write the command reference and the table of conformance anew
 	$(BIN)/python -m authserver.cli.reference
+	$(BIN)/python -m authserver.audit_export.reference
 	$(BIN)/python -m tests.support.conformance
 
 clients: $(JS_CLIENTS) ## Install the JavaScript clients and tools for the tests (needs npm)

@@ -11,6 +11,7 @@ path of a request::
     oauth/ api/ console/ web/ cli/ store/       machine endpoints, management API, pages, health, commands, database
     telemetry/                                  log lines and metrics
     desired_state/                              a state as a document, the steps to it, and making it so
+    audit_export/                               the audit trail outside this server: exports, proofs, a SIEM
     actions/                                    what the server can do, one use case a module
     ports/                                      what actions need of a database, as Protocols and records
     audit                                       event names and the hash chain

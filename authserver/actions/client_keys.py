@@ -78,6 +78,7 @@ def add_to_server(accounts: Accounts, name: str, text: str, alg: str = "", *, ac
     with accounts.change(Event("resource_server.key_added", actor, name), now) as tx:
         server = tx.resource_server(name)
         tx.set_target(server.name)
+        tx.detail(resource_server=server.id)
         record = new_record(tx, tx.server_keys(server.client_id), key, now)
         tx.insert_server_key(server.client_id, record)
         return record
@@ -92,6 +93,7 @@ def remove_from_server(accounts: Accounts, name: str, thumbprint: str, *, actor:
     with accounts.change(Event("resource_server.key_removed", actor, name), now) as tx:
         server = tx.resource_server(name)
         tx.set_target(server.name)
+        tx.detail(resource_server=server.id)
         key = _working(tx.server_keys(server.client_id), thumbprint)
         if key is None:
             msg = f"the resource server has no key {thumbprint[:64]!r}"

@@ -348,6 +348,7 @@ def _new_secret(tx: Transaction, client_id: str, pepper: bytes, now: Instant) ->
     secret = mint(CREDENTIAL_PREFIX, secrets.choice)
     record = SecretRecord(f"sec_{uuid.uuid4().hex}", hint(secret), now, None, None)
     tx.insert_secret(client_id, record, keyed_hash(pepper, secret))
+    tx.detail(secret=record.id)
     return secret
 
 

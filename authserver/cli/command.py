@@ -48,13 +48,15 @@ class Answer:
     """The result of a command.
 
     ``document`` is the JSON; ``human`` what people see instead; ``hint`` goes to
-    stderr for people only; ``fault`` is the sentence of a check that failed.
+    stderr for people only; ``fault`` is the sentence of a check that failed. With
+    ``streamed`` the data is on stdout already, and nothing more is printed there.
     """
 
     document: object
     human: HumanText = ()
     hint: str = ""
     fault: str = ""
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +223,9 @@ class Command(click.Command):
         as_json = bool(ctx.meta.get("authserver.json"))
         with handle_errors(ctx, as_json=as_json):
             answer: Answer = super().invoke(ctx)
-            if as_json:
+            if answer.streamed:
+                pass
+            elif as_json:
                 click.echo(document_text(answer.document))
             else:
                 show(answer.human)

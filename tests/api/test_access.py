@@ -79,6 +79,7 @@ MATRIX = {
     ("GET", "/audit"): (SECURITY,),
     ("GET", "/audit/head"): (SECURITY,),
     ("GET", "/audit/export"): (SECURITY,),
+    ("GET", "/audit/export.csv"): (SECURITY,),
     ("POST", "/audit/verify"): (SECURITY,),
     ("GET", "/state"): (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY),
     ("PUT", "/state"): (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY),

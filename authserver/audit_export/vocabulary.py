@@ -1,0 +1,208 @@
+"""The vocabulary of audit events: every name, what its target is, and what each member of its detail says.
+
+``docs/audit-events.md`` is written from here (``make docs``), and a test compares it with the events in the code. A
+name or a member is never given another meaning and never used again. Whoever adds one raises ``VERSION`` and gives it
+that number as ``since``; a reader that meets a name it does not know keeps it and goes on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+VERSION: Final = 1
+
+NOTICE, WARNING = "notice", "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One name of the vocabulary; ``members`` of the detail with what they hold, beside ``peer`` and ``client``."""
+
+    meaning: str
+    target: str
+    members: Mapping[str, str] = field(default_factory=dict)
+    severity: str = NOTICE
+    since: int = 1
+
+
+EVERYWHERE: Final[Mapping[str, str]] = {
+    "peer": "address that the change was asked from; absent for `flask` and for what the server does itself",
+    "client": "`client_id` of the credential that asked by the management API; absent where people asked",
+}
+"""Members that any event may have."""
+
+_USER, _ROLE, _CREDENTIAL = "user name", "id of the role", "`client_id`"
+_SERVER = "name, client id or audience, as it was asked for"
+_KEY = "`kid` of the signing key"
+_ID_OF_USER = {"user": "id of the user"}
+_VERSION = {**_ID_OF_USER, "role_version": "role version from here on"}
+_ID_OF_SERVER = {"resource_server": "id of the resource server"}
+_REASON = {"reason": "why, in the words of who did it"}
+_CHANGE = {"before": "value before", "after": "value from here on"}
+_NEXT_KEY = {"activated": "`kid` of the key that signs from here on", "retired": "`kid` of the key that did before"}
+_REFUSED = EventType(
+    "an endpoint refused a caller; the first of each kind per caller and minute only",
+    "`client_id` or user, `-` where it is unknown",
+    {"reason": "true cause, one of a closed set"},
+    WARNING,
+)
+REFUSING: Final = (
+    "token",
+    "introspection",
+    "revocation",
+    "usage",
+    "changes",
+    "forward_auth",
+    "authorization",
+    "console",
+)
+"""The endpoints whose refusals are on record as ``ENDPOINT.refused``."""
+
+EVENTS: Final[Mapping[str, EventType]] = {
+    "user.created": EventType("a user was made", "id of the user", {"username": _USER, "roles": "names of its roles"}),
+    "user.role_granted": EventType(
+        "a role was assigned; every live token of the user ended",
+        _USER,
+        {**_VERSION, "role": "name of the role", "role_id": _ROLE},
+    ),
+    "user.role_revoked": EventType(
+        "a role was removed; every live token of the user ended",
+        _USER,
+        {**_VERSION, "role": "name of the role", "role_id": _ROLE},
+    ),
+    "user.disabled": EventType("a user was disabled; tokens and sign-ins ended", _USER, _VERSION, WARNING),
+    "user.enabled": EventType("a user was enabled again; tokens from before stay dead", _USER, _VERSION),
+    "user.password_set": EventType("a password was set; console sessions ended", _USER, _ID_OF_USER),
+    "user.identity_linked": EventType(
+        "an identity at an OpenID provider may sign in as the user",
+        _USER,
+        {**_ID_OF_USER, "issuer": "of the identity", "subject": "of the identity"},
+    ),
+    "user.identity_unlinked": EventType(
+        "it may not any more",
+        _USER,
+        {**_ID_OF_USER, "issuer": "of the identity", "subject": "of the identity"},
+    ),
+    "role.created": EventType(
+        "a role was made",
+        _ROLE,
+        {"name": "of the role", "kind": "`operational` or `builder`", "permissions": "names"},
+    ),
+    "role.deleted": EventType(
+        "a role was deleted and removed from all who held it; their tokens ended",
+        "name of the role",
+        {"role": _ROLE, "holders": "how many held it"},
+        WARNING,
+    ),
+    "credential.created": EventType(
+        "a credential was made, with a secret or with a public key",
+        _CREDENTIAL,
+        {
+            "name": "of the credential",
+            "expires_at": "instant, seconds of UTC",
+            "owner": "id of the owner",
+            "roles": "names of the chosen roles",
+            "secret": "id of its secret; absent where it has a key",
+            "key": "thumbprint of its public key (RFC 7638); absent where it has a secret",
+            "alg": "what the key signs with",
+        },
+    ),
+    "credential.edited": EventType("name or expiry was changed", _CREDENTIAL, _CHANGE),
+    "credential.regenerated": EventType(
+        "a new secret was made",
+        _CREDENTIAL,
+        {"overlap_seconds": "for how long the old one went on working", "secret": "id of the new one"},
+    ),
+    "credential.old_secret_moved": EventType(
+        "the end of the old secret was moved",
+        _CREDENTIAL,
+        {"before": "instant, seconds of UTC", "after": "instant, seconds of UTC"},
+    ),
+    "credential.secrets_ended": EventType("all secrets were ended; a key is left", _CREDENTIAL),
+    "credential.key_added": EventType(
+        "a public key was added", _CREDENTIAL, {"key": "thumbprint (RFC 7638)", "alg": "what it signs with"}
+    ),
+    "credential.key_removed": EventType("a public key was ended", _CREDENTIAL, {"key": "thumbprint (RFC 7638)"}),
+    "credential.restricted": EventType("the restrictions were replaced; tokens ended", _CREDENTIAL, _CHANGE),
+    "credential.disabled": EventType("a credential was disabled; tokens ended", _CREDENTIAL, severity=WARNING),
+    "credential.enabled": EventType("a credential was enabled again; tokens from before stay dead", _CREDENTIAL),
+    "credential.deleted": EventType(
+        "a credential was deleted for good", _CREDENTIAL, {"name": "of the credential", "owner": "id of the owner"}
+    ),
+    "credential.sessions_ended": EventType(
+        "all tokens of a credential were ended",
+        _CREDENTIAL,
+        {"reason": "reason of the end", "recorded": "how many of them were on record"},
+    ),
+    "session.ended": EventType("one token was ended", "`jti`", {"reason": "reason of the end"}),
+    "resource_server.created": EventType(
+        "a resource server was registered",
+        "id of the resource server",
+        {"name": "of the resource server", "audience": "of its tokens", "token_typ": "where it is not `at+jwt`"},
+    ),
+    "resource_server.regenerated": EventType("its secret was replaced; the old one ended", _SERVER, _ID_OF_SERVER),
+    "resource_server.edited": EventType(
+        "one value was changed",
+        _SERVER,
+        {**_ID_OF_SERVER, **_CHANGE, "setting": "which value; absent for the algorithm of its tokens"},
+    ),
+    "resource_server.jwks_client_named": EventType("it was given a name to fetch keys by", _SERVER, _ID_OF_SERVER),
+    "resource_server.disabled": EventType("it was disabled", _SERVER, _ID_OF_SERVER, WARNING),
+    "resource_server.enabled": EventType("it was enabled again", _SERVER, _ID_OF_SERVER),
+    "resource_server.key_added": EventType(
+        "a public key was added",
+        "name",
+        {**_ID_OF_SERVER, "key": "thumbprint (RFC 7638)", "alg": "what it signs with"},
+    ),
+    "resource_server.key_removed": EventType(
+        "a public key was ended", "name", {**_ID_OF_SERVER, "key": "thumbprint (RFC 7638)"}
+    ),
+    "settings.changed": EventType("a general setting was changed", "name of the setting", _CHANGE, WARNING),
+    "state.applied": EventType(
+        "a desired state was applied; the records behind it say what was done",
+        "`state`",
+        {"steps": "how many", "prune": "whether what it does not name was removed"},
+    ),
+    "key.generated": EventType("a signing key was made and published", _KEY, {"alg": "of the key"}),
+    "key.activated": EventType(
+        "a key signs from here on",
+        _KEY,
+        {**_REASON, "alg": "of the key", "first": "true for the first one of an algorithm", **_NEXT_KEY},
+    ),
+    "key.rotated": EventType("the next key signs from here on", "algorithm", {**_REASON, **_NEXT_KEY}),
+    "key.retired": EventType("a key signs no more; what it signed lives on", _KEY, {**_REASON, **_NEXT_KEY}),
+    "key.compromised": EventType(
+        "a key was declared to be in wrong hands; every token it signed ended",
+        _KEY,
+        {**_REASON, **_NEXT_KEY},
+        WARNING,
+    ),
+    "key.removed": EventType("a retired key was withdrawn from the JWKS", _KEY),
+    "master_key.resealed": EventType(
+        "secrets at rest were sealed under another master key", "`database`", {"resealed": "how many"}, WARNING
+    ),
+    "database.restored": EventType(
+        "the database was restored from a backup; every token issued before ended",
+        "`database`",
+        {"epoch": "from here on", "found": "how the server found out; absent where somebody said so"},
+        WARNING,
+    ),
+    "console.link_made": EventType(
+        "a one-time link to sign in was made", _USER, {**_ID_OF_USER, "expires_at": "instant, seconds of UTC"}
+    ),
+    "console.signed_in": EventType(
+        "somebody signed in to the console",
+        "user name; `-` where a link signed in",
+        {
+            **_ID_OF_USER,
+            "username": "user name, where a link signed in",
+            "method": "`password`, `link` or `oidc`",
+            "session": "handle of the sign-in",
+        },
+    ),
+    "console.session_ended": EventType("one sign-in was ended", _USER, {"session": "handle of the sign-in"}),
+    "console.other_sessions_ended": EventType(
+        "all other sign-ins of a user were ended", _USER, {**_ID_OF_USER, "ended": "how many"}
+    ),
+    **{f"{endpoint}.refused": _REFUSED for endpoint in REFUSING},
+}
