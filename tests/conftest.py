@@ -157,8 +157,10 @@ def database_url(request, tmp_path):
     return databases.fresh_sqlite_url(tmp_path) if request.param == "sqlite" else databases.fresh_postgres_url()
 
 
-@pytest.fixture
-def world(database_url):
-    world = World(database_url)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request, tmp_path):
+    from tests.support import stores
+
+    world = World(stores.migrated_url(request.param, tmp_path))
     yield world
     world.services.close()

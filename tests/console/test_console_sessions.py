@@ -13,17 +13,15 @@ from authserver.ports.errors import NotFound
 from authserver.ports.sign_in import ConsoleSession, Preferences
 from authserver.rules import permission
 from authserver.rules import sign_in as sign_in_rules
-from tests.support.stores import NOW, fresh, migrated_file
+from tests.support.stores import NOW, fresh
 from tests.support.wsgi_client import BACKENDS
-
-__all__ = ["migrated_file"]
 
 SESSION = ConsoleSession("cs_1", "", "password", NOW, NOW, NOW, NOW + sign_in_rules.ABSOLUTE, "192.0.2.1", "Agent")
 
 
 @pytest.fixture(params=BACKENDS)
-def database(request, migrated_file, tmp_path):
-    found = fresh(request.param, migrated_file, tmp_path)
+def database(request, tmp_path):
+    found = fresh(request.param, tmp_path)
     yield found
     found.close()
 

@@ -36,10 +36,8 @@ from authserver.rules.facts import Reason
 from authserver.rules.idle import USE_TOLERANCE
 from keys.material import make
 from tests.conftest import FixedClock
-from tests.support.stores import MASTER, MASTER_TEXT, NOW, fresh, migrated_file
+from tests.support.stores import MASTER, MASTER_TEXT, NOW, fresh
 from tests.support.wsgi_client import BACKENDS, basic, parts
-
-__all__ = ["migrated_file"]
 
 EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "0"))
 RUN = settings(
@@ -518,13 +516,13 @@ class CredentialLifecycle(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_any_life_is_as_the_model_says(backend, migrated_file, tmp_path):
+def test_any_life_is_as_the_model_says(backend, tmp_path):
     places = []
 
     def begin():
         folder = tmp_path / str(len(places))
         folder.mkdir()
-        places.append(fresh(backend, migrated_file, folder))
+        places.append(fresh(backend, folder))
         return CredentialLifecycle(places[-1])
 
     try:

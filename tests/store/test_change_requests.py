@@ -9,16 +9,14 @@ from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.ports.errors import AlreadyDone, Conflict, KeyReused
 from authserver.ports.transaction import ChangeRequest, IdempotencyKey
-from tests.support.stores import NOW, fresh, migrated_file
-
-__all__ = ["migrated_file"]
+from tests.support.stores import NOW, fresh
 
 WHO = {"actor": "test", "now": NOW}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store(request, migrated_file, tmp_path):
-    database = fresh(request.param, migrated_file, tmp_path)
+def store(request, tmp_path):
+    database = fresh(request.param, tmp_path)
     yield database.open()
     database.close()
 

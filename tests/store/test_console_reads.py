@@ -29,9 +29,7 @@ from authserver.store.engine.maintenance import Maintenance
 from authserver.store.engine.schema import MIGRATIONS
 from authserver.store.tokens import usage_buffer as activity_file
 from keys.material import make as new_key
-from tests.support.stores import DAY, MASTER, MASTER_TEXT, NOW, Statements, fresh, migrated_file, start
-
-__all__ = ["migrated_file"]
+from tests.support.stores import DAY, MASTER, MASTER_TEXT, NOW, Statements, fresh, start
 
 PEPPER = b"p" * 32
 WHO = {"actor": "test", "now": NOW}
@@ -39,8 +37,8 @@ API = "https://api.example.com"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, migrated_file, tmp_path):
-    made = fresh(request.param, migrated_file, tmp_path)
+def database(request, tmp_path):
+    made = fresh(request.param, tmp_path)
     yield made
     made.close()
 

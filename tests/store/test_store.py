@@ -48,12 +48,9 @@ from tests.support.stores import (
     engine_for,
     fresh,
     kills,
-    migrated_file,
     start,
     uses,
 )
-
-__all__ = ["migrated_file"]
 
 WHO = {"actor": "test", "now": NOW}
 PEPPER = b"p" * 32
@@ -61,23 +58,23 @@ USE = {"by": "rs1", "method": "GET", "route": "/things"}
 
 
 @pytest.fixture(params=["model", "sqlite", "postgresql"])
-def place(request, migrated_file, tmp_path):
-    made = fresh(request.param, migrated_file, tmp_path)
+def place(request, tmp_path):
+    made = fresh(request.param, tmp_path)
     yield made
     made.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, migrated_file, tmp_path):
-    made = fresh(request.param, migrated_file, tmp_path)
+def database(request, tmp_path):
+    made = fresh(request.param, tmp_path)
     yield made
     made.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def own_database(request, migrated_file, tmp_path):
+def own_database(request, tmp_path):
     """One that is altered beyond what emptying repairs."""
-    made = fresh(request.param, migrated_file, tmp_path, own=True)
+    made = fresh(request.param, tmp_path, own=True)
     yield made
     made.close()
 

@@ -13,7 +13,7 @@ from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, mint
 from authserver.rules.token_hash import token_hash_key
 from keys.keyring import State
 from tests.conftest import World
-from tests.support import databases
+from tests.support.stores import migrated_url
 
 BACKENDS = ["sqlite", "postgresql"]
 WRONG_SECRET = mint(RESOURCE_SERVER_PREFIX, lambda alphabet: alphabet[0])
@@ -32,7 +32,7 @@ class Tick:
 
 def opened(backend, folder):
     """A world that a whole file of tests lives in; its throttle never gets in the way unless asked to."""
-    world = World(databases.fresh_sqlite_url(folder) if backend == "sqlite" else databases.fresh_postgres_url())
+    world = World(migrated_url(backend, folder))
     unlimited(world)
     general_settings.set_general(world.accounts, "default_audience", "https://api.example.com", **world.who)
     try:
