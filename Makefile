@@ -22,7 +22,7 @@ run: $(RUNTIME) ## Install what is missing and start the server
 
 test: $(DEV) ## Run the tests; ARGS="-k idle" passes options on
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory clients || true; fi  # the tests say what they lack
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder $(ARGS)  # many wait rather than compute
 
 check: $(DEV) lint ## Lint, and the tests that need no browser, npm or PostgreSQL: for the daily loop
 	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m quick $(ARGS)

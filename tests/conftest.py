@@ -33,6 +33,12 @@ LONGEST = (
     "state_machine",
     "journeys_credentials",
     "rotations_under_load",
+    "pooler",
+    "partition",
+    "idle_nodes",
+    "image",
+    "sqlite_library",
+    "schema_window",
 )
 """Begun first, so that in the end no process is left alone with a long one."""
 

@@ -34,6 +34,7 @@ def liar():
 
 @pytest.fixture
 def it(liar):
+    liar.drip, liar.delay = False, 0  # ends an answer that an earlier test made slow
     for thread in threading.enumerate():
         if thread.name == "provider":
             thread.join(30)  # what waits for a slow answer of an earlier test still takes up a place
