@@ -66,6 +66,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         embedded=config.embedded,
         trusted_proxies=networks(config.trusted_proxies),
         metrics_peers=networks(config.metrics_peers),
+        fetch_networks=networks(config.fetch_networks),
         other_master_key=config.other_master_key.get_secret_value(),
         state=Path(config.state_directory) if config.state_directory else instance,
         key_store=config.key_store,

@@ -9,6 +9,7 @@ path of a request::
     instrumentation                             one log line and the metrics for each response
     signing_service                             signs and reads tokens with the keys of the database
     oauth/ api/ console/ web/ cli/ store/       machine endpoints, management API, pages, health, commands, database
+    outbound/                                   requests of our own, beside them
     telemetry/                                  log lines and metrics
     desired_state/                              a state as a document, the steps to it, and making it so
     audit_export/                               the audit trail outside this server: exports, proofs, a SIEM

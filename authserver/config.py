@@ -94,6 +94,13 @@ class Config(BaseModel):
     metrics_peers: Annotated[str, Field(description="networks that may read `/metrics`, comma-separated")] = (
         "127.0.0.0/8,::1/128"
     )
+    fetch_networks: Annotated[
+        str,
+        Field(
+            description="networks that keys of trusted issuers and of clients may be fetched from, beside public "
+            "addresses, comma-separated"
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Field(description="least level that is logged; `warning` leaves out requests that were answered as asked"),
@@ -196,7 +203,7 @@ class Config(BaseModel):
             raise ValueError(msg)
         return value
 
-    @field_validator("trusted_proxies", "metrics_peers")
+    @field_validator("trusted_proxies", "metrics_peers", "fetch_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
         for text in filter(None, (piece.strip() for piece in value.split(","))):

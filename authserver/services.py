@@ -40,6 +40,8 @@ from authserver.oauth.revocation_endpoint import RevocationEndpoint
 from authserver.oauth.token_endpoint import TokenEndpoint
 from authserver.oauth.usage.endpoint import MAX_BYTES, UsageEndpoint
 from authserver.oauth.verified_tokens import VerifiedTokens
+from authserver.outbound.key_sets import FetchedKeySets
+from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
 from authserver.ports.general_settings import retention_seconds
@@ -116,6 +118,8 @@ class ServicesConfig:
     embedded: bool
     trusted_proxies: tuple[Network, ...] = ()
     metrics_peers: tuple[Network, ...] = ()
+    fetch_networks: tuple[Network, ...] = ()
+    """That keys of issuers and clients may be fetched from, beside public addresses."""
     other_master_key: str = ""
     state: Path = Path("instance")
     key_store: str = "database"
@@ -154,6 +158,7 @@ class Services:
         self._security_log: SecurityLog | None = None
         self._observer: Instrumentation | None = None
         self._tracing: Tracing | None = None
+        self.remote_keys: RemoteKeys = FetchedKeySets(config.fetch_networks)
         self.provider = _provider(config.provider) if config.provider else None
 
     @property
@@ -325,6 +330,7 @@ class Services:
             hot_path=store.hot_path,
             usage=store.usage,
             one_time_ids=store.one_time_ids,
+            remote_keys=self.remote_keys,
             sign=sign,
             issuer=issuer,
             pepper=store.pepper,
@@ -344,6 +350,7 @@ class Services:
             hot_path=store.hot_path,
             sessions=store.sessions,
             one_time_ids=store.one_time_ids,
+            remote_keys=self.remote_keys,
             verified_tokens=verified_tokens,
             issuer=issuer,
             pepper=store.pepper,

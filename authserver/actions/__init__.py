@@ -8,7 +8,8 @@ Each reads its facts in one statement, asks ``rules``, writes in one audited tra
 - ``report_usage``: counts the uses that a resource server judged without asking. ``change_feed``: what ended.
 - ``revoke_token``: ends a token. Called for its client, its owner, the operator.
 - ``sessions``: lists, explains and ends the sessions of a credential.
-- ``credentials``: create, edit, regenerate, disable, delete. ``client_keys``: a credential's public keys.
+- ``credentials``: create, edit, regenerate, disable, delete. ``client_keys``: its public
+  keys. ``client_authentication``: whose tokens stand for it.
 - ``users``, ``roles``: every change of a user's roles raises the role version.
 - ``resource_servers``, ``general_settings``. ``preconditions``: what several actions check first.
 - ``signing_keys``: generate, announce, activate, retire, compromise, import, reseal, rehearse.

@@ -55,6 +55,7 @@ def create(
     now: Instant,
     form_key: str | None = None,
     key: ClientKey | None = None,
+    has_secret: bool = True,
 ) -> Revealed:
     """Make a credential for ``owner`` with roles the owner holds right now.
 
@@ -69,6 +70,7 @@ def create(
         now: seconds of UTC.
         form_key: a random idempotency key; a form sent twice creates one credential (INV-23).
         key: the client's public key; then no secret is made, and the returned one is empty.
+        has_secret: False for a credential that gets a key or a trust later, and no secret.
 
     Raises:
         AlreadyDone: the form was sent before; ``subject`` is the credential it made.
@@ -111,10 +113,8 @@ def create(
             version=1,
         )
         tx.insert_credential(credential, [held[each].id for each in chosen])
-        if key is None:
-            secret = _new_secret(tx, client_id, pepper, now)
-        else:
-            secret = ""
+        secret = _new_secret(tx, client_id, pepper, now) if key is None and has_secret else ""
+        if key is not None:
             insert_key(tx, client_id, key, now)
         tx.detail(owner=user.id, roles=chosen)
     return Revealed(credential, secret)
@@ -221,15 +221,15 @@ def move_old_secret(
 
 
 def end_secrets(accounts: Accounts, client_id: str, *, actor: str, now: Instant, owner_id: str | None = None) -> None:
-    """End all secrets of a credential that has a key, so that no secret exists that could be copied.
+    """End all secrets of a credential that has a key or a trust, so that no secret exists that could be copied.
 
     Raises:
-        Conflict: it has no key that works, so its client could not authenticate any more; or no secret works.
+        Conflict: it has neither that works, so its client could not authenticate any more; or no secret works.
         NotFound: unknown, or not the owner's.
     """
     with accounts.change(Event("credential.secrets_ended", actor, client_id), now) as tx:
         credential = tx.credential(client_id, owner_id)
-        if not any(key.ends_at is None for key in credential.keys):
+        if not credential.works_without_secret:
             msg = "it has no key, so nothing could authenticate any more; add a key first, or disable it"
             raise Conflict(msg)
         if not any(each.ends_at is None or not over(now, each.ends_at) for each in credential.secrets):

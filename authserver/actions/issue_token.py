@@ -17,6 +17,13 @@ from authserver.actions.preconditions.client_assertion import (
     judged,
     use_up,
 )
+from authserver.actions.preconditions.workload_token import (
+    PresentedWorkload,
+    judged_token,
+    use_up_token,
+    with_client,
+)
+from authserver.ports.client_authentication import KeysUnavailable
 from authserver.ports.errors import (
     InvalidClient,
     InvalidDpopProof,
@@ -65,7 +72,7 @@ class Issued(NamedTuple):
 
 
 def authenticate(
-    presented: PresentedSecret | PresentedAssertion,
+    presented: PresentedSecret | PresentedAssertion | PresentedWorkload,
     resource: str | None,
     *,
     hot_path: HotPathReads,
@@ -73,10 +80,10 @@ def authenticate(
     usage: UsageRecorder | None = None,
     peer: str = "",
 ) -> Authenticated:
-    """Authenticate a client by a live secret or a live key of a live credential.
+    """Authenticate a client by a live secret, a live key or a live trust of a live credential.
 
     Args:
-        presented: the client id and the hash of the presented secret, or what it signed.
+        presented: the client id and the hash of the presented secret, or what it or its platform signed.
         resource: the requested audience, or None.
         hot_path: reads all facts in one statement.
         assertions: for whom an assertion must be, and where its id is recorded.
@@ -85,13 +92,23 @@ def authenticate(
 
     Raises:
         InvalidClient: for any reason; the caller cannot tell one from another.
-        Unavailable: the facts cannot be read, or the id of an assertion cannot be recorded.
+        Unavailable: the facts cannot be read, the id of an assertion cannot be recorded, or the keys of an issuer
+            cannot be fetched.
     """
+    if isinstance(presented, PresentedWorkload) and not presented.client_id:
+        presented = with_client(presented, hot_path)
     facts = hot_path.issue_facts(presented.client_id, resource)
-    if isinstance(presented, PresentedAssertion):
-        proven, fault = _by_assertion(presented, facts, assertions, peer)
-    else:
-        proven, fault = _by_secret(presented, facts, peer)
+    try:
+        if isinstance(presented, PresentedSecret):
+            proven, fault = _by_secret(presented, facts, peer)
+        elif isinstance(presented, PresentedAssertion):
+            proven, fault = _by_assertion(presented, facts, assertions, peer)
+        else:
+            proven, fault = _by_workload(presented, facts, assertions, peer)
+    except KeysUnavailable:
+        if usage is not None and facts is not None:
+            usage.refused(facts.client_id, "keys_unavailable", facts.now)
+        raise
     if facts is None or proven is None or fault:
         if usage is not None:
             # Called for an unknown client too, which is not counted, so that both take the same time.
@@ -127,10 +144,26 @@ def _by_assertion(
     return key, fault
 
 
+def _by_workload(
+    presented: PresentedWorkload, facts: IssueFacts | None, assertions: AssertionContext, peer: str
+) -> tuple[LiveSecret | None, str]:
+    """The trust that the token of a workload meets, and the true cause of a failure."""
+    now = facts.now if facts else 0
+    proven, trust, fault = judged_token(presented, facts.secrets if facts else (), assertions, now)
+    if facts is None:
+        return None, "unknown_client"
+    if proven is None or trust is None:
+        return None, fault
+    fault = _fault(facts, proven, peer)
+    if not fault and not use_up_token(presented, trust, assertions, now):
+        fault = "workload_replayed"
+    return proven, fault
+
+
 def _fault(facts: IssueFacts, proven: LiveSecret, peer: str) -> str:
     """Why a client that proved a secret or a key is refused all the same, for the log; empty when it is not."""
     ends_at, now = proven.ends_at, facts.now
-    ended = "key_ended" if proven.public_jwk else "secret_ended"
+    ended = "key_ended" if proven.public_jwk else "trust_ended" if proven.trust else "secret_ended"
     for name, holds in (
         ("credential_deleted", facts.credential_deleted),
         (ended, ends_at is not None and over(now, ends_at)),
@@ -217,7 +250,7 @@ def _checked(client: Authenticated, audience: str, jkt: str) -> Restrictions:
         server=facts.server_requires,
         credential_bound=restricted.bound,
     )
-    if KEY in wanted and client.secret.public_jwk is None:
+    if KEY in wanted and client.secret.is_shared:
         raise UnauthorizedClient(_KEY_REQUIRED)
     if BOUND in wanted and not jkt:
         raise InvalidDpopProof("no_proof")

@@ -12,6 +12,7 @@ from flask import current_app
 from flask.cli import FlaskGroup
 
 from authserver.ports.accounts import Accounts
+from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock
 from authserver.ports.store import Store
 from authserver.rules.facts import Instant
@@ -48,6 +49,11 @@ class Services(Protocol):
     @property
     def key_stores(self) -> Mapping[str, KeyStore]:
         """All key stores, by name."""
+        ...
+
+    @property
+    def remote_keys(self) -> RemoteKeys:
+        """The keys that issuers and clients publish."""
         ...
 
     def close(self) -> None:

@@ -14,13 +14,14 @@ from authserver.actions.preconditions.client_assertion import (
     PresentedAssertion,
     presented_assertion,
 )
+from authserver.actions.preconditions.workload_token import PresentedWorkload, presented_token
 from authserver.oauth.form import form_decode
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
 from authserver.oauth.throttle import FailedAttempt
 from authserver.rules.client_authentication.assertion import ASSERTION_TYPE
 from authserver.rules.names import CLIENT_ID
 from authserver.rules.presented_secret import MalformedSecret, PresentedSecret, presented_secret
-from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX
+from authserver.rules.secret_format import CREDENTIAL_PREFIX, RESOURCE_SERVER_PREFIX
 
 MAX_HEADER = 4096
 _HEADERS = (*NO_STORE, ("WWW-Authenticate", 'Basic realm="authserver", charset="UTF-8"'))
@@ -57,6 +58,23 @@ class PresentedCredentials:
     secret: str
 
 
+def presented_credential(
+    request: Request, form: Mapping[str, str], pepper: bytes
+) -> PresentedSecret | PresentedAssertion | PresentedWorkload:
+    """Read the authentication of an application credential, which may also be the token of another issuer.
+
+    Raises:
+        BadRequest, NoCredentials, UnusableCredentials: as ``presented_client``.
+    """
+    if "client_assertion" not in form:
+        return presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=pepper)
+    _check_assertion(request, form)
+    try:
+        return presented_token(form["client_assertion"], form.get("client_id", ""))
+    except MalformedAssertion as error:
+        raise UnusableCredentials(error.reason, error.claimed) from error
+
+
 def presented_client(
     request: Request, form: Mapping[str, str], *, prefix: str, pepper: bytes
 ) -> PresentedSecret | PresentedAssertion:
@@ -76,7 +94,8 @@ def presented_client(
     """
     try:
         if "client_assertion" in form:
-            return _assertion(request, form)
+            _check_assertion(request, form)
+            return presented_assertion(form["client_assertion"], form.get("client_id", ""))
         who = presented_credentials(request, form)
         return presented_secret(who.client_id, who.secret, prefix=prefix, pepper=pepper)
     except MalformedSecret as error:
@@ -85,7 +104,7 @@ def presented_client(
         raise UnusableCredentials(error.reason, error.claimed) from error
 
 
-def _assertion(request: Request, form: Mapping[str, str]) -> PresentedAssertion:
+def _check_assertion(request: Request, form: Mapping[str, str]) -> None:
     if request.headers.get("authorization", "") or "client_secret" in form:
         raise BadRequest(_ONE_WAY)
     kind = form.get("client_assertion_type", "")
@@ -94,7 +113,6 @@ def _assertion(request: Request, form: Mapping[str, str]) -> PresentedAssertion:
         raise BadRequest(msg)
     if kind != ASSERTION_TYPE:
         raise NoCredentials("unsupported_method")
-    return presented_assertion(form["client_assertion"], form.get("client_id", ""))
 
 
 def presented_credentials(

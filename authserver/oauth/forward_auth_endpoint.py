@@ -26,9 +26,9 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
 from authserver.oauth.introspection_endpoint import http_method, http_route
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
+from authserver.ports.client_authentication import OneTimeIds
 from authserver.ports.errors import InvalidClient, InvalidDpopProof
 from authserver.ports.hot_path import HotPathReads
-from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.client_authentication.proof import target_uri, token_hash_of

@@ -27,9 +27,9 @@ from authserver.oauth.http import NO_STORE, Request, Response, dump, error_respo
 from authserver.oauth.parsed_requests import ParsedRequestCache
 from authserver.oauth.throttle import FailedAttempt
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
+from authserver.ports.client_authentication import OneTimeIds
 from authserver.ports.errors import InvalidClient
 from authserver.ports.hot_path import HotPathReads
-from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.presented_secret import PresentedSecret

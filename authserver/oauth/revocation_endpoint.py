@@ -8,17 +8,16 @@ from authserver.oauth.client_authentication import (
     NoCredentials,
     UnusableCredentials,
     invalid_client,
-    presented_client,
+    presented_credential,
     refused,
 )
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, error_response
 from authserver.oauth.verified_tokens import VerifiedTokens
+from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.errors import InvalidClient, InvalidGrant
 from authserver.ports.hot_path import HotPathReads
-from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.sessions import Sessions
-from authserver.rules.secret_format import CREDENTIAL_PREFIX
 
 
 class RevocationEndpoint:
@@ -30,18 +29,19 @@ class RevocationEndpoint:
         hot_path: HotPathReads,
         sessions: Sessions,
         one_time_ids: OneTimeIds,
+        remote_keys: RemoteKeys,
         verified_tokens: VerifiedTokens,
         issuer: str,
         pepper: bytes,
     ) -> None:
         self._hot_path, self._sessions, self._pepper = hot_path, sessions, pepper
-        self._verified_tokens, self._assertions = verified_tokens, AssertionContext(issuer, one_time_ids)
+        self._verified_tokens, self._assertions = verified_tokens, AssertionContext(issuer, one_time_ids, remote_keys)
 
     def __call__(self, request: Request) -> Response:
         """POST revoke."""
         form = read_form(request)
         try:
-            presented = presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
+            presented = presented_credential(request, form, self._pepper)
             proven = authenticate(
                 presented, None, hot_path=self._hot_path, assertions=self._assertions, peer=request.peer
             )

@@ -29,16 +29,18 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.actions.preconditions.client_assertion import AssertionContext, PresentedAssertion
 from authserver.actions.preconditions.dpop_proof import PresentedProof, presented_proof, require_proof
+from authserver.actions.preconditions.workload_token import PresentedWorkload
 from authserver.oauth.client_authentication import (
     NoCredentials,
     UnusableCredentials,
     invalid_client,
-    presented_client,
+    presented_credential,
     refused,
 )
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
+from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.errors import (
     InvalidClient,
     InvalidDpopProof,
@@ -48,14 +50,13 @@ from authserver.ports.errors import (
     UnauthorizedClient,
 )
 from authserver.ports.hot_path import HotPathReads
-from authserver.ports.one_time_ids import OneTimeIds
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret
-from authserver.rules.secret_format import CREDENTIAL_PREFIX
 from authserver.rules.token_hash import token_hash, token_hash_key
 
 Sign = Callable[[Issued], str]
+Presented = PresentedSecret | PresentedAssertion | PresentedWorkload
 
 _REPEATABLE = frozenset({"resource"})
 """RFC 8707 §2 lets a client ask for several; a token of ours is for one."""
@@ -74,7 +75,7 @@ _AUTHLIB_DEFAULTS: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token
 class TokenRequest(NamedTuple):
     """What one request asks, read from its bytes alone."""
 
-    who: PresentedSecret | PresentedAssertion
+    who: Presented
     form: Mapping[str, str]
 
 
@@ -113,7 +114,7 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
 
     server: "TokenEndpoint"
     request: AuthlibRequest
-    who: PresentedSecret | PresentedAssertion
+    who: Presented
     proof: PresentedProof | None = None
 
     def validate_token_request(self) -> None:
@@ -144,12 +145,13 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         hot_path: HotPathReads,
         usage: UsageRecorder,
         one_time_ids: OneTimeIds,
+        remote_keys: RemoteKeys,
         sign: Sign,
         issuer: str,
         pepper: bytes,
     ) -> None:
         super().__init__()
-        self._assertions = AssertionContext(issuer, one_time_ids)
+        self._assertions = AssertionContext(issuer, one_time_ids, remote_keys)
         self._uris = frozenset(target_uri(f"{issuer}{path}") for path in _PATHS)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
         self._hash_key = token_hash_key(pepper)
@@ -160,7 +162,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         """Make the grant's triple a ``Response``; where Authlib has headers stands the client's id."""
         return Response(status, dump(body), log_fields={"outcome": "granted", "client": headers})
 
-    def authenticate_client(self, request: AuthlibRequest, who: PresentedSecret | PresentedAssertion) -> Authenticated:
+    def authenticate_client(self, request: AuthlibRequest, who: Presented) -> Authenticated:
         """Authenticate the client; raises the refusals of the action."""
         resource = request.payload.data.get("resource")
         return authenticate(
@@ -239,7 +241,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return error_response("invalid_request", "grant_type is missing; send grant_type=client_credentials.")
         try:
             self.get_token_grant(AuthlibRequest(request, form))
-            who = presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=self._pepper)
+            who = presented_credential(request, form, self._pepper)
         except UnsupportedGrantTypeError:
             return error_response(
                 "unsupported_grant_type", "Send grant_type=client_credentials; no other grant is offered."
@@ -251,7 +253,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
     def _granted(
         self,
         grant: DelegatedClientCredentialsGrant,
-        who: PresentedSecret | PresentedAssertion,
+        who: Presented,
         proof: PresentedProof | None,
     ) -> Response:
         grant.who, grant.proof = who, proof
@@ -260,7 +262,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return self.handle_response(*grant.create_token_response())
         except KeyGone:
             # Another key took over between the facts and the signature: once more, from the facts of now.
-            grant.who = who.again() if isinstance(who, PresentedAssertion) else who
+            grant.who = who if isinstance(who, PresentedSecret) else who.again()
             grant.proof = proof.again() if proof is not None else None
             grant.validate_token_request()
             return self.handle_response(*grant.create_token_response())

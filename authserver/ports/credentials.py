@@ -1,4 +1,4 @@
-"""Application credentials as values, without their secrets, and the public keys of clients."""
+"""Application credentials as values, without their secrets, the public keys of clients, and whom they trust."""
 
 from dataclasses import dataclass
 
@@ -32,6 +32,21 @@ class KeyRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustRecord:
+    """A trust of a credential in the tokens of another issuer; a token that it obtained dies with it.
+
+    ``text`` is that of ``rules.client_authentication.trust``.
+    """
+
+    id: str
+    text: str
+    created_at: Instant
+    ends_at: Instant | None = None
+    last_used_at: Instant | None = None
+    last_used_peer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """An application credential, without its secrets."""
 
@@ -48,3 +63,9 @@ class Credential:
     secrets: tuple[SecretRecord, ...] = ()
     keys: tuple[KeyRecord, ...] = ()
     restrictions: str | None = None
+    trusts: tuple[TrustRecord, ...] = ()
+
+    @property
+    def works_without_secret(self) -> bool:
+        """Whether a key or a trust of it works."""
+        return any(key.ends_at is None for key in self.keys) or any(trust.ends_at is None for trust in self.trusts)

@@ -7,12 +7,21 @@ from authserver.rules.token_hash import NOT_RECORDED
 
 
 class LiveSecret(NamedTuple):
-    """A secret of a client, or one of its public keys, which has a JWK and a hash that nothing equals."""
+    """A secret of a client; or a public key or a trust of it, which has a JWK or a text, and a hash nothing equals.
+
+    ``trust`` is a text of ``rules.client_authentication.trust``.
+    """
 
     id: str
     hash: bytes
     ends_at: Instant | None
     public_jwk: str | None = None
+    trust: str | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is a secret, which two sides know."""
+        return self.public_jwk is None and self.trust is None
 
 
 class IssueFacts(NamedTuple):
@@ -68,6 +77,13 @@ class CallerKeys(NamedTuple):
     keys: tuple[LiveSecret, ...]
 
 
+class TrustingClients(NamedTuple):
+    """The credentials that trust an issuer, each with one trust; a credential may stand here several times."""
+
+    now: Instant
+    trusts: tuple[tuple[str, str], ...]
+
+
 class TokenKeys(NamedTuple):
     """Which rows a token points at, by its text; what is read by an unverified text proves nothing yet."""
 
@@ -104,6 +120,10 @@ class HotPathReads(Protocol):
 
     def caller_keys(self, client_id: str) -> CallerKeys:
         """The public keys of a resource server, for one that signs instead of sending a secret."""
+        ...
+
+    def trusting_clients(self, issuer: str) -> TrustingClients:
+        """Who trusts an issuer, for a token of it that comes without a client id; ended trusts are left out."""
         ...
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:

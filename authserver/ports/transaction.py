@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from authserver.audit import Event
-from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
+from authserver.ports.credentials import Credential, KeyRecord, SecretRecord, TrustRecord
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
@@ -153,6 +153,14 @@ class Transaction(Protocol):
 
     def end_client_key(self, client_id: str, key_id: str, at: Instant) -> None:
         """End a public key of a credential at once."""
+        ...
+
+    def insert_trust(self, client_id: str, trust: TrustRecord, issuer: str) -> None:
+        """Add a trust to a credential, to be found by its issuer."""
+        ...
+
+    def end_trust(self, client_id: str, trust_id: str, at: Instant) -> None:
+        """End a trust of a credential at once."""
         ...
 
     def server_keys(self, client_id: str) -> Sequence[KeyRecord]:

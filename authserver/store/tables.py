@@ -153,6 +153,18 @@ secrets = Table(
     Column("last_used_agent", _AGENT),
     Column("public_jwk", Text),  # of a key, whose hash is empty; NULL for a secret
     Column("first_used_at", BigInteger),
+    Column("trust", Text),  # rules/client_authentication/trust, whose hash is empty; NULL for secrets and keys
+    Column("trust_issuer", String(255)),  # of a trust, to find it by
+)
+IS_SECRET = secrets.c.public_jwk.is_(None) & secrets.c.trust.is_(None)
+"""The condition that a row of ``secrets`` is a secret, and neither a key nor a trust."""
+
+_trusting = text("trust_issuer IS NOT NULL")
+Index(
+    "ix_secrets_trust_issuer",
+    secrets.c.trust_issuer,
+    sqlite_where=_trusting,
+    postgresql_where=_trusting,
 )
 _ending = text("ends_at IS NOT NULL")
 Index("ix_secrets_ends_at", secrets.c.ends_at, secrets.c.client_id, sqlite_where=_ending, postgresql_where=_ending)

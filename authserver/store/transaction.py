@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from authserver.audit import CLIENT, PEER, Event, canonical, seal, seal_head
-from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
+from authserver.ports.credentials import Credential, KeyRecord, SecretRecord, TrustRecord
 from authserver.ports.errors import AlreadyDone, Conflict, Invalid
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
@@ -30,6 +30,7 @@ from authserver.store.rows.accounts import (
 )
 from authserver.store.sign_in import rows
 from authserver.store.tables import (
+    IS_SECRET,
     audit,
     audit_head,
     credential_roles,
@@ -49,8 +50,8 @@ from authserver.store.tokens.revocations import Revocation, append_revocations, 
 from authserver.store.tokens.sessions import end_row
 from keys.keyring import State
 
-_KEY_HINT = "key"
-"""Instead of the first characters of a secret, for a version that knows no keys."""
+_KEY_HINT, _TRUST_HINT = "key", "trust"
+"""Instead of the first characters of a secret, for a version that knows neither."""
 
 _WIDTHS = {"actor": 200, "target": 255}
 
@@ -343,7 +344,7 @@ class SqlTransaction:
 
     def end_secrets(self, client_id: str, ends_at: Instant, at: Instant) -> None:
         """End every live secret at ``ends_at``; one in overlap already ends at once, so that two live at most."""
-        mine = (secrets.c.client_id == client_id, secrets.c.public_jwk.is_(None))
+        mine = (secrets.c.client_id == client_id, IS_SECRET)
         # In the order the activity clock writes them: two transactions never wait for each other in a ring.
         self.connection.execute(select(secrets.c.id).where(*mine).order_by(secrets.c.id).with_for_update()).all()
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at > at).values(ends_at=at))
@@ -366,6 +367,17 @@ class SqlTransaction:
     def end_client_key(self, client_id: str, key_id: str, at: Instant) -> None:
         """End a public key of a credential at once."""
         mine = (secrets.c.client_id == client_id, secrets.c.id == key_id, secrets.c.public_jwk.is_not(None))
+        self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=at))
+        self.append_revocation("secret", client_id, at, at)
+
+    def insert_trust(self, client_id: str, trust: TrustRecord, issuer: str) -> None:
+        """Add a trust to a credential; its row is one of a secret whose hash nothing equals."""
+        values = {"id": trust.id, "trust": trust.text, "created_at": trust.created_at, "trust_issuer": issuer}
+        self.connection.execute(insert(secrets).values(client_id=client_id, hash=b"", hint=_TRUST_HINT, **values))
+
+    def end_trust(self, client_id: str, trust_id: str, at: Instant) -> None:
+        """End a trust of a credential at once."""
+        mine = (secrets.c.client_id == client_id, secrets.c.id == trust_id, secrets.c.trust.is_not(None))
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=at))
         self.append_revocation("secret", client_id, at, at)
 

@@ -377,6 +377,8 @@ CHANGES = (
     ("credentials edit CLIENT --name new", "credential.edited"),
     ("credentials regenerate CLIENT", "credential.regenerated"),
     ("credentials keys add CLIENT PUBLIC", "credential.key_added"),
+    ("credentials trust CLIENT --issuer https://ci.example.com --subject a:b", "credential.trust_added"),
+    ("credentials distrust CLIENT TRUST --yes", "credential.trust_removed"),
     ("credentials end-secrets CLIENT --yes", "credential.secrets_ended"),
     ("credentials keys remove CLIENT THUMBPRINT --yes", "credential.key_removed"),
     ("credentials restrict CLIENT --network 192.0.2.0/24 --max-lifetime 10m --bound", "credential.restricted"),
@@ -420,6 +422,8 @@ def test_each_change_leaves_exactly_one_record(shell, world, tmp_path):
         record = newest(world)
         assert (record.seq, record.event) == (before + 1, event), command
         assert record.actor.startswith("cli:")
+        if command.startswith("credentials trust"):
+            names["TRUST"] = said.json["id"]
         if command.startswith("keys"):
             names["EDDSA" if said.json["alg"] == "EdDSA" else "STAGED"] = said.json["kid"]
     assert not world.accounts.audit_verify().fault
@@ -429,6 +433,7 @@ def test_the_table_of_changes_names_every_command_that_changes_something():
     looking = {"list", "show", "get", "verify", "current", "history", "check", "doctor"}
     looking |= {"identities", "readiness", "drill", "verify-report", "explain", "state", "by-secret"}
     looking |= {"export"}
+    looking |= {"trusts", "try-federation"}
     of_the_files = {"flask db upgrade", "flask db downgrade", "flask db backup"}  # the book is inside what they touch
     changing = {path for path, _ in commands() if path.split()[-1] not in looking} - of_the_files
     written = {path for path, _ in commands() if any(f"flask {each} ".startswith(f"{path} ") for each, _ in CHANGES)}

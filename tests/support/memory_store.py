@@ -200,6 +200,14 @@ class Change:
     def insert_client_key(self, client_id, key):
         self.update_credential(client_id, keys=(key, *self.t.credentials[client_id].keys))
 
+    def insert_trust(self, client_id, trust, issuer):
+        self.update_credential(client_id, trusts=(trust, *self.t.credentials[client_id].trusts))
+
+    def end_trust(self, client_id, trust_id, at):
+        kept = self.t.credentials[client_id].trusts
+        ended = (replace(each, ends_at=at) if each.id == trust_id and each.ends_at is None else each for each in kept)
+        self.update_credential(client_id, trusts=tuple(ended))
+
     def end_client_key(self, client_id, key_id, at):
         kept = self.t.credentials[client_id].keys
         ended = (replace(each, ends_at=at) if each.id == key_id and each.ends_at is None else each for each in kept)

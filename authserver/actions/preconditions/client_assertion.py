@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.hot_path import LiveSecret
-from authserver.ports.one_time_ids import OneTimeIds
 from authserver.rules.client_authentication.assertion import TYPES, AssertionWindow, one_time_key, subject_of, window
 from authserver.rules.facts import Instant
 from authserver.rules.names import CLIENT_ID
@@ -45,10 +45,11 @@ class PresentedAssertion:
 
 
 class AssertionContext(NamedTuple):
-    """Whom an assertion must be for, and where its id is recorded."""
+    """Whom an assertion must be for, where its id is recorded, and who knows the keys that others publish."""
 
     issuer: str
     one_time_ids: OneTimeIds
+    remote_keys: RemoteKeys | None = None
 
 
 def presented_assertion(text: str, client_id: str) -> PresentedAssertion:
@@ -62,10 +63,19 @@ def presented_assertion(text: str, client_id: str) -> PresentedAssertion:
         MalformedAssertion: no strict JWS; of another ``typ`` (RFC 8725 §3.11); ``iss`` and ``sub`` are not the one
             client id (RFC 7523 §3 (1), (2) B); or it is for another client than ``client_id`` (RFC 7521 §4.2).
     """
+    return assertion_of(parsed(text, client_id), client_id)
+
+
+def parsed(text: str, client_id: str) -> Jws:
+    """An assertion taken apart; ``MalformedAssertion`` where it is no strict JWS."""
     try:
-        jws = parse(text)
+        return parse(text)
     except MalformedJws as error:
         raise MalformedAssertion("malformed_assertion", client_id) from error
+
+
+def assertion_of(jws: Jws, client_id: str) -> PresentedAssertion:
+    """The same for one that was taken apart."""
     subject = subject_of(jws.claims)
     if not CLIENT_ID.fullmatch(subject):
         raise MalformedAssertion("assertion_subject", client_id)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from authserver.ports.client_authentication import OneTimeIds
 from authserver.ports.errors import InvalidDpopProof
-from authserver.ports.one_time_ids import OneTimeIds
 from authserver.rules.client_authentication.assertion import one_time_key
 from authserver.rules.client_authentication.proof import TYPE, proof_window
 from authserver.rules.facts import Instant

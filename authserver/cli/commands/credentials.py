@@ -10,6 +10,8 @@ from authserver.actions.preconditions.client_keys import public_key
 from authserver.cli.arguments import AUDIENCE, CLIENT, ROLE, USERNAME
 from authserver.cli.command import Answer, Noun
 from authserver.cli.commands.client_keys import ALG, KEY_COLUMNS, KEY_FILE, credential_keys, key_document, key_text
+from authserver.cli.commands.client_trusts import register as register_trusts
+from authserver.cli.commands.client_trusts import trust_document, trust_rows
 from authserver.cli.commands.resource_servers import ONCE
 from authserver.cli.context import command_context
 from authserver.cli.durations import INSTANT, OVERLAP, SPAN, expiry
@@ -24,7 +26,10 @@ credentials = Noun("credentials", help="Application credentials: what third-part
 
 _EXAMPLE = "3b241101-e2bb-4255-8caf-4136c566a962"
 
+_SHOWN_APART = frozenset({"secrets", "keys", "trusts", "restrictions"})
+
 credentials.add_command(credential_keys)
+register_trusts(credentials)
 
 _EXPIRES_IN = click.option(
     "--expires-in", "span", type=SPAN, metavar="SPAN", help="Lifetime, such as 90d, 12h, 2w or 1y."
@@ -56,6 +61,7 @@ def _document(credential: Credential, now: Instant) -> dict[str, object]:
         "disabled_at": iso_or_none(credential.disabled_at),
         "secrets": [_secret(secret, now) for secret in credential.secrets],
         "keys": [key_document(key) for key in credential.keys],
+        "trusts": [trust_document(each) for each in credential.trusts],
         "restrictions": restrictions_document(credential.restrictions),
     }
 
@@ -100,6 +106,7 @@ def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
 @click.option("--role", "roles", type=ROLE, multiple=True, required=True, help="A role of the owner; repeat for more.")
 @click.option("--key", type=KEY_FILE, metavar="FILE", help="The client's public key, PEM or JWK; no secret is made.")
 @ALG
+@click.option("--no-secret", is_flag=True, help="Make none: a key or a trust is added next.")
 def create(
     owner: str,
     name: str,
@@ -109,6 +116,7 @@ def create(
     roles: tuple[str, ...],
     key: IO[str] | None,
     alg: str | None,
+    no_secret: bool,
 ) -> Answer:
     """Make a credential. Its roles stay as chosen now; its secret is shown once."""
     if span is None and instant is None:
@@ -118,16 +126,26 @@ def create(
     end = expiry(at.now, span, instant)
     public = public_key(key_text(key), alg or "") if key else None
     made = credential_actions.create(
-        at.accounts, owner, name, end or 0, roles, pepper=at.store.pepper, key=public, **at.who
+        at.accounts,
+        owner,
+        name,
+        end or 0,
+        roles,
+        pepper=at.store.pepper,
+        key=public,
+        has_secret=not no_secret,
+        **at.who,
     )
-    proof = {"key": public.thumbprint, "alg": public.alg} if public else {"client_secret": made.secret}
+    proof = {"key": public.thumbprint, "alg": public.alg} if public else {}
+    if made.secret:
+        proof = {"client_secret": made.secret}
     document = {
         "client_id": made.credential.client_id,
         **proof,
         "expires_at": iso(made.credential.expires_at),
         "roles": list(made.credential.roles),
     }
-    return Answer(document, fields(document), hint="" if public else ONCE)
+    return Answer(document, fields(document), hint=ONCE if made.secret else "")
 
 
 @credentials.command(
@@ -163,7 +181,7 @@ def by_secret() -> Answer:
                     "owner": each.owner,
                     "name": each.name,
                     "client_id": each.client_id,
-                    "has_key": any(key.ends_at is None for key in each.keys),
+                    "has_key": each.works_without_secret,
                     "secret_created_at": iso(min(secret.created_at for secret in live)),
                     "secret_last_used_at": iso_or_none(used),
                 }
@@ -182,12 +200,14 @@ def show(client_id: str) -> Answer:
     document = _document(credential, at.now)
     secrets = [_secret(secret, at.now) for secret in credential.secrets]
     columns = ("hint", "live", "created_at", "ends_at", "last_used_at")
-    parts = {name: value for name, value in document.items() if name not in {"secrets", "keys", "restrictions"}}
+    parts = {name: value for name, value in document.items() if name not in _SHOWN_APART}
     parts |= restrictions_document(credential.restrictions)
     shown = [*fields(parts), *line(""), *table(columns, secrets, empty="It has no secret.")]
     keys = [key_document(key) for key in credential.keys]
     if keys:
         shown += [*line(""), *table(KEY_COLUMNS, keys, empty="")]
+    if credential.trusts:
+        shown += [*line(""), *trust_rows([trust_document(each) for each in credential.trusts])]
     return Answer(document, shown)
 
 

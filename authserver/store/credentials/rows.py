@@ -14,6 +14,7 @@ from authserver.rules.lifetime import DAY
 from authserver.store.credentials.statuses import OWNER
 from authserver.store.rows.accounts import as_secret
 from authserver.store.tables import (
+    IS_SECRET,
     credential_roles,
     credential_use,
     credentials,
@@ -54,9 +55,7 @@ _ROLES = (
     .order_by(roles.c.name)
 )
 _SECRETS = (
-    select(secrets)
-    .where(secrets.c.client_id.in_(_IDS), secrets.c.public_jwk.is_(None))
-    .order_by(secrets.c.created_at.desc(), secrets.c.id)
+    select(secrets).where(secrets.c.client_id.in_(_IDS), IS_SECRET).order_by(secrets.c.created_at.desc(), secrets.c.id)
 )
 _DAYS = (
     select(

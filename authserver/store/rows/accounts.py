@@ -9,13 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, true
 
-from authserver.ports.credentials import Credential, KeyRecord, SecretRecord
+from authserver.ports.credentials import Credential, KeyRecord, SecretRecord, TrustRecord
 from authserver.ports.errors import NotFound
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.users import Role, User
 from authserver.rules.names import storable
 from authserver.store.tables import (
+    IS_SECRET,
     credential_roles,
     credentials,
     resource_server_keys,
@@ -46,10 +47,11 @@ _CHOSEN = (
 )
 _CHOSEN_BY_ONE = _CHOSEN.where(credential_roles.c.client_id == bindparam("client_id"))
 _SECRETS_AND_KEYS = select(secrets).order_by(secrets.c.created_at.desc(), secrets.c.id)
-_SECRETS = _SECRETS_AND_KEYS.where(secrets.c.public_jwk.is_(None))
+_SECRETS = _SECRETS_AND_KEYS.where(IS_SECRET)
 _SECRETS_OF_ONE = _SECRETS.where(secrets.c.client_id == bindparam("client_id"))
 _KEYS_OF_ONE = _SECRETS_AND_KEYS.where(secrets.c.public_jwk.is_not(None), secrets.c.client_id == bindparam("client_id"))
 _SETTINGS = select(settings)
+_TRUSTS_OF_ONE = _SECRETS_AND_KEYS.where(secrets.c.trust.is_not(None), secrets.c.client_id == bindparam("client_id"))
 
 
 def as_resource_server(row: Any) -> ResourceServer:
@@ -158,7 +160,8 @@ def find_credential(connection: Connection, client_id: str, owner_id: str | None
     """One credential that is not deleted, with ``owner_id`` only that owner's; ``NotFound`` else."""
     row = credential_row(connection, client_id, owner_id)
     own_secrets = secrets_of(connection, client_id)
-    return _as_credential(row, chosen_by(connection, client_id), own_secrets, keys_of(connection, client_id))
+    keys, trusts = keys_of(connection, client_id), trusts_of(connection, client_id)
+    return _as_credential(row, chosen_by(connection, client_id), own_secrets, keys, trusts)
 
 
 def chosen_by(connection: Connection, client_id: str) -> tuple[str, ...]:
@@ -174,6 +177,11 @@ def secrets_of(connection: Connection, client_id: str) -> tuple[SecretRecord, ..
 def keys_of(connection: Connection, client_id: str) -> tuple[KeyRecord, ...]:
     """All public keys of one credential, newest first, ended ones too."""
     return tuple(as_key(row) for row in connection.execute(_KEYS_OF_ONE, {"client_id": client_id}).all())
+
+
+def trusts_of(connection: Connection, client_id: str) -> tuple[TrustRecord, ...]:
+    """All trusts of one credential, newest first, ended ones too."""
+    return tuple(as_trust(row) for row in connection.execute(_TRUSTS_OF_ONE, {"client_id": client_id}).all())
 
 
 def of_owner(owner_id: str | None) -> Any:
@@ -193,19 +201,27 @@ def as_credentials(connection: Connection, rows: Sequence[Any], only: Any) -> tu
         names[each.client_id].append(each.name)
     own_secrets: dict[str, list[SecretRecord]] = defaultdict(list)
     keys: dict[str, list[KeyRecord]] = defaultdict(list)
+    trusts: dict[str, list[TrustRecord]] = defaultdict(list)
     for each in connection.execute(secrets_and_keys).all():
-        if each.public_jwk is None:
-            own_secrets[each.client_id].append(as_secret(each))
-        else:
+        if each.public_jwk is not None:
             keys[each.client_id].append(as_key(each))
+        elif each.trust is not None:
+            trusts[each.client_id].append(as_trust(each))
+        else:
+            own_secrets[each.client_id].append(as_secret(each))
+    ids = [row.client_id for row in rows]
     return tuple(
-        _as_credential(row, tuple(names[row.client_id]), tuple(own_secrets[row.client_id]), tuple(keys[row.client_id]))
-        for row in rows
+        _as_credential(row, tuple(names[id_]), tuple(own_secrets[id_]), tuple(keys[id_]), tuple(trusts[id_]))
+        for id_, row in zip(ids, rows, strict=True)
     )
 
 
 def _as_credential(
-    row: Any, chosen: tuple[str, ...], own_secrets: tuple[SecretRecord, ...], keys: tuple[KeyRecord, ...]
+    row: Any,
+    chosen: tuple[str, ...],
+    own_secrets: tuple[SecretRecord, ...],
+    keys: tuple[KeyRecord, ...],
+    trusts: tuple[TrustRecord, ...],
 ) -> Credential:
     return Credential(
         client_id=row.client_id,
@@ -221,6 +237,7 @@ def _as_credential(
         secrets=own_secrets,
         keys=keys,
         restrictions=row.restrictions,
+        trusts=trusts,
     )
 
 
@@ -239,6 +256,11 @@ def as_key(row: Any) -> KeyRecord:
         *(row.id, row.public_jwk, row.created_at, row.ends_at, row.first_used_at, row.last_used_at),
         last_used_peer=row.last_used_peer,
     )
+
+
+def as_trust(row: Any) -> TrustRecord:
+    """One row of ``secrets`` that is a trust."""
+    return TrustRecord(row.id, row.trust, row.created_at, row.ends_at, row.last_used_at, row.last_used_peer)
 
 
 def find_general(connection: Connection) -> GeneralSettings:

@@ -31,6 +31,7 @@ from authserver.ports.hot_path import (
     LiveSecret,
     SessionRecord,
     TokenKeys,
+    TrustingClients,
 )
 from authserver.ports.resource_servers import TOKEN_TYPES
 from authserver.rules.facts import Reason, Standing
@@ -137,6 +138,7 @@ def issue_statement(dialect: str) -> Select[Any]:
             settings.c.client_secrets_allowed,
             settings.c.bound_tokens_required,
             servers.c.requires,
+            secrets.c.trust,
         )
         .select_from(
             credentials.join(users, users.c.id == credentials.c.owner_id)
@@ -256,6 +258,19 @@ def caller_keys_statement(dialect: str) -> Select[Any]:
     )
 
 
+def trusting_clients_statement(dialect: str) -> Select[Any]:
+    """One row per trust in an issuer, or one without a trust."""
+    trusts = (
+        select(secrets.c.client_id, secrets.c.trust)
+        .join(credentials, credentials.c.client_id == secrets.c.client_id)
+        .where(secrets.c.trust_issuer == bindparam("issuer", type_=secrets.c.trust_issuer.type))
+        .where(secrets.c.ends_at.is_(None), credentials.c.deleted_at.is_(None))
+        .subquery("trusts")
+    )
+    joined = settings.outerjoin(trusts, settings.c.id == _ONE)
+    return select(database_now(dialect), trusts.c.client_id, trusts.c.trust).select_from(joined)
+
+
 class SqlHotPathReads:
     """``ports.HotPathReads`` by prepared statements."""
 
@@ -264,6 +279,7 @@ class SqlHotPathReads:
         self._issue = PreparedStatement(held, issue_statement(dialect))
         self._introspect = PreparedStatement(held, introspection_statement(dialect))
         self._caller_keys = PreparedStatement(held, caller_keys_statement(dialect))
+        self._trusting = PreparedStatement(held, trusting_clients_statement(dialect))
         self._clock = clock
 
     def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
@@ -292,7 +308,11 @@ class SqlHotPathReads:
             token_alg=row[15],
             active_kid=row[16],
             secrets=tuple(
-                [LiveSecret(each[17], bytes(each[18]), each[19], each[20]) for each in rows if each[17] is not None]
+                [
+                    LiveSecret(each[17], bytes(each[18]), each[19], each[20], each[26])
+                    for each in rows
+                    if each[17] is not None
+                ]
             ),
             token_typ=row[21] or TOKEN_TYPES[0],
             restrictions=row[22],
@@ -307,6 +327,12 @@ class SqlHotPathReads:
         rows = self._caller_keys.rows({"caller": client_id})
         keys = tuple([LiveSecret(each[1], b"", each[3], each[2]) for each in rows if each[1] is not None])
         return CallerKeys(self._clock.now(rows[0][0]), keys)
+
+    def trusting_clients(self, issuer: str) -> TrustingClients:
+        """Who trusts an issuer."""
+        rows = self._trusting.rows({"issuer": issuer if storable(issuer) else _NO_AUDIENCE})
+        found = tuple([(each[1], each[2]) for each in rows if each[1] is not None])
+        return TrustingClients(self._clock.now(rows[0][0]), found)
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
         """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
