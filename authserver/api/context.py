@@ -11,6 +11,7 @@ from authserver.actions.signing_keys import KeyStore
 from authserver.api.preconditions import Conditions
 from authserver.api.problems import Problem
 from authserver.ports.accounts import Accounts
+from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock
 from authserver.ports.store import Store
 from authserver.ports.transaction import ChangeRequest, Transaction
@@ -25,6 +26,11 @@ class Services(Protocol):
     @property
     def issuer(self) -> str:
         """Our issuer identifier."""
+        ...
+
+    @property
+    def remote_keys(self) -> RemoteKeys:
+        """The keys that issuers and clients publish."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from flask import current_app, g, request
 
 from authserver.actions.signing_keys import KeyStore
 from authserver.ports.accounts import Accounts
+from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock
 from authserver.ports.sign_in import CurrentUser
 from authserver.ports.store import Store
@@ -30,6 +31,11 @@ class Services(Protocol):
     @property
     def origin(self) -> str:
         """Scheme and host of the issuer, without its path."""
+        ...
+
+    @property
+    def remote_keys(self) -> RemoteKeys:
+        """The keys that issuers and clients publish."""
         ...
 
     @property

@@ -1,12 +1,15 @@
 """Credentials by the API: the life of one, lists in parts, conditions, foreign ones."""
 
+import json
 import threading
 
 import pytest
 
 from authserver.actions import general_settings
 from authserver.actions import users as user_actions
+from tests.support import issuers
 from tests.support.api_client import AUDIENCE, problem
+from tests.support.issuers import KUBERNETES, Issuer
 
 DAY = 86400
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -337,3 +340,31 @@ def test_a_client_rotates_its_own_secret_only_where_the_setting_allows_it(world,
     general_settings.set_general(world.accounts, "self_rotation", "0", **world.who)
     problem(world.ada.renew()("POST", path, {}), 403, "not_allowed")
     world.root.renew()
+
+
+def test_a_trust_is_added_tried_and_ended(world, owner):
+    made = create(owner)
+    path = f"/credentials/{made.json['client_id']}"
+    issuer = Issuer(KUBERNETES, header={})
+    body = {
+        "issuer": KUBERNETES,
+        "claims": {"sub": "system:serviceaccount:payroll:export"},
+        "jwks": json.dumps(issuer.jwks),
+    }
+    added = owner("POST", f"{path}/trusts", body, Idempotency_Key="trust")
+    again = owner("POST", f"{path}/trusts", body, Idempotency_Key="trust")
+    assert (added.status_code, again.status_code) == (201, 201)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    (trust,) = added.json["items"]
+    assert (trust["issuer"], trust["audience"], trust["has_jwks"]) == (KUBERNETES, world.services.issuer, True)
+    problem(owner("POST", f"{path}/trusts", body), 409, "conflict")
+    problem(owner("POST", f"{path}/trusts", {**body, "claims": {"sub": "a:*"}}), 400, "invalid")
+    problem(owner("POST", f"{path}/trusts", {**body, "jwks": "{}"}), 400, "invalid")
+    text = issuer.sign(issuers.kubernetes(world.clock.at, aud=["https://other.example.com"]))
+    (trial,) = owner("POST", f"{path}/trusts/try", {"token": text}).json["items"]
+    assert not trial["passes"]
+    assert [each["check"] for each in trial["checks"] if not each["holds"]] == ["aud"]
+    problem(owner("POST", f"{path}/trusts/try", {"token": "x"}), 400, "invalid")
+    assert owner.edit("DELETE", f"{path}/trusts/{trust['id']}", of=path).status_code == 204
+    problem(owner.edit("DELETE", f"{path}/trusts/{trust['id']}", of=path), 404, "not_found")
+    problem(owner("POST", f"{path}/trusts/try", {"token": text}), 404, "not_found")

@@ -1,7 +1,8 @@
 """The resources of the API, a module each; importing one registers its operations.
 
 - ``me``: who calls.
-- ``credentials``, ``secrets``, ``client_keys``, ``sessions``: credentials of the caller's owner, and their tokens.
+- ``credentials``, ``secrets``, ``client_keys``, ``client_trusts``, ``sessions``: credentials of the
+  caller's owner, and their tokens.
 - ``users``, ``roles``: who there is, and who holds which role; ``previews`` tell what a change would end.
 - ``resource_servers``, ``settings``, ``signing_keys``: what the server is run by.
 - ``audit``, ``inventory``: for the security team. ``state``: all of it as one document.
@@ -10,6 +11,7 @@
 from authserver.api.resources import (
     audit,
     client_keys,
+    client_trusts,
     credentials,
     inventory,
     me,
@@ -25,7 +27,7 @@ from authserver.api.resources import (
 )
 
 MODULES = (
-    *(me, credentials, secrets, client_keys, sessions, users, roles, previews),
+    *(me, credentials, secrets, client_keys, client_trusts, sessions, users, roles, previews),
     *(resource_servers, settings, signing_keys, audit, inventory, state),
 )
 """The modules that have registered their operations, in the order of the document."""

@@ -15,6 +15,7 @@ from authserver.audit import Record
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.credentials.change import own
+from authserver.console.credentials.client_trusts import ShownTrust
 from authserver.console.credentials.listing import badges, bars
 from authserver.console.credentials.snippets import token_url
 from authserver.console.frame.dates import on
@@ -159,6 +160,7 @@ def credential(client_id: str) -> ResponseReturnValue:
     )
     after = _timeline_position(request.args.get("before", ""))
     timeline = at.store.audit_reads.timeline(client_id, _MAX_EVENTS, after, owner_id=row.owner_id)
+    whole = at.accounts.credential(client_id, row.owner_id)
     return page(
         "credentials/detail.html",
         row=row,
@@ -166,8 +168,9 @@ def credential(client_id: str) -> ResponseReturnValue:
         bars=bars,
         token_url=token_url(),
         secrets=reads.secrets(client_id)[:_MAX_SECRETS],
-        restricted=_restricted(at.accounts.credential(client_id, row.owner_id).restrictions),
+        restricted=_restricted(whole.restrictions),
         keys=[ShownKey(each) for each in reads.keys(client_id)[:_MAX_SECRETS]],
+        trusts=[ShownTrust(each) for each in whole.trusts[:_MAX_SECRETS]],
         live=[each for each in inspected if each.live],
         ended=[each for each in inspected if not each.live],
         reason=_reason,
@@ -267,8 +270,8 @@ def _details(record: Record) -> list[Markup]:
             return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
         case _:
             texts = OUTCOMES if record.event == "token.refused" else REASONS
-            thumbprint = detail.get("key", "") if record.event.startswith("credential.key_") else ""
-            return [escape(thumbprint)] if thumbprint else _if_known(texts.get(detail.get("reason", "")))
+            of_what = detail.get("key", "") if record.event.startswith("credential.key_") else detail.get("issuer", "")
+            return [escape(of_what)] if of_what else _if_known(texts.get(detail.get("reason", "")))
 
 
 def _if_known(text: str | None) -> list[Markup]:
