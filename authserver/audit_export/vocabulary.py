@@ -37,6 +37,7 @@ _KEY = "`kid` of the signing key"
 _ID_OF_USER = {"user": "id of the user"}
 _VERSION = {**_ID_OF_USER, "role_version": "role version from here on"}
 _ID_OF_SERVER = {"resource_server": "id of the resource server"}
+_TRUST = {"trust": "id of the trust", "issuer": "whose tokens"}
 _REASON = {"reason": "why, in the words of who did it"}
 _CHANGE = {"before": "value before", "after": "value from here on"}
 _NEXT_KEY = {"activated": "`kid` of the key that signs from here on", "retired": "`kid` of the key that did before"}
@@ -123,6 +124,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "a public key was added", _CREDENTIAL, {"key": "thumbprint (RFC 7638)", "alg": "what it signs with"}
     ),
     "credential.key_removed": EventType("a public key was ended", _CREDENTIAL, {"key": "thumbprint (RFC 7638)"}),
+    "credential.trust_added": EventType(
+        "tokens of another issuer stand for a credential",
+        _CREDENTIAL,
+        {**_TRUST, "audience": "their aud", "claims": "conditions on claims"},
+    ),
+    "credential.trust_removed": EventType("a trust was ended; tokens ended", _CREDENTIAL, _TRUST),
     "credential.restricted": EventType("the restrictions were replaced; tokens ended", _CREDENTIAL, _CHANGE),
     "credential.disabled": EventType("a credential was disabled; tokens ended", _CREDENTIAL, severity=WARNING),
     "credential.enabled": EventType("a credential was enabled again; tokens from before stay dead", _CREDENTIAL),

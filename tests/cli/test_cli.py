@@ -141,7 +141,7 @@ def test_credentials_show_secrets_without_the_secret(shell, world):
     shown = shell.json("credentials", "show", world.client[0])
     assert set(shown) == {
         *("client_id", "name", "owner", "roles", "state", "expires_at", "created_at", "disabled_at", "secrets"),
-        *("keys", "restrictions"),
+        *("keys", "trusts", "restrictions"),
     }
     assert [each["live"] for each in shown["secrets"]] == [True, True]
     assert all(set(each) == {"hint", "live", "created_at", "ends_at", "last_used_at"} for each in shown["secrets"])

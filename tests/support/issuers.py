@@ -12,7 +12,7 @@ from tests.support.assertions import Signer
 _numbers = itertools.count()
 
 GITHUB = "https://token.actions.githubusercontent.com"
-KUBERNETES = "https://kubernetes.default.svc.cluster.local"
+KUBERNETES = "https://kubernetes.default.svc"
 GITLAB = "https://gitlab.com"
 SPIRE = "https://oidc.spire.example.org"
 

@@ -24,7 +24,7 @@ _FIELDS: Final = ("issuer", "audience", "subject", "claims", "jwks", "jwks_uri",
 PLATFORMS: Final = (
     ("GitHub Actions", "https://token.actions.githubusercontent.com", "repo:OWNER/REPOSITORY:environment:NAME"),
     ("GitLab CI", "https://gitlab.com", "project_path:GROUP/PROJECT:ref_type:branch:ref:main"),
-    ("Kubernetes", "https://kubernetes.default.svc.cluster.local", "system:serviceaccount:NAMESPACE:NAME"),
+    ("Kubernetes", "https://kubernetes.default.svc", "system:serviceaccount:NAMESPACE:NAME"),
     ("SPIFFE", "https://oidc.spire.example.org", "spiffe://TRUST-DOMAIN/PATH"),
 )
 """What the tokens of well-known platforms say: name, issuer, subject."""
