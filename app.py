@@ -67,6 +67,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         trusted_proxies=networks(config.trusted_proxies),
         metrics_peers=networks(config.metrics_peers),
         fetch_networks=networks(config.fetch_networks),
+        webhook_networks=networks(config.webhook_networks),
         other_master_key=config.other_master_key.get_secret_value(),
         state=Path(config.state_directory) if config.state_directory else instance,
         key_store=config.key_store,

@@ -12,6 +12,7 @@ path of a request::
     outbound/                                   requests of our own, beside them
     telemetry/                                  log lines and metrics
     desired_state/                              a state as a document, the steps to it, and making it so
+    delivery/                                   events told outside: webhooks
     audit_export/                               the audit trail outside this server: exports, proofs, a SIEM
     actions/                                    what the server can do, one use case a module
     ports/                                      what actions need of a database, as Protocols and records

@@ -97,6 +97,16 @@ def verify(key: bytes, records: Iterable[Record], head_seq: int, head_hash: str,
     return Verdict(walked, walked, fault) if fault else Verdict(walked)
 
 
+def piece_fault(key: bytes, records: Iterable[Record], seq: int, previous: str) -> tuple[int, str] | None:
+    """The first record that does not follow number ``seq`` with the hash ``previous``, and why; None: all do."""
+    for number, record in enumerate(records, seq + 1):
+        fault = _record_fault(key, record, number, previous)
+        if fault:
+            return number, fault
+        previous = record.hash
+    return None
+
+
 def _record_fault(key: bytes, record: Record, seq: int, previous: str) -> str:
     """What is wrong with a record in the place of number ``seq``; empty when nothing is."""
     if record.seq != seq:

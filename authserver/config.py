@@ -114,6 +114,13 @@ class Config(BaseModel):
         bool,
         Field(description="name all operational roles in the metadata, which anybody may read, as `scopes_supported`"),
     ] = False
+    webhook_networks: Annotated[
+        str,
+        Field(
+            description="private networks that webhooks may be sent to, also by plain http, comma-separated; "
+            "all others get https to public addresses only"
+        ),
+    ] = ""
     oidc_issuer: Annotated[
         str, Field(description="issuer of an OpenID Connect provider people may sign in to the console with")
     ] = ""
@@ -203,7 +210,7 @@ class Config(BaseModel):
             raise ValueError(msg)
         return value
 
-    @field_validator("trusted_proxies", "metrics_peers", "fetch_networks")
+    @field_validator("trusted_proxies", "metrics_peers", "fetch_networks", "webhook_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
         for text in filter(None, (piece.strip() for piece in value.split(","))):

@@ -25,6 +25,8 @@ from authserver.actions.issue_token import Issued
 from authserver.actions.security_log import SecurityLog
 from authserver.background import PeriodicTask, PeriodicTasks
 from authserver.console.openid.identity import ProviderSettings
+from authserver.delivery.outbox_relay import OutboxRelay
+from authserver.delivery.webhook_sender import WebhookSender
 from authserver.instrumentation import VERSION, Instrumentation, UnrecordedUsage
 from authserver.oauth import http
 from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
@@ -83,6 +85,7 @@ TIDY_SECONDS = 3600.0
 TICK_SECONDS = 60.0
 """How often a node looks whether a key must be made, promoted or withdrawn."""
 FLUSH_SECONDS = 5.0
+DELIVERY_SECONDS = 1.0
 ROLLBACK_CHECK_SECONDS = 1.0
 """How often a node looks whether the database became rolled_back under it, and notes how new it is."""
 WATERMARK_SECONDS = 30.0
@@ -120,6 +123,7 @@ class ServicesConfig:
     metrics_peers: tuple[Network, ...] = ()
     fetch_networks: tuple[Network, ...] = ()
     """That keys of issuers and clients may be fetched from, beside public addresses."""
+    webhook_networks: tuple[Network, ...] = ()
     other_master_key: str = ""
     state: Path = Path("instance")
     key_store: str = "database"
@@ -527,6 +531,29 @@ class Services:
         )
         tasks.start()
         self._closers.append(tasks.stop)
+        self._start_delivery(store)
+
+    def _start_delivery(self, store: Store) -> None:
+        """Tell events outside, on a thread of its own: who answers slowly holds up nothing else."""
+        relay = self.outbox_relay(store)
+        telling = PeriodicTasks([PeriodicTask("tell events", DELIVERY_SECONDS, relay.once)])
+        telling.start()
+        self._closers.append(relay.sender.close)
+        self._closers.append(telling.stop)
+
+    def outbox_relay(self, store: Store) -> OutboxRelay:
+        """What tells events outside, a round at a time."""
+
+        def watch(told: bool) -> None:  # noqa: FBT001 - the one thing it is told
+            store.usage.on_issued = store.secret_networks.issued if told else None
+
+        return OutboxRelay(
+            store=store,
+            sender=WebhookSender(store, self.config.webhook_networks),
+            networks=store.secret_networks,
+            now=lambda: self.database_now(store),
+            watch=watch,
+        )
 
     def tick(self, store: Store) -> tuple[Step, ...]:
         """Do what the rotation of keys makes due; safe from many processes at once."""

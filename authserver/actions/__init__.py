@@ -14,6 +14,7 @@ Each reads its facts in one statement, asks ``rules``, writes in one audited tra
 - ``resource_servers``, ``general_settings``. ``preconditions``: what several actions check first.
 - ``signing_keys``: generate, announce, activate, retire, compromise, import, reseal, rehearse.
 - ``sign_in``, ``identities``: console sessions, passwords, login links; links to an OpenID provider.
+- ``events``: webhooks; who is told what, and where.
 - ``restore``: declares the database restored from a backup.
 - ``security_log``: copies the first refusal of each kind per minute into the audit trail.
 """

@@ -46,6 +46,8 @@ PATH_PARTS: Final = {
     "kid": "Id of a signing key.",
     "seq": "Number of a record.",
     "code": "Name of a kind of problem.",
+    "webhook_id": "Id of a webhook.",
+    "event_id": "Id of an event, which is its `webhook-id`.",
 }
 
 

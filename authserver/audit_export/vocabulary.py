@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 NOTICE, WARNING = "notice", "warning"
 
@@ -34,6 +34,7 @@ EVERYWHERE: Final[Mapping[str, str]] = {
 _USER, _ROLE, _CREDENTIAL = "user name", "id of the role", "`client_id`"
 _SERVER = "name, client id or audience, as it was asked for"
 _KEY = "`kid` of the signing key"
+_WEBHOOK = "id of the webhook"
 _ID_OF_USER = {"user": "id of the user"}
 _VERSION = {**_ID_OF_USER, "role_version": "role version from here on"}
 _ID_OF_SERVER = {"resource_server": "id of the resource server"}
@@ -193,6 +194,34 @@ EVENTS: Final[Mapping[str, EventType]] = {
         "`database`",
         {"epoch": "from here on", "found": "how the server found out; absent where somebody said so"},
         WARNING,
+    ),
+    "webhook.created": EventType(
+        "events are sent to a URL from here on",
+        _WEBHOOK,
+        {"url": "of the receiver", "events": "types; none: all"},
+        since=2,
+    ),
+    "webhook.edited": EventType("a webhook was changed", _WEBHOOK, _CHANGE, since=2),
+    "webhook.secret_rotated": EventType(
+        "a webhook got a new secret", _WEBHOOK, {"overlap_seconds": "how long the old one signs as well"}, since=2
+    ),
+    "webhook.disabled": EventType(
+        "a webhook was disabled",
+        _WEBHOOK,
+        {"reason": "where the server did it: what the receiver answered"},
+        WARNING,
+        2,
+    ),
+    "webhook.enabled": EventType("a webhook was enabled again", _WEBHOOK, since=2),
+    "webhook.deleted": EventType(
+        "a webhook was deleted with its deliveries", _WEBHOOK, {"url": "of the receiver"}, WARNING, 2
+    ),
+    "webhook.tested": EventType("a test event was asked for", _WEBHOOK, since=2),
+    "webhook.replayed": EventType(
+        "deliveries are made again",
+        _WEBHOOK,
+        {"event": "the one", "deliveries": "how many that were given up"},
+        since=2,
     ),
     "console.link_made": EventType(
         "a one-time link to sign in was made", _USER, {**_ID_OF_USER, "expires_at": "instant, seconds of UTC"}

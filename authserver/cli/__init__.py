@@ -28,10 +28,25 @@ from authserver.cli.commands.sessions import sessions
 from authserver.cli.commands.settings import settings
 from authserver.cli.commands.state import apply, export
 from authserver.cli.commands.users import users
+from authserver.cli.commands.webhooks import webhooks
 from authserver.cli.context import Maintenance
 from authserver.cli.startup_errors import one_sentence
 
-NOUNS = (users, roles, resource_servers, credentials, keys, settings, audit, sessions, apply, export, db, doctor)
+NOUNS = (
+    users,
+    roles,
+    resource_servers,
+    credentials,
+    keys,
+    settings,
+    audit,
+    sessions,
+    webhooks,
+    apply,
+    export,
+    db,
+    doctor,
+)
 
 
 def register(app: Flask, maintenance: Maintenance) -> None:

@@ -10,6 +10,7 @@ Imports ``audit``, ``rules`` and ``keys`` only.
 - ``client_authentication``: ids that are good once, on all nodes together; the public keys of others.
 - ``sessions``: the record of each token. ``changes``: what ended, in order.
 - ``signing_keys``, ``jwks_fetchers``: the key ring and who fetched it.
+- ``events``: webhooks, their deliveries, and the outbox.
 - ``store``: all of these together, as commands and pages use them.
 - ``console_reads``: lists, searches and previews for people.
 """

@@ -9,6 +9,8 @@ from authserver.ports.console_reads.audit import AuditReads
 from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
 from authserver.ports.console_reads.tokens import TokenReads
 from authserver.ports.console_reads.users import UserReads
+from authserver.ports.events.outbox import Outbox
+from authserver.ports.events.webhooks import WebhookReads
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.jwks_fetchers import JwksFetchers
 from authserver.ports.resource_servers import ResourceServerActivities
@@ -119,6 +121,16 @@ class Store(Protocol):
     @property
     def expiring_reads(self) -> ExpiringReads:
         """What ends soon."""
+        ...
+
+    @property
+    def webhooks(self) -> WebhookReads:
+        """Webhooks and their deliveries."""
+        ...
+
+    @property
+    def outbox(self) -> Outbox:
+        """Events on their way out."""
         ...
 
     @property

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from authserver.audit import Event
 from authserver.ports.credentials import Credential, KeyRecord, SecretRecord, TrustRecord
+from authserver.ports.events.webhooks import WebhookChanges
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
@@ -15,6 +16,11 @@ from authserver.rules.facts import Instant, Reason
 
 class Transaction(Protocol):
     """One administrative change; its audit record commits with it or not at all (INV-18)."""
+
+    @property
+    def webhooks(self) -> WebhookChanges:
+        """What is written of webhooks."""
+        ...
 
     def detail(self, **more: object) -> None:
         """Add to the audit record what only the transaction could read."""

@@ -14,5 +14,6 @@
 - ``credential_status``: active, expiring, reduced, disabled, …: what lists show.
 - ``key_readiness``: whether an announced key may sign. ``sign_in``: how long a console session and a proof hold.
 - ``permission``: what builder roles open. ``password``: what a local password may be.
+- ``events``: what webhooks and mail tell, how a delivery is signed, and where it may be sent.
 - ``names``: what roles, users and audiences may be called.
 """

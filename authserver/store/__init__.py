@@ -4,6 +4,7 @@
 - ``rows``: rows to values. ``transaction``: the writes of one audited change. ``accounts``: opens such a change.
 - ``user_reads``: the console's lists of users and roles, with previews of what a change ends.
 - ``credentials``, ``audit``: what the console lists of each. ``sign_in``: console sessions and login attempts.
+- ``events``: the outbox, webhooks and their deliveries.
 - ``tokens``: the statements of the hot paths, the buffer of uses, session rows, revocations.
 - ``signing_keys``: the key ring and who fetched it. ``factory``: migrates, opens and seals a store.
 """

@@ -18,6 +18,9 @@ from authserver.store.credentials.reads import SqlCredentialReads
 from authserver.store.engine.connections import reading, shared_snapshot, writing
 from authserver.store.engine.prepared import ThreadConnections
 from authserver.store.engine.schema import schema_fault
+from authserver.store.events.networks import SqlSecretNetworks
+from authserver.store.events.outbox import SqlOutbox
+from authserver.store.events.webhooks import SqlWebhookReads
 from authserver.store.sign_in.attempts import SqlLoginAttemptCounter
 from authserver.store.sign_in.sessions import SqlSignIns
 from authserver.store.signing_keys.jwks_fetchers import SqlJwksFetchers
@@ -82,6 +85,9 @@ class Store:
     jwks_fetchers: SqlJwksFetchers
     token_reads: SqlTokenReads
     expiring_reads: SqlExpiringReads
+    webhooks: SqlWebhookReads
+    outbox: SqlOutbox
+    secret_networks: SqlSecretNetworks
     pepper: bytes
     thread_connections: ThreadConnections
     engine: Engine
@@ -118,6 +124,7 @@ class Store:
         self.one_time_ids.after_fork()
         self.jwks_fetchers.after_fork()
         self.feed_fetches.after_fork()
+        self.secret_networks.after_fork()
         self.thread_connections.close()
         self.engine.dispose(close=False)
 
@@ -174,6 +181,9 @@ def open_store(
         audit_reads=SqlAuditReads(engine, audit_key),
         token_reads=SqlTokenReads(engine),
         expiring_reads=SqlExpiringReads(engine),
+        webhooks=SqlWebhookReads(engine),
+        outbox=SqlOutbox(engine),
+        secret_networks=SqlSecretNetworks(engine),
         pepper=pepper,
         thread_connections=held,
         engine=engine,

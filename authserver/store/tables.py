@@ -463,3 +463,86 @@ identities = Table(
     Column("user_id", _ID, ForeignKey("users.id"), nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
 )
+
+event_outbox = Table(
+    "event_outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("audit_seq", BigInteger, nullable=False),  # records up to here are collected
+    Column("seq", BigInteger, nullable=False),  # the newest event
+    Column("swept_at", BigInteger, nullable=False),
+    Column("holder", _ID, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("key", String(160), nullable=False, unique=True),
+    Column("type", String(64), nullable=False),
+    Column("object", String(255), nullable=False),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("data", Text, nullable=False),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("url", String(1000), nullable=False),
+    Column("description", String(100), nullable=False),
+    Column("events", Text, nullable=False),  # types, with a blank between; empty: all
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("generation", Integer, nullable=False),
+    Column("old_ends_at", BigInteger),
+    Column("version", Integer, nullable=False),
+)
+
+event_deliveries = Table(
+    "event_deliveries",
+    metadata,
+    Column("target", _ID, primary_key=True),
+    Column("event_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("object", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", BigInteger),
+    Column("delivered_at", BigInteger),
+    Column("last_status", Integer),
+    Column("last_error", String(200), nullable=False),
+    Index("ix_event_deliveries_event_seq", "event_seq"),
+    CheckConstraint("state IN ('pending', 'delivered', 'dead')", name="state"),
+)
+_pending = text("state = 'pending'")
+for _name, _columns in (("due", ("target", "next_at")), ("order", ("target", "object", "event_seq"))):
+    Index(
+        f"ix_event_deliveries_{_name}",
+        *(event_deliveries.c[each] for each in _columns),
+        sqlite_where=_pending,
+        postgresql_where=_pending,
+    )
+
+delivery_attempts = Table(
+    "delivery_attempts",
+    metadata,
+    Column("target", _ID, primary_key=True),
+    Column("event_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    Column("status", Integer),
+    Column("error", String(200), nullable=False),
+    Index("ix_delivery_attempts_event_seq", "event_seq"),
+)
+
+secret_networks = Table(
+    "secret_networks",
+    metadata,
+    Column("secret_id", _ID, primary_key=True),
+    Column("network", _PEER, primary_key=True),
+    Column("first_seen_at", BigInteger, nullable=False),
+)

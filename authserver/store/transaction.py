@@ -18,6 +18,7 @@ from authserver.ports.transaction import ChangeRequest
 from authserver.ports.users import Role, User
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.names import storable
+from authserver.store.events.webhooks import SqlWebhookChanges
 from authserver.store.rows import identities as identity_rows
 from authserver.store.rows.accounts import (
     find_credential,
@@ -65,6 +66,7 @@ class SqlTransaction:
         self.connection = connection
         self._at, self._key = at, audit_key
         self._origin = {name: value for name, value in ((PEER, request.peer), (CLIENT, request.client)) if value}
+        self.webhooks = SqlWebhookChanges(connection)
         self._begin(event)
         # The head's row lock makes changes, audit numbers and kill numbers one queue. It is always taken first.
         head = lock_head(connection)

@@ -7,6 +7,9 @@ from tests.support.processes import ROOT
 PEOPLE = {"sign_in", "identities"}
 """Signing in, and the identities one signs in with: a program has a token instead."""
 
+MODULES = {"authserver.actions", "authserver.actions.preconditions", "authserver.actions.events"}
+"""Packages whose modules are imported by name."""
+
 CONSOLE_ONLY = {
     "users.hash_password",  # a person's own password
     "users.set_password",
@@ -32,7 +35,7 @@ def called(package):
             if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("authserver.actions"):
                 continue
             for each in node.names:
-                if node.module in {"authserver.actions", "authserver.actions.preconditions"}:
+                if node.module in MODULES:
                     modules[each.asname or each.name] = each.name
                 else:
                     found.add(f"{node.module.rpartition('.')[2]}.{each.name}")

@@ -5,7 +5,7 @@
   caller's owner, and their tokens.
 - ``users``, ``roles``: who there is, and who holds which role; ``previews`` tell what a change would end.
 - ``resource_servers``, ``settings``, ``signing_keys``: what the server is run by.
-- ``audit``, ``inventory``: for the security team. ``state``: all of it as one document.
+- ``audit``, ``inventory``, ``webhooks``: for the security team. ``state``: all of it as one document.
 """
 
 from authserver.api.resources import (
@@ -24,10 +24,11 @@ from authserver.api.resources import (
     signing_keys,
     state,
     users,
+    webhooks,
 )
 
 MODULES = (
     *(me, credentials, secrets, client_keys, client_trusts, sessions, users, roles, previews),
-    *(resource_servers, settings, signing_keys, audit, inventory, state),
+    *(resource_servers, settings, signing_keys, audit, inventory, webhooks, state),
 )
 """The modules that have registered their operations, in the order of the document."""

@@ -1,6 +1,6 @@
 """Audit records, time lines and the history of settings as the console shows them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -94,6 +94,10 @@ class AuditReads(Protocol):
 
     def chain_status(self) -> ChainStatus:
         """The head of the chain and its newest record; two rows, whatever its length."""
+        ...
+
+    def chain_fault(self, records: Iterable[Record], seq: int, previous: str) -> tuple[int, str] | None:
+        """The first record that does not follow number ``seq`` with the hash ``previous``, and why; None: all do."""
         ...
 
     def setting_rows(self) -> Sequence[SettingRow]:

@@ -7,7 +7,7 @@ every page costs the same. A search for a part of a target has no index: it read
 
 import hmac
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -28,7 +28,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from authserver.audit import Record, seal, seal_head
+from authserver.audit import Record, piece_fault, seal, seal_head
 from authserver.ports.console_reads.audit import AuditPage, AuditPlace, AuditQuery, ChainStatus, SettingRow
 from authserver.ports.console_reads.paging import MAX_PAGE
 from authserver.rules.names import storable
@@ -150,6 +150,10 @@ class SqlAuditReads:
         record = None if row is None else as_record(row)
         fault = self._head_fault(head, record)
         return ChainStatus(head.seq, None if record is None else record.at, fault)
+
+    def chain_fault(self, records: Iterable[Record], seq: int, previous: str) -> tuple[int, str] | None:
+        """The first record that does not follow number ``seq`` with the hash ``previous``, and why; None: all do."""
+        return piece_fault(self._key, records, seq, previous)
 
     def _head_fault(self, head: Any, newest: Record | None) -> str:
         if not hmac.compare_digest(seal_head(self._key, head.seq, head.hash), str(head.seal)):

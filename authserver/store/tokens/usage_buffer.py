@@ -30,7 +30,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -154,6 +154,8 @@ class SqlUsageBuffer:
         self._background = background
         self.on_failure: Callable[[str], None] = lambda _reason: None
         """Told the reason each time the thread could not write a batch; empty: it was written in the end."""
+        self.on_issued: Callable[[Iterable[tuple[SessionStart, str]]], None] | None = None
+        """Told the sessions of a batch that was written, with the address of each request; None: nobody asks."""
         self._begin()
 
     def _begin(self) -> None:
@@ -322,6 +324,8 @@ class SqlUsageBuffer:
 
     def _send(self, batch: _Batch) -> None:
         self._write(batch)
+        if self.on_issued is not None:
+            self.on_issued((use.start, use.peer) for use in batch.pending.values() if use.issued)
         with self._lock:
             # Kept for one more round: a judge may have read the row before this write and asks here after it.
             self._written = batch.pending

@@ -1,0 +1,5 @@
+"""What is told outside, as records and Protocols.
+
+- ``webhooks``: where events are sent, and what became of each delivery.
+- ``outbox``: collects the events from what is on record, and what is due of them.
+"""

@@ -1,0 +1,7 @@
+"""What is told outside, and how: pure functions of facts and an instant.
+
+- ``catalogue``: the types of events, which change on record is which, and the body that is sent.
+- ``signature``: secrets and signatures by Standard Webhooks.
+- ``backoff``: when a delivery that failed is tried again, and when it is given up.
+- ``addresses``: where a webhook may be sent (T-161): the URL, and the address that its host resolved to.
+"""

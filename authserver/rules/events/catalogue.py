@@ -1,0 +1,123 @@
+"""The types of events that webhooks and mail tell, and the body of one.
+
+Most follow from a change on record: the audit record commits with the change, so it is the outbox that no crash can
+lose. The others follow from time alone (``credential.expiring``) or from what is seen (``secret.new_network``).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from authserver.rules.facts import Instant
+
+EVENT_TYPES: Final[Mapping[str, str]] = {
+    "credential.expiring": "a credential expires in 30, 7 or 1 days",
+    "credential.expired": "a credential has expired",
+    "credential.unused": "nobody used a credential for long",
+    "secret.regenerated": "a credential got a new secret",
+    "secret.new_network": "a secret was used from a network it was never used from before",
+    "secret.leaked": "a secret was reported as leaked, and ended",
+    "user.role_reduced": "a user lost a role, or was disabled",
+    "signing_key.rotated": "another signing key signs from now on",
+    "signing_key.compromised": "a signing key was declared compromised; its tokens are dead",
+    "audit.chain_broken": "the chain of audit records does not hold",
+    "webhook.test": "somebody asked for a test delivery",
+}
+"""Each type, and when it is raised."""
+
+WARNING_DAYS: Final = (30, 7, 1)
+"""How many days ahead it is told that a credential expires, or will be switched off unused."""
+
+_OF_CHANGES: Final[Mapping[str, str]] = {
+    "credential.regenerated": "secret.regenerated",
+    "credential.leak_reported": "secret.leaked",
+    "user.role_revoked": "user.role_reduced",
+    "user.disabled": "user.role_reduced",
+    "role.deleted": "user.role_reduced",
+    "key.activated": "signing_key.rotated",
+    "key.rotated": "signing_key.rotated",
+    "key.retired": "signing_key.rotated",
+    "key.compromised": "signing_key.compromised",
+    "webhook.tested": "webhook.test",
+}
+"""Changes on record that are told, by their name in the audit."""
+
+_HIDDEN: Final = frozenset({"peer", "client"})
+"""Details that stay inside: from where a change was asked for is personal data of whoever asked."""
+
+AUDIT_CHAIN: Final = "audit"
+"""The object of events about the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedEvent:
+    """Something to be told.
+
+    ``object`` is what it happened to: of one object events are delivered in their order. ``key`` is unique: the same
+    key raised again is the same event, and told once. ``client_id`` names the credential whose owner is told.
+    """
+
+    type: str
+    object: str
+    key: str
+    at: Instant
+    data: Mapping[str, Any]
+    client_id: str = ""
+    user_id: str = ""
+
+
+def of_change(seq: int, at: Instant, event: str, target: str, detail: Mapping[str, Any]) -> RaisedEvent | None:
+    """The event that an audit record is; None for one that is not told."""
+    told = _OF_CHANGES.get(event)
+    if told is None or (event == "key.activated" and detail.get("first")):
+        return None
+    data: dict[str, Any] = {name: value for name, value in detail.items() if name not in _HIDDEN}
+    key = f"audit:{seq}"
+    if told.startswith("secret."):
+        return RaisedEvent(told, target, key, at, {"client_id": target} | data, client_id=target)
+    if event == "role.deleted":
+        return RaisedEvent(told, str(detail.get("role", target)), key, at, {"change": event, "role": target} | data)
+    if told == "user.role_reduced":
+        user = str(detail.get("user", target))
+        return RaisedEvent(told, user, key, at, data | {"change": event, "username": target}, user_id=user)
+    if told == "webhook.test":
+        return RaisedEvent(told, target, key, at, {"webhook_id": target})
+    return RaisedEvent(told, target, key, at, {"change": event, "key": target} | data)
+
+
+def expiry_event(client_id: str, expires_at: Instant, days: int, at: Instant) -> RaisedEvent:
+    """A credential expires in ``days`` days; with 0 it has expired."""
+    data: dict[str, Any] = {"client_id": client_id, "expires_at": expires_at}
+    told = "credential.expiring" if days else "credential.expired"
+    return RaisedEvent(
+        told,
+        client_id,
+        f"expiry:{client_id}:{expires_at}:{days}",
+        at,
+        data | ({"days": days} if days else {}),
+        client_id=client_id,
+    )
+
+
+def network_event(client_id: str, secret_id: str, network: str, at: Instant) -> RaisedEvent:
+    """A secret was used from a network for the first time, after it had been used from another one."""
+    data = {"client_id": client_id, "secret_id": secret_id, "network": network}
+    return RaisedEvent("secret.new_network", client_id, f"network:{secret_id}:{network}", at, data, client_id=client_id)
+
+
+def chain_event(first_bad: int, fault: str, at: Instant) -> RaisedEvent:
+    """The chain of audit records does not hold."""
+    data = {"record": first_bad, "fault": fault}
+    return RaisedEvent("audit.chain_broken", AUDIT_CHAIN, f"chain:{first_bad}", at, data)
+
+
+def wanted(types: tuple[str, ...], told: str) -> bool:
+    """Whether a subscription to ``types`` takes an event; one that names none takes every event."""
+    return not types or told in types
+
+
+def body(told: str, timestamp: str, data: Mapping[str, Any]) -> bytes:
+    """What is sent, the same bytes each time: ``type``, ``timestamp`` and ``data`` (Standard Webhooks, payload)."""
+    document = {"type": told, "timestamp": timestamp, "data": data}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")

@@ -1,0 +1,161 @@
+"""The outbox: the audit records behind a cursor become events, and what is due of them is handed out."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, delete, exists, func, insert, select, update
+
+from authserver.ports.events.outbox import OutboxState, Outcome
+from authserver.ports.events.webhooks import DEAD, DELIVERED, PENDING, Delivery, Webhook
+from authserver.rules.events.catalogue import RaisedEvent, of_change
+from authserver.rules.facts import Instant
+from authserver.store.engine.connections import reading, writing
+from authserver.store.events import expiries
+from authserver.store.events.raising import detail_of, insert_events, lock_outbox, raise_now
+from authserver.store.events.webhooks import as_delivery, as_webhook, deliveries_query
+from authserver.store.tables import (
+    audit,
+    audit_head,
+    delivery_attempts,
+    event_deliveries,
+    event_outbox,
+    events,
+    webhooks,
+)
+
+_ROW = event_deliveries.c
+_ENABLED = webhooks.c.disabled_at.is_(None)
+_MAX_ERROR = 200
+
+
+class SqlOutbox:
+    """``ports.Outbox``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        enabled = select(func.count()).select_from(webhooks).where(_ENABLED).scalar_subquery()
+        self._state = select(event_outbox, audit_head.c.seq.label("head"), enabled.label("webhooks")).select_from(
+            event_outbox.join(audit_head, audit_head.c.id == event_outbox.c.id)
+        )
+
+    def state(self) -> OutboxState:
+        """How things stand, in one statement."""
+        with reading(self._engine) as connection:
+            row = connection.execute(self._state).one()
+        return OutboxState(row.head - row.audit_seq, row.webhooks, row.holder, row.lease_until, row.swept_at)
+
+    def acquire(self, holder: str, now: Instant, until: Instant) -> bool:
+        """Take or prolong the lease; False while another one holds it."""
+        free = (event_outbox.c.holder == holder) | (event_outbox.c.lease_until <= now)
+        taken = update(event_outbox).where(free).values(holder=holder, lease_until=until)
+        with writing(self._engine) as connection:
+            return connection.execute(taken).rowcount > 0
+
+    def collect(self, limit: int) -> int:
+        """Turn the next records into events with deliveries; how many records there were."""
+        with writing(self._engine) as connection:
+            outbox = lock_outbox(connection)
+            query = select(audit).where(audit.c.seq > outbox.audit_seq).order_by(audit.c.seq).limit(limit)
+            records = connection.execute(query).all()
+            if not records:
+                return 0
+            raised = [of_change(row.seq, row.at, row.event, row.target, detail_of(row.detail)) for row in records]
+            newest = insert_events(connection, outbox.seq, [event for event in raised if event is not None])
+            connection.execute(update(event_outbox).values(audit_seq=records[-1].seq, seq=newest))
+            return len(records)
+
+    def skip(self) -> None:
+        """Move the cursor to the newest record, if there is no webhook that could miss one."""
+        head = select(audit_head.c.seq).scalar_subquery()
+        nobody = ~exists(select(webhooks.c.id).where(_ENABLED))
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(event_outbox).where(nobody, event_outbox.c.audit_seq < head).values(audit_seq=head)
+            )
+
+    def raise_events(self, events: Sequence[RaisedEvent]) -> int:
+        """Raise events that no change is; those of a known key are raised already. How many were new."""
+        if not events:
+            return 0
+        with writing(self._engine) as connection:
+            return raise_now(connection, events)
+
+    def sweep_expiries(self, now: Instant) -> int:
+        """Raise what follows from time alone since the last time; how many events."""
+        return expiries.sweep(self._engine, now)
+
+    def due(self, now: Instant, limit: int) -> Sequence[tuple[Webhook, Sequence[Delivery]]]:
+        """What is due at each webhook, the oldest first; nothing that comes behind an event that is not due."""
+        before = event_deliveries.alias("before").c
+        blocked = exists(
+            select(before.event_seq).where(
+                before.state == PENDING,
+                before.target == _ROW.target,
+                before.object == _ROW.object,
+                before.event_seq < _ROW.event_seq,
+                before.next_at > now,
+            )
+        )
+        found = []
+        with reading(self._engine) as connection:
+            for row in connection.execute(select(webhooks).where(_ENABLED).order_by(webhooks.c.id)).all():
+                query = deliveries_query().where(_ROW.target == row.id, _ROW.state == PENDING, _ROW.next_at <= now)
+                rows = connection.execute(query.where(~blocked).order_by(_ROW.next_at, _ROW.event_seq).limit(limit))
+                mine = sorted((as_delivery(each) for each in rows), key=lambda each: each.seq)
+                if mine:
+                    found.append((as_webhook(row), mine))
+        return found
+
+    def record(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Keep what became of an attempt."""
+        state = DELIVERED if outcome.delivered else PENDING if outcome.next_at is not None else DEAD
+        mine = (_ROW.target == delivery.target, _ROW.event_seq == delivery.seq)
+        error = outcome.error[:_MAX_ERROR]
+        with writing(self._engine) as connection:
+            kept = update(event_deliveries).where(*mine, _ROW.state == PENDING)
+            done = connection.execute(
+                kept.values(
+                    state=state,
+                    attempts=_ROW.attempts + 1,
+                    next_at=outcome.next_at,
+                    delivered_at=outcome.at if outcome.delivered else _ROW.delivered_at,
+                    last_status=outcome.status,
+                    last_error=error,
+                )
+            )
+            if not done.rowcount:
+                return  # deleted meanwhile, or told by another node
+            if outcome.next_at is not None:
+                # What waits behind it need not be looked at before.
+                behind = (_ROW.target == delivery.target, _ROW.object == delivery.object, _ROW.state == PENDING)
+                connection.execute(
+                    update(event_deliveries)
+                    .where(*behind, _ROW.event_seq > delivery.seq, _ROW.next_at < outcome.next_at)
+                    .values(next_at=outcome.next_at)
+                )
+            each = delivery_attempts.c
+            last = select(func.coalesce(func.max(each.number), 0)).where(
+                each.target == delivery.target, each.event_seq == delivery.seq
+            )
+            number = connection.execute(last).scalar_one() + 1
+            connection.execute(
+                insert(delivery_attempts).values(
+                    target=delivery.target,
+                    event_seq=delivery.seq,
+                    number=number,
+                    at=outcome.at,
+                    milliseconds=outcome.milliseconds,
+                    status=outcome.status,
+                    error=error,
+                )
+            )
+
+    def forget(self, before: Instant, limit: int) -> int:
+        """Delete events of before that are over, with their deliveries; how many."""
+        waits = exists(select(_ROW.event_seq).where(_ROW.event_seq == events.c.seq, _ROW.state == PENDING))
+        with writing(self._engine) as connection:
+            query = select(events.c.seq).where(events.c.at < before, ~waits).order_by(events.c.at).limit(limit)
+            old = list(connection.execute(query).scalars())
+            for table in (delivery_attempts, event_deliveries):
+                connection.execute(delete(table).where(table.c.event_seq.in_(old)))
+            connection.execute(delete(events).where(events.c.seq.in_(old)))
+        return len(old)

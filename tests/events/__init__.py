@@ -1,0 +1,1 @@
+"""Events out: webhooks, the outbox, leaks and mail."""
