@@ -25,6 +25,7 @@ _KINDS = {
     "/oauth/introspect": "introspection",
     "/oauth/revoke": "revocation",
     "/oauth/usage": "usage",
+    "/leaks": "leaks",
     "/oauth/changes": "changes",
     "/oauth/forward-auth": "forward_auth",
     "/oauth/authorize": "authorization",

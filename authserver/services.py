@@ -36,6 +36,7 @@ from authserver.oauth.dispatcher import Dispatcher, Wsgi, routes
 from authserver.oauth.forward_auth_endpoint import ForwardAuthEndpoint
 from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
 from authserver.oauth.jwks_fetchers import JwksFetchObserver
+from authserver.oauth.leaks_endpoint import LeaksEndpoint
 from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_quantum_endpoint
 from authserver.oauth.proxy import ProxyTrust
 from authserver.oauth.revocation_endpoint import RevocationEndpoint
@@ -375,6 +376,9 @@ class Services:
                 "/auth/oauth/token": token_endpoint,
                 "/oauth/introspect": introspection,
                 "/oauth/revoke": revocation,
+                "/leaks": LeaksEndpoint(
+                    accounts=store.accounts, leaks=store.leaks, clock=self.clock, pepper=store.pepper
+                ),
             },
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.observe),

@@ -14,6 +14,7 @@ r"""Signing keys, the master key and what is sealed under it. Knows nothing of t
 - ``signing``: signs and reads the text of a token; the only module that knows PyJWT.
 - ``jws``: takes a JWS of somebody else apart, strictly. ``public_keys``: public keys of clients, and their signatures.
 - ``key_sets``: JWK sets that others publish.
+- ``detached_signature``: a signature that comes beside what it signs.
 - ``strict_json``: JSON that every parser reads alike.
 - ``report``: signed reports of drills and compromises. ``watch``: proves a rotation from outside.
 """

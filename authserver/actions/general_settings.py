@@ -30,6 +30,7 @@ BOUNDS = {
     "client_secrets_allowed": (0, 1),
     "bound_tokens_required": (0, 1),
     "self_rotation": (0, 1),
+    "unused_disable_days": (0, 3650),
 }
 
 ENDS_TOKENS = ("idle_timeout_minutes", "max_token_lifetime_minutes")
@@ -42,6 +43,8 @@ def _ended_by(name: str, before: GeneralSettings, now: Instant) -> dict[str, Ins
         return {"used_since": max(before.used_since, used_since(now, before.idle_timeout_minutes * 60))}
     if name == "max_token_lifetime_minutes":
         return {"issued_since": max(before.issued_since, issued_since(now, before.max_token_lifetime_minutes * 60))}
+    if name == "unused_disable_days":
+        return {"unused_policy_since": now}  # from here on the notice of the policy runs
     return {}
 
 

@@ -55,6 +55,7 @@ REFUSING: Final = (
     "usage",
     "changes",
     "forward_auth",
+    "leaks",
     "authorization",
     "console",
 )
@@ -132,7 +133,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
     ),
     "credential.trust_removed": EventType("a trust was ended; tokens ended", _CREDENTIAL, _TRUST),
     "credential.restricted": EventType("the restrictions were replaced; tokens ended", _CREDENTIAL, _CHANGE),
-    "credential.disabled": EventType("a credential was disabled; tokens ended", _CREDENTIAL, severity=WARNING),
+    "credential.disabled": EventType(
+        "a credential was disabled; tokens ended",
+        _CREDENTIAL,
+        {"reason": "`unused` where the policy did it", "last_used_at": "then: the last use, null for none"},
+        WARNING,
+    ),
     "credential.enabled": EventType("a credential was enabled again; tokens from before stay dead", _CREDENTIAL),
     "credential.deleted": EventType(
         "a credential was deleted for good", _CREDENTIAL, {"name": "of the credential", "owner": "id of the owner"}
@@ -195,6 +201,26 @@ EVENTS: Final[Mapping[str, EventType]] = {
         {"epoch": "from here on", "found": "how the server found out; absent where somebody said so"},
         WARNING,
     ),
+    "credential.leak_reported": EventType(
+        "somebody found a secret of it where it should not be; the secret ended, and its tokens with it",
+        _CREDENTIAL,
+        {
+            "secret": "id of the secret",
+            "reporter": "name of who reported it",
+            "url": "where it was found, as reported",
+            "source": "what it was found in, as reported",
+            "ended": "whether the report ended it",
+        },
+        WARNING,
+        2,
+    ),
+    "leak_reporter.added": EventType(
+        "leak reports that a key signs are believed from here on",
+        "identifier of the key",
+        {"name": "of the reporter"},
+        since=2,
+    ),
+    "leak_reporter.removed": EventType("they are believed no more", "identifier of the key", since=2),
     "webhook.created": EventType(
         "events are sent to a URL from here on",
         _WEBHOOK,

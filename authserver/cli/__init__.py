@@ -22,6 +22,7 @@ from authserver.cli.commands.credentials import credentials
 from authserver.cli.commands.database import db
 from authserver.cli.commands.doctor import doctor
 from authserver.cli.commands.keys import keys
+from authserver.cli.commands.leaks import leaks
 from authserver.cli.commands.resource_servers import resource_servers
 from authserver.cli.commands.roles import roles
 from authserver.cli.commands.sessions import sessions
@@ -42,6 +43,7 @@ NOUNS = (
     audit,
     sessions,
     webhooks,
+    leaks,
     apply,
     export,
     db,

@@ -23,7 +23,7 @@ from flask import Flask
 from authserver.console import help as help_page
 from authserver.console import profile
 from authserver.console.blueprint import console
-from authserver.console.credentials import change, client_keys, client_trusts, create, detail, listing, postman
+from authserver.console.credentials import change, client_keys, client_trusts, create, detail, explain, listing, postman
 from authserver.console.frame import access_log, appearance, assets
 from authserver.console.frame.access import SignInPages
 from authserver.console.frame.layout import error_response, install_template_globals, is_console_path
@@ -44,6 +44,7 @@ PAGES = (
     client_trusts,
     create,
     detail,
+    explain,
     help_page,
     inventory,
     inventory_disable,

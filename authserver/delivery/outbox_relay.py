@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from authserver.actions.events.chain_watch import ChainWatch
+from authserver.actions.events.unused import PART, disable_unused
 from authserver.delivery.webhook_sender import WebhookSender
 from authserver.ports.events.outbox import OutboxState
 from authserver.ports.store import Store
@@ -22,6 +23,9 @@ _PROLONG_SECONDS: Final[Span] = 5
 
 SWEEP_SECONDS: Final[Span] = 60
 """How often is looked what follows from time alone."""
+
+UNUSED_SECONDS: Final[Span] = 3600
+"""How often is looked whom nobody uses: it reads every credential."""
 
 KEEP_SECONDS: Final[Span] = 30 * 24 * 3600
 """How long an event and what became of it stays to be looked at, and to be replayed."""
@@ -63,7 +67,7 @@ class OutboxRelay:
         now, state = self.now(), self.store.outbox.state()
         told = state.webhooks > 0
         self.watch(told)
-        if not told:
+        if not told and not state.unused_days:
             if state.behind and self._is_time("skip", now, _SKIP_EVERY):
                 self.store.outbox.skip()
             return 0
@@ -88,6 +92,10 @@ class OutboxRelay:
             pass
         if now >= state.swept_at + SWEEP_SECONDS:
             outbox.sweep_expiries(now)
+        if state.unused_days and self._is_time("unused", now, UNUSED_SECONDS):
+            self.store.unused.sweep(now)
+            while disable_unused(self.store.accounts, self.store.unused, now) == PART:
+                pass
         if self._is_time("walk", now, _WALK_EVERY):
             fault = self._chain.walk(now)
             if fault and fault != self._fault:

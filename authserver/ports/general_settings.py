@@ -40,3 +40,5 @@ class GeneralSettings:
     """1: tokens are issued only bound to a key of their holder (RFC 9449)."""
     self_rotation: int = 0
     """1: a client may rotate its own secret by the management API."""
+    unused_disable_days: int = 0
+    """After how many days without use a credential is disabled; 0: never."""

@@ -9,7 +9,9 @@ from authserver.ports.console_reads.audit import AuditReads
 from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
 from authserver.ports.console_reads.tokens import TokenReads
 from authserver.ports.console_reads.users import UserReads
+from authserver.ports.events.leaks import LeakReads
 from authserver.ports.events.outbox import Outbox
+from authserver.ports.events.unused import UnusedReads
 from authserver.ports.events.webhooks import WebhookReads
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.jwks_fetchers import JwksFetchers
@@ -126,6 +128,16 @@ class Store(Protocol):
     @property
     def webhooks(self) -> WebhookReads:
         """Webhooks and their deliveries."""
+        ...
+
+    @property
+    def leaks(self) -> LeakReads:
+        """Whose reports of leaks are believed."""
+        ...
+
+    @property
+    def unused(self) -> UnusedReads:
+        """Credentials that nobody uses."""
         ...
 
     @property

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from authserver.audit import Event
 from authserver.ports.credentials import Credential, KeyRecord, SecretRecord, TrustRecord
+from authserver.ports.events.leaks import LeakChanges
 from authserver.ports.events.webhooks import WebhookChanges
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
@@ -20,6 +21,15 @@ class Transaction(Protocol):
     @property
     def webhooks(self) -> WebhookChanges:
         """What is written of webhooks."""
+        ...
+
+    @property
+    def leaks(self) -> LeakChanges:
+        """What is written of leaks."""
+        ...
+
+    def unused_disables_at(self, client_id: str) -> Instant | None:
+        """When the policy for unused credentials disables one; None where it does not."""
         ...
 
     def detail(self, **more: object) -> None:

@@ -18,8 +18,10 @@ from authserver.store.credentials.reads import SqlCredentialReads
 from authserver.store.engine.connections import reading, shared_snapshot, writing
 from authserver.store.engine.prepared import ThreadConnections
 from authserver.store.engine.schema import schema_fault
+from authserver.store.events.leaks import SqlLeakReads
 from authserver.store.events.networks import SqlSecretNetworks
 from authserver.store.events.outbox import SqlOutbox
+from authserver.store.events.unused import SqlUnusedReads
 from authserver.store.events.webhooks import SqlWebhookReads
 from authserver.store.sign_in.attempts import SqlLoginAttemptCounter
 from authserver.store.sign_in.sessions import SqlSignIns
@@ -60,6 +62,7 @@ DEFAULT_SETTINGS = {
     "client_secrets_allowed": 1,
     "bound_tokens_required": 0,
     "self_rotation": 0,
+    "unused_disable_days": 0,
 }
 
 
@@ -87,6 +90,8 @@ class Store:
     expiring_reads: SqlExpiringReads
     webhooks: SqlWebhookReads
     outbox: SqlOutbox
+    leaks: SqlLeakReads
+    unused: SqlUnusedReads
     secret_networks: SqlSecretNetworks
     pepper: bytes
     thread_connections: ThreadConnections
@@ -183,6 +188,8 @@ def open_store(
         expiring_reads=SqlExpiringReads(engine),
         webhooks=SqlWebhookReads(engine),
         outbox=SqlOutbox(engine),
+        leaks=SqlLeakReads(engine),
+        unused=SqlUnusedReads(engine),
         secret_networks=SqlSecretNetworks(engine),
         pepper=pepper,
         thread_connections=held,

@@ -57,6 +57,8 @@ settings = Table(
     Column("client_secrets_allowed", Integer, server_default="1", nullable=False),
     Column("bound_tokens_required", Integer, server_default="0", nullable=False),
     Column("self_rotation", Integer, server_default="0", nullable=False),
+    Column("unused_disable_days", Integer, server_default="0", nullable=False),
+    Column("unused_policy_since", BigInteger, server_default="0", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),
 )
@@ -113,6 +115,7 @@ credentials = Table(
     Column("disabled_at", BigInteger),
     Column("deleted_at", BigInteger),
     Column("version", Integer, nullable=False),
+    Column("enabled_at", BigInteger),  # again, after it was disabled
     Column("restrictions", Text),  # rules/client_authentication/restrictions; NULL: none
 )
 _gone = text("deleted_at IS NOT NULL")
@@ -166,6 +169,8 @@ Index(
     sqlite_where=_trusting,
     postgresql_where=_trusting,
 )
+_secret = text("public_jwk IS NULL")
+Index("ix_secrets_hash", secrets.c.hash, sqlite_where=_secret, postgresql_where=_secret)
 _ending = text("ends_at IS NOT NULL")
 Index("ix_secrets_ends_at", secrets.c.ends_at, secrets.c.client_id, sqlite_where=_ending, postgresql_where=_ending)
 
@@ -464,6 +469,15 @@ identities = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+leak_reporters = Table(
+    "leak_reporters",
+    metadata,
+    Column("identifier", String(128), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
 event_outbox = Table(
     "event_outbox",
     metadata,
@@ -473,6 +487,7 @@ event_outbox = Table(
     Column("swept_at", BigInteger, nullable=False),
     Column("holder", _ID, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
+    Column("unused_swept_at", BigInteger, server_default="0", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
 )
 

@@ -18,6 +18,8 @@ from authserver.ports.transaction import ChangeRequest
 from authserver.ports.users import Role, User
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.names import storable
+from authserver.store.events.leaks import SqlLeakChanges
+from authserver.store.events.unused import find_disables_at
 from authserver.store.events.webhooks import SqlWebhookChanges
 from authserver.store.rows import identities as identity_rows
 from authserver.store.rows.accounts import (
@@ -66,7 +68,7 @@ class SqlTransaction:
         self.connection = connection
         self._at, self._key = at, audit_key
         self._origin = {name: value for name, value in ((PEER, request.peer), (CLIENT, request.client)) if value}
-        self.webhooks = SqlWebhookChanges(connection)
+        self.webhooks, self.leaks = SqlWebhookChanges(connection), SqlLeakChanges(connection)
         self._begin(event)
         # The head's row lock makes changes, audit numbers and kill numbers one queue. It is always taken first.
         head = lock_head(connection)
@@ -334,7 +336,13 @@ class SqlTransaction:
 
     def update_credential(self, client_id: str, **values: object) -> None:
         """Set columns of one credential."""
+        if values.get("disabled_at", 0) is None:
+            values["enabled_at"] = self._at
         self.connection.execute(update(credentials).where(credentials.c.client_id == client_id).values(**values))
+
+    def unused_disables_at(self, client_id: str) -> Instant | None:
+        """When the policy for unused credentials disables one; None where it does not."""
+        return find_disables_at(self.connection, client_id)
 
     def insert_secret(self, client_id: str, secret: SecretRecord, secret_hash: bytes) -> None:
         """Add a secret to a credential."""

@@ -101,6 +101,7 @@ MATRIX = {
     ("GET", "/state"): (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY),
     ("PUT", "/state"): (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY),
     ("GET", "/inventory/credentials"): (SECURITY,),
+    ("GET", "/inventory/unused"): (SECURITY,),
     ("POST", "/inventory/credentials/preview"): (SECURITY, USERS),
     ("POST", "/inventory/credentials/disable"): (SECURITY, USERS),
 }

@@ -19,7 +19,6 @@ API_ONLY = {
     "introspect.introspect",  # judges the token of a call
     "resource_servers.management_api",
     "resource_servers.management_api_secret",
-    "sessions.explain",  # the console shows the reason in the list of a credential's sessions
     "sessions.inspect_sessions",
     "signing_keys.rehearse",  # changes nothing; people do it on the command line
 }

@@ -1,5 +1,6 @@
 """Who is told what, and where.
 
 - ``webhooks``: create, edit, rotate the secret, disable, enable, delete, test, replay.
+- ``leaks``: ends a secret that was reported. ``unused``: disables what nobody used.
 - ``chain_watch``: walks the chain of audit records a piece at a time, again and again.
 """

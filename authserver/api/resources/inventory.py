@@ -9,9 +9,11 @@ from authserver.api.context import ApiContext
 from authserver.api.operations import INVENTORY, SECURITY, Answer, operation
 from authserver.api.resources.credentials import CredentialDocument, list_part, order_of
 from authserver.api.resources.previews import PreviewDocument
-from authserver.api.schemas import Items, Model, Paged
+from authserver.api.schemas import InstantOut, Items, Model, Paged, Query
 from authserver.ports.console_reads.credentials import CredentialQuery
+from authserver.ports.events.unused import UnusedPolicy
 from authserver.rules.credential_status import Status
+from authserver.rules.lifetime import DAY
 
 _MOST_DAYS: Final = 3650
 Days = Annotated[int, Field(ge=1, le=_MOST_DAYS)]
@@ -46,6 +48,46 @@ class Disabled(Model):
     """What was done."""
 
     disabled: int
+
+
+class UnusedQuery(Query):
+    """Which policy, and how far ahead."""
+
+    days: Annotated[
+        int | None, Field(ge=1, le=_MOST_DAYS, description="As if `unused_disable_days` were this, chosen now.")
+    ] = None
+    within_days: Annotated[int, Field(ge=0, le=_MOST_DAYS, description="Disabled at the latest then.")] = 30
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many items at most.")] = 200
+
+
+class UnusedDocument(Model):
+    """A credential that nobody uses."""
+
+    client_id: str
+    name: str
+    owner: str
+    last_used_at: InstantOut | None
+    disables_at: InstantOut
+
+
+@operation(
+    "GET", "/inventory/unused", access=SECURITY, tag="inventory", answer=Items[UnusedDocument], query=UnusedQuery
+)
+def forecast_unused(context: ApiContext, query: UnusedQuery) -> Answer:
+    """Forecast which credentials the policy disables because nobody uses them, the soonest first."""
+    reads = context.store.unused
+    policy = reads.policy() if query.days is None else UnusedPolicy(query.days, context.now)
+    items = [
+        UnusedDocument(
+            client_id=each.client_id,
+            name=each.name,
+            owner=each.owner,
+            last_used_at=each.last_used_at,
+            disables_at=each.disables_at,
+        )
+        for each in reads.disabled_by(policy, context.now + query.within_days * DAY, query.limit)
+    ]
+    return Answer(Items[UnusedDocument](items=items))
 
 
 @operation(

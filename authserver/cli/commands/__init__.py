@@ -1,7 +1,7 @@
 """The commands, one module a noun: ``flask <noun> <verb>``. Each parses, calls one action and prints.
 
 ``users``, ``roles``, ``resource_servers``, ``credentials``, ``keys``, ``settings``, ``audit``, ``sessions``,
-``webhooks``, ``database`` (``flask db``), ``state`` (``flask apply``, ``flask export``) and ``doctor``;
+``webhooks``, ``leaks``, ``database`` (``flask db``), ``state`` (``flask apply``, ``flask export``) and ``doctor``;
 ``client_keys`` has the keys of credentials and of resource servers, ``client_trusts`` whose tokens stand for a
 credential.
 """

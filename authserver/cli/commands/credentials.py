@@ -19,6 +19,7 @@ from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.cli.terminal import confirm
 from authserver.ports.credentials import Credential, SecretRecord
 from authserver.ports.errors import Invalid
+from authserver.ports.events.unused import UnusedPolicy
 from authserver.rules.client_authentication.restrictions import restrictions, restrictions_of
 from authserver.rules.facts import Instant, Span, over
 
@@ -30,6 +31,8 @@ _SHOWN_APART = frozenset({"secrets", "keys", "trusts", "restrictions"})
 
 credentials.add_command(credential_keys)
 register_trusts(credentials)
+
+_MOST_UNUSED = 1000
 
 _EXPIRES_IN = click.option(
     "--expires-in", "span", type=SPAN, metavar="SPAN", help="Lifetime, such as 90d, 12h, 2w or 1y."
@@ -89,6 +92,37 @@ def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
         "ends_at": iso_or_none(secret.ends_at),
         "last_used_at": iso_or_none(secret.last_used_at),
     }
+
+
+@credentials.command(
+    "unused",
+    examples=(
+        "flask credentials unused",
+        "flask credentials unused --within 7d --json",
+        "flask credentials unused --days 90 --within 60d",
+    ),
+)
+@click.option("--days", type=click.IntRange(1, 3650), help="As if that were the setting, chosen now.")
+@click.option("--within", type=SPAN, default="30d", show_default=True, help="Disabled at the latest then.")
+def unused(days: int | None, within: Span) -> Answer:
+    """Forecast which credentials `unused_disable_days` disables because nobody uses them, the soonest first."""
+    at = command_context()
+    reads = at.store.unused
+    policy = reads.policy() if days is None else UnusedPolicy(days, at.now)
+    documents: list[dict[str, object]] = [
+        {
+            "client_id": each.client_id,
+            "name": each.name,
+            "owner": each.owner,
+            "last_used_at": iso_or_none(each.last_used_at),
+            "disables_at": iso(each.disables_at),
+        }
+        for each in reads.disabled_by(policy, at.now + within, _MOST_UNUSED)
+    ]
+    empty = "There are none." if policy.days else "The setting unused_disable_days is 0: nothing is disabled unused."
+    return Answer(
+        documents, table(("client_id", "name", "owner", "last_used_at", "disables_at"), documents, empty=empty)
+    )
 
 
 @credentials.command(

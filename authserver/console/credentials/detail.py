@@ -115,6 +115,7 @@ _EVENT_TITLES: Final[Mapping[str, str]] = {
     "credential.restricted": N_("Restrictions changed"),
     "credential.secrets_ended": N_("All secrets ended"),
     "credential.old_secret_moved": N_("End of the old secret changed"),
+    "credential.leak_reported": N_("A secret was reported as leaked, and ended"),
     "credential.disabled": N_("Disabled"),
     "credential.enabled": N_("Enabled"),
     "credential.sessions_ended": N_("All sessions ended"),

@@ -31,7 +31,7 @@ _ROWS: Final = 50
 _TEXTS: Final = {
     "credential.expiring": N_("A credential expires in 30, 7 or 1 days"),
     "credential.expired": N_("A credential has expired"),
-    "credential.unused": N_("Nobody used a credential for long"),
+    "credential.unused": N_("An unused credential will be disabled, or was"),
     "secret.regenerated": N_("A credential got a new secret"),
     "secret.new_network": N_("A secret was used from a new network"),
     "secret.leaked": N_("A secret was reported as leaked, and ended"),

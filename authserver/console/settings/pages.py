@@ -80,6 +80,11 @@ SETTING_TEXTS: Final = {
         N_("How long a session stays on record behind the end of its token, to tell its owner why it ended."),
         N_("{} days"),
     ),
+    "unused_disable_days": SettingText(
+        N_("Unused credentials"),
+        N_("After how many days without use a credential is disabled; its owner is told 30, 7 and 1 days ahead."),
+        N_("{} days"),
+    ),
     "client_secrets_allowed": SettingText(
         N_("Secrets of clients"),
         N_("Off: clients authenticate by a key, and a secret gets no token any more. Tokens from before live on."),

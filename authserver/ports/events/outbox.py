@@ -17,7 +17,7 @@ from authserver.rules.facts import Instant
 class OutboxState:
     """How things stand: ``behind`` records are not collected yet; ``lease_until`` is the end of ``holder``'s lease.
 
-    ``swept_at``: what follows from time alone was raised up to then.
+    ``swept_at``: what follows from time alone was raised up to then. ``unused_days``: the policy for what nobody uses.
     """
 
     behind: int
@@ -25,6 +25,7 @@ class OutboxState:
     holder: str
     lease_until: Instant
     swept_at: Instant
+    unused_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,5 +3,6 @@
 - ``catalogue``: the types of events, which change on record is which, and the body that is sent.
 - ``signature``: secrets and signatures by Standard Webhooks.
 - ``backoff``: when a delivery that failed is tried again, and when it is given up.
+- ``unused``: when a credential that nobody uses is disabled.
 - ``addresses``: where a webhook may be sent (T-161): the URL, and the address that its host resolved to.
 """

@@ -14,7 +14,7 @@ from authserver.rules.facts import Instant
 EVENT_TYPES: Final[Mapping[str, str]] = {
     "credential.expiring": "a credential expires in 30, 7 or 1 days",
     "credential.expired": "a credential has expired",
-    "credential.unused": "nobody used a credential for long",
+    "credential.unused": "an unused credential is disabled in 30, 7 or 1 days, or was disabled just now",
     "secret.regenerated": "a credential got a new secret",
     "secret.new_network": "a secret was used from a network it was never used from before",
     "secret.leaked": "a secret was reported as leaked, and ended",
@@ -25,6 +25,8 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
     "webhook.test": "somebody asked for a test delivery",
 }
 """Each type, and when it is raised."""
+
+UNUSED: Final = "credential.unused"
 
 WARNING_DAYS: Final = (30, 7, 1)
 """How many days ahead it is told that a credential expires, or will be switched off unused."""
@@ -39,6 +41,7 @@ _OF_CHANGES: Final[Mapping[str, str]] = {
     "key.rotated": "signing_key.rotated",
     "key.retired": "signing_key.rotated",
     "key.compromised": "signing_key.compromised",
+    "credential.disabled": "credential.unused",
     "webhook.tested": "webhook.test",
 }
 """Changes on record that are told, by their name in the audit."""
@@ -70,11 +73,11 @@ class RaisedEvent:
 def of_change(seq: int, at: Instant, event: str, target: str, detail: Mapping[str, Any]) -> RaisedEvent | None:
     """The event that an audit record is; None for one that is not told."""
     told = _OF_CHANGES.get(event)
-    if told is None or (event == "key.activated" and detail.get("first")):
+    if told is None or _is_left_out(event, detail):
         return None
     data: dict[str, Any] = {name: value for name, value in detail.items() if name not in _HIDDEN}
     key = f"audit:{seq}"
-    if told.startswith("secret."):
+    if told.startswith(("secret.", "credential.")):
         return RaisedEvent(told, target, key, at, {"client_id": target} | data, client_id=target)
     if event == "role.deleted":
         return RaisedEvent(told, str(detail.get("role", target)), key, at, {"change": event, "role": target} | data)
@@ -84,6 +87,13 @@ def of_change(seq: int, at: Instant, event: str, target: str, detail: Mapping[st
     if told == "webhook.test":
         return RaisedEvent(told, target, key, at, {"webhook_id": target})
     return RaisedEvent(told, target, key, at, {"change": event, "key": target} | data)
+
+
+def _is_left_out(event: str, detail: Mapping[str, Any]) -> bool:
+    """The first key of all rotates none; of what is disabled only that is told which the policy did."""
+    if event == "key.activated":
+        return bool(detail.get("first"))
+    return event == "credential.disabled" and detail.get("reason") != "unused"
 
 
 def expiry_event(client_id: str, expires_at: Instant, days: int, at: Instant) -> RaisedEvent:
@@ -98,6 +108,15 @@ def expiry_event(client_id: str, expires_at: Instant, days: int, at: Instant) ->
         data | ({"days": days} if days else {}),
         client_id=client_id,
     )
+
+
+def unused_event(
+    client_id: str, last_used_at: Instant | None, disables_at: Instant, days: int, at: Instant
+) -> RaisedEvent:
+    """A credential is disabled in ``days`` days, if nobody uses it meanwhile."""
+    data = {"client_id": client_id, "last_used_at": last_used_at, "disables_at": disables_at, "days": days}
+    key = f"unused:{client_id}:{disables_at}:{days}"
+    return RaisedEvent(UNUSED, client_id, key, at, data, client_id=client_id)
 
 
 def network_event(client_id: str, secret_id: str, network: str, at: Instant) -> RaisedEvent:

@@ -19,6 +19,7 @@ from authserver.store.tables import (
     event_deliveries,
     event_outbox,
     events,
+    settings,
     webhooks,
 )
 
@@ -33,15 +34,23 @@ class SqlOutbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         enabled = select(func.count()).select_from(webhooks).where(_ENABLED).scalar_subquery()
-        self._state = select(event_outbox, audit_head.c.seq.label("head"), enabled.label("webhooks")).select_from(
-            event_outbox.join(audit_head, audit_head.c.id == event_outbox.c.id)
-        )
+        unused = select(settings.c.unused_disable_days).scalar_subquery()
+        counts = (audit_head.c.seq.label("head"), enabled.label("webhooks"), unused.label("unused_days"))
+        both = event_outbox.join(audit_head, audit_head.c.id == event_outbox.c.id)
+        self._state = select(event_outbox, *counts).select_from(both)
 
     def state(self) -> OutboxState:
         """How things stand, in one statement."""
         with reading(self._engine) as connection:
             row = connection.execute(self._state).one()
-        return OutboxState(row.head - row.audit_seq, row.webhooks, row.holder, row.lease_until, row.swept_at)
+        return OutboxState(
+            behind=row.head - row.audit_seq,
+            webhooks=row.webhooks,
+            holder=row.holder,
+            lease_until=row.lease_until,
+            swept_at=row.swept_at,
+            unused_days=row.unused_days,
+        )
 
     def acquire(self, holder: str, now: Instant, until: Instant) -> bool:
         """Take or prolong the lease; False while another one holds it."""

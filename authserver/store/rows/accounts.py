@@ -284,4 +284,5 @@ def find_general(connection: Connection) -> GeneralSettings:
         client_secrets_allowed=row.client_secrets_allowed,
         bound_tokens_required=row.bound_tokens_required,
         self_rotation=row.self_rotation,
+        unused_disable_days=row.unused_disable_days,
     )
