@@ -133,7 +133,7 @@ def _by_assertion(
 ) -> tuple[LiveSecret | None, str]:
     """The key that signed, and the true cause of a failure; the id is used up only when there is none."""
     now = facts.now if facts else 0
-    key, found, fault = judged(presented, facts.secrets if facts else (), assertions.issuer, now)
+    key, found, fault = judged(presented, facts.secrets if facts else (), assertions, now)
     if facts is None:
         return None, "unknown_client"
     if key is None or found is None:

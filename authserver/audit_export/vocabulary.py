@@ -132,6 +132,10 @@ EVENTS: Final[Mapping[str, EventType]] = {
         {**_TRUST, "audience": "their aud", "claims": "conditions on claims"},
     ),
     "credential.trust_removed": EventType("a trust was ended; tokens ended", _CREDENTIAL, _TRUST),
+    "credential.keys_published": EventType(
+        "a client's keys are taken from an address", _CREDENTIAL, {"jwks_uri": "where they are"}
+    ),
+    "credential.keys_withdrawn": EventType("a client's keys are taken from no address any more", _CREDENTIAL),
     "credential.restricted": EventType("the restrictions were replaced; tokens ended", _CREDENTIAL, _CHANGE),
     "credential.disabled": EventType(
         "a credential was disabled; tokens ended",

@@ -33,9 +33,10 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class TrustRecord:
-    """A trust of a credential in the tokens of another issuer; a token that it obtained dies with it.
+    """A trust of a credential in the tokens of another issuer, or the address of its client's own keys.
 
-    ``text`` is that of ``rules.client_authentication.trust``.
+    A token that it obtained dies with it. ``text`` is that of ``rules.client_authentication.trust``; ``issuer`` is
+    empty for an address of keys.
     """
 
     id: str
@@ -44,6 +45,7 @@ class TrustRecord:
     ends_at: Instant | None = None
     last_used_at: Instant | None = None
     last_used_peer: str | None = None
+    issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,10 @@ class Credential:
     keys: tuple[KeyRecord, ...] = ()
     restrictions: str | None = None
     trusts: tuple[TrustRecord, ...] = ()
+    key_addresses: tuple[TrustRecord, ...] = ()
 
     @property
     def works_without_secret(self) -> bool:
-        """Whether a key or a trust of it works."""
-        return any(key.ends_at is None for key in self.keys) or any(trust.ends_at is None for trust in self.trusts)
+        """Whether a key of it, a trust or an address of keys works."""
+        ends = [key.ends_at for key in self.keys] + [each.ends_at for each in (*self.trusts, *self.key_addresses)]
+        return None in ends

@@ -171,8 +171,8 @@ class Transaction(Protocol):
         """End a public key of a credential at once."""
         ...
 
-    def insert_trust(self, client_id: str, trust: TrustRecord, issuer: str) -> None:
-        """Add a trust to a credential, to be found by its issuer."""
+    def insert_trust(self, client_id: str, trust: TrustRecord) -> None:
+        """Add a trust or an address of keys to a credential; a trust can be found by its issuer."""
         ...
 
     def end_trust(self, client_id: str, trust_id: str, at: Instant) -> None:

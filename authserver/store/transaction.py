@@ -380,10 +380,11 @@ class SqlTransaction:
         self.connection.execute(update(secrets).where(*mine, secrets.c.ends_at.is_(None)).values(ends_at=at))
         self.append_revocation("secret", client_id, at, at)
 
-    def insert_trust(self, client_id: str, trust: TrustRecord, issuer: str) -> None:
+    def insert_trust(self, client_id: str, trust: TrustRecord) -> None:
         """Add a trust to a credential; its row is one of a secret whose hash nothing equals."""
-        values = {"id": trust.id, "trust": trust.text, "created_at": trust.created_at, "trust_issuer": issuer}
-        self.connection.execute(insert(secrets).values(client_id=client_id, hash=b"", hint=_TRUST_HINT, **values))
+        values = {"id": trust.id, "trust": trust.text, "trust_issuer": trust.issuer or None}
+        row = {"client_id": client_id, "hash": b"", "hint": _TRUST_HINT, "created_at": trust.created_at}
+        self.connection.execute(insert(secrets).values(**row, **values))
 
     def end_trust(self, client_id: str, trust_id: str, at: Instant) -> None:
         """End a trust of a credential at once."""

@@ -33,6 +33,8 @@ MATRIX = {
     ("GET", "/credentials/<client_id>/keys"): BUILDER,
     ("POST", "/credentials/<client_id>/keys"): BUILDER,
     ("DELETE", "/credentials/<client_id>/keys/<thumbprint>"): BUILDER,
+    ("PUT", "/credentials/<client_id>/jwks-uri"): BUILDER,
+    ("DELETE", "/credentials/<client_id>/jwks-uri"): BUILDER,
     ("GET", "/credentials/<client_id>/trusts"): BUILDER,
     ("POST", "/credentials/<client_id>/trusts"): BUILDER,
     ("POST", "/credentials/<client_id>/trusts/try"): BUILDER,

@@ -368,3 +368,14 @@ def test_a_trust_is_added_tried_and_ended(world, owner):
     assert owner.edit("DELETE", f"{path}/trusts/{trust['id']}", of=path).status_code == 204
     problem(owner.edit("DELETE", f"{path}/trusts/{trust['id']}", of=path), 404, "not_found")
     problem(owner("POST", f"{path}/trusts/try", {"token": text}), 404, "not_found")
+
+
+def test_the_address_of_its_keys_is_set_and_taken_away(world, owner):
+    made = create(owner)
+    path = f"/credentials/{made.json['client_id']}"
+    body = {"jwks_uri": "https://client.example.com/jwks"}
+    assert owner.edit("PUT", f"{path}/jwks-uri", body, of=path).status_code == 204
+    problem(owner.edit("PUT", f"{path}/jwks-uri", body, of=path), 409, "conflict")
+    problem(owner.edit("PUT", f"{path}/jwks-uri", {"jwks_uri": "http://x.example.com"}, of=path), 400, "invalid")
+    assert owner.edit("DELETE", f"{path}/jwks-uri", of=path).status_code == 204
+    problem(owner.edit("DELETE", f"{path}/jwks-uri", of=path), 404, "not_found")

@@ -141,7 +141,7 @@ def test_credentials_show_secrets_without_the_secret(shell, world):
     shown = shell.json("credentials", "show", world.client[0])
     assert set(shown) == {
         *("client_id", "name", "owner", "roles", "state", "expires_at", "created_at", "disabled_at", "secrets"),
-        *("keys", "trusts", "restrictions"),
+        *("keys", "jwks_uri", "trusts", "restrictions"),
     }
     assert [each["live"] for each in shown["secrets"]] == [True, True]
     assert all(set(each) == {"hint", "live", "created_at", "ends_at", "last_used_at"} for each in shown["secrets"])
@@ -379,6 +379,8 @@ CHANGES = (
     ("credentials keys add CLIENT PUBLIC", "credential.key_added"),
     ("credentials trust CLIENT --issuer https://ci.example.com --subject a:b", "credential.trust_added"),
     ("credentials distrust CLIENT TRUST --yes", "credential.trust_removed"),
+    ("credentials keys publish CLIENT https://client.example.com/jwks", "credential.keys_published"),
+    ("credentials keys publish CLIENT --none", "credential.keys_withdrawn"),
     ("credentials end-secrets CLIENT --yes", "credential.secrets_ended"),
     ("credentials keys remove CLIENT THUMBPRINT --yes", "credential.key_removed"),
     ("credentials restrict CLIENT --network 192.0.2.0/24 --max-lifetime 10m --bound", "credential.restricted"),

@@ -130,3 +130,17 @@ def test_the_owner_sees_what_the_credential_is_held_to(browser, page):
         "Restrictions changed",
     ):
         assert said in words
+
+
+def test_the_address_where_a_client_publishes_its_keys(browser, page):
+    world, uri = browser.world, "https://client.example.com/jwks"
+    saved = browser.get(page + "/keys/add").send(page + "/keys/publish", jwks_uri=uri)
+    assert "The address of its keys is saved." in saved.words
+    assert uri in browser.get(page).words
+    assert world.accounts.credential(world.client[0]).works_without_secret
+    refused = browser.get(page + "/keys/add").send(page + "/keys/publish", jwks_uri="http://client.example.com/jwks")
+    assert refused.status == 400
+    assert "https" in refused.words
+    browser.get(page + "/keys/add").send(page + "/keys/publish", jwks_uri="")
+    assert not world.accounts.credential(world.client[0]).works_without_secret
+    assert "The address of its keys was removed" in browser.get(page).words

@@ -200,13 +200,15 @@ class Change:
     def insert_client_key(self, client_id, key):
         self.update_credential(client_id, keys=(key, *self.t.credentials[client_id].keys))
 
-    def insert_trust(self, client_id, trust, issuer):
-        self.update_credential(client_id, trusts=(trust, *self.t.credentials[client_id].trusts))
+    def insert_trust(self, client_id, trust):
+        kind = "trusts" if trust.issuer else "key_addresses"
+        self.update_credential(client_id, **{kind: (trust, *getattr(self.t.credentials[client_id], kind))})
 
     def end_trust(self, client_id, trust_id, at):
-        kept = self.t.credentials[client_id].trusts
-        ended = (replace(each, ends_at=at) if each.id == trust_id and each.ends_at is None else each for each in kept)
-        self.update_credential(client_id, trusts=tuple(ended))
+        for kind in ("trusts", "key_addresses"):
+            kept = getattr(self.t.credentials[client_id], kind)
+            ended = (replace(e, ends_at=at) if e.id == trust_id and e.ends_at is None else e for e in kept)
+            self.update_credential(client_id, **{kind: tuple(ended)})
 
     def end_client_key(self, client_id, key_id, at):
         kept = self.t.credentials[client_id].keys

@@ -1,4 +1,5 @@
 """What a credential proves itself with, other than a secret or a key of its own.
 
-- ``trusts``: whose tokens stand for it. Its keys are changed by ``actions/client_keys``.
+- ``trusts``: whose tokens stand for it. ``key_addresses``: where its client publishes its keys; those that were pasted
+  are changed by ``actions/client_keys``.
 """

@@ -61,8 +61,8 @@ def add(
         if len(working) >= MOST_TRUSTS:
             msg = f"the credential has {MOST_TRUSTS} trusts, which is the most; remove one that is not used any more"
             raise Conflict(msg)
-        record = TrustRecord(f"tru_{uuid.uuid4().hex}", wanted.text, now)
-        tx.insert_trust(client_id, record, wanted.issuer)
+        record = TrustRecord(f"tru_{uuid.uuid4().hex}", wanted.text, now, issuer=wanted.issuer)
+        tx.insert_trust(client_id, record)
         tx.detail(trust=record.id, issuer=wanted.issuer, audience=wanted.audience, claims=dict(wanted.conditions))
         return record
 

@@ -32,7 +32,7 @@ def proven_caller(
         Unavailable: the keys cannot be read, or the id of the assertion cannot be recorded.
     """
     known = hot_path.caller_keys(presented.client_id)
-    key, found, fault = judged(presented, known.keys, assertions.issuer, known.now)
+    key, found, fault = judged(presented, known.keys, assertions, known.now)
     if key is not None and key.ends_at is not None and over(known.now, key.ends_at):
         fault = "key_ended"
     if not fault and found is not None and not use_up(presented, found, assertions, known.now):

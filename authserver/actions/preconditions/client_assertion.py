@@ -11,6 +11,7 @@ from typing import NamedTuple
 from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.hot_path import LiveSecret
 from authserver.rules.client_authentication.assertion import TYPES, AssertionWindow, one_time_key, subject_of, window
+from authserver.rules.client_authentication.trust import published_keys_of
 from authserver.rules.facts import Instant
 from authserver.rules.names import CLIENT_ID
 from keys.jws import Jws, MalformedJws, parse
@@ -105,17 +106,37 @@ def signed_by(jws: Jws, keys: Sequence[LiveSecret]) -> LiveSecret | None:
     return None
 
 
+def published_by(jws: Jws, keys: Sequence[LiveSecret], remote: RemoteKeys | None) -> LiveSecret | None:
+    """The address of a client at which it publishes the key that made the signature (``jwks_uri``).
+
+    Nothing is fetched from one that was removed.
+
+    Raises:
+        KeysUnavailable: the keys there are not known and cannot be fetched.
+    """
+    for each in keys:
+        published = published_keys_of(each.trust) if each.trust and each.ends_at is None else None
+        if published is not None and remote is not None and remote.at(published.jwks_uri, jws.kid).verifies(jws):
+            return each
+    return None
+
+
 def judged(
-    presented: PresentedAssertion, keys: Sequence[LiveSecret], issuer: str, now: Instant
+    presented: PresentedAssertion, keys: Sequence[LiveSecret], context: AssertionContext, now: Instant
 ) -> tuple[LiveSecret | None, AssertionWindow | None, str]:
     """The key that signed, the window of the assertion, and the reason to refuse it; the reason is empty when good.
 
-    The signature comes first: nothing that an assertion says counts before it is known who says it.
+    The signature comes first: nothing that an assertion says counts before it is known who says it. Pasted keys come
+    before those that must be fetched.
+
+    Raises:
+        KeysUnavailable: the client publishes its keys, and they cannot be had.
     """
-    key = signed_by(presented.jws, keys)
+    key = signed_by(presented.jws, keys) or published_by(presented.jws, keys, context.remote_keys)
     if key is None:
-        return None, None, "assertion_signature" if any(each.public_jwk for each in keys) else "no_key"
-    found = window(presented.jws.claims, issuer=issuer, now=now)
+        has_key = any(each.public_jwk or (each.trust and published_keys_of(each.trust)) for each in keys)
+        return None, None, "assertion_signature" if has_key else "no_key"
+    found = window(presented.jws.claims, issuer=context.issuer, now=now)
     return (key, None, found) if isinstance(found, str) else (key, found, "")
 
 

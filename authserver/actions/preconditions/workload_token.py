@@ -93,21 +93,22 @@ def judged_token(
 ) -> tuple[LiveSecret | None, Trust | None, str]:
     """The trust that the token meets, and the reason to refuse it; the reason is empty when it is good.
 
-    The signature comes first: nothing that a token says counts before it is known who says it.
+    The signature comes first: nothing that a token says counts before it is known who says it. Nothing is fetched for a
+    trust that was removed.
 
     Raises:
         KeysUnavailable: the keys of an issuer that the credential trusts cannot be had.
     """
     jws, issuer = presented.jws, presented.jws.claims["iss"]
     read = [(each, _read(each.trust)) for each in secrets if each.trust is not None]
-    trusted = [(each, trust) for each, trust in read if trust is not None and trust.issuer == issuer]
+    known = [(each, trust) for each, trust in read if trust is not None and trust.issuer == issuer]
+    trusted = [(each, trust) for each, trust in known if each.ends_at is None]
     if not trusted:
         verify_with_nobody(jws.alg)(jws.signature, jws.signed)
-        return None, None, "workload_issuer" if read else "no_trust"
+        return None, None, "trust_ended" if known else "workload_issuer" if read else "no_trust"
     signed: dict[tuple[str, str], bool] = {}
     fault = "workload_signature"
-    # Those that work before those that were removed: of two that a token meets, the one that counts.
-    for each, trust in sorted(trusted, key=lambda pair: pair[0].ends_at is not None):
+    for each, trust in trusted:
         source = (trust.jwks, trust.jwks_uri)
         if source not in signed:
             signed[source] = keys_of(trust, context.remote_keys, jws.kid).verifies(jws)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from authserver.actions import client_keys
 from authserver.actions import credentials as credential_actions
+from authserver.actions.client_authentication import key_addresses
 from authserver.api.context import ApiContext
 from authserver.api.operations import BUILDER, Answer, operation
 from authserver.api.resources.credentials import etag_in, etag_of_credential
@@ -112,6 +113,32 @@ def remove_client_key(context: ApiContext, client_id: str, thumbprint: str) -> A
         owner_id=context.owner_id,
         **context.who,
     )
+    return Answer()
+
+
+class KeyAddress(Model):
+    """Where a client publishes its own keys."""
+
+    jwks_uri: Annotated[str, Field(min_length=1, max_length=255, description="Of a JWK set, by https.")]
+
+
+@operation("PUT", "/credentials/<client_id>/jwks-uri", access=BUILDER, tag="credentials", body=KeyAddress, edits=True)
+def publish_keys(at: ApiContext, client_id: str, body: KeyAddress) -> Answer:
+    """Take the keys of a client from where it publishes them, so that it rotates them by itself.
+
+    If-Match names the credential. Whoever writes there acts as the client, so a token names none for a credential with
+    roles that it does not have.
+    """
+    at.require_roles(at.accounts.credential(client_id, at.owner_id).roles)
+    editing = at.editing(etag_in(at, client_id)).accounts
+    key_addresses.publish(editing, client_id, body.jwks_uri, owner_id=at.owner_id, **at.who)
+    return Answer()
+
+
+@operation("DELETE", "/credentials/<client_id>/jwks-uri", access=BUILDER, tag="credentials", edits=True)
+def withdraw_keys(at: ApiContext, client_id: str) -> Answer:
+    """Take its keys from no address any more; the tokens that they obtained die. If-Match names the credential."""
+    key_addresses.withdraw(at.editing(etag_in(at, client_id)).accounts, client_id, owner_id=at.owner_id, **at.who)
     return Answer()
 
 

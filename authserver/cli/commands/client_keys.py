@@ -5,12 +5,14 @@ from typing import IO
 import click
 
 from authserver.actions import client_keys
+from authserver.actions.client_authentication import key_addresses
 from authserver.cli.arguments import CLIENT, RESOURCE_SERVER
 from authserver.cli.command import Answer, Noun
 from authserver.cli.context import command_context
 from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.cli.terminal import confirm
-from authserver.ports.credentials import KeyRecord
+from authserver.ports.credentials import Credential, KeyRecord
+from authserver.rules.client_authentication.trust import published_keys_of
 from keys.public_keys import ALGORITHMS, MOST_TEXT, registered
 
 _EXAMPLE = "3b241101-e2bb-4255-8caf-4136c566a962"
@@ -36,6 +38,12 @@ def key_document(key: KeyRecord) -> dict[str, object]:
         "last_used_at": iso_or_none(key.last_used_at),
         "ends_at": iso_or_none(key.ends_at),
     }
+
+
+def jwks_uri_of(credential: Credential) -> str | None:
+    """Where a client publishes its keys."""
+    working = [published_keys_of(each.text) for each in credential.key_addresses if each.ends_at is None]
+    return working[0].jwks_uri if working and working[0] else None
 
 
 def key_text(file: IO[str]) -> str:
@@ -84,6 +92,30 @@ def remove_key(client_id: str, thumbprint: str, *, yes: bool) -> Answer:
     context = command_context()
     client_keys.remove(context.accounts, client_id, thumbprint, **context.who)
     return Answer({"client_id": client_id, "removed": thumbprint}, line("It is removed, and its tokens are dead."))
+
+
+@credential_keys.command(
+    "publish",
+    examples=(
+        f"flask credentials keys publish {_EXAMPLE} https://client.example.com/jwks.json",
+        f"flask credentials keys publish {_EXAMPLE} --none",
+    ),
+)
+@click.argument("client_id", type=CLIENT)
+@click.argument("uri", required=False, metavar="URL")
+@click.option("--none", "is_none", is_flag=True, help="Take them from nowhere any more; its tokens die.")
+def publish_keys(client_id: str, uri: str | None, *, is_none: bool) -> Answer:
+    """Take the keys of a client from where it publishes them (`jwks_uri`), so that it rotates them by itself."""
+    if bool(uri) == is_none:
+        msg = "Give the URL of the JWK set, or --none."
+        raise click.UsageError(msg)
+    at = command_context()
+    if uri:
+        key_addresses.publish(at.accounts, client_id, uri, **at.who)
+    else:
+        key_addresses.withdraw(at.accounts, client_id, **at.who)
+    document = {"client_id": client_id, "jwks_uri": uri}
+    return Answer(document, fields(document))
 
 
 @server_keys.command(

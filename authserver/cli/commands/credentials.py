@@ -9,7 +9,15 @@ from authserver.actions import credentials as credential_actions
 from authserver.actions.preconditions.client_keys import public_key
 from authserver.cli.arguments import AUDIENCE, CLIENT, ROLE, USERNAME
 from authserver.cli.command import Answer, Noun
-from authserver.cli.commands.client_keys import ALG, KEY_COLUMNS, KEY_FILE, credential_keys, key_document, key_text
+from authserver.cli.commands.client_keys import (
+    ALG,
+    KEY_COLUMNS,
+    KEY_FILE,
+    credential_keys,
+    jwks_uri_of,
+    key_document,
+    key_text,
+)
 from authserver.cli.commands.client_trusts import register as register_trusts
 from authserver.cli.commands.client_trusts import trust_document, trust_rows
 from authserver.cli.commands.resource_servers import ONCE
@@ -64,6 +72,7 @@ def _document(credential: Credential, now: Instant) -> dict[str, object]:
         "disabled_at": iso_or_none(credential.disabled_at),
         "secrets": [_secret(secret, now) for secret in credential.secrets],
         "keys": [key_document(key) for key in credential.keys],
+        "jwks_uri": jwks_uri_of(credential),
         "trusts": [trust_document(each) for each in credential.trusts],
         "restrictions": restrictions_document(credential.restrictions),
     }

@@ -7,6 +7,7 @@ from flask import redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from authserver.actions import client_keys, credentials
+from authserver.actions.client_authentication import key_addresses
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.credentials.change import own
@@ -30,6 +31,8 @@ REFUSALS: Final = (
     N_("the credential has 2 keys, which is the most; remove the one that is not used any more first"),
     N_("it has no key, so nothing could authenticate any more; add a key first, or disable it"),
     N_("no secret of the credential works any more"),
+    N_("its keys are taken from that address already"),
+    N_("the credential has no address of keys"),
 )
 
 
@@ -38,7 +41,7 @@ REFUSALS: Final = (
 def add_key(client_id: str) -> ResponseReturnValue:
     """Ask for a public key."""
     own(client_id)
-    return _add_page(client_id, Form.initial({"public_key": "", "alg": ""}))
+    return _add_page(client_id, Form.initial({"public_key": "", "alg": "", "jwks_uri": ""}))
 
 
 @console.post("/credentials/<client_id>/keys/add")
@@ -72,6 +75,23 @@ def remove_key(client_id: str, thumbprint: str) -> ResponseReturnValue:
         flash(_("The key is removed, and its tokens are dead."))
     except NotFound:
         flash(_("That key had been removed already."))
+    return redirect(url_for("console.credential", client_id=client_id, _anchor="keys"), 303)
+
+
+@console.post("/credentials/<client_id>/keys/publish")
+@step_up(JUST_NOW)
+def publish_keys(client_id: str) -> ResponseReturnValue:
+    """Take its keys from where the client publishes them, or with an empty address from nowhere."""
+    at, row, form = console_context(), own(client_id), Form.submitted()
+    try:
+        if form["jwks_uri"]:
+            key_addresses.publish(at.accounts, client_id, form["jwks_uri"], owner_id=row.owner_id, **at.who)
+        else:
+            key_addresses.withdraw(at.accounts, client_id, owner_id=row.owner_id, **at.who)
+    except (Conflict, Invalid, NotFound) as error:
+        form.add_error("jwks_uri", error_text(error))
+        return _add_page(client_id, form, HTTPStatus.BAD_REQUEST)
+    flash(_("The address of its keys is saved."))
     return redirect(url_for("console.credential", client_id=client_id, _anchor="keys"), 303)
 
 

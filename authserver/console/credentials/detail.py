@@ -28,6 +28,7 @@ from authserver.ports.console_reads.credentials import CredentialRow
 from authserver.ports.credentials import KeyRecord
 from authserver.ports.errors import NotFound
 from authserver.rules.client_authentication.restrictions import restrictions_of
+from authserver.rules.client_authentication.trust import published_keys_of
 from authserver.rules.facts import Reason
 from authserver.rules.lifetime import DAY
 from keys.public_keys import registered
@@ -112,6 +113,8 @@ _EVENT_TITLES: Final[Mapping[str, str]] = {
     "credential.key_removed": N_("A key was removed"),
     "credential.trust_added": N_("A trust in an issuer was added"),
     "credential.trust_removed": N_("A trust in an issuer was removed"),
+    "credential.keys_published": N_("The address of its keys was set"),
+    "credential.keys_withdrawn": N_("The address of its keys was removed"),
     "credential.restricted": N_("Restrictions changed"),
     "credential.secrets_ended": N_("All secrets ended"),
     "credential.old_secret_moved": N_("End of the old secret changed"),
@@ -172,6 +175,7 @@ def credential(client_id: str) -> ResponseReturnValue:
         restricted=_restricted(whole.restrictions),
         keys=[ShownKey(each) for each in reads.keys(client_id)[:_MAX_SECRETS]],
         trusts=[ShownTrust(each) for each in whole.trusts[:_MAX_SECRETS]],
+        key_addresses=[published_keys_of(each.text) for each in whole.key_addresses if each.ends_at is None],
         live=[each for each in inspected if each.live],
         ended=[each for each in inspected if not each.live],
         reason=_reason,
@@ -271,7 +275,8 @@ def _details(record: Record) -> list[Markup]:
             return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
         case _:
             texts = OUTCOMES if record.event == "token.refused" else REASONS
-            of_what = detail.get("key", "") if record.event.startswith("credential.key_") else detail.get("issuer", "")
+            named = ("key",) if record.event.startswith("credential.key_") else ("issuer", "jwks_uri")
+            of_what = next((detail[name] for name in named if detail.get(name)), "")
             return [escape(of_what)] if of_what else _if_known(texts.get(detail.get("reason", "")))
 
 

@@ -70,6 +70,18 @@ class Trust:
         return json.dumps(members, separators=(",", ":"), sort_keys=True)
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedKeys:
+    """Where a client publishes its own public keys (``jwks_uri``, RFC 7591 §2), kept where a trust would be."""
+
+    jwks_uri: str
+
+    @property
+    def text(self) -> str:
+        """As it is kept."""
+        return json.dumps({"jwks_uri": self.jwks_uri}, separators=(",", ":"))
+
+
 class Check(NamedTuple):
     """One condition on a token: what is wanted, what was found, and the reason to refuse it, empty where it holds."""
 
@@ -102,6 +114,26 @@ def trust_of(text: str) -> Trust:
     except (KeyError, AttributeError) as error:
         msg = "a trust is malformed"
         raise ValueError(msg) from error
+
+
+@lru_cache(maxsize=1024)
+def published_keys_of(text: str) -> PublishedKeys | None:
+    """Read what ``PublishedKeys.text`` made; None for anything else, a trust or what a newer version wrote."""
+    members = json.loads(text)
+    is_one = isinstance(members, dict) and members.keys() == {"jwks_uri"}
+    return PublishedKeys(members["jwks_uri"]) if is_one else None
+
+
+def made_published_keys(uri: str) -> PublishedKeys:
+    """Make one of what somebody typed.
+
+    Raises:
+        ValueError: the text says what to write instead.
+    """
+    fault = address_fault(uri)
+    if fault:
+        raise ValueError(fault)
+    return PublishedKeys(uri)
 
 
 def made_trust(

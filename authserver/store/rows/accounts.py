@@ -237,7 +237,8 @@ def _as_credential(
         secrets=own_secrets,
         keys=keys,
         restrictions=row.restrictions,
-        trusts=trusts,
+        trusts=tuple(each for each in trusts if each.issuer),
+        key_addresses=tuple(each for each in trusts if not each.issuer),
     )
 
 
@@ -260,7 +261,10 @@ def as_key(row: Any) -> KeyRecord:
 
 def as_trust(row: Any) -> TrustRecord:
     """One row of ``secrets`` that is a trust."""
-    return TrustRecord(row.id, row.trust, row.created_at, row.ends_at, row.last_used_at, row.last_used_peer)
+    return TrustRecord(
+        *(row.id, row.trust, row.created_at, row.ends_at, row.last_used_at, row.last_used_peer),
+        issuer=row.trust_issuer or "",
+    )
 
 
 def find_general(connection: Connection) -> GeneralSettings:
