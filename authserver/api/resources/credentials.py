@@ -145,7 +145,8 @@ def order_of(sort: str) -> tuple[CredentialOrder, bool]:
 def etag_of_credential(credential: Credential) -> str:
     """Names what can be edited: not when it was last used."""
     secrets = [[each.id, each.ends_at] for each in credential.secrets]
-    keys = [[each.id, each.ends_at] for each in (*credential.keys, *credential.trusts, *credential.key_addresses)]
+    keys = [[each.id, each.ends_at] for each in credential.keys]
+    keys += [[each.id, each.ends_at] for each in (*credential.trusts, *credential.key_addresses)]
     state = (credential.name, credential.expires_at, credential.disabled_at, credential.version)
     return etag_of(credential.client_id, *state, secrets, keys)
 
