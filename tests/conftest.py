@@ -12,6 +12,7 @@ from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
 from authserver.config import Config
+from authserver.store.tokens import one_time_ids
 
 pytest_plugins = [
     "tests.support.databases",
@@ -86,6 +87,10 @@ def pytest_runtest_call():
         return (yield)
     finally:
         DuringTests.running = False
+
+
+# A machine of CI may have been started just now, and tests sign what was made a while ago.
+one_time_ids.machine_started_at = lambda now: 0
 
 
 class FixedClock:

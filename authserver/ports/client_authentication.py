@@ -34,8 +34,11 @@ class RemoteKeys(Protocol):
 class OneTimeIds(Protocol):
     """The ``jti`` of assertions and of proofs, on all nodes together: what was used, while it could be again."""
 
-    def claim(self, id_hash: str, expires_at: Instant, now: Instant) -> bool:
+    def claim(self, id_hash: str, expires_at: Instant, now: Instant, made_at: Instant | None = None) -> bool:
         """Use an id up, durably; of many at once, on any nodes, one gets True until ``expires_at``, and no other.
+
+        ``made_at`` says when its assertion or proof was made, where that is known: a store that would forget claims
+        when its machine fails takes nothing that was made before the machine started.
 
         Raises:
             Unavailable: it cannot be recorded, so nobody may rely on it.

@@ -119,6 +119,7 @@ class Store:
         with ExitStack() as closing:
             closing.callback(self.engine.dispose)
             closing.callback(self.thread_connections.close)
+            closing.callback(self.one_time_ids.close)
             closing.callback(self.jwks_fetchers.flush)
             closing.callback(self.feed_fetches.flush)
             closing.callback(self.usage.close)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from authserver.ports.errors import Unavailable
+from authserver.store.tokens import one_time_ids
 from tests.conftest import World
 from tests.support.deadlines import join
 
@@ -97,3 +98,32 @@ def test_where_it_cannot_be_written_nobody_is_first(nodes):
         connection.execute(text("ALTER TABLE away RENAME TO one_time_ids"))
         connection.commit()
     assert one.claim("y", NOW + 60, NOW)
+
+
+def test_what_was_made_before_the_machine_started_is_not_taken_on_sqlite(nodes, monkeypatch):
+    """Claims that did not wait for the disk are lost with the machine: what could have been used before is refused."""
+    monkeypatch.setattr(one_time_ids, "machine_started_at", lambda now: now - 600)
+    one, two = nodes
+    on_sqlite = one._engine.dialect.name == "sqlite"
+    assert one.claim("before", NOW + 60, NOW, NOW - 601) is not on_sqlite
+    assert one.claim("within the skew of a clock", NOW + 60, NOW, NOW - 541) is not on_sqlite
+    assert one.claim("after", NOW + 60, NOW, NOW - 540)
+    assert not two.claim("after", NOW + 60, NOW, NOW - 540)
+    assert two.claim("nobody knows when", NOW + 60, NOW)
+
+
+def test_of_claims_that_do_not_wait_one_is_first_too(nodes):
+    outcomes = []
+    barrier = threading.Barrier(16)
+
+    def use(ids):
+        barrier.wait(20)
+        outcomes.append(ids.claim("quick", NOW + 60, NOW, NOW))
+
+    threads = [threading.Thread(target=use, args=(nodes[each % 2],)) for each in range(16)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        join(each)
+    assert sorted(outcomes) == [False] * 15 + [True]
+    assert not nodes[0].claim("quick", NOW + 99, NOW), "and those that wait see it"

@@ -152,4 +152,4 @@ def use_up(presented: PresentedAssertion, found: AssertionWindow, context: Asser
     if presented.used_up:
         return True
     id_hash = one_time_key("assertion", presented.client_id, found.jti)
-    return context.one_time_ids.claim(id_hash, found.ends_at, now)
+    return context.one_time_ids.claim(id_hash, found.ends_at, now, found.made_at)

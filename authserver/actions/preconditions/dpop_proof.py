@@ -77,5 +77,5 @@ def require_proof(
     if isinstance(found, str):
         raise InvalidDpopProof(found)
     id_hash = one_time_key("proof", proof.jkt, found.jti)
-    if not proof.used_up and not one_time_ids.claim(id_hash, found.ends_at, now):
+    if not proof.used_up and not one_time_ids.claim(id_hash, found.ends_at, now, found.made_at):
         raise InvalidDpopProof("proof_replayed")

@@ -27,10 +27,11 @@ MOST_JTI: Final = 255
 
 
 class AssertionWindow(NamedTuple):
-    """The id of a good assertion, and until when that id must be remembered, seconds of UTC."""
+    """The id of a good assertion, until when it must be remembered, and when it was made, where it says so."""
 
     jti: str
     ends_at: Instant
+    made_at: Instant | None = None
 
 
 def subject_of(claims: Mapping[str, Any]) -> str:
@@ -66,7 +67,7 @@ def window(claims: Mapping[str, Any], *, issuer: str, now: Instant) -> Assertion
     fault = _span_fault(claims, ends_at, now)
     if not fault and (not isinstance(jti, str) or not 0 < len(jti) <= MOST_JTI):
         fault = "assertion_id"
-    return fault or AssertionWindow(str(jti), ends_at)
+    return fault or AssertionWindow(str(jti), ends_at, _instant(claims.get("iat")))
 
 
 def _span_fault(claims: Mapping[str, Any], ends_at: Instant, now: Instant) -> str:

@@ -25,10 +25,11 @@ _PORTS: Final = {"https": 443, "http": 80}
 
 
 class ProofWindow(NamedTuple):
-    """The id of a good proof, and until when that id must be remembered, seconds of UTC."""
+    """The id of a good proof, until when it must be remembered, and when it was made, seconds of UTC."""
 
     jti: str
     ends_at: Instant
+    made_at: Instant
 
 
 def proof_window(
@@ -64,7 +65,7 @@ def proof_window(
         fault = "proof_id"
     elif token_hash is not None and claims.get("ath") != token_hash:
         fault = "proof_token"
-    return fault or ProofWindow(str(jti), int(claims["iat"]) + OLDEST + 1)
+    return fault or ProofWindow(str(jti), int(claims["iat"]) + OLDEST + 1, int(claims["iat"]))
 
 
 def token_hash_of(text: str) -> str:

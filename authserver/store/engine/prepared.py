@@ -61,8 +61,9 @@ class PreparedStatement:
 class ThreadConnections:
     """One connection for each thread; it ends with its thread."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, pragmas: Sequence[str] = ()) -> None:
+        """Hold connections of an engine; ``pragmas`` are for those of SQLite."""
+        self._engine, self._pragmas = engine, pragmas
         self.dialect = engine.dialect
         self.on_postgresql = engine.dialect.name == "postgresql"
         self._kind: type[PreparedConnection] = (
@@ -101,6 +102,8 @@ class ThreadConnections:
         fairy = self._engine.raw_connection()
         fairy.detach()
         connection = self._kind(fairy.dbapi_connection, pooled=bool(fairy.info.get(POOLED)))
+        for pragma in self._pragmas:
+            connection.run(f"PRAGMA {pragma}", ())
         self._local.connection = connection
         self._open.add(connection)
         return connection

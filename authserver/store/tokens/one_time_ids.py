@@ -5,23 +5,38 @@ itself, so there each claim is one prepared statement on its thread's connection
 claims that come at the same time in one process share a transaction; whoever finds the write under way waits for its
 end and then writes for all who came meanwhile.
 
+On SQLite a claim of which it is known when its assertion was made does not wait for the disk at all. What is written
+without waiting outlives the process, also one that is killed, and is lost only with the machine, at most what came
+since the last write that did wait. So what was made before the machine started is not taken: nobody can tell whether it
+was used. A client makes an assertion for each request, and is refused only if it made one before and sends it after.
+
 A statement is sent again where its connection broke. If the first had been committed, the second finds the id used, and
 the client is refused and asks anew: never the other way round.
 """
 
 import threading
+import time
 from typing import Any
 
 from sqlalchemy import BigInteger, Engine, String, bindparam, delete, select
 
 from authserver.ports.errors import Unavailable
-from authserver.rules.facts import Instant
+from authserver.rules.facts import Instant, Span
 from authserver.store.engine.batch_statements import insert_for
 from authserver.store.engine.connections import writing
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
+from authserver.store.engine.sqlite_library import journal_mode
 from authserver.store.tables import one_time_ids
 
 _SWEPT_AT_ONCE = 2_000
+SKEW: Span = 60
+"""How far ahead of ours the clock may have run that says when something was made; the widest that a rule grants."""
+
+
+def machine_started_at(now: Instant) -> Instant | None:
+    """When this machine was started, by its clock that also runs while it sleeps; None where it has none."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return None if clock is None else now - int(time.clock_gettime(clock))
 
 
 class _Claim:
@@ -48,21 +63,36 @@ class SqlOneTimeIds:
             where=one_time_ids.c.expires_at <= bindparam("now", type_=BigInteger),
         ).returning(one_time_ids.c.id_hash)
         self._alone = PreparedStatement(held, self._insert) if held.on_postgresql else None
+        self._quickly = ThreadConnections(engine, ("synchronous=NORMAL",))
+        may_be_quick = not held.on_postgresql and journal_mode() == "wal"
+        self._quick = PreparedStatement(self._quickly, self._insert) if may_be_quick else None
         self.after_fork()
 
     def after_fork(self) -> None:
         """Start empty in a child process: what waits is the parent's."""
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._waiting: list[_Claim] = []
+        self._quickly.close()
 
-    def claim(self, id_hash: str, expires_at: Instant, now: Instant) -> bool:
+    def close(self) -> None:
+        """Close the connections."""
+        self._quickly.close()
+
+    def claim(self, id_hash: str, expires_at: Instant, now: Instant, made_at: Instant | None = None) -> bool:
         """Use an id up; whether this was the first use.
 
         Raises:
             Unavailable: it cannot be recorded.
         """
+        values = {"id_hash": id_hash, "expires_at": expires_at, "now": now}
         if self._alone is not None:
-            return self._alone.row({"id_hash": id_hash, "expires_at": expires_at, "now": now}) is not None
+            return self._alone.row(values) is not None
+        started_at = machine_started_at(now) if self._quick is not None and made_at is not None else None
+        if self._quick is not None and made_at is not None and started_at is not None:
+            if made_at < started_at + SKEW:
+                return False
+            with self._writing:  # rather than let SQLite turn threads of this process away, and have them wait
+                return self._quick.row(values) is not None
         mine = _Claim(id_hash, expires_at, now)
         with self._lock:
             self._waiting.append(mine)
