@@ -23,7 +23,17 @@ from flask import Flask
 from authserver.console import help as help_page
 from authserver.console import profile
 from authserver.console.blueprint import console
-from authserver.console.credentials import change, client_keys, client_trusts, create, detail, explain, listing, postman
+from authserver.console.credentials import (
+    change,
+    client_keys,
+    client_trusts,
+    create,
+    detail,
+    explain,
+    listing,
+    postman,
+    restrictions,
+)
 from authserver.console.frame import access_log, appearance, assets
 from authserver.console.frame.access import SignInPages
 from authserver.console.frame.layout import error_response, install_template_globals, is_console_path
@@ -53,6 +63,7 @@ PAGES = (
     postman,
     profile,
     resource_server_pages,
+    restrictions,
     roles,
     settings_pages,
     sign_in_pages,

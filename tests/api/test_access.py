@@ -35,6 +35,8 @@ MATRIX = {
     ("DELETE", "/credentials/<client_id>/keys/<thumbprint>"): BUILDER,
     ("PUT", "/credentials/<client_id>/jwks-uri"): BUILDER,
     ("DELETE", "/credentials/<client_id>/jwks-uri"): BUILDER,
+    ("GET", "/credentials/<client_id>/restrictions"): BUILDER,
+    ("PUT", "/credentials/<client_id>/restrictions"): BUILDER,
     ("GET", "/credentials/<client_id>/trusts"): BUILDER,
     ("POST", "/credentials/<client_id>/trusts"): BUILDER,
     ("POST", "/credentials/<client_id>/trusts/try"): BUILDER,

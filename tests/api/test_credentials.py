@@ -379,3 +379,25 @@ def test_the_address_of_its_keys_is_set_and_taken_away(world, owner):
     problem(owner.edit("PUT", f"{path}/jwks-uri", {"jwks_uri": "http://x.example.com"}, of=path), 400, "invalid")
     assert owner.edit("DELETE", f"{path}/jwks-uri", of=path).status_code == 204
     problem(owner.edit("DELETE", f"{path}/jwks-uri", of=path), 404, "not_found")
+
+
+def test_restrictions_are_replaced_as_a_whole(world, owner):
+    made = create(owner)
+    client_id, path = made.json["client_id"], f"/credentials/{made.json['client_id']}"
+    assert owner.get(f"{path}/restrictions").json == {
+        "networks": [],
+        "audiences": [],
+        "max_lifetime_seconds": 0,
+        "bound": False,
+    }
+    issued = world.access_token((client_id, made.json["client_secret"]))
+    wanted = {"networks": ["192.0.2.0/24"], "max_lifetime_seconds": 600}
+    told = owner.edit("PUT", f"{path}/restrictions", wanted, of=path)
+    assert (told.status_code, told.json["networks"], told.json["audiences"]) == (200, ["192.0.2.0/24"], [])
+    assert not world.active(issued)
+    assert world.token((client_id, made.json["client_secret"])).status_code == 401
+    problem(owner.edit("PUT", f"{path}/restrictions", wanted, of=path), 409, "conflict")
+    problem(owner.edit("PUT", f"{path}/restrictions", {"networks": ["x"]}, of=path), 400, "invalid")
+    problem(owner.edit("PUT", f"{path}/restrictions", {"audiences": ["urn:nobody"]}, of=path), 400, "invalid")
+    assert owner.edit("PUT", f"{path}/restrictions", {}, of=path).status_code == 200
+    assert world.token((client_id, made.json["client_secret"])).status_code == 200

@@ -1,7 +1,7 @@
 """The resources of the API, a module each; importing one registers its operations.
 
 - ``me``: who calls.
-- ``credentials``, ``secrets``, ``client_keys``, ``client_trusts``, ``sessions``: credentials of the
+- ``credentials``, ``secrets``, ``client_keys``, ``client_trusts``, ``restrictions``, ``sessions``: credentials of the
   caller's owner, and their tokens.
 - ``users``, ``roles``: who there is, and who holds which role; ``previews`` tell what a change would end.
 - ``resource_servers``, ``settings``, ``signing_keys``: what the server is run by.
@@ -17,6 +17,7 @@ from authserver.api.resources import (
     me,
     previews,
     resource_servers,
+    restrictions,
     roles,
     secrets,
     sessions,
@@ -28,7 +29,7 @@ from authserver.api.resources import (
 )
 
 MODULES = (
-    *(me, credentials, secrets, client_keys, client_trusts, sessions, users, roles, previews),
+    *(me, credentials, secrets, client_keys, client_trusts, restrictions, sessions, users, roles, previews),
     *(resource_servers, settings, signing_keys, audit, inventory, webhooks, state),
 )
 """The modules that have registered their operations, in the order of the document."""
