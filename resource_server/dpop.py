@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
+from jwt.algorithms import OKPAlgorithm
 from jwt.api_jws import PyJWS
 
 from resource_server.errors import InvalidProof, InvalidToken
@@ -33,7 +34,16 @@ _PORTS = {"https": 443, "http": 80}
 _REFUSED = frozenset({"jku", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty"})
 _REQUIRED = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+_SAME_AS = {"Ed25519": "EdDSA"}
+"""RFC 9864 §2.2 names the same algorithm anew, fully specified."""
+
+PROOF_ALGORITHMS = (*ALGORITHMS, *_SAME_AS)
+"""What proofs may be signed with."""
+
 _JWS = PyJWS(algorithms=list(ALGORITHMS))
+for _name in _SAME_AS:
+    if _name not in _JWS.get_algorithms():
+        _JWS.register_algorithm(_name, OKPAlgorithm())
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +139,13 @@ def _read(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     members, alg = header.get("jwk"), header.get("alg")
     if not _REFUSED.isdisjoint(header) or header.get("typ") != "dpop+jwt":
         raise InvalidProof("malformed_proof")
-    if alg not in ALGORITHMS or not isinstance(members, dict) or not _PRIVATE.isdisjoint(members):
+    if alg not in PROOF_ALGORITHMS or not isinstance(members, dict) or not _PRIVATE.isdisjoint(members):
         raise InvalidProof("proof_key")
     try:
-        key = jwt.PyJWK(members, alg)
+        key = jwt.PyJWK({name: value for name, value in members.items() if name != "alg"}, _SAME_AS.get(alg, alg))
         if key.Algorithm.check_key_length(key.key):
             raise InvalidProof("proof_key")
-        _JWS.decode_complete(text, key=key, algorithms=[alg])
+        _JWS.decode_complete(text, key=key.key if alg in _SAME_AS else key, algorithms=[alg])
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise InvalidProof("proof_signature") from error
     return header, claims

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from resource_server.dpop import PROOF_ALGORITHMS, Proof
 from resource_server.errors import (
     ConfigurationError,
     InsufficientScope,
@@ -15,7 +16,7 @@ from resource_server.errors import (
     Refused,
     Unavailable,
 )
-from resource_server.settings import ALGORITHMS, Settings, loopback
+from resource_server.settings import Settings, loopback
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _MAX_QUERY_FIELDS = 1000
@@ -43,6 +44,55 @@ def bearer_token(authorization: Sequence[str], query: str = "") -> str:
     if not text or " " in text or "," in text:
         raise InvalidRequest("header", "The Authorization header is not: Bearer <token>.")
     return text
+
+
+def token_and_proof(
+    settings: Settings,
+    authorization: Sequence[str],
+    query: str = "",
+    *,
+    proofs: Sequence[str] = (),
+    method: str = "",
+    path: str = "/",
+    url: str = "",
+) -> tuple[str, Proof | None]:
+    """The token of a request, and the proof that came with it (RFC 9449 §7.1); None for a bearer token.
+
+    Args:
+        settings: of the verifier; their ``resource``, else the audience, says how clients write this API's address, so
+            that neither a header nor a proxy decides what a proof is for.
+        authorization: the values of its Authorization headers.
+        query: its query string.
+        proofs: the values of its DPoP headers.
+        method: the HTTP method.
+        path: the path of the request.
+        url: its address as the framework knows it, used where the settings have none.
+
+    Raises:
+        MissingToken, InvalidRequest: as ``bearer_token``.
+        InvalidProof: there is not just one proof (RFC 9449 §4.3 no. 1).
+    """
+    scheme, _, text = (authorization[0] if len(authorization) == 1 else "").partition(" ")
+    if scheme.lower() != "dpop":
+        return bearer_token(authorization, query), None
+    token = bearer_token([f"Bearer {text}"], query)
+    if len(proofs) != 1 or not method:
+        raise InvalidProof("malformed_proof")
+    return token, Proof(proofs[0], method, called_url(settings, path) or url)
+
+
+def called_url(settings: Settings, path: str) -> str:
+    """The address of a call as its client wrote it; "" where neither resource nor audience is a URL.
+
+    A proxy may have taken the path of the resource away; it is put back.
+    """
+    resource = _resource(settings)
+    if not resource:
+        return ""
+    parts = urlsplit(resource)
+    prefix = parts.path.rstrip("/")
+    inside = path if path == prefix or path.startswith(f"{prefix}/") else f"{prefix}{path}"
+    return f"{parts.scheme}://{parts.netloc}{inside}"
 
 
 def _in_query(query: str) -> bool:
@@ -78,7 +128,7 @@ def challenge(settings: Settings, refused: Refused) -> str:
     """The value of ``WWW-Authenticate`` (RFC 6750 §3, RFC 9728 §5.1)."""
     parameters = {"realm": settings.audience}
     if isinstance(refused, InvalidProof):
-        parameters["algs"] = " ".join(ALGORITHMS)
+        parameters["algs"] = " ".join(PROOF_ALGORITHMS)
     if refused.error:
         parameters |= {"error": refused.error, "error_description": refused.description}
     if isinstance(refused, InsufficientScope):
@@ -125,6 +175,7 @@ def metadata(settings: Settings, roles: Iterable[str] = (), **more: Any) -> dict
         "resource": _resource(settings) or _no_resource(),
         "authorization_servers": [settings.issuer],
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
     }
     scopes = sorted(set(roles))
     if scopes:

@@ -3,17 +3,19 @@
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from resource_server.dpop import Proof
 from resource_server.errors import Refused
 from resource_server.frameworks.wsgi import TOKEN, is_public
 from resource_server.http import (
     Response,
-    bearer_token,
     metadata,
     metadata_path,
     metadata_response,
     metadata_url,
     refusal,
+    token_and_proof,
 )
+from resource_server.settings import Settings
 from resource_server.verifier import AsyncVerifier
 
 Scope = MutableMapping[str, Any]
@@ -56,8 +58,8 @@ class BearerMiddleware:
             return
         if not is_public(path, self._public):
             try:
-                text = token_of_scope(scope)
-                scope[TOKEN] = await self._verifier.verify(text, roles=self._roles, method=method)
+                text, proof = token_of_scope(settings, scope)
+                scope[TOKEN] = await self._verifier.verify(text, roles=self._roles, method=method, proof=proof)
             except Refused as refused:
                 if scope["type"] == "websocket":
                     await receive()  # websocket.connect
@@ -68,10 +70,21 @@ class BearerMiddleware:
         await self._app(scope, receive, send)
 
 
-def token_of_scope(scope: Scope) -> str:
-    """The token of a request; raises as ``bearer_token``."""
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
-    return bearer_token(values, scope.get("query_string", b"").decode("latin-1"))
+def token_of_scope(settings: Settings, scope: Scope) -> tuple[str, Proof | None]:
+    """The token of a request and its proof; raises as ``token_and_proof``."""
+    return token_and_proof(
+        settings,
+        _values(scope, b"authorization"),
+        scope.get("query_string", b"").decode("latin-1"),
+        proofs=_values(scope, b"dpop"),
+        method=scope.get("method", "GET"),
+        path=scope["path"],
+        url="".join([scope.get("scheme", "http"), "://", *_values(scope, b"host"), scope["path"]]),
+    )
+
+
+def _values(scope: Scope, wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == wanted]
 
 
 async def respond(response: Response, send: Send) -> None:

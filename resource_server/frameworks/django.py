@@ -24,12 +24,12 @@ from resource_server.errors import ConfigurationError, Refused
 from resource_server.frameworks.wsgi import is_public
 from resource_server.http import (
     Response,
-    bearer_token,
     metadata,
     metadata_path,
     metadata_response,
     metadata_url,
     refusal,
+    token_and_proof,
 )
 from resource_server.token import Token
 from resource_server.verifier import Verifier
@@ -97,13 +97,22 @@ def check(request: HttpRequest, *roles: str) -> Token:
         Refused: the middleware answers it.
     """
     header = request.META.get("HTTP_AUTHORIZATION")
-    text = bearer_token([header] if header else [], request.META.get("QUERY_STRING", ""))
+    proof_header, verifier = request.META.get("HTTP_DPOP"), configured_verifier()
+    text, proof = token_and_proof(
+        verifier.settings,
+        [header] if header else [],
+        request.META.get("QUERY_STRING", ""),
+        proofs=[proof_header] if proof_header else [],
+        method=request.method or "",
+        path=request.path,
+        url=f"{request.scheme}://{request.META.get('HTTP_HOST', '')}{request.path}",
+    )
     known = getattr(request, "access_token", None)
     if isinstance(known, Token):  # the middleware let this very request in
         known.require(*roles)
         return known
     route = getattr(request.resolver_match, "route", "") if request.resolver_match else ""
-    token = configured_verifier().verify(text, roles=roles, method=request.method or "", route=f"/{route}")
+    token = verifier.verify(text, roles=roles, method=request.method or "", route=f"/{route}", proof=proof)
     request.access_token = token
     return token
 

@@ -19,12 +19,12 @@ import flask
 from resource_server.errors import Refused
 from resource_server.http import (
     Response,
-    bearer_token,
     metadata,
     metadata_path,
     metadata_response,
     metadata_url,
     refusal,
+    token_and_proof,
 )
 from resource_server.token import Token
 from resource_server.verifier import Verifier
@@ -78,10 +78,18 @@ class Guard:
         """
         request = flask.request
         header = request.headers.get("Authorization")
-        text = bearer_token([header] if header else [], request.query_string.decode("latin-1"))
+        text, proof = token_and_proof(
+            self.verifier.settings,
+            [header] if header else [],
+            request.query_string.decode("latin-1"),
+            proofs=request.headers.getlist("DPoP"),
+            method=request.method,
+            path=request.script_root + request.path,
+            url=request.base_url,
+        )
         route = request.url_rule.rule if request.url_rule else ""
         flask.g.resource_server_token = token = self.verifier.verify(
-            text, roles=roles, method=request.method, route=route
+            text, roles=roles, method=request.method, route=route, proof=proof
         )
         return token
 

@@ -52,7 +52,8 @@ class Guard:
         self._roles.update(roles)
         route = getattr(request.scope.get("route"), "path", "")
         method = request.scope.get("method", "GET")
-        token = await self.verifier.verify(token_of_scope(request.scope), roles=roles, method=method, route=route)
+        text, proof = token_of_scope(self.verifier.settings, request.scope)
+        token = await self.verifier.verify(text, roles=roles, method=method, route=route, proof=proof)
         request.state.token = token
         return token
 

@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from wsgiref.util import request_uri
 
 from resource_server.errors import Refused
 from resource_server.http import (
     Response,
-    bearer_token,
     metadata,
     metadata_path,
     metadata_response,
     metadata_url,
     refusal,
+    token_and_proof,
 )
 from resource_server.verifier import Verifier
 
@@ -51,9 +52,18 @@ class BearerMiddleware:
         if not is_public(path, self._public):
             header = environ.get("HTTP_AUTHORIZATION")
             try:
-                text = bearer_token([header] if header else [], environ.get("QUERY_STRING", ""))
                 method = environ["REQUEST_METHOD"]
-                environ[TOKEN] = self._verifier.verify(text, roles=self._roles, method=method)
+                proof_header = environ.get("HTTP_DPOP")
+                text, proof = token_and_proof(
+                    settings,
+                    [header] if header else [],
+                    environ.get("QUERY_STRING", ""),
+                    proofs=[proof_header] if proof_header else [],
+                    method=method,
+                    path=path,
+                    url=request_uri(environ, include_query=False),
+                )
+                environ[TOKEN] = self._verifier.verify(text, roles=self._roles, method=method, proof=proof)
             except Refused as refused:
                 return _send(refusal(settings, refused), start_response)
         return self._app(environ, start_response)

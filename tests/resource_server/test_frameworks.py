@@ -1,6 +1,8 @@
 """The same questions to an API in each framework: let in, 401, 403, 400, 503, and the metadata."""
 
+import hashlib
 import json
+import uuid
 import wsgiref.util
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
@@ -27,6 +29,8 @@ from resource_server.frameworks import flask as for_flask
 from resource_server.frameworks import grpc as for_grpc
 from resource_server.frameworks import starlette as for_starlette
 from tests.support import async_calls
+from tests.support.assertions import Signer
+from tests.support.wsgi_client import b64
 
 if not django_settings.configured:
     django_settings.configure(
@@ -337,3 +341,33 @@ class TestGrpc:
         assert self.code(call, "Get", text) is grpc.StatusCode.UNAUTHENTICATED
         server.outage = 503
         assert self.code(call, "Get", reader) is grpc.StatusCode.UNAVAILABLE
+
+
+class TestBoundTokens:
+    """RFC 9449 §7: the guards take a bound token with the proof of its key by themselves, and not without."""
+
+    def asked(self, app, issuer, clock, signer, text, **changed):
+        ath = b64(hashlib.sha256(text.encode()).digest())
+        made = {"htm": "GET", "htu": f"{issuer.audience}/things/5", "iat": int(clock.at), "jti": str(uuid.uuid4())}
+        header = {"typ": "dpop+jwt", "alg": changed.pop("alg", signer.alg), "jwk": signer.jwk}
+        proof = signer.jws(header, {**made, "ath": ath, **changed})
+        return app.get("/things/5?page=2", headers={"Authorization": f"DPoP {text}", "DPoP": proof})
+
+    def test_with_its_proof_and_not_without(self, app, framework, issuer, clock):
+        signer = Signer("EdDSA")
+        text = issuer.mint(cnf={"jkt": signer.thumbprint})
+        prefix = "/drf" if framework == "drf" else ""
+        place = f"{issuer.audience}{prefix}/things/5"
+        good = self.asked(app, issuer, clock, signer, text, htu=place)
+        assert (good.status_code, good.json()) == (200, {"sub": issuer.owner}), good.headers
+        assert self.asked(app, issuer, clock, signer, text, htu=place, alg="Ed25519").status_code == 200
+        stolen = app.get("/things/5", headers=bearer(text))
+        assert (stolen.status_code, "invalid_token" in stolen.headers["WWW-Authenticate"]) == (401, True)
+        other = self.asked(app, issuer, clock, Signer("EdDSA"), text, htu=place)
+        assert other.headers["WWW-Authenticate"].startswith("DPoP ")
+        for changed in ({"htu": "https://evil.example/things/5"}, {"htm": "POST"}, {"ath": "x"}, {"iat": 1}):
+            refused = self.asked(app, issuer, clock, signer, text, **{"htu": place, **changed})
+            assert refused.status_code == 401, changed
+            assert 'error="invalid_dpop_proof"' in refused.headers["WWW-Authenticate"]
+        alone = app.get("/things/5", headers={"Authorization": f"DPoP {text}"})
+        assert alone.status_code == 401

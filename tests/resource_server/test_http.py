@@ -103,6 +103,7 @@ def test_metadata():
         "resource": "https://api.example.com/v1",
         "authorization_servers": ["https://auth.example.com"],
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ["ES256", "RS256", "PS256", "EdDSA", "Ed25519"],
         "scopes_supported": ["a", "b"],
         "resource_name": "Things",
     }
