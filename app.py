@@ -83,6 +83,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         log_level=config.log_level,
         log_format=config.log_format,
         publish_scopes=config.publish_scopes,
+        push_networks=networks(config.push_networks),
         threads=config.serving_threads,
     )
     with app.app_context():

@@ -101,6 +101,13 @@ class Config(BaseModel):
             "addresses, comma-separated"
         ),
     ] = ""
+    push_networks: Annotated[
+        str,
+        Field(
+            description="networks beside public addresses that security events may be pushed to, comma-separated; "
+            "on loopback also by `http`"
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Field(description="least level that is logged; `warning` leaves out requests that were answered as asked"),
@@ -210,7 +217,7 @@ class Config(BaseModel):
             raise ValueError(msg)
         return value
 
-    @field_validator("trusted_proxies", "metrics_peers", "fetch_networks", "webhook_networks")
+    @field_validator("trusted_proxies", "metrics_peers", "fetch_networks", "webhook_networks", "push_networks")
     @classmethod
     def _networks(cls, value: str) -> str:
         for text in filter(None, (piece.strip() for piece in value.split(","))):

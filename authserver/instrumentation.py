@@ -29,6 +29,13 @@ _KINDS = {
     "/oauth/changes": "changes",
     "/oauth/forward-auth": "forward_auth",
     "/oauth/authorize": "authorization",
+    "/ssf/streams": "shared_signals",
+    "/ssf/status": "shared_signals",
+    "/ssf/subjects/add": "shared_signals",
+    "/ssf/subjects/remove": "shared_signals",
+    "/ssf/verify": "shared_signals",
+    "/ssf/poll": "shared_signals",
+    "/.well-known/ssf-configuration": "shared_signals",
     "/.well-known/jwks.json": "jwks",
     "/.well-known/jwks-pq.json": "jwks",
 }

@@ -40,6 +40,15 @@ from authserver.oauth.leaks_endpoint import LeaksEndpoint
 from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_quantum_endpoint
 from authserver.oauth.proxy import ProxyTrust
 from authserver.oauth.revocation_endpoint import RevocationEndpoint
+from authserver.oauth.shared_signals import metadata as ssf
+from authserver.oauth.shared_signals.poll_endpoint import PollEndpoint
+from authserver.oauth.shared_signals.push_client import PushClient
+from authserver.oauth.shared_signals.pushes import Pushes, Send
+from authserver.oauth.shared_signals.receiver import ReceiverAccess
+from authserver.oauth.shared_signals.status_endpoint import StatusEndpoint
+from authserver.oauth.shared_signals.stream_endpoint import StreamEndpoint
+from authserver.oauth.shared_signals.subject_endpoint import SubjectEndpoint
+from authserver.oauth.shared_signals.verification_endpoint import VerificationEndpoint
 from authserver.oauth.token_endpoint import TokenEndpoint
 from authserver.oauth.usage.endpoint import MAX_BYTES, UsageEndpoint
 from authserver.oauth.verified_tokens import VerifiedTokens
@@ -134,6 +143,7 @@ class ServicesConfig:
     log_level: str = "info"
     log_format: str = "json"
     publish_scopes: bool = False
+    push_networks: tuple[Network, ...] = ()
     threads: int = 1
     """That serve requests in this process."""
 
@@ -370,6 +380,15 @@ class Services:
         fetch_observer = JwksFetchObserver(
             hot_path=store.hot_path, recorder=store.jwks_fetchers, pepper=store.pepper, clock=self._system_clock
         )
+        most_waiting = self.config.most_waiting
+        seats = threading.BoundedSemaphore(most_waiting) if most_waiting else None
+        receivers = ReceiverAccess(
+            streams=lambda peer: store.requested_from(peer).event_streams,
+            changes=store.changes,
+            issuer=issuer,
+            pepper=store.pepper,
+        )
+        push_client = PushClient(self.config.push_networks)
         table = routes(
             {
                 "/oauth/token": token_endpoint,
@@ -379,6 +398,12 @@ class Services:
                 "/leaks": LeaksEndpoint(
                     accounts=store.accounts, leaks=store.leaks, clock=self.clock, pepper=store.pepper
                 ),
+                ssf.POLL: PollEndpoint(
+                    receivers, sign=signing_service.sign_answer, count=self._count_security_events, seats=seats
+                ),
+                ssf.ADD_SUBJECT: SubjectEndpoint(receivers, told=True),
+                ssf.REMOVE_SUBJECT: SubjectEndpoint(receivers, told=False),
+                ssf.VERIFY: VerificationEndpoint(receivers),
             },
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.observe),
@@ -388,8 +413,9 @@ class Services:
                     sign=sign_answer,
                     issuer=issuer,
                     pepper=store.pepper,
-                    most_waiting=self.config.most_waiting,
+                    seats=seats,
                 ),
+                ssf.CONFIGURATION: ssf.configuration_endpoint(issuer),
                 "/.well-known/jwks-pq.json": post_quantum_endpoint(store.keys.ring),
                 AUTHORIZE: AuthorizationEndpoint(issuer),
                 "/.well-known/oauth-authorization-server": metadata_endpoint(
@@ -411,6 +437,10 @@ class Services:
                 )
             },
             {"/oauth/usage": (usage_endpoint, MAX_BYTES)},
+            resources={
+                ssf.STREAMS: StreamEndpoint(receivers, push_client.url_fault),
+                ssf.STATUS: StatusEndpoint(receivers),
+            },
         )
         store.usage.on_failure = UnrecordedUsage(observer.metrics.unrecorded)
         self._app.extensions["health"] = Health(
@@ -421,6 +451,9 @@ class Services:
             probe = DenialProbe(store.kill_reads, store.hot_path, denied, observer.metrics.denial_probe)
             probe.start()
             self._closers.append(probe.stop)
+            pushes = self.pushes(push_client.send)
+            pushes.start()
+            self._closers.append(pushes.stop)
         return Dispatcher(table, self._app.wsgi_app, observe, transport=self._transport)
 
     def traced(self, wsgi: Wsgi) -> Wsgi:
@@ -452,6 +485,23 @@ class Services:
             metrics.denied(seconds)
 
         return tracing, denied
+
+    def pushes(self, send: Send) -> Pushes:
+        """What pushes security events to their receivers, by ``send``."""
+        store = self.store()
+        return Pushes(
+            streams=store.event_streams,
+            send=send,
+            sign=self.keys().sign_answer,
+            issuer=self.config.issuer,
+            epoch=lambda: store.changes.head("").epoch,
+            now=lambda: self.database_now(store),
+            count=self._count_security_events,
+        )
+
+    def _count_security_events(self, delivery: str, outcome: str, number: int) -> None:
+        if self._observer is not None and number:
+            self._observer.metrics.security_events(delivery, outcome, number)
 
     def _access_log_renderer(self) -> Callable[[Line], str] | None:
         return text_renderer(colours=colours()) if as_text(self.config.log_format) else None

@@ -6,6 +6,7 @@ Each reads its facts in one statement, asks ``rules``, writes in one audited tra
 - ``issue_token``: client_credentials -> claims to sign. Called for clients.
 - ``introspect``: token -> active or not. Called for resource servers.
 - ``report_usage``: counts the uses that a resource server judged without asking. ``change_feed``: what ended.
+- ``shared_signals``: streams of security events. Called for resource servers.
 - ``revoke_token``: ends a token. Called for its client, its owner, the operator.
 - ``sessions``: lists, explains and ends the sessions of a credential.
 - ``credentials``: create, edit, regenerate, disable, delete. ``client_keys``: its public

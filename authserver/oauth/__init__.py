@@ -8,6 +8,7 @@
 - ``forward_auth_endpoint``: the same question as introspection, in the form that gateways ask.
 - ``usage/``, ``changes_endpoint``: uses that resource servers report, and what ended, for them to know.
 - ``leaks_endpoint``: reports of secrets that were found somewhere.
+- ``shared_signals/``: security events for resource servers that asked for them.
 - ``verified_tokens``: parses the text of a token, hashes it, and verifies it on demand.
 - ``metadata``: JWKS, RFC 8414, OpenID discovery. ``jwks_fetchers``: records who fetched the JWKS.
 """

@@ -50,12 +50,12 @@ class ChangesEndpoint:
         sign: Sign,
         issuer: str,
         pepper: bytes,
-        most_waiting: int = 0,
+        seats: threading.BoundedSemaphore | None = None,
     ) -> None:
-        """``most_waiting`` requests of this process may wait at a time."""
+        """A request that waits takes one of the ``seats``, which all long polls of this process share."""
         self._changes, self._fetches, self._sign = changes, fetches, sign
         self._issuer, self._pepper = issuer, pepper
-        self._seats = threading.BoundedSemaphore(most_waiting) if most_waiting else None
+        self._seats = seats
 
     def __call__(self, request: Request) -> Response:
         """GET changes."""

@@ -38,19 +38,22 @@ _OAUTH_PREFIXES = ("/oauth/", "/auth/oauth/")
 
 
 ANY_METHOD = "*"
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """An endpoint, its one method or ``ANY_METHOD``, and its path in logs and metrics.
 
-    An endpoint with ``most_streamed`` reads its body of at most so many bytes by itself.
+    An endpoint with ``most_streamed`` reads its body of at most so many bytes by itself. One for any method gets a
+    body only where it says so by ``with_body``.
     """
 
     method: str
     path: str
     endpoint: Endpoint
     most_streamed: int = 0
+    with_body: bool = False
 
 
 def routes(
@@ -59,8 +62,10 @@ def routes(
     issuer: str = "",
     any_method: Mapping[str, Endpoint] = MappingProxyType({}),
     streamed: Mapping[str, tuple[Endpoint, int]] = MappingProxyType({}),
+    *,
+    resources: Mapping[str, Endpoint] = MappingProxyType({}),
 ) -> dict[str, Route]:
-    """One table of all paths; an endpoint for any method gets no body.
+    """One table of all paths; an endpoint for any method gets no body, unless it is one of ``resources``.
 
     Those that are ``streamed`` are for POST; each has the most bytes that its body may have.
 
@@ -71,6 +76,7 @@ def routes(
     table |= {path: Route("GET", path, endpoint) for path, endpoint in gets.items()}
     table |= {path: Route(ANY_METHOD, path, endpoint) for path, endpoint in any_method.items()}
     table |= {path: Route("POST", path, endpoint, most) for path, (endpoint, most) in streamed.items()}
+    table |= {path: Route(ANY_METHOD, path, endpoint, with_body=True) for path, endpoint in resources.items()}
     tenant = urlsplit(issuer).path
     if tenant:
         table |= {tenant + path: route for path, route in table.items()} | {
@@ -143,6 +149,8 @@ class Dispatcher:
                     stream = _stream(environ, route.most_streamed)
                 else:
                     body = _body(environ)
+            elif route.with_body and method in _WITH_BODY:
+                body = _body(environ)
         except BadRequest as error:
             invalid = error_response("invalid_request", str(error), error.status)
         request = Request(method, route.path, query, Headers(environ), body, peer, stream)

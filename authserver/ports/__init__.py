@@ -11,6 +11,7 @@ Imports ``audit``, ``rules`` and ``keys`` only.
 - ``sessions``: the record of each token. ``changes``: what ended, in order.
 - ``signing_keys``, ``jwks_fetchers``: the key ring and who fetched it.
 - ``events``: webhooks, their deliveries, and the outbox.
+- ``shared_signals``: streams of security events.
 - ``store``: all of these together, as commands and pages use them.
 - ``console_reads``: lists, searches and previews for people.
 """

@@ -17,6 +17,7 @@ from authserver.ports.hot_path import HotPathReads
 from authserver.ports.jwks_fetchers import JwksFetchers
 from authserver.ports.resource_servers import ResourceServerActivities
 from authserver.ports.sessions import Sessions
+from authserver.ports.shared_signals.streams import EventStreams
 from authserver.ports.sign_in import LoginAttemptCounter, SignIns
 from authserver.ports.signing_keys import SigningKeys, TokensOfKey
 from authserver.ports.transaction import ChangeRequest
@@ -113,6 +114,11 @@ class Store(Protocol):
     @property
     def feed_fetches(self) -> ResourceServerActivities:
         """What resource servers have sent lately."""
+        ...
+
+    @property
+    def event_streams(self) -> EventStreams:
+        """Who gets security events."""
         ...
 
     @property

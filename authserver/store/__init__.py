@@ -6,5 +6,6 @@
 - ``credentials``, ``audit``: what the console lists of each. ``sign_in``: console sessions and login attempts.
 - ``events``: the outbox, webhooks and their deliveries.
 - ``tokens``: the statements of the hot paths, the buffer of uses, session rows, revocations.
+- ``shared_signals``: streams of security events.
 - ``signing_keys``: the key ring and who fetched it. ``factory``: migrates, opens and seals a store.
 """

@@ -23,6 +23,7 @@ from authserver.store.events.networks import SqlSecretNetworks
 from authserver.store.events.outbox import SqlOutbox
 from authserver.store.events.unused import SqlUnusedReads
 from authserver.store.events.webhooks import SqlWebhookReads
+from authserver.store.shared_signals.event_streams import SqlEventStreams
 from authserver.store.sign_in.attempts import SqlLoginAttemptCounter
 from authserver.store.sign_in.sessions import SqlSignIns
 from authserver.store.signing_keys.jwks_fetchers import SqlJwksFetchers
@@ -77,6 +78,7 @@ class Store:
     changes: SqlChangeReads
     kill_reads: SqlKillReads
     feed_fetches: SqlFeedFetches
+    event_streams: SqlEventStreams
     hot_path: SqlHotPathReads
     one_time_ids: SqlOneTimeIds
     keys: SqlSigningKeys
@@ -104,7 +106,8 @@ class Store:
     def requested_by(self, request: ChangeRequest) -> "Store":
         """The same store; its changes are recorded and made as ``request`` says."""
         accounts = self.accounts.requested_by(request)
-        return replace(self, accounts=accounts, keys=self.keys.requested_from(accounts))
+        keys, streams = self.keys.requested_from(accounts), self.event_streams.requested_from(accounts)
+        return replace(self, accounts=accounts, keys=keys, event_streams=streams)
 
     def requested_from(self, peer: str) -> "Store":
         """The same store; its changes are recorded as requested from the address ``peer``."""
@@ -176,6 +179,7 @@ def open_store(
         changes=SqlChangeReads(engine, held, clock),
         kill_reads=SqlKillReads(engine, held, clock),
         feed_fetches=SqlFeedFetches(engine),
+        event_streams=SqlEventStreams(engine, held, accounts, master),
         hot_path=SqlHotPathReads(held, clock),
         one_time_ids=SqlOneTimeIds(engine, held),
         keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),

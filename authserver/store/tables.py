@@ -416,6 +416,32 @@ kills = Table(
     Column("stamped_ms", BigInteger),  # the database's clock when it was written; NULL: by a version without it
 )
 
+event_streams = Table(
+    "event_streams",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("resource_server_id", _ID, ForeignKey("resource_servers.id"), nullable=False, index=True),
+    Column("method", String(32), nullable=False),
+    Column("endpoint_url", Text, nullable=False),
+    Column("events_requested", Text),  # JSON; NULL: whatever there is
+    Column("description", String(200), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("without_users", Text, nullable=False),  # JSON
+    Column("created_at", BigInteger, nullable=False),
+    Column("verified_at", BigInteger),
+    Column("cursor", BigInteger, nullable=False),
+    Column("acknowledged", Text, nullable=False),  # JSON
+    Column("messages", Text, nullable=False),  # JSON
+    Column("delivered", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Column("failures", Integer, nullable=False),
+    Column("next_push_at", BigInteger, nullable=False),
+    Column("claimed_until", BigInteger, nullable=False),
+    Column("last_error", String(200), nullable=False),
+    Column("last_error_at", BigInteger),
+)
+
 console_sessions = Table(
     "console_sessions",
     metadata,

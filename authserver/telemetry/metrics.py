@@ -81,10 +81,17 @@ class Metrics:
                 ("usage", "oauth_usage_reports", "Usage reports of resource servers"),
                 ("changes", "oauth_change_feed_requests", "Requests for the change feed"),
                 ("forward_auth", "oauth_forward_auth_requests", "Questions of gateways"),
+                ("shared_signals", "oauth_shared_signals_requests", "Requests about event streams"),
             )
         }
         self._leases = Counter(
             "oauth_leases", "Active answers that may be trusted for a while", ("endpoint",), registry=registry
+        )
+        self._events = Counter(
+            "oauth_security_events",
+            "Security events by what became of them",
+            ("delivery", "outcome"),
+            registry=registry,
         )
         self._keys = Counter("oauth_jwks_requests", "Requests for the JWKS", ("status",), registry=registry)
         self._pages = Counter("oauth_console_requests", "Requests to the console", ("status",), registry=registry)
@@ -178,6 +185,16 @@ class Metrics:
     def lease(self, kind: str) -> None:
         """Count an active answer that may be trusted for a while; ``kind`` is the endpoint, as in ``observe``."""
         self._leases.labels(kind).inc()
+
+    def security_events(self, delivery: str, outcome: str, number: int) -> None:
+        """Count security events.
+
+        Args:
+            delivery: ``poll`` or ``push``.
+            outcome: ``acknowledged``, ``refused`` by the receiver for good, or ``failed`` and to be sent again.
+            number: how many.
+        """
+        self._events.labels(delivery, outcome).inc(number)
 
     def login(self, method: str, outcome: str) -> None:
         """Count a try to sign in to the console.

@@ -6,6 +6,7 @@ from authserver.actions import resource_servers as resource_server_actions
 from authserver.cli.arguments import RESOURCE_SERVER
 from authserver.cli.command import Answer, Noun
 from authserver.cli.commands.client_keys import server_keys
+from authserver.cli.commands.event_streams import event_streams
 from authserver.cli.context import command_context
 from authserver.cli.output import fields, iso, iso_or_none, line, table
 from authserver.ports.errors import NotFound
@@ -16,6 +17,7 @@ from keys.material import ALGORITHMS, POST_QUANTUM
 resource_servers = Noun("resource-servers", help="The APIs that receive tokens, each with its audience.")
 
 resource_servers.add_command(server_keys)
+resource_servers.add_command(event_streams)
 
 ONCE = "The secret is shown this once; only a keyed hash of it is kept."
 

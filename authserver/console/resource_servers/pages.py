@@ -99,6 +99,8 @@ def resource_server(server_id: str) -> ResponseReturnValue:
         mode=kind,
         hour=hour_without(kind, server, activity, general.idle_timeout_minutes),
         snippets=snippets(server, at.services.issuer, kind),
+        streams=at.store.event_streams.of_server(server.id),
+        newest=at.store.event_streams.newest(),
     )
 
 
