@@ -42,7 +42,6 @@ from authserver.oauth.proxy import ProxyTrust
 from authserver.oauth.revocation_endpoint import RevocationEndpoint
 from authserver.oauth.shared_signals import metadata as ssf
 from authserver.oauth.shared_signals.poll_endpoint import PollEndpoint
-from authserver.oauth.shared_signals.push_client import PushClient
 from authserver.oauth.shared_signals.pushes import Pushes, Send
 from authserver.oauth.shared_signals.receiver import ReceiverAccess
 from authserver.oauth.shared_signals.status_endpoint import StatusEndpoint
@@ -52,6 +51,7 @@ from authserver.oauth.shared_signals.verification_endpoint import VerificationEn
 from authserver.oauth.token_endpoint import TokenEndpoint
 from authserver.oauth.usage.endpoint import MAX_BYTES, UsageEndpoint
 from authserver.oauth.verified_tokens import VerifiedTokens
+from authserver.outbound.event_push import PushClient
 from authserver.outbound.key_sets import FetchedKeySets
 from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock

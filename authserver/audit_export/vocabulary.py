@@ -39,6 +39,22 @@ _ID_OF_USER = {"user": "id of the user"}
 _VERSION = {**_ID_OF_USER, "role_version": "role version from here on"}
 _ID_OF_SERVER = {"resource_server": "id of the resource server"}
 _TRUST = {"trust": "id of the trust", "issuer": "whose tokens"}
+_STREAM = "id of the stream"
+_STREAM_SETTINGS = {
+    "method": "`urn:ietf:rfc:8935` (push) or `urn:ietf:rfc:8936` (poll)",
+    "endpoint_url": "address that events are pushed to; empty where they are polled",
+    "authorized": "whether an `Authorization` header is sent along; never the header",
+    "events_requested": "types of events, or null for all",
+    "description": "in the receiver's words",
+    "status": "`enabled`, `paused` or `disabled`",
+    "reason": "of the status, in the words of who set it",
+    "without": "how many users are left out",
+}
+_STREAM_CHANGE = {
+    **_ID_OF_SERVER,
+    "before": "settings that changed, as they were",
+    "after": "the same as they are from here on",
+}
 _REASON = {"reason": "why, in the words of who did it"}
 _CHANGE = {"before": "value before", "after": "value from here on"}
 _NEXT_KEY = {"activated": "`kid` of the key that signs from here on", "retired": "`kid` of the key that did before"}
@@ -56,6 +72,7 @@ REFUSING: Final = (
     "changes",
     "forward_auth",
     "leaks",
+    "shared_signals",
     "authorization",
     "console",
 )
@@ -270,5 +287,15 @@ EVENTS: Final[Mapping[str, EventType]] = {
     "console.other_sessions_ended": EventType(
         "all other sign-ins of a user were ended", _USER, {**_ID_OF_USER, "ended": "how many"}
     ),
+    "event_stream.created": EventType(
+        "a resource server, the actor, made a stream of security events", _STREAM, {**_ID_OF_SERVER, **_STREAM_SETTINGS}
+    ),
+    "event_stream.edited": EventType("its delivery, types or description were set", _STREAM, _STREAM_CHANGE),
+    "event_stream.enabled": EventType("it was enabled again", _STREAM, _STREAM_CHANGE),
+    "event_stream.paused": EventType("it was paused; its events are held", _STREAM, _STREAM_CHANGE, WARNING),
+    "event_stream.disabled": EventType("it was disabled; its events are not kept", _STREAM, _STREAM_CHANGE, WARNING),
+    "event_stream.subject_added": EventType("a user's events are told again", _STREAM, _STREAM_CHANGE),
+    "event_stream.subject_removed": EventType("a user's events are left out", _STREAM, _STREAM_CHANGE),
+    "event_stream.deleted": EventType("it was deleted", _STREAM, _ID_OF_SERVER, WARNING),
     **{f"{endpoint}.refused": _REFUSED for endpoint in REFUSING},
 }

@@ -4,15 +4,17 @@ Each change is on record in the audit; the resource server itself is the actor.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from authserver.audit import Event
 from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.ports.shared_signals.streams import METHODS, POLL, EventStream, EventStreams
 from authserver.rules.facts import Instant
 from authserver.rules.shared_signals.progress import (
     DISABLED,
     ENABLED,
+    PAUSED,
     STATUSES,
     Message,
     Progress,
@@ -111,7 +113,7 @@ def configure(
     header = "" if wanted.method == POLL else wanted.authorization
     if _set(before, wanted) == before and not header and (header is None or not before.authorized):
         return before
-    return streams.change(stream_id, changed, header, event="event_stream.edited", actor=actor, now=now)
+    return streams.change(Event("event_stream.edited", actor, stream_id), changed, header, now=now)
 
 
 def _set(stream: EventStream, wanted: StreamSettings) -> EventStream:
@@ -182,7 +184,14 @@ def set_status(
             progress = with_message(progress, Message(_message_id(), now, status=status, reason=reason))
         return replace(stream, status=status, reason=reason, progress=progress, failures=0, next_push_at=0)
 
-    return streams.change(stream_id, changed, event=f"event_stream.{status}", actor=actor, now=now)
+    return streams.change(_EVENTS[status](actor, stream_id), changed, now=now)
+
+
+_EVENTS: Mapping[str, Callable[[str, str], Event]] = {
+    ENABLED: lambda actor, stream_id: Event("event_stream.enabled", actor, stream_id),
+    PAUSED: lambda actor, stream_id: Event("event_stream.paused", actor, stream_id),
+    DISABLED: lambda actor, stream_id: Event("event_stream.disabled", actor, stream_id),
+}
 
 
 def choose_subject(
@@ -205,8 +214,9 @@ def choose_subject(
             raise Conflict(msg)
         return replace(stream, without=without)
 
-    event = "event_stream.subject_added" if told else "event_stream.subject_removed"
-    streams.change(stream_id, changed, event=event, actor=actor, now=now)
+    added = Event("event_stream.subject_added", actor, stream_id)
+    removed = Event("event_stream.subject_removed", actor, stream_id)
+    streams.change(added if told else removed, changed, now=now)
 
 
 def request_verification(

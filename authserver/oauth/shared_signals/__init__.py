@@ -2,5 +2,5 @@
 
 - ``metadata``: the configuration document. ``receiver``: who calls, and the JSON of its requests.
 - ``stream_endpoint``, ``status_endpoint``, ``subject_endpoint``, ``verification_endpoint``: a receiver's streams.
-- ``poll_endpoint``: delivery by poll (RFC 8936). ``pushes``, ``push_client``: delivery by push (RFC 8935).
+- ``poll_endpoint``: delivery by poll (RFC 8936). ``pushes``: delivery by push (RFC 8935).
 """

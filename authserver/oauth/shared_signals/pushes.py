@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 from authserver.actions.shared_signals.delivery import Answers, Receiver, next_sets, note_push
 from authserver.oauth.shared_signals.poll_endpoint import TYP, Sign
-from authserver.oauth.shared_signals.push_client import Outcome
 from authserver.ports.errors import Refusal, Unavailable
-from authserver.ports.shared_signals.streams import EventStreams
+from authserver.ports.shared_signals.streams import EventStreams, Outcome
 from authserver.rules.facts import Instant
 from authserver.telemetry.logs import logger
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from authserver.audit import Event
 from authserver.ports.hot_path import CallingResourceServer
 from authserver.rules.facts import Instant
 from authserver.rules.shared_signals.events import Entry
@@ -53,6 +54,14 @@ class DuePush:
     authorization: str = field(repr=False)
 
 
+class Outcome(NamedTuple):
+    """Of one push of an event: accepted, or why not; ``final`` when sending it again would be in vain."""
+
+    accepted: bool
+    error: str = ""
+    final: bool = False
+
+
 class EventStreams(Protocol):
     """The streams on record."""
 
@@ -74,17 +83,16 @@ class EventStreams(Protocol):
 
     def change(
         self,
-        stream_id: str,
+        event: Event,
         change: Callable[[EventStream], EventStream],
         authorization: str | None = None,
         *,
-        event: str,
-        actor: str,
         now: Instant,
     ) -> EventStream:
-        """Change what is set of a stream, on record in the audit; ``authorization`` of None leaves it.
+        """Change what is set of the stream that is the target of ``event``, which goes on record in the audit.
 
-        ``change`` gets it as it is on record, locked. ``NotFound`` when there is none.
+        ``change`` gets it as it is on record, locked; ``authorization`` of None leaves the header. ``NotFound`` when
+        there is none.
         """
         ...
 

@@ -126,16 +126,15 @@ class SqlEventStreams:
 
     def change(
         self,
-        stream_id: str,
+        event: Event,
         change: Callable[[EventStream], EventStream],
         authorization: str | None = None,
         *,
-        event: str,
-        actor: str,
         now: Instant,
     ) -> EventStream:
-        """Change what is set of a stream."""
-        with self._accounts.change(Event(event, actor, stream_id), now) as tx:
+        """Change what is set of the stream that is the target of ``event``."""
+        stream_id = event.target
+        with self._accounts.change(event, now) as tx:
             before = self._locked(tx.connection, stream_id)
             if before is None:
                 raise NotFound(_MISSING)

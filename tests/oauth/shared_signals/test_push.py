@@ -12,8 +12,9 @@ import pytest
 
 from authserver.actions import users
 from authserver.oauth.shared_signals import pushes as pushes_module
-from authserver.oauth.shared_signals.push_client import Outcome, PushClient
 from authserver.oauth.shared_signals.pushes import CLAIM_SECONDS
+from authserver.outbound.event_push import PushClient
+from authserver.ports.shared_signals.streams import Outcome
 from tests.oauth.shared_signals.conftest import BOTH, PUSH, SESSION_REVOKED, TOKEN_CLAIMS_CHANGE, VERIFICATION
 from tests.support.deadlines import SECONDS, wait_until
 from tests.support.shell import Shell

@@ -15,18 +15,15 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from authserver.outbound.safe_fetch import Address, Network, is_allowed
+from authserver.ports.shared_signals.streams import Outcome
 
 STEP_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
 MOST_BYTES = 8 * 1024
-
-_TUNNELS = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "2002::/16", "2001::/32")))
-"""NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380)."""
 
 ACCEPTED = 202
 _BAD_REQUEST = 400
@@ -34,14 +31,6 @@ _HTTPS_PORT = 443
 _CODE = re.compile("[a-z][a-z_]{0,39}")
 _FINAL = frozenset({"invalid_request", "invalid_issuer", "invalid_audience"})
 """RFC 8935 §2.4: errors that the same event would meet again. A key may be fetched anew, access be granted."""
-
-
-class Outcome(NamedTuple):
-    """Of one push: accepted, or why not; ``final`` when sending it again would be in vain."""
-
-    accepted: bool
-    error: str = ""
-    final: bool = False
 
 
 class _NotSent(Exception):
@@ -148,10 +137,7 @@ class PushClient:
             connection.close()
 
     def _allowed(self, address: Address) -> bool:
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        # Multicast counts as global where it is routed; an address of a tunnel leads to the one within it.
-        public = mapped.is_global and not mapped.is_multicast and not any(mapped in each for each in _TUNNELS)
-        return public or any(mapped in network for network in self._networks if network.version == mapped.version)
+        return is_allowed(str(address), self._networks)
 
 
 def _literal(host: str) -> Address | None:
