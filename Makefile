@@ -12,7 +12,7 @@ JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js br
 # The tool that writes the lock files; only `make lock` fetches it.
 UV_VERSION := 0.13.9
 
-.PHONY: help run test check lint fix docs clients screenshots crash faults platforms rotations bench audit lock clean
+.PHONY: help run test check lint fix docs clients screenshots crash history faults platforms rotations bench audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,9 @@ screenshots: $(DEV) $(JS_CLIENTS) ## Make the pictures in docs/screenshots anew 
 
 crash: $(DEV) ## Kill the server a thousand times and look for lost promises
 	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/faults/test_crash.py $(ARGS)
+
+history: $(DEV) ## Call 100,000 times through verifiers in each mode while tokens end in every way, and look for one let in too late
+	HISTORY_OPERATIONS=$${HISTORY_OPERATIONS:-100000} $(BIN)/python -m pytest tests/faults/test_verifier_history.py -n 0 -s $(ARGS)
 
 faults: $(DEV) ## Inject faults into real servers and write what it showed into docs/reliability.md; ARGS=--short kills less often
 	$(BIN)/python -m tests.support.fault_matrix $(ARGS)

@@ -7,5 +7,6 @@
 - ``dataset``, ``scale``: users, credentials, sessions and audit records to measure with.
 - ``cases``: one case is one request against one server on one database. ``console_pages``: the same for pages.
 - ``fleet``: many verifiers in front of the server, simulated from what each request costs it.
+- ``verifiers``: what resource servers install, beside asking about each call.
 - ``runner``: measures the cases in turn, round by round. ``figures``: medians, ratios and what they should reach.
 """

@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from bench import authserver_under_test, cases, console_pages, dataset, figures, machine, runner, scale
+from bench import authserver_under_test, cases, console_pages, dataset, figures, machine, runner, scale, verifiers
 from bench.cases import BARE, Case
 from bench.figures import Figure, ratio
 from bench.fleet import report as fleet
@@ -36,6 +36,8 @@ _CLIENTS = 64
 _LIVE = {True: 5_000, False: 100_000}
 """Live tokens that are introspected in a random order: quickly, and thoroughly."""
 _PEER_TOKENS = 200
+_REVOCATIONS = {True: 20, False: 60}
+"""Tokens that are revoked under load, for each mode: quickly, and thoroughly."""
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
 _RAW_SIGNATURES = "raw RS256 signature"
@@ -67,6 +69,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--big", action="store_true", help="compare a full database with an empty one, and nothing else")
     add("--pages", action="store_true", help="time every page of the console over a full database, and nothing else")
     add("--fleet", action="store_true", help="simulate 10,000 verifiers from measured costs, and nothing else")
+    add("--resource-server", action="store_true", help="measure the package resource_server, and nothing else")
     add("--seed", type=int, default=1, help="with --fleet (default 1)")
     add("--credentials", type=_positive, help="with --big (default 100000) or --pages (default 10000)")
     add("--sessions", type=_positive, help="with --big (default 1000000) or --pages (default 100000)")
@@ -280,6 +283,15 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     return measured, found
 
 
+def verified(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
+    """What resource servers install, beside asking about each call."""
+    made = run.seeded("sqlite")
+    run.start_ours("ours sqlite", made)
+    chosen = run.chosen
+    server = run.servers["ours sqlite"]
+    return {}, verifiers.measure(made, server, chosen.rounds, chosen.seconds, _REVOCATIONS[chosen.quick])
+
+
 def console(run: Run) -> dict[str, list[console_pages.PageTimings]]:
     """Every page of the console over a year of a large installation."""
     chosen = run.chosen
@@ -369,7 +381,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if chosen.pages:
                 return _print_pages(console(run), chosen, busy, began)
             stack.enter_context(_loaded_on(run.load_core))
-            measured, found = (full if chosen.big else compare)(run)
+            compared = verified if chosen.resource_server else full if chosen.big else compare
+            measured, found = compared(run)
             load = run.run_settings.generator.name
     except (BadLoad, console_pages.UnexpectedResponse) as error:
         _print_error(f"Cannot measure: {error}")
@@ -391,7 +404,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.json == "-":
         print(json.dumps(report, indent=1))
     else:
-        print(figures.ratios_table(found), figures.rates_table(measured), sep="\n\n")
+        print(figures.ratios_table(found), *([figures.rates_table(measured)] if measured else ()), sep="\n\n")
         print("\n" + "; ".join(f"{name} {value}" for name, value in about.items()))
         if chosen.json:
             Path(chosen.json).write_text(json.dumps(report, indent=1), encoding="utf-8")

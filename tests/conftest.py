@@ -49,7 +49,7 @@ NOT_QUICK = {
     "test_history", "test_idle_nodes", "test_journeys", "test_journeys_administration", "test_journeys_credentials",
     "test_journeys_narrow", "test_rotations_under_load", "test_cli_process", "test_databases", "test_migrations",
     "test_full_disk", "test_pooler", "test_scanners", "test_schema_window",
-    "test_restore", "test_spring", "test_state_machine",
+    "test_restore", "test_spring", "test_state_machine", "test_verifier_history",
 }  # fmt: skip
 """Modules that start servers, browsers, npm or PostgreSQL, or take long: left out by `make check`."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from authserver.store import tables
 from bench import __main__ as bench
-from bench import authserver_under_test, console_pages, dataset, figures, scale
+from bench import authserver_under_test, console_pages, dataset, figures, scale, verifiers
 from bench.load_generator import Burst, InPython, generator, whole
 from bench.requests import fault, get, post
 from bench.runner import Measured
@@ -193,3 +193,14 @@ def test_ratios_are_medians_of_rounds():
     figure = figures.Figure("p99", 12, 25, 10, least=False, unit="ms")
     assert figure.reached() == "first"
     assert "| p99 | 12 ms |  | ≤ 25 | ≤ 10 | first |" in figures.ratios_table([figure])
+
+
+def test_the_package_is_measured_beside_introspection(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "_REVOCATIONS", {True: 2, False: 2})
+    monkeypatch.setattr(verifiers, "_TOKENS", 4)
+    report, _ = run(capsys, tmp_path, "--resource-server")
+    found = {each["name"]: each["value"] for each in report["figures"]}
+    assert len([name for name in found if "change to deny" in name]) == 3 * len(verifiers.MODES)
+    assert found["exact, change to deny, highest"] == 0
+    assert found["one thread, introspection"] > 0
+    assert found["one thread, local check (feed) ÷ introspection of each call"] > 1
