@@ -77,13 +77,6 @@ class CallerKeys(NamedTuple):
     keys: tuple[LiveSecret, ...]
 
 
-class TrustingClients(NamedTuple):
-    """The credentials that trust an issuer, each with one trust; a credential may stand here several times."""
-
-    now: Instant
-    trusts: tuple[tuple[str, str], ...]
-
-
 class TokenKeys(NamedTuple):
     """Which rows a token points at, by its text; what is read by an unverified text proves nothing yet."""
 
@@ -122,8 +115,8 @@ class HotPathReads(Protocol):
         """The public keys of a resource server, for one that signs instead of sending a secret."""
         ...
 
-    def trusting_clients(self, issuer: str) -> TrustingClients:
-        """Who trusts an issuer, for a token of it that comes without a client id; ended trusts are left out."""
+    def trusting_clients(self, issuer: str, most: int) -> tuple[tuple[str, str], ...]:
+        """The client ids that trust an issuer, each with one trust, ``most`` of them; ended trusts are left out."""
         ...
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:

@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from authserver.actions import credentials, general_settings
 from authserver.actions.client_authentication import trusts as client_trusts
+from authserver.actions.preconditions import workload_token
 from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.rules.client_authentication.trust import made_trust
 from authserver.store.tables import secrets
@@ -147,6 +148,15 @@ class TestAlone:
         granted(world, text, client_id, client_id=client_id)
         credentials.delete(world.accounts, client_id, **world.who)
         assert token(world, text).status_code == 200
+
+    def test_with_too_many_trusts_the_client_must_say_who_it_is(self, world, sites, monkeypatch):
+        client_id = trusting(world, GITHUB, ("sub", "repo:alone/many:environment:prod"))
+        text = good(world, sites, **APART, sub="repo:alone/many:environment:prod")
+        monkeypatch.setattr(workload_token, "MOST_ALONE", 0)
+        refused(world, text, "unknown_client")
+        granted(world, text, client_id, client_id=client_id)
+        monkeypatch.undo()
+        granted(world, text, client_id)
 
     def test_nobody(self, world, sites):
         refused(world, good(world, sites, **APART, sub="repo:alone/nobody:environment:prod"), "unknown_client")

@@ -23,6 +23,7 @@ from authserver.rules.client_authentication.trust import (
     Trust,
     checks,
     end_of,
+    may_mean,
     names_issuer,
     trust_of,
 )
@@ -32,8 +33,9 @@ from keys.jws import Jws
 from keys.key_sets import KeySet, key_set
 from keys.public_keys import verify_with_nobody
 
-_CHOOSING = frozenset({"workload_type", "workload_issuer", "workload_audience", "workload_condition"})
-"""What decides which credential a token without a client id is for; whether it is good is decided later."""
+MOST_ALONE = 2_000
+"""Trusts of one issuer that are looked at for a token without a client id. Anybody can send one, so where there are
+more the client must say who it is."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -76,14 +78,11 @@ def with_client(presented: PresentedWorkload, hot_path: HotPathReads) -> Present
     Raises:
         Unavailable: the trusts cannot be read.
     """
-    known = hot_path.trusting_clients(str(presented.jws.claims["iss"]))
     jws, found = presented.jws, set()
-    for client_id, text in known.trusts:
+    trusts = hot_path.trusting_clients(str(jws.claims["iss"]), MOST_ALONE + 1)
+    for client_id, text in trusts if len(trusts) <= MOST_ALONE else ():
         trust = _read(text)
-        if trust is None:
-            continue
-        reasons = {each.reason for each in checks(trust, jws.typ, jws.claims, known.now)}
-        if not _CHOOSING & reasons:
+        if trust is not None and may_mean(trust, jws.typ, jws.claims):
             found.add(client_id)
     return replace(presented, client_id=found.pop()) if len(found) == 1 else presented
 

@@ -91,7 +91,7 @@ class Check(NamedTuple):
     reason: str
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def trust_of(text: str) -> Trust:
     """Read what ``Trust.text`` made.
 
@@ -213,6 +213,19 @@ def checks(trust: Trust, typ: str, claims: Mapping[str, Any], now: Instant) -> t
         is_good = isinstance(jti, str) and 0 < len(jti) <= MOST_TEXT
         made.append(_check("jti", "an id, since each token is good once", jti, "" if is_good else "workload_id"))
     return tuple(made)
+
+
+def may_mean(trust: Trust, typ: str, claims: Mapping[str, Any]) -> bool:
+    """Whether a token meets what decides for which credential it is; ends at the first that it does not meet.
+
+    The times do not count here: a token that is over is one of its credential all the same.
+    """
+    return (
+        typ in _TYPES
+        and claims.get("iss") == trust.issuer
+        and _audience(claims.get("aud")) == trust.audience
+        and all(matches(pattern, _claim(claims, name)) for name, pattern in trust.conditions)
+    )
 
 
 def end_of(claims: Mapping[str, Any]) -> Instant:

@@ -31,7 +31,6 @@ from authserver.ports.hot_path import (
     LiveSecret,
     SessionRecord,
     TokenKeys,
-    TrustingClients,
 )
 from authserver.ports.resource_servers import TOKEN_TYPES
 from authserver.rules.facts import Reason, Standing
@@ -258,17 +257,15 @@ def caller_keys_statement(dialect: str) -> Select[Any]:
     )
 
 
-def trusting_clients_statement(dialect: str) -> Select[Any]:
-    """One row per trust in an issuer, or one without a trust."""
-    trusts = (
+def trusting_clients_statement() -> Select[Any]:
+    """One row per trust in an issuer."""
+    return (
         select(secrets.c.client_id, secrets.c.trust)
         .join(credentials, credentials.c.client_id == secrets.c.client_id)
         .where(secrets.c.trust_issuer == bindparam("issuer", type_=secrets.c.trust_issuer.type))
         .where(secrets.c.ends_at.is_(None), credentials.c.deleted_at.is_(None))
-        .subquery("trusts")
+        .limit(bindparam("most", type_=BigInteger))
     )
-    joined = settings.outerjoin(trusts, settings.c.id == _ONE)
-    return select(database_now(dialect), trusts.c.client_id, trusts.c.trust).select_from(joined)
 
 
 class SqlHotPathReads:
@@ -279,7 +276,7 @@ class SqlHotPathReads:
         self._issue = PreparedStatement(held, issue_statement(dialect))
         self._introspect = PreparedStatement(held, introspection_statement(dialect))
         self._caller_keys = PreparedStatement(held, caller_keys_statement(dialect))
-        self._trusting = PreparedStatement(held, trusting_clients_statement(dialect))
+        self._trusting = PreparedStatement(held, trusting_clients_statement())
         self._clock = clock
 
     def issue_facts(self, client_id: str, resource: str | None) -> IssueFacts | None:
@@ -328,11 +325,10 @@ class SqlHotPathReads:
         keys = tuple([LiveSecret(each[1], b"", each[3], each[2]) for each in rows if each[1] is not None])
         return CallerKeys(self._clock.now(rows[0][0]), keys)
 
-    def trusting_clients(self, issuer: str) -> TrustingClients:
+    def trusting_clients(self, issuer: str, most: int) -> tuple[tuple[str, str], ...]:
         """Who trusts an issuer."""
-        rows = self._trusting.rows({"issuer": issuer if storable(issuer) else _NO_AUDIENCE})
-        found = tuple([(each[1], each[2]) for each in rows if each[1] is not None])
-        return TrustingClients(self._clock.now(rows[0][0]), found)
+        rows = self._trusting.rows({"issuer": issuer if storable(issuer) else _NO_AUDIENCE, "most": most})
+        return tuple([(each[0], each[1]) for each in rows])
 
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
         """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
