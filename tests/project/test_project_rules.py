@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,13 @@ from authserver.store.engine.schema import MIGRATIONS
 from tests.support.processes import ROOT
 from tests.support.shell import Shell
 
-MOST_MODULES = 17
-MOST_LINES = 400
+MAX_MODULES = 17
+MAX_LINES = 400
 FOLDERS = ("authserver", "keys", "migrations")
 PRODUCT = [ROOT / "app.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
 RUNTIME = [path for path in PRODUCT if "migrations" not in path.parts]
 
-TELLS_TIME = {
+MAY_READ_THE_CLOCK = {
     "authserver/services.py": "the system clock that is handed in everywhere else",
     "authserver/telemetry/access_log.py": "when a log line was written",
     "authserver/cli/commands/doctor.py": "compares this machine's clock with the database's",
@@ -32,9 +33,15 @@ def name(path):
     return str(path.relative_to(ROOT))
 
 
+@cache
+def parsed(path):
+    """The syntax tree of a file; every rule reads the same one."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path):
     """The modules a file imports, at any depth."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -44,20 +51,18 @@ def imported(path):
 
 def calls(path):
     """What a file calls, as it is written."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func)
 
 
 @pytest.mark.parametrize("path", RUNTIME, ids=name)
 def test_a_file_begins_with_what_lives_there(path):
-    told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert told
-    assert len(told) >= 20
+    assert len(ast.get_docstring(parsed(path)) or "") >= 20
 
 
 PACKAGED = ("authserver", "keys", "bench")
-NAMED_AFTER_NOTHING_KNOWN = frozenset({
+FORBIDDEN_WORDS = frozenset({
     "here", "asked", "moments", "elsewhere", "line", "opening", "house", "room", "rooms", "chores", "crowd", "door",
     "doors", "witness", "census", "patience", "journal", "notices", "admission", "told", "said", "noted", "book",
     "holder", "holders", "upkeep", "plan", "origins", "guide", "words", "cells", "rounds", "utils", "helpers", "common",
@@ -75,7 +80,7 @@ def modules():
 @pytest.mark.parametrize("path", list(modules()), ids=name)
 def test_a_module_is_named_for_what_it_holds(path):
     names = path.relative_to(ROOT).with_suffix("").parts
-    assert not NAMED_AFTER_NOTHING_KNOWN & {word for each in names for word in each.split("_")}
+    assert not FORBIDDEN_WORDS & {word for each in names for word in each.split("_")}
 
 
 def packages():
@@ -85,7 +90,7 @@ def packages():
 
 @pytest.mark.parametrize("folder", packages(), ids=name)
 def test_a_package_describes_each_of_its_modules(folder):
-    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    text = ast.get_docstring(parsed(folder / "__init__.py")) or ""
     inside = [path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")]
     inside += [path.name for path in folder.iterdir() if (path / "__init__.py").exists()]
     named = set(re.findall(r"\w+", text))
@@ -94,14 +99,14 @@ def test_a_package_describes_each_of_its_modules(folder):
 
 @pytest.mark.parametrize("folder", packages(), ids=name)
 def test_a_package_is_small_enough_to_know(folder):
-    assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MOST_MODULES
+    assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MAX_MODULES
 
 
 @pytest.mark.parametrize("path", RUNTIME, ids=name)
 def test_a_module_is_short_or_says_why(path):
     text = path.read_text(encoding="utf-8")
-    if text.count("\n") > MOST_LINES:
-        assert "One module, because" in (ast.get_docstring(ast.parse(text)) or "")
+    if text.count("\n") > MAX_LINES:
+        assert "One module, because" in (ast.get_docstring(parsed(path)) or "")
 
 
 def test_the_architecture_page_names_what_exists():
@@ -111,10 +116,10 @@ def test_the_architecture_page_names_what_exists():
     assert len(found) > 20
     for path, wanted in found:
         places = [ROOT / path, ROOT / "authserver" / path]
-        there = [each for each in places if each.is_file()]
-        assert there, path
+        files = [each for each in places if each.is_file()]
+        assert files, path
         if wanted:
-            tree = ast.parse(there[0].read_text(encoding="utf-8"))
+            tree = parsed(files[0])
             defined = {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.ClassDef)}
             assert set(wanted.split(".")) <= defined, (path, wanted)
 
@@ -139,12 +144,12 @@ def test_the_deprecated_jose_of_authlib_is_never_imported(path):
 
 @pytest.mark.parametrize("path", RUNTIME, ids=name)
 def test_time_comes_from_the_clocks(path):
-    told = {each for each in calls(path) if re.search(r"\b(utcnow|utcfromtimestamp|now\(\)|today|time\.time)\b", each)}
+    reads = {each for each in calls(path) if re.search(r"\b(utcnow|utcfromtimestamp|now\(\)|today|time\.time)\b", each)}
     naive = {each for each in calls(path) if each in {"datetime.now", "date.today", "datetime.datetime.now"}}
-    if name(path) in TELLS_TIME:
-        assert told == {"time.time"}
+    if name(path) in MAY_READ_THE_CLOCK:
+        assert reads == {"time.time"}
     else:
-        assert not told | naive
+        assert not reads | naive
 
 
 def test_there_is_one_newest_migration_and_each_can_be_undone():
@@ -164,9 +169,9 @@ def _alembic():
     return config
 
 
-def test_every_error_of_the_doors_has_its_page():
-    """Whatever may stand behind ``error`` in an answer, or be raised for one."""
-    told = {path.stem for path in (ROOT / "docs" / "errors").glob("*.md")}
+def test_every_error_of_the_endpoints_has_its_page():
+    """Every value of ``error`` in a response, and every error that is raised for one."""
+    documented = {path.stem for path in (ROOT / "docs" / "errors").glob("*.md")}
     found = set()
     for path in (*(ROOT / "authserver" / "oauth").glob("*.py"), *(ROOT / "authserver" / "web").glob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -179,7 +184,7 @@ def test_every_error_of_the_doors_has_its_page():
         }
     found -= {"unsupported_method", "invalid_client_error"}  # reasons for the log
     assert len(found) > 5
-    assert found <= told, found - told
+    assert found <= documented, found - documented
 
 
 def test_every_page_of_an_error_says_what_to_do():
@@ -204,11 +209,11 @@ def shell(tmp_path_factory):
 
 @pytest.mark.parametrize("path", [path for path, _ in commands()])
 def test_every_command_helps_with_examples_and_speaks_json(shell, path):
-    said = shell(*path.split()[1:], "--help")
-    assert said.code == 0, said
-    assert "--json" in said.out
-    assert "Exit codes" in said.out
-    examples = said.out.partition("Examples:")[2].partition("Exit codes")[0]
+    result = shell(*path.split()[1:], "--help")
+    assert result.code == 0, result
+    assert "--json" in result.out
+    assert "Exit codes" in result.out
+    examples = result.out.partition("Examples:")[2].partition("Exit codes")[0]
     assert path in examples
 
 
