@@ -26,7 +26,7 @@ class PeriodicTask:
 
 
 class PeriodicTasks:
-    """The thread that does them; it ends with the process, or when told."""
+    """The thread that runs them; it ends with the process, or by ``stop``."""
 
     def __init__(self, tasks: list[PeriodicTask]) -> None:
         self._tasks = tasks

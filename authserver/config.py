@@ -316,7 +316,7 @@ def _fault(error: ErrorDetails) -> str:
 
 
 def _legible(url: str) -> bool:
-    """Whether a URL has the parts of a URL; what is wrong with it is not told, for it may hold a password."""
+    """Whether a URL has the parts of a URL; the error does not quote it, since it may hold a password."""
     try:
         parts = urlsplit(url)
         port = parts.port

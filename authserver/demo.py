@@ -1,4 +1,4 @@
-"""Demo data for a first look: only on an empty embedded database on loopback, with random secrets, told once."""
+"""Demo data for a first start: only on an empty embedded database on loopback; random secrets are printed once."""
 
 import shlex
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ ROLES = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DemoSecrets:
-    """What is told once. Has no repr."""
+    """Secrets that are printed once. Has no repr."""
 
     client_id: str
     client_secret: str

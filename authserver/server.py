@@ -69,7 +69,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def run(target: str, *, host: str, port: int, workers: int, threads: int, announce: Callable[[], None]) -> None:
-    """Serve ``target`` (``module:factory``) until told to stop.
+    """Serve ``target`` (``module:factory``) until a signal stops it.
 
     Args:
         target: the factory of the WSGI callable, called once in each process.

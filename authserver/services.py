@@ -104,7 +104,7 @@ KEEP_SIGN_INS_SECONDS = 24 * 3600
 
 
 class SystemClock:
-    """The database's clock where it told it, else this machine's."""
+    """The database's clock where its time is known, else this machine's."""
 
     def now(self, database: Instant | None = None) -> Instant:
         """Whole seconds of UTC.

@@ -96,7 +96,7 @@ class SigningService:
         """Let go of keys that sign no more.
 
         One that is found retired for the first time stays for one more round: a request
-        that was told its ``kid`` before may still be under way. One in wrong hands goes at once.
+        with its ``kid`` may still be in flight. A compromised key goes at once.
         """
         states = {key.kid: key.state for key in self._keys.ring()}
         for kid in list(self._signers):

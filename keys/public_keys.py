@@ -50,7 +50,7 @@ def read(text: str, alg: str = "") -> ClientKey:
 
     Args:
         text: as it was pasted.
-        alg: what it signs with; needed for an RSA key that does not say so, which fits RS256 and PS256.
+        alg: the algorithm it signs with; needed for an RSA key without ``alg``, which fits RS256 and PS256.
 
     Raises:
         WeakKey: unreadable, private, unfit for ``alg``, or weak; the text says what to bring instead.

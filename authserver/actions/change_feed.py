@@ -23,7 +23,7 @@ class CursorTooOld(Exception):
 class Feed(NamedTuple):
     """The claims of a document, or None where nothing changed; ``alg`` is what the caller wants it signed with.
 
-    ``unchanged`` when there is nothing new behind the cursor, with or without a document that says so.
+    ``unchanged`` when nothing follows the cursor, with or without a document.
     """
 
     claims: dict[str, Any] | None

@@ -32,7 +32,7 @@ def add(
         accounts: the store.
         client_id: the credential.
         text: the key as PEM or as JWK.
-        alg: what it signs with; needed for an RSA key that does not say so.
+        alg: the algorithm it signs with; needed for an RSA key without ``alg``.
         actor: who adds it, for the audit record.
         now: seconds of UTC.
         owner_id: whose credential it must be; None: anybody's.

@@ -108,7 +108,7 @@ def introspect(
         hot_path: reads all facts in one statement.
         sessions: writes an end before it is answered.
         usage: buffers a use.
-        before_use: is told the instant when the token is found active, before that counts as a use, and raises to
+        before_use: is called with the instant if the token is active, before that counts as a use, and raises to
             prevent both; None: nothing more is asked.
         verify: verifies the signature of ``token``; called only where there is no recorded hash to compare with.
         method: the HTTP method of the API that was called, if reported.

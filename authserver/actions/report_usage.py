@@ -26,7 +26,7 @@ CLOCK_TOLERANCE = 30
 
 
 class Ended(NamedTuple):
-    """A reported token that is dead, and since when; the reason is not told."""
+    """A reported token that is dead, and since when; the reason is not disclosed."""
 
     jti: str
     ended_at: Instant

@@ -9,7 +9,7 @@ Rules of the package:
 - a view calls the same actions as the console, and knows no SQL;
 - an edit depends on If-Match, what makes something takes an Idempotency-Key (``preconditions``), both inside the
   transaction of the change;
-- an error is a problem detail (``problems``); nothing of a fault is told; no cookie, no CORS.
+- an error is a problem detail (``problems``); no detail of a fault is disclosed; no cookie, no CORS.
 
 ``blueprint`` is Flask's; ``context`` says who asks, and when; ``schemas`` are the models' base, ``request_body`` reads
 JSON, ``cursors`` page lists, ``access_log`` writes lines and counts. ``resources/`` has a module for each resource.

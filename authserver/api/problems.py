@@ -87,7 +87,7 @@ def type_of(code: str) -> str:
 
 
 def error_response(error: Exception) -> Response:
-    """Turn what was raised while a request to the API was answered into problem details; no fault's text is told."""
+    """Turn an exception of a request to the API into problem details; the text of a fault is not disclosed."""
     problem = error if isinstance(error, Problem) else _problem_of(error)
     kind = KINDS[problem.code]
     document: dict[str, Any] = {

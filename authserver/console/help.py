@@ -32,6 +32,6 @@ def help_page() -> ResponseReturnValue:
 
 @console.route("/<path:rest>", methods=["GET", "POST"])
 def nothing(rest: str) -> ResponseReturnValue:
-    """Ask for a sign-in before telling that there is nothing: strangers cannot tell addresses apart."""
+    """Require a sign-in before the 404, so that anonymous requests cannot find out which URLs exist."""
     del rest
     abort(404)

@@ -102,7 +102,7 @@ def apply(
     """
     applied: list[Step] = []
     secrets: dict[str, tuple[str, str]] = {}
-    # Counted before the lock is taken: what ends is told, and decides nothing.
+    # Counted before the lock is taken: the counts are only reported.
     counter = _Counter(store, now)
     endings = {_key(step): counter.ends(step) for step in plan(export(store.accounts), desired, prune=prune)}
     try:

@@ -73,7 +73,7 @@ class ResourceServerState(_Model):
 
 
 class CredentialState(_Model):
-    """A credential that exists, by its id. ``owner`` and ``roles`` are told and cannot be changed."""
+    """A credential that exists, by its id. ``owner`` and ``roles`` are informative and cannot be changed."""
 
     client_id: Annotated[str, Field(min_length=1, max_length=64)]
     name: Annotated[str, Field(min_length=1, max_length=100)]

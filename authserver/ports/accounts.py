@@ -14,7 +14,7 @@ from authserver.rules.facts import Instant
 
 
 class Accounts(Protocol):
-    """People, roles, credentials, resource servers, settings and the book of changes."""
+    """Users, roles, credentials, resource servers, settings and the audit trail."""
 
     def change(self, event: Event, at: Instant) -> AbstractContextManager[Transaction]:
         """Open the only kind of transaction that writes; commits the audit record with it."""

@@ -68,7 +68,7 @@ class FeedFetches(Protocol):
     """Who follows the list; collected in memory, written in batches."""
 
     def fetched(self, server_id: str, at: Instant, seq: int) -> None:
-        """Buffer that a resource server was told what ended up to entry ``seq``."""
+        """Buffer that a resource server has fetched the change feed up to entry ``seq``."""
         ...
 
 

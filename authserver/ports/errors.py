@@ -16,7 +16,7 @@ class Refusal(Exception):
 
 
 class NotFound(Refusal):
-    """Unknown, or not yours: the two are told in the same words (INV-09)."""
+    """Unknown, or of another owner: both have the same text (INV-09)."""
 
     code = "not_found"
 

@@ -129,7 +129,7 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= _MAX_ID and value.isascii() and value.isprintable()
 
 
-# What no token of ours holds must not reach the database, whoever signed it: it could not be kept there.
+# A value that this server never issues must not reach the database, which could not store it.
 _MAX_ID = 64
 _MAX_SCOPE = 4096
 _MAX_VERSION = 2**31

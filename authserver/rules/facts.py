@@ -36,7 +36,7 @@ class Reason(StrEnum):
 
 
 class Token(NamedTuple):
-    """One issued token as its verified text and the server's record tell it."""
+    """One issued token: facts of its verified text and of its session row."""
 
     jti: str
     issued_at: Instant

@@ -50,7 +50,7 @@ def past_its_end(token: Token, now: Instant, standing: Standing) -> Reason | Non
 
 
 def from_the_future(token: Token, now: Instant, _standing: Standing) -> Reason | None:
-    """Dead when the clock stands well before its issue: time went backwards, and nobody can tell how far."""
+    """Dead when the clock is well before its issue: the clock was set back by an unknown time."""
     if token.issued_at > now + CLOCK_SLACK:
         return Reason.FROM_THE_FUTURE
     return None

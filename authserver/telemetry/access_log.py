@@ -60,7 +60,7 @@ class AccessLog:
         Args:
             values: by name.
             level: one of ``LEVELS``.
-            at: when it happened, seconds since the epoch; now when not told.
+            at: when it happened, seconds since the epoch; by default now.
         """
         if level not in self._levels:
             return

@@ -1,4 +1,4 @@
-"""Log lines on standard error, whoever writes them: our events, libraries, warnings. JSON, or text for a terminal."""
+"""Log lines on standard error: own events, libraries, warnings. JSON, or text for a terminal."""
 
 import logging
 import os

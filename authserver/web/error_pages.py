@@ -1,4 +1,4 @@
-"""Security headers and error responses of every Flask response; no detail of a fault is told (INV-28)."""
+"""Security headers and error responses of every Flask response; no detail of a fault is disclosed (INV-28)."""
 
 from collections.abc import Callable, Sequence
 

@@ -15,7 +15,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the health doors ask; stands in ``app.extensions["health"]`` while the process serves."""
+    """What the health endpoints check; in ``app.extensions["health"]`` while the process serves."""
 
     ready: Callable[[], dict[str, str]]
     metrics: Callable[[], bytes]

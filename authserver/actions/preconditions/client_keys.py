@@ -1,4 +1,4 @@
-"""Which public keys a client may have; shared by whoever makes a credential and whoever changes one."""
+"""Which public keys a client may have; shared by the actions that make and change credentials."""
 
 import uuid
 from collections.abc import Sequence

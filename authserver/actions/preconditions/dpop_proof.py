@@ -1,4 +1,4 @@
-"""Judges proofs of possession (DPoP, RFC 9449); shared by whoever issues tokens and whoever asks about one."""
+"""Judges proofs of possession (DPoP, RFC 9449); shared by issuing and forward-auth."""
 
 from dataclasses import dataclass, replace
 

@@ -3,7 +3,7 @@
 - ``me``: who calls.
 - ``credentials``, ``secrets``, ``client_keys``, ``client_trusts``, ``restrictions``, ``sessions``: credentials of the
   caller's owner, and their tokens.
-- ``users``, ``roles``: who there is, and who holds which role; ``previews`` tell what a change would end.
+- ``users``, ``roles``: users, roles and assignments; ``previews``: what a change would end.
 - ``resource_servers``, ``settings``, ``signing_keys``: what the server is run by.
 - ``audit``, ``inventory``, ``webhooks``: for the security team. ``state``: all of it as one document.
 """

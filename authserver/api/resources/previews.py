@@ -1,4 +1,4 @@
-"""What a change would end, as every preview tells it."""
+"""The document of a preview: what a change would end."""
 
 from pydantic import Field
 

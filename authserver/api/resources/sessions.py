@@ -194,7 +194,7 @@ def explain_session_of_anybody(context: ApiContext, jti: str) -> Answer:
 
 
 def explanation(context: ApiContext, jti: str, owner_id: str | None) -> ExplanationDocument:
-    """What is told of one session."""
+    """The document of one session."""
     store = context.store
     found = session_actions.explain(
         store.accounts, store.sessions, store.hot_path, store.audit_reads, jti, owner_id=owner_id

@@ -190,7 +190,7 @@ def identities_(username: str) -> Answer:
 @_ISSUER
 @_SUBJECT
 def link_identity(username: str, issuer: str, subject: str) -> Answer:
-    """Let whoever is SUBJECT at a provider sign in to the console as this user."""
+    """Let the account SUBJECT at a provider sign in to the console as this user."""
     return _change_identity(identities.link, username, issuer, subject, "signs in as {} now")
 
 

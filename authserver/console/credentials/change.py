@@ -32,7 +32,7 @@ _INSTANT: Final = re.compile(r"[0-9]{1,12}")
 
 
 def own(client_id: str) -> CredentialRow:
-    """A credential of whoever is signed in; ``NotFound`` for a foreign one as for an unknown one (INV-09)."""
+    """A credential of the signed-in user; ``NotFound`` for a foreign one as for an unknown one (INV-09)."""
     context = console_context()
     return context.store.credential_reads.row(client_id, context.now, owner_id=context.signed_in.user.id)
 
@@ -196,7 +196,7 @@ def _used_recently(row: CredentialRow) -> bool:
 
 
 def _shown_values(row: CredentialRow) -> dict[str, str]:
-    """What whoever opens the form sees, to be told from what it has become."""
+    """The values shown in the form, to find out whether they have changed meanwhile."""
     return {"seen_name": row.name, "seen_expires": str(row.expires_at)}
 
 

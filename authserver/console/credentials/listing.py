@@ -1,4 +1,4 @@
-"""Application credentials: whoever is signed in sees their own, and nobody else's (INV-09)."""
+"""Application credentials: a user sees their own only (INV-09)."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -86,7 +86,7 @@ class ListArgs:
         return bool(self.search or self.status)
 
     def href(self, **other: Any) -> str:
-        """The address of the list with something else wanted; back to its first page unless told."""
+        """The URL of the list with other arguments; its first page unless they name one."""
         at = replace(self, **{"number": 1, **other})
         args: dict[str, Any] = {
             "q": at.search,
@@ -115,15 +115,15 @@ def badges(row: CredentialRow) -> list[tuple[str, str]]:
 
 
 def unused(row: CredentialRow) -> int | None:
-    """For how many days nobody used it, where that is long enough to be told; since it was made, if ever so."""
+    """For how many days it was not used, where that is long enough to be shown; counted from its creation if never."""
     idle = console_context().now - (row.last_used_at or row.created_at)
     return idle // DAY if idle >= UNUSED_FOR else None
 
 
 def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
-    """Granted and refused requests of each day as parts of ``height``; what is not nothing is seen.
+    """Granted and refused requests of each day as parts of ``height``; a number above 0 is at least 2 high.
 
-    A few a day look like a few: the height stands for no less than ``_FEW``.
+    Few requests look few: the full height stands for ``_MIN_SCALE`` requests or more.
     """
     scale = max(_MIN_SCALE, *(each.granted + each.refused for each in days))
 
@@ -157,7 +157,7 @@ def _rect(kind: str, x: int, y: int, height: int) -> str:
 
 
 def url_builder() -> Callable[[str, CredentialRow | Expiring], str]:
-    """Tells the address of a page about a row; each is built once, because a list has hundreds."""
+    """Makes a function for the URL of a page about a row; each pattern is built once, since a list has hundreds."""
     built: dict[str, str] = {}
 
     def row_url(name: str, row: CredentialRow | Expiring) -> str:
@@ -177,7 +177,7 @@ def front() -> ResponseReturnValue:
 
 @console.get("/credentials")
 def credentials() -> ResponseReturnValue:
-    """List the credentials of whoever is signed in."""
+    """List the credentials of the signed-in user."""
     context, list_args = console_context(), ListArgs.from_request()
     reads, me = context.store.credential_reads, context.signed_in.user.id
     found = reads.page(list_args.query, context.now, owner_id=me)

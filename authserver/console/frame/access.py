@@ -94,7 +94,7 @@ def step_up(span: Span = RECENT) -> Callable[[View[P]], View[P]]:
 
 
 def may(permission: str) -> bool:
-    """Whether whoever is signed in has a permission; also for templates."""
+    """Whether the signed-in user has a permission; also for templates."""
     current_user = console_context().current_user
     return current_user is not None and any(permission in role.permissions for role in current_user.user.roles)
 

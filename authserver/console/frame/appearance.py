@@ -1,4 +1,4 @@
-"""Theme and language: kept for whoever is signed in, else in two cookies that say nothing else."""
+"""Theme and language: stored with the signed-in user, else in two cookies that hold nothing else."""
 
 from dataclasses import replace
 from typing import Final

@@ -56,7 +56,7 @@ def _zone_of(current_user: CurrentUser | None) -> ZoneInfo | None:
 
 
 def exact(at: Instant, where: ZoneInfo | None = None) -> str:
-    """The instant in a zone, the reader's if not told, and which zone that is."""
+    """The instant in a zone, by default the reader's, and the name of that zone."""
     chosen = where or zone()
     return format_instant(at, chosen, language())
 
@@ -120,7 +120,7 @@ def format_distance(distance: Span, language_code: str) -> str:
 
 @functools.lru_cache(maxsize=2048)
 def _format_distance(unit: Unit, size: Span, count: int, past: bool, language_code: str) -> str:  # noqa: FBT001 - a key, not a choice
-    """What Babel says; a page has hundreds of distances, and they are told with a few hundred sentences."""
+    """The text by Babel, cached: a page has hundreds of distances, and there are a few hundred texts."""
     distance = timedelta(seconds=-count * size if past else count * size)
     return format_timedelta(distance, unit, math.inf, add_direction=True, locale=_LOCALES[language_code])
 

@@ -103,7 +103,7 @@ def theme() -> str:
 
 
 def navigation() -> list[dict[str, Any]]:
-    """The parts of the console that whoever is signed in may open."""
+    """The parts of the console that the signed-in user may open."""
     path = request.script_root + request.path
     shown = []
     for item in NAVIGATION:
@@ -117,7 +117,7 @@ def navigation() -> list[dict[str, Any]]:
 
 
 def session_ends_in() -> int:
-    """Seconds until whoever is signed in will not be, if nothing is asked."""
+    """Seconds until the console session ends if it is not used."""
     context = console_context()
     return min(IDLE - SEEN_EVERY, context.signed_in.session.ends_at - context.now)
 

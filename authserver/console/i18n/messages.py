@@ -62,7 +62,7 @@ def language() -> str:
 
 
 def set_language(chosen: str) -> None:
-    """Speak a language from here on: what is told about the change is told in the new one."""
+    """Use a language for the rest of the request, so that the message about the change is in the new one."""
     g.console_language = chosen
 
 

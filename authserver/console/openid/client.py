@@ -139,7 +139,7 @@ class Provider:
         subject, proved_at = claims.get("sub"), claims.get("auth_time")
         if not isinstance(subject, str) or len(subject) > MAX_NAME or not _NAME.fullmatch(subject):
             raise ProviderRefused("subject")
-        # Authlib takes the audience of another for ours where ``azp`` says so.
+        # Authlib accepts the audience of another client where ``azp`` names this one.
         audience = claims.get("aud")
         if self.settings.client_id not in (audience if isinstance(audience, list) else [audience]):
             raise ProviderRefused("audience")

@@ -107,7 +107,7 @@ def _position() -> AuditPlace | None:
 
 
 def _json_lines(context: ConsoleContext, query: AuditQuery) -> Iterator[str]:
-    # All of it is handed out as it is chained, so that it can be checked; a part is only read.
+    # The whole trail is exported with its chain, so that it can be verified; a part cannot be.
     unfiltered = replace(query, text="") == AuditQuery()
     part = query.text.casefold()
     for record in context.accounts.audit_records() if unfiltered else context.store.audit_reads.audit_export(query):

@@ -1,4 +1,4 @@
-"""Security: switch several credentials off at once, whoever owns them; what dies is shown first."""
+"""Security: disable several credentials of any owner at once; a preview shows first what ends."""
 
 from http import HTTPStatus
 

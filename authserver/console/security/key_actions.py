@@ -71,7 +71,7 @@ def generate(context: ConsoleContext, alg: str) -> KeyInfo:
 def rotate(context: ConsoleContext, alg: str, reason: str = "") -> KeyInfo:
     """Let the next key sign; where none is published but one signs, publish one instead and return it.
 
-    For a reason it signs at once, whoever knows it.
+    For a reason it signs at once, whether or not verifiers have fetched it.
 
     Raises:
         NotReady: verifiers may not know it yet.

@@ -36,7 +36,7 @@ _MAX_NAME: Final = 256
 
 
 class LoginThrottle:
-    """Judges tries at ``now``. Each counts as a failure until it is told to be none."""
+    """Limits attempts at ``now``. Each counts as a failure until ``succeeded`` is called."""
 
     def __init__(self, login_attempts: LoginAttemptCounter, pepper: bytes, now: Instant) -> None:
         self._attempts, self._pepper, self._now = login_attempts, pepper, now
@@ -65,7 +65,7 @@ class LoginThrottle:
         return _wait(peer_key, FREE_ATTEMPTS_PER_ADDRESS, self._now) or _wait(pair_key, free, self._now)
 
     def _keys(self, name: str, peer: str) -> tuple[str, str, str]:
-        """What an address, a name, and both together are counted under; nobody can tell the name from it."""
+        """The keys under which an address, a name, and both are counted; the name cannot be derived from them."""
         normalized, network = _normalized(name), _network(peer)
         return self._key(b"peer", network), self._key(b"name", normalized), self._key(b"pair", normalized, network)
 

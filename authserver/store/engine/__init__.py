@@ -1,7 +1,7 @@
 """The database below the tables: connections, prepared statements, schema, maintenance.
 
 ``connections`` opens engines and transactions; ``failures`` names why a database cannot be reached; ``sqlite_library``
-chooses the SQLite library and its journal mode; ``pooler`` finds out whether a connection pooler is between;
+chooses the SQLite library and its journal mode; ``pooler`` detects a connection pooler;
 ``prepared`` runs statements on one connection per thread (``sqlite_prepared``, ``postgres_prepared``);
 ``statement_observer`` lets somebody see each of them; ``batch_statements`` writes many rows in one;
 ``schema``, ``migrations`` and ``maintenance`` are for operators;

@@ -1,6 +1,6 @@
 """Behind a pooler that gives each transaction another connection, as PgBouncer does in transaction mode.
 
-What a connection was told once is lost there: its settings, its prepared statements, its advisory locks. So behind a
+Session state is lost there: settings, prepared statements, advisory locks. So behind a
 pooler statements have no name, time limits are set in each transaction, and locks end with their transaction.
 
 The first connection of a process finds it out: a pooler refuses or drops the settings a connection starts with.

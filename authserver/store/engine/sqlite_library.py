@@ -41,7 +41,7 @@ def version_fault(version: tuple[int, ...]) -> str | None:
 
 
 def journal_cost(version: tuple[int, ...] | None = None) -> str:
-    """What the journal mode costs, for ``doctor`` and the log; empty with WAL."""
+    """The cost of the journal mode, for ``doctor`` and the log; empty with WAL."""
     if journal_mode(version) == "wal":
         return ""
     shown = ".".join(map(str, version or sqlite.sqlite_version_info))

@@ -45,7 +45,7 @@ class SqlFeedFetches:
         self._begin()
 
     def fetched(self, server_id: str, at: Instant, seq: int) -> None:
-        """Buffer that a resource server was told what ended up to entry ``seq``."""
+        """Buffer that a resource server has fetched the change feed up to entry ``seq``."""
         self._merge({server_id: (1, at, seq)})
 
     def _merge(self, more: dict[str, _Fetches]) -> None:

@@ -107,7 +107,7 @@ class SqlOneTimeIds:
         return mine.first
 
     def _write(self, batch: list[_Claim]) -> None:
-        """Write all, or nobody is told anything but that it failed."""
+        """Write all, or fail for all that wait."""
         outcomes: list[bool] = []
         try:
             # In one order for all nodes, so that two transactions never wait for each other in a ring.
@@ -116,7 +116,7 @@ class SqlOneTimeIds:
                 for each in batch:
                     values = {"id_hash": each.id_hash, "expires_at": each.expires_at, "now": each.now}
                     outcomes.append(connection.execute(self._insert, values).first() is not None)
-        except Exception as error:  # noqa: BLE001 - whatever it is, each of those who wait must hear of it
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must be raised in each thread that waits
             for each in batch:
                 each.error = error
             return
