@@ -51,7 +51,7 @@ class PeriodicTasks:
         parent = os.getppid()
         while not self._stop.wait(1.0):
             if os.getppid() != parent:
-                # The process that started us is gone: nobody would restart or stop us any more.
+                # The parent process is gone, so nothing would restart or stop this one.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             for task in self._tasks:

@@ -53,7 +53,7 @@ class Stoppable(Server):  # type: ignore[misc, valid-type]
 
 
 def check_port(host: str, port: int) -> None:
-    """Make sure nobody listens yet: granian's own sockets would share the port in silence.
+    """Make sure that no process listens yet: granian's own sockets would silently share the port.
 
     Raises:
         CannotServe: the port is in use, or the address is not this machine's.

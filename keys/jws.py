@@ -1,4 +1,4 @@
-"""Takes a JSON Web Signature that somebody else made apart, strictly (RFC 7515 §5.2, RFC 8725); verifies nothing.
+"""Parses a JSON Web Signature of another party strictly (RFC 7515 §5.2, RFC 8725); verifies nothing.
 
 One spelling only: compact serialization, canonical base64url, JSON as every parser reads it (RFC 7493). Everything a
 header could make a careless reader do is refused here: fetch keys or take them from the text itself (``jku``, ``x5u``,

@@ -101,7 +101,7 @@ def registered(jwk: str) -> RegisteredKey:
 
 
 def verify_with_nobody(alg: str) -> Verify:
-    """Verifies against a key that nobody holds and fails: what is refused takes the time of what is not (INV-29)."""
+    """Verifies against a key without a holder and fails, so that a refusal takes the same time (INV-29)."""
     return _nobody(alg if alg in ALGORITHMS else "ES256")
 
 

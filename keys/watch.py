@@ -234,7 +234,7 @@ def watch(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Watch:
-    """Poll ``urls`` and read ``tokens`` until ``seconds`` are over; None is for ever.
+    """Poll ``urls`` and read ``tokens`` until ``seconds`` are over; None: without end.
 
     Args:
         urls: addresses of JWKS documents.

@@ -1,6 +1,6 @@
 """Public keys of credentials and of resource servers: how they prove themselves without a secret (RFC 7523 §2.2).
 
-The private half never comes here: a key can be used by nobody who reads the database or its backups. Two keys work at
+The private key never reaches the server, so no copy of the database can be used to sign. Two keys work at
 a time, so that a client is moved to the next one without an outage. A token dies with the key that obtained it.
 ``owner_id`` narrows a function to one owner's credentials, as in ``credentials`` (INV-09).
 """

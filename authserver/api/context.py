@@ -153,7 +153,7 @@ class ApiContext:
 
 
 def api_context() -> ApiContext:
-    """The request at hand."""
+    """The current request."""
     found: ApiContext | None = g.get("api_context")
     if found is None:
         services: Services = current_app.extensions["services"]

@@ -38,7 +38,7 @@ class Conditions:
 
     @classmethod
     def requested(cls) -> "Conditions":
-        """As the request at hand says."""
+        """Of the current request."""
         parts = (request.method.encode(), request.path.encode("utf-8", "surrogatepass"), request.get_data(cache=True))
         digest = hashlib.sha256(b"\n".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
         return cls(request.headers.get("If-Match", ""), request.headers.get("Idempotency-Key", ""), digest)

@@ -80,7 +80,7 @@ class Services(Protocol):
 
 @dataclass(slots=True)
 class ConsoleContext:
-    """One request to the console. ``current_user`` is None until somebody is known to be signed in."""
+    """One request to the console. ``current_user`` is None for an anonymous request."""
 
     store: Store
     services: Services

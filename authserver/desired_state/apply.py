@@ -90,7 +90,7 @@ def apply(
     now: Instant,
     as_user: str = "",
 ) -> Applied:
-    """Make it so. The plan is made inside the transaction, when nobody else can change anything any more.
+    """Apply the desired state. The plan is made inside the transaction, which locks out other changes.
 
     A dry run takes the steps too and undoes them, so it refuses what the run would refuse. ``as_user`` is the name of
     the user in whose name this is done, who is never disabled by it.

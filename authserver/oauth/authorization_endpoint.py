@@ -1,6 +1,6 @@
 """GET authorize: says that no grant of this server uses it.
 
-Some clients refuse metadata without ``authorization_endpoint`` (RFC 8414 §2 lets us leave it out). The endpoint never
+Some clients refuse metadata without ``authorization_endpoint`` (RFC 8414 §2 makes it optional here). The endpoint never
 redirects: there are no registered redirect URIs, so a redirect would be an open one (RFC 6749 §3.1.2.4).
 """
 

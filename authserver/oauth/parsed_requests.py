@@ -26,7 +26,7 @@ class _Entry(Generic[T]):
 
 
 class ParsedRequestCache(Generic[T]):
-    """Caches parsed requests by ``request_fingerprint``; only successful ones enter, so strangers cannot fill it.
+    """Caches parsed requests by ``request_fingerprint``; only successful ones enter, so that guessing cannot fill it.
 
     Whether caller and token are good is never kept, and is judged each time. The entries that were not used since the
     last round are evicted first (the clock algorithm), so a scan over many tokens does not push out the busy ones;

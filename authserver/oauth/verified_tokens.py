@@ -79,7 +79,7 @@ class VerifiedTokens:
         self._read, self._issuer, self._hash_key = read, issuer, hash_key
 
     def parse(self, text: str) -> PresentedToken | None:
-        """Which rows a text points at; None when no token of ours can look like it. The signature is not looked at."""
+        """Which rows a text points at; None when it has not the form of our tokens. The signature is not checked."""
         if len(text) > MAX_CHARS or not text.isascii():
             return None
         header, _, rest = text.partition(".")

@@ -72,7 +72,7 @@ class SignIns(Protocol):
         ...
 
     def set_pending(self, id_hash: str, pending: str) -> None:
-        """Keep what waits for the next page, in place of what waited before."""
+        """Store the pending state for the next page, in place of the previous one."""
         ...
 
     def close(self, id_hash: str) -> None:
@@ -88,7 +88,7 @@ class SignIns(Protocol):
         ...
 
     def identity_owner(self, issuer: str, subject: str) -> User | None:
-        """Whose identity this is; None when it is nobody's here."""
+        """The user of this identity; None when it is linked to none."""
         ...
 
     def identities_of(self, user_id: str) -> Sequence[Identity]:

@@ -28,7 +28,7 @@ class SessionStart(NamedTuple):
     expires_at: Instant
 
     def as_token(self, last_used_at: Instant, ended: Reason | None) -> Token:
-        """The token as the liveness rules look at it; ``last_used_at`` is never before it was issued."""
+        """The token as the liveness rules need it; ``last_used_at`` is never before it was issued."""
         return Token(
             jti=self.jti,
             issued_at=self.issued_at,

@@ -18,5 +18,5 @@ PERMISSIONS: Final = (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY, KEYS)
 
 
 def may_enter(kinds: Iterable[str]) -> bool:
-    """Whether somebody who holds roles of these kinds may enter the console."""
+    """Whether roles of these kinds open the console."""
     return "builder" in kinds

@@ -49,7 +49,7 @@ def well_formed(secret: str, prefix: str = CREDENTIAL_PREFIX) -> bool:
 
 
 def masked(text: str) -> str:
-    """A text that a stranger sent, without what looks like a secret or the beginning of one (INV-11)."""
+    """A text of an unauthenticated caller, without what looks like a secret or the beginning of one (INV-11)."""
     return _PIECE.sub("[secret]", text)
 
 

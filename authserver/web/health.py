@@ -24,7 +24,7 @@ class Health:
 
 @health.get("/livez")
 def livez() -> Response:
-    """The process answers; nothing else is looked at."""
+    """The process answers; nothing else is checked."""
     return jsonify(status="ok")
 
 

@@ -15,7 +15,7 @@ _NO_HASH = hashlib.sha256(b"nobody").digest()
 
 @dataclass(frozen=True, slots=True)
 class ProvenCaller:
-    """A resource server that proved one of its keys; whether it is enabled is looked at with everything else."""
+    """A resource server that proved one of its keys; whether it is enabled is checked later, with the other facts."""
 
     client_id: str
 

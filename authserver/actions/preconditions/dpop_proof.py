@@ -26,7 +26,7 @@ class PresentedProof:
     used_up: bool = False
 
     def again(self) -> "PresentedProof":
-        """The same for a second look at the facts within one request."""
+        """The same, for facts that are read a second time within one request."""
         return replace(self, used_up=True)
 
 

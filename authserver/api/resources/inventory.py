@@ -1,4 +1,4 @@
-"""All credentials, for the security team: list, and switch several off at once after a look at what dies."""
+"""All credentials, for the security team: list, preview, disable several at once."""
 
 from typing import Annotated, Final, Literal
 

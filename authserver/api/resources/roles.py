@@ -1,4 +1,4 @@
-"""Roles: list, create, read, delete after a look at what dies."""
+"""Roles: list, create, read, preview of a deletion, delete."""
 
 from typing import Annotated, Literal
 

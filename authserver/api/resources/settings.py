@@ -45,7 +45,7 @@ class NewValue(Model):
 
 
 class ValueQuery(Query):
-    """The value to look at."""
+    """The value to preview."""
 
     value: Annotated[int, Field(ge=0, le=999_999_999)]
 

@@ -1,4 +1,4 @@
-"""Users: list, create, read, disable, enable, let in by a one-time link; who holds which role, and what dies by it."""
+"""Users: list, create, read, disable, enable, one-time links; assign roles, and preview what a change ends."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -86,7 +86,7 @@ class UsersQuery(Paged):
 
 
 class UserPreviewQuery(Query):
-    """Which change to look at."""
+    """Which change to preview."""
 
     change: Literal["disable", "grant", "revoke"]
     role: Annotated[str, Field(max_length=64, description="The role that would be revoked.")] = ""

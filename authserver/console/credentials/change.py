@@ -119,7 +119,7 @@ def do_regenerate(client_id: str) -> ResponseReturnValue:
 @console.route("/credentials/<client_id>/old-secret", methods=["GET", "POST"])
 @step_up(JUST_NOW)
 def old_secret(client_id: str) -> ResponseReturnValue:
-    """Ask when the old secret shall end instead, and let it."""
+    """Show and process the form that changes when the old secret ends."""
     context, row = console_context(), own(client_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"overlap": "0"})
     if row.rotation_ends_at is None:

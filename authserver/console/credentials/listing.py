@@ -97,7 +97,7 @@ class ListArgs:
         return url_for("console.credentials", **{key: value for key, value in args.items() if value})
 
     def sorted_by(self, key: str) -> str:
-        """Where the head of a column leads: the other way round when it sorts already."""
+        """The URL of a column's head: sorts by it, in the other direction if it sorts already."""
         return self.href(sort=f"-{key}" if self.sort == key else key)
 
 

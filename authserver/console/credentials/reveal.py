@@ -31,7 +31,7 @@ def sent_key(form: Form) -> str:
 
 
 def reveal(made: Revealed, act: Act, old_ends_at: Instant | None = None) -> ResponseReturnValue:
-    """Show a secret: in the body of this very answer, which nobody keeps; and when the one before ends, if it lives."""
+    """Show a secret once, in a response that is not cached; and when the previous one ends, if it is live."""
     credential = made.credential
     access = Access(token_url(), credential.client_id, made.secret, credential.name, resource_needed())
     return page(

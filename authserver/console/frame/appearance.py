@@ -19,7 +19,7 @@ _YEAR: Final = 365 * 24 * 3600
 @console.post("/appearance")
 @public
 def appearance() -> ResponseReturnValue:
-    """Change theme or language, and lead back."""
+    """Change theme or language, and redirect back."""
     context, form = console_context(), request.form
     theme, language = form.get("theme", ""), form.get("language", "")
     theme = theme if theme in THEMES else ""

@@ -1,4 +1,4 @@
-"""Styles and scripts: the name has a hash of the content, so a browser may keep them for ever."""
+"""Styles and scripts: the name has a hash of the content, so a browser may cache them without end."""
 
 import functools
 import gzip
@@ -52,7 +52,7 @@ def asset(name: str) -> str:
 @console.get("/static/<digest>/<name>")
 @public
 def static_file(digest: str, name: str) -> Response:
-    """Serve a file; under another version's hash too, but then not for ever: an upgrade may be under way."""
+    """Serve a file; under the hash of another version too, but uncached: an upgrade may be under way."""
     found = assets().get(name)
     if found is None:
         abort(404)

@@ -78,7 +78,7 @@ def _format_instant(instant: datetime, chosen: ZoneInfo | None, language_code: s
 
 @functools.cache
 def _months(language_code: str) -> Mapping[int, str]:
-    """The months of a language, as short as they stand in a date."""
+    """The abbreviated months of a language."""
     return dict(_LOCALES[language_code].months["format"]["abbreviated"])
 
 

@@ -87,7 +87,7 @@ class Form:
 def submit(
     form: Form, change: Callable[[], object], *, message: str, target: str, errors: Errors
 ) -> ResponseReturnValue | None:
-    """Make the change that a submitted form without errors asks for, and lead to ``target`` with a message.
+    """Make the change of a submitted form without errors, and redirect to ``target`` with a message.
 
     None where the page of the form is to be shown: it was only opened, or something is wrong with it by now.
     """

@@ -9,7 +9,7 @@ _CONSOLE, _SHELL, _PEER, _SYSTEM = "console:", "cli:", "peer:", "system"
 
 
 def actor_of(record: Record) -> str:
-    """Who it was, as people call them; empty where nobody is known but an address."""
+    """The display name of the client; empty where only an address is known."""
     if record.actor == _SYSTEM:
         return _("the server itself")
     return "" if record.actor.startswith(_PEER) else record.actor.removeprefix(_CONSOLE).removeprefix(_SHELL)

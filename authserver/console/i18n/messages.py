@@ -50,7 +50,7 @@ def translations(language: str) -> standard.NullTranslations:
 
 
 def language() -> str:
-    """The language of the page at hand: as its reader chose, else as the browser asks."""
+    """The language of the current page: as its reader chose, else by ``Accept-Language``."""
     known: str | None = g.get("console_language")
     if known is None:
         current_user = console_context().current_user

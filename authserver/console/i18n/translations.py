@@ -54,7 +54,7 @@ def missing(language: str) -> list[Text]:
 
 
 def stale(language: str) -> list[tuple[str, Text]]:
-    """Entries that nobody says any more."""
+    """Entries that are not used any more."""
     translated = texts()
     return [(file, text) for file, text, _ in entries(language) if text not in translated and file != REFUSALS]
 

@@ -110,11 +110,11 @@ class Provider:
         return self._call(begin)
 
     def fetch_identity(self, state: State) -> tuple[Identity, int | None]:
-        """Who comes back with the request at hand, and when they proved it, where the provider tells.
+        """The identity in the current callback request, and when it was proved, where the provider says so.
 
         Raises:
             ProviderUnavailable: it cannot be used now.
-            ProviderRefused: nobody has been proved.
+            ProviderRefused: no identity was proved.
         """
         self._check_answer(state)
         g.provider_state = state
@@ -210,7 +210,7 @@ class _BoundedSession(OAuth2Session):  # type: ignore[misc]  # Authlib is untype
 
 
 class _ProviderClient(FlaskOAuth2App):  # type: ignore[misc]  # Authlib is untyped
-    """Authlib's client; what the provider says about itself is checked and not kept for ever."""
+    """Authlib's client; the metadata of the provider is checked, and cached for a limited time."""
 
     client_cls = _BoundedSession
     issuer = ""

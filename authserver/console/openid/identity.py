@@ -11,7 +11,7 @@ class ProviderUnavailable(Exception):
 
 
 class ProviderRefused(Exception):
-    """Its answer proves nobody; the text is for the log and holds nothing from the answer but a code."""
+    """The answer of the provider proves no identity; the text is for the log and has only its error code."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def _json_record(record: Record) -> dict[str, Any]:
 
 
 def _details(record: Record) -> list[tuple[str, str]]:
-    """The details of a record as pairs, whatever somebody may have written there."""
+    """The details of a record as pairs, even if the row was altered."""
     try:
         found = json.loads(record.detail)
     except (TypeError, ValueError):

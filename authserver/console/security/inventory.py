@@ -1,4 +1,4 @@
-"""Security: every credential of everybody, metadata only, with filters and an export of what is shown."""
+"""Security: the credentials of all users, metadata only, with filters and an export."""
 
 import csv
 import io

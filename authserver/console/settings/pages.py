@@ -142,7 +142,7 @@ def setting(name: str) -> ResponseReturnValue:
 @requires(permission.SETTINGS)
 @step_up(RECENT)
 def change_setting(name: str) -> ResponseReturnValue:
-    """Change a setting. What would end tokens is shown first; what somebody else changed meanwhile is not lost."""
+    """Change a setting. A change that ends tokens is previewed first; a concurrent change is not overwritten."""
     row = _row(name)
     current = "" if row.value is None else str(row.value)
     if not Form.is_submitted():
@@ -200,7 +200,7 @@ def _change_page(row: SettingRow, form: Form, status: int = 200, ending_tokens: 
 
 
 def setting_text(name: str) -> SettingText:
-    """A setting in words; its bare name where nobody has said more."""
+    """The label and text of a setting; its bare name where there are none."""
     return SETTING_TEXTS.get(name, SettingText(name, ""))
 
 

@@ -1,4 +1,4 @@
-"""Slows down who guesses passwords, and locks nobody out.
+"""Slows down password guessing without locking an account.
 
 After a few wrong passwords for a name from one address, the next try has to wait:
 1, 2, 4 … at most 60 seconds, whoever asks; a try that comes too early is not

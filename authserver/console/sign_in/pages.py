@@ -29,7 +29,7 @@ from keys.master import WrongMasterKey
 
 
 def home() -> str:
-    """Where somebody begins who has just signed in."""
+    """The first page after a sign-in."""
     return f"{request.script_root}/console/credentials"
 
 
@@ -88,7 +88,7 @@ def do_sign_in() -> ResponseReturnValue:
     try:
         user = sign_in_actions.check_password(context.store.sign_ins, form["username"], form.raw("password"))
     except SignInRefused as error:
-        # A name that nobody has is not written down: it may be a password in the wrong field.
+        # An unknown name is not recorded: it may be a password in the wrong field.
         note_refusal(error.reason, "" if error.reason == "unknown_user" else form["username"])
         form.add_error("", _("The user name or the password is wrong, or this account may not enter."))
         return form_page(HTTPStatus.UNAUTHORIZED)
@@ -173,7 +173,7 @@ def sign_out() -> ResponseReturnValue:
 
 @console.post("/stay")
 def stay() -> ResponseReturnValue:
-    """Say that somebody is still there; the script asks before the sign-in ends."""
+    """Extend the console session; the script asks the user before it ends."""
     context = console_context()
     context.store.sign_ins.seen(sign_in_actions.hashed(cookies.browser_id()), context.now)
     return Response(status=204)
@@ -182,7 +182,7 @@ def stay() -> ResponseReturnValue:
 def complete_sign_in(
     user: User, method: str, target: str, fields: dict[str, list[str]] | None = None
 ) -> ResponseReturnValue:
-    """Sign in somebody who has proved who they are, and lead to ``target``; ``fields`` fill in its form."""
+    """Sign in a user who is authenticated, and redirect to ``target``; ``fields`` fill in its form."""
     context = console_context()
     pending = flash.pending_draft(target, fields) if fields is not None else ""
     agent = request.user_agent.string
@@ -216,7 +216,7 @@ def show_sign_in(user_id: str) -> ResponseReturnValue:
 
 
 def show_reauthentication() -> ResponseReturnValue:
-    """Ask for the password before the page at hand; what was sent to it is kept."""
+    """Ask for the password before the current page; its submitted form is kept."""
     if request.method in {"GET", "HEAD"}:
         return redirect(url_for("console.confirm_it", next=requested_path()), 303)
     target = _form_url()

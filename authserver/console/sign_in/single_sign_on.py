@@ -64,13 +64,13 @@ def identity_provider() -> dict[str, Any] | None:
 @console.post("/sign-in/provider")
 @public
 def sign_in_with_provider() -> ResponseReturnValue:
-    """Send somebody to the provider to sign in."""
+    """Redirect to the provider to sign in."""
     return _redirect_to_provider("sign-in", local_path(request.form.get("next", ""), home()))
 
 
 @console.post("/confirm/provider")
 def reauthenticate_with_provider() -> ResponseReturnValue:
-    """Send somebody to the provider to prove again who they are; what they typed waits here."""
+    """Redirect to the provider to authenticate again; the submitted form is kept meanwhile."""
     fields, target = draft_of(request.form)
     if fields is not None:
         flash.put_draft(target, fields)
@@ -80,7 +80,7 @@ def reauthenticate_with_provider() -> ResponseReturnValue:
 @console.post("/profile/identities")
 @step_up(RECENT)
 def link_identity() -> ResponseReturnValue:
-    """Send somebody to the provider to show who they are there."""
+    """Redirect to the provider to link its account to the signed-in user."""
     return _redirect_to_provider("link", url_for("console.profile"))
 
 

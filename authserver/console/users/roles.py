@@ -1,4 +1,4 @@
-"""Roles: what each is good for, who holds it; make one, delete one after a look at what dies."""
+"""Roles: permissions and holders; create one; preview and delete one."""
 
 from http import HTTPStatus
 

@@ -85,7 +85,7 @@ def restrictions_of(text: str | None) -> Restrictions:
 def restrictions(
     networks: Iterable[str] = (), audiences: Iterable[str] = (), lifetime: Span = 0, *, bound: bool = False
 ) -> Restrictions:
-    """Make restrictions of what somebody typed.
+    """Parse restrictions.
 
     Raises:
         ValueError: the text says what to write instead.

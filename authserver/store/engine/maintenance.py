@@ -172,7 +172,7 @@ class Maintenance:
             msg = f"{path} exists already; give a name that is free"
             raise Conflict(msg)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        # Made first, so that nobody else may ever read it.
+        # Created first, with its mode, so that no other user can ever read it.
         os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             self._copy(fresh)

@@ -1,4 +1,4 @@
-"""Migrations, by Alembic through Flask-Migrate; imported by who migrates, and by nobody else.
+"""Migrations, by Alembic through Flask-Migrate; imported only where migrations run.
 
 They need an application context, because ``migrations/env.py`` does.
 """

@@ -73,5 +73,5 @@ def is_pooled(connection: Connection) -> bool:
 
 
 def unlimited(connection: Connection) -> bool:
-    """Whether a statement outside a transaction, for which nobody sets a limit behind a pooler, may run for ever."""
+    """Whether a statement outside a transaction, which has no time limit behind a pooler, may run without end."""
     return connection.exec_driver_sql(_RESET).scalar() == _UNLIMITED

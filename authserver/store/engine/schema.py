@@ -75,7 +75,7 @@ def schema_of(engine: Engine) -> Schema:
 
 
 def _runs_from(engine: Engine, revision: str) -> str | None:
-    """The oldest head whose program runs on the schema at ``revision``, as its maker says; None where nobody does."""
+    """The oldest head whose program runs on the schema at ``revision``, as its migrations declare; None without one."""
     with reading(engine) as connection:
         if not inspect(connection).has_table(schema_window.name):
             return None

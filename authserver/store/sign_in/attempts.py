@@ -29,7 +29,7 @@ class SqlLoginAttemptCounter:
         those = sign_in_tries.c.key.in_(keys)
         new = insert_for(self._engine.dialect.name)(sign_in_tries).on_conflict_do_nothing()
         rows = [{"key": key, "failures": 0, "last_at": 0} for key in sorted(keys)]
-        # Everybody takes the rows in the same order, so nobody waits in a circle.
+        # All transactions lock the rows in the same order, so there is no deadlock.
         held = select(sign_in_tries).where(those).order_by(sign_in_tries.c.key).with_for_update()
         with writing(self._engine) as connection:
             connection.execute(new, rows)

@@ -1,4 +1,4 @@
-"""Who is signed in to the console. Only a hash of a session's id is kept, so nobody can sign in with the table."""
+"""Console sessions. Only a hash of a session's id is stored, so a copy of the table is no sign-in."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -93,7 +93,7 @@ class SqlSignIns:
                 connection.execute(insert(console_preferences).values(user_id=user_id, **values))
 
     def identity_owner(self, issuer: str, subject: str) -> User | None:
-        """Whose identity this is; None when it is nobody's here."""
+        """The user of this identity; None when it is linked to none."""
         mine = (identities.c.issuer == issuer, identities.c.subject == subject)
         with reading(self._engine) as connection:
             user_id = connection.execute(select(identities.c.user_id).where(*mine)).scalar_one_or_none()
