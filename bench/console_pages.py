@@ -323,7 +323,7 @@ def _inventory_pages(rows: _SampleRows) -> Iterator[PageRequest]:
 def _audit_pages(rows: _SampleRows) -> Iterator[PageRequest]:
     path = "/console/security/audit"
     today = time.time() // _DAY * _DAY
-    last_week, yesterday = (time.strftime("%Y-%m-%d", time.gmtime(today - days * _DAY)) for days in (7, 1))
+    last_week, day_before = (time.strftime("%Y-%m-%d", time.gmtime(today - days * _DAY)) for days in (7, 1))
     actor = rows.actor
     filters: dict[str, dict[str, str]] = {
         "of an actor": {"actor": actor},
@@ -338,7 +338,7 @@ def _audit_pages(rows: _SampleRows) -> Iterator[PageRequest]:
         "search for nothing known": {"target": "zzz"},
         "search with an event": {"target": "owner00", "event": "console.signed_in"},
         "since a week": {"since": last_week},
-        "until yesterday": {"until": yesterday},
+        "until yesterday": {"until": day_before},
         "of an actor since a week": {"actor": actor, "since": last_week},
         "in the middle": {"after": rows.middle},
         "of an event in the middle": {"event": "console.signed_in", "after": rows.middle},

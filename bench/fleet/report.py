@@ -85,9 +85,9 @@ def tables(told: Mapping[str, Any]) -> str:
 
 def main(seed: int, file: str | None) -> int:
     """Print the tables, or with ``-`` the same as JSON; a file gets the JSON besides."""
-    told = run(Fleet(seed=seed))
-    text = json.dumps(told, indent=1)
-    print(text if file == "-" else tables(told))
+    result = run(Fleet(seed=seed))
+    text = json.dumps(result, indent=1)
+    print(text if file == "-" else tables(result))
     if file and file != "-":
         Path(file).write_text(text, encoding="utf-8")
     return 0

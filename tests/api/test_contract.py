@@ -168,12 +168,12 @@ def test_every_answer_is_one_that_the_document_has(world, pools, name):
 
 
 def test_the_document_is_openapi_and_names_every_operation_once(world):
-    told = world.http.get("/api/v1/openapi.json").json
-    assert told == DOCUMENT
-    assert told["openapi"].startswith("3.1")
-    ids = [each["operationId"] for path in told["paths"].values() for each in path.values()]
+    document = world.http.get("/api/v1/openapi.json").json
+    assert document == DOCUMENT
+    assert document["openapi"].startswith("3.1")
+    ids = [each["operationId"] for path in document["paths"].values() for each in path.values()]
     assert sorted(ids) == sorted({made.name for made in OPERATIONS})
-    for schema in told["components"]["schemas"].values():
+    for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
         if schema.get("type") == "object" and "properties" in schema:
             assert schema["additionalProperties"] is False, schema["title"]

@@ -20,8 +20,8 @@ def token(world):
 
 
 def test_a_token_that_lives_needs_no_explanation(world, token):
-    told = world.ada.read(f"/sessions/{token[2]}")
-    assert (told["session"]["live"], told["kept_alive_by"], told["events"]) == (True, None, [])
+    document = world.ada.read(f"/sessions/{token[2]}")
+    assert (document["session"]["live"], document["kept_alive_by"], document["events"]) == (True, None, [])
     assert token[1] not in world.ada.get(f"/sessions/{token[2]}").text
 
 
@@ -30,11 +30,11 @@ def test_each_end_is_told_with_its_reason_what_happened_and_what_would_have_help
     user_actions.grant(world.accounts, "ada", "users:manage", **world.who)
     assert world.introspect(text).data == b'{"active":false}'
     world.ada.renew()
-    told = world.ada.read(f"/sessions/{jti}")
-    assert told["session"]["end_reason"] == Reason.ROLES_CHANGED
-    assert "user.role_granted" in {each["event"] for each in told["events"]}
-    assert "roles" in told["kept_alive_by"]
-    assert world.root.read(f"/inventory/sessions/{jti}") == told
+    document = world.ada.read(f"/sessions/{jti}")
+    assert document["session"]["end_reason"] == Reason.ROLES_CHANGED
+    assert "user.role_granted" in {each["event"] for each in document["events"]}
+    assert "roles" in document["kept_alive_by"]
+    assert world.root.read(f"/inventory/sessions/{jti}") == document
     user_actions.revoke(world.accounts, "ada", "users:manage", **world.who)
     world.ada.renew()
 
@@ -44,12 +44,12 @@ def test_an_idle_token_died_at_the_instant_of_its_timeout_also_when_nobody_asked
     world.clock.at += 7 * 3600
     for each in (world.root, world.ada):
         each.renew()
-    told = world.ada.read(f"/sessions/{token[2]}")
-    assert told["session"]["end_reason"] == Reason.IDLE
+    document = world.ada.read(f"/sessions/{token[2]}")
+    assert document["session"]["end_reason"] == Reason.IDLE
     from authserver.api.schemas import iso
 
-    assert told["session"]["ended_at"] == iso(began + 30 * 60)
-    assert "idle_timeout_minutes" in told["kept_alive_by"]
+    assert document["session"]["ended_at"] == iso(began + 30 * 60)
+    assert "idle_timeout_minutes" in document["kept_alive_by"]
 
 
 def test_a_foreign_and_an_unknown_session_are_alike(world, token):

@@ -110,8 +110,8 @@ def test_what_is_not_there_is_a_problem_and_no_page(world, path):
 
 
 def test_unknown_and_repeated_parameters_are_named(world):
-    told = problem(world.root.get("/me", colour="red"), 400, "invalid_request")
-    assert [each["pointer"] for each in told["errors"]] == ["colour"]
+    problem_document = problem(world.root.get("/me", colour="red"), 400, "invalid_request")
+    assert [each["pointer"] for each in problem_document["errors"]] == ["colour"]
 
 
 def test_headers_without_end_are_refused(world):
@@ -151,6 +151,6 @@ def test_a_database_that_is_away_is_503_and_never_a_stack(world, monkeypatch):
 
     monkeypatch.setattr(world.services, "store", away)
     answer = world.root.get("/me")
-    told = problem(answer, 503, "temporarily_unavailable")
-    assert "password" not in str(told)
+    problem_document = problem(answer, 503, "temporarily_unavailable")
+    assert "password" not in str(problem_document)
     assert answer.headers["Retry-After"] == "2"

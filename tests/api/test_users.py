@@ -48,8 +48,8 @@ def test_assignments_show_what_dies_and_end_it(world):
     token = world.access_token(client)
     assert world.active(token)
     world.store.usage.flush()
-    told = world.root.read(f"{path}/preview", change="revoke", role="writer")
-    assert [(each["lost_roles"], each["left_roles"], each["live_tokens"]) for each in told["losses"]] == [
+    document = world.root.read(f"{path}/preview", change="revoke", role="writer")
+    assert [(each["lost_roles"], each["left_roles"], each["live_tokens"]) for each in document["losses"]] == [
         (["writer"], ["reader"], 1)
     ]
     assert world.root.read(f"{path}/preview", change="grant")["live_tokens"] == 1

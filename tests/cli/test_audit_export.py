@@ -36,8 +36,8 @@ def shell(world):
 def test_what_is_exported_is_read_back_member_for_member(world, shell, tmp_path, form):
     records = list(world.accounts.audit_records())
     file = tmp_path / f"audit.{form}"
-    said = shell.json("audit", "export", "--format", form, "--output", file)
-    assert said == {"records": len(records), "after": 0, "last": records[-1].seq}
+    document = shell.json("audit", "export", "--format", form, "--output", file)
+    assert document == {"records": len(records), "after": 0, "last": records[-1].seq}
     with file.open("rb") as export:
         assert list(read(export)) == records
     assert list(read(lines(iter(records), form))) == records

@@ -97,19 +97,19 @@ def test_every_failure_has_its_code_and_names_its_fix(shell, world):
     wrong = {}
     for typed, (code, word) in FAILURES.items():
         words = [names.get(each, each) for each in typed.split()]
-        said = shell(*words)
-        one_line = said.err.startswith("Error: ") and said.err.count("\n") == 1
-        if said.code != code or word not in said.err or said.out or not (one_line or word == "Usage: "):
-            wrong[typed] = said
+        result = shell(*words)
+        one_line = result.err.startswith("Error: ") and result.err.count("\n") == 1
+        if result.code != code or word not in result.err or result.out or not (one_line or word == "Usage: "):
+            wrong[typed] = result
     assert not wrong
     assert {code for code, _ in FAILURES.values()} < set(CODES)
     assert world.accounts.audit_newest(1)[0].seq == before
 
 
 def test_with_json_a_failure_is_a_json_object_on_stderr(shell):
-    said = shell("users", "show", "adda", "--json")
-    assert said.out == ""
-    assert said.error == {
+    result = shell("users", "show", "adda", "--json")
+    assert result.out == ""
+    assert result.error == {
         "error": "not_found",
         "message": "there is no user 'adda'; `flask users list` shows them; did you mean 'ada'?",
     }
@@ -139,13 +139,13 @@ def test_hostile_names_are_refused_on_every_command(shell, world):
     before = len(world.accounts.audit_newest(1000))
     for name, text in HOSTILE.items():
         for command in naming(text):
-            said = shell(*command)
-            seen = (name, command[:2], said.code, said.err[:300])
-            assert said.code in {2, 3, 6}, seen
-            assert said.err.isascii() or name == "look-alike", seen
-            assert not {"\x1b", "\0"} & set(said.err), seen
-            assert said.err.count("\n") == 1, seen
-            assert "Traceback" not in said.err, seen
+            result = shell(*command)
+            seen = (name, command[:2], result.code, result.err[:300])
+            assert result.code in {2, 3, 6}, seen
+            assert result.err.isascii() or name == "look-alike", seen
+            assert not {"\x1b", "\0"} & set(result.err), seen
+            assert result.err.count("\n") == 1, seen
+            assert "Traceback" not in result.err, seen
     assert len(world.accounts.audit_newest(1000)) == before
 
 
@@ -179,8 +179,8 @@ def test_hostile_display_names_are_refused(shell):
             ("resource-servers", "create", text, "--audience", "urn:example:y"),
             ("credentials", "create", "--owner", "ada", "--name", text, "--expires-in", "1d", "--role", "reader"),
         ):
-            said = shell(*command)
-            assert said.code == 6, (text, said)
+            result = shell(*command)
+            assert result.code == 6, (text, result)
 
 
 def test_names_in_any_script_are_shown_as_they_are(shell, world, monkeypatch):
@@ -229,13 +229,13 @@ def test_a_good_password_is_kept_as_argon2id_only(shell, world):
 
 def test_a_password_file_that_may_not_be_read(shell, tmp_path):
     if os.geteuid() == 0:
-        said = shell("users", "password", "ada", "--password-file", tmp_path)  # root may read all but a folder
-        assert (said.code, str(tmp_path) in said.err) == (1, True)
+        result = shell("users", "password", "ada", "--password-file", tmp_path)  # root may read all but a folder
+        assert (result.code, str(tmp_path) in result.err) == (1, True)
         return
     secret = tmp_path / "secret"
     secret.touch(mode=0)
-    said = shell("users", "password", "ada", "--password-file", secret)
-    assert (said.code, str(secret) in said.err) == (5, True)
+    result = shell("users", "password", "ada", "--password-file", secret)
+    assert (result.code, str(secret) in result.err) == (5, True)
 
 
 def test_setting_what_is_set_already_succeeds_without_a_record(shell, world):
@@ -250,8 +250,8 @@ def test_a_fault_of_our_own_is_one_sentence_unless_asked_for(shell, world, monke
         raise ZeroDivisionError("acs_secret")
 
     monkeypatch.setattr(world.store.accounts, "users", broken)
-    said = shell("users", "list")
-    assert (said.code, "ZeroDivisionError" in said.err, "acs_secret" in said.err) == (1, True, False)
+    result = shell("users", "list")
+    assert (result.code, "ZeroDivisionError" in result.err, "acs_secret" in result.err) == (1, True, False)
     monkeypatch.setenv("FLASK_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         shell("users", "list")
@@ -263,9 +263,9 @@ def test_an_altered_record_is_named(shell, world):
     last = world.accounts.audit_newest(1)[0].seq
     with world.store.engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE audit SET actor = 'cli:nobody' WHERE seq = {last - 1}")  # noqa: S608 - a number
-    said = shell("audit", "verify")
-    assert said.code == 1
-    assert f"audit record {last - 1}: was altered" in said.err
+    result = shell("audit", "verify")
+    assert result.code == 1
+    assert f"audit record {last - 1}: was altered" in result.err
     verdict = shell("audit", "verify", "--json")
     assert verdict.code == 1
     assert verdict.json == {"ok": False, "records": last - 2, "first_bad": last - 1, "fault": "was altered"}

@@ -80,9 +80,9 @@ def test_T_189_a_schema_of_a_newer_program_is_named(ready):
         with psycopg.connect(host=url.query["host"], user="postgres", dbname=url.database) as connection:
             connection.execute(change)
     assert "newer" in one_sentence(ready("users", "list"), 7)
-    said = ready("doctor", "--json")
-    assert said.code == 1
-    (schema,) = [check for check in said.json["checks"] if check["check"] == "schema"]
+    result = ready("doctor", "--json")
+    assert result.code == 1
+    (schema,) = [check for check in result.json["checks"] if check["check"] == "schema"]
     assert (schema["status"], "newer" in schema["fix"]) == ("failed", True)
     assert one_sentence(ready("db", "upgrade"), 6)
 
@@ -103,9 +103,9 @@ def test_T_189_a_schema_of_a_newer_program_is_named(ready):
 )
 def test_what_cannot_begin_says_why(environ, code, word, tmp_path):
     program = Program("sqlite:////nowhere/x.db", **environ)
-    said = program("users", "list")
-    assert word in one_sentence(said, code)
-    assert "acs_hidden" not in said.err
+    result = program("users", "list")
+    assert word in one_sentence(result, code)
+    assert "acs_hidden" not in result.err
     as_json = program("users", "list", "--json")
     assert (as_json.code, as_json.out) == (code, "")
     assert set(as_json.error) == {"error", "message"}
@@ -114,8 +114,8 @@ def test_what_cannot_begin_says_why(environ, code, word, tmp_path):
 def test_a_file_that_is_no_database(tmp_path):
     file = tmp_path / "text.db"
     file.write_text("this is no database, and must stay as it is\n" * 100)
-    said = Program(f"sqlite:///{file}")("users", "list")
-    assert "not a database" in one_sentence(said, 7)
+    result = Program(f"sqlite:///{file}")("users", "list")
+    assert "not a database" in one_sentence(result, 7)
     assert file.read_text().startswith("this is no database")
 
 

@@ -56,8 +56,8 @@ def test_a_dry_run_shows_what_dies_and_a_run_does_it(world, shell, tmp_path):
 def test_a_state_that_cannot_be_is_refused_in_one_sentence(world, shell, tmp_path, text, code):
     (tmp_path / "state.yaml").write_text(text)
     records = len(list(world.accounts.audit_records()))
-    said = shell("apply", "-f", tmp_path / "state.yaml")
-    assert (said.code, said.err.count("\n")) == (code, 1)
+    result = shell("apply", "-f", tmp_path / "state.yaml")
+    assert (result.code, result.err.count("\n")) == (code, 1)
     assert len(list(world.accounts.audit_records())) == records
     assert shell("apply", "-f", tmp_path / "none.yaml").code != 0
 
@@ -68,8 +68,8 @@ def test_a_token_is_explained(world, shell):
     world.store.usage.flush()
     assert shell.json("sessions", "explain", jti)["state"] == "live"
     world.clock.at += 3600
-    told = shell.json("sessions", "explain", jti)
-    assert (told["end_reason"], told["owner"]) == ("idle", "ada")
-    assert "idle_timeout_minutes" in told["kept_alive_by"]
+    document = shell.json("sessions", "explain", jti)
+    assert (document["end_reason"], document["owner"]) == ("idle", "ada")
+    assert "idle_timeout_minutes" in document["kept_alive_by"]
     assert "idle" in shell("sessions", "explain", jti).out
     assert shell("sessions", "explain", "none").code == 3

@@ -79,14 +79,14 @@ class TestAuthlibClient:
         with self.session(site.client, method) as client, self.session((api.id, api.secret), method) as caller:
             token = client.fetch_token(site.token_url, grant_type="client_credentials", resource=api.audience)
             assert set(token["scope"].split()) == set(ROLES)
-            told = caller.introspect_token(site.introspection_url, token=token["access_token"])
-            assert told.status_code == 200
-            assert told.json()["active"] is True
-            assert told.json()["aud"] == api.audience
+            answer = caller.introspect_token(site.introspection_url, token=token["access_token"])
+            assert answer.status_code == 200
+            assert answer.json()["active"] is True
+            assert answer.json()["aud"] == api.audience
             ended = client.revoke_token(site.revocation_url, token=token["access_token"])
             assert ended.status_code == 200
-            told = caller.introspect_token(site.introspection_url, token=token["access_token"])
-            assert told.json() == {"active": False}
+            answer = caller.introspect_token(site.introspection_url, token=token["access_token"])
+            assert answer.json() == {"active": False}
 
     def test_a_chosen_role(self, site, method):
         with self.session(site.client, method, scope="writer") as client:

@@ -22,7 +22,7 @@ def test_there_are_scripts():
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script(node, site, script):
-    told = {
+    values = {
         "issuer": site.issuer,
         "client": {"id": site.client_id, "secret": site.client_secret},
         "roles": list(ROLES),
@@ -35,7 +35,7 @@ def test_script(node, site, script):
     ran = subprocess.run(
         [node, script],
         cwd=clients_js_plugin.HOME,
-        input=json.dumps(told),
+        input=json.dumps(values),
         capture_output=True,
         text=True,
         check=False,

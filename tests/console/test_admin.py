@@ -153,10 +153,10 @@ def test_nobody_enters_without_a_sign_in_and_nothing_changes_without_the_forms_o
 def test_worst_acts_ask_for_the_password_again_and_keep_what_was_typed(world, root):
     page = root.get("/console/users/new")
     world.clock.at += 601
-    asked = page.send(username="eve", roles=["reader"])
-    assert "/console/confirm" in asked.text
+    response = page.send(username="eve", roles=["reader"])
+    assert "/console/confirm" in response.text
     assert [user.username for user in world.accounts.users()] == ["ada", "root"]
-    back = asked.send("/console/confirm", password="correct horse battery 9")
+    back = response.send("/console/confirm", password="correct horse battery 9")
     assert back.path == "/console/users/new"
     assert back.value("username") == "eve"
     for path in (
@@ -200,10 +200,10 @@ def test_users_are_listed_searched_and_paged_and_the_address_keeps_it(services):
 
 
 def test_a_new_user_gets_a_link_that_works_once_and_is_shown_once(world, root):
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     shown = root.get("/console/users/new").send(username="eve", roles=["reader", "builder"])
     assert (shown.status, shown.answer.headers["Cache-Control"]) == (200, "no-store")
-    assert book.events() == ["user.created", "console.link_made"]
+    assert audit_list.events() == ["user.created", "console.link_made"]
     link = re.search(r'id="login-link"[^>]*>([^<]+)<', shown.text)[1]
     code = link.partition("code=")[2]
     assert link.startswith("http://127.0.0.1:8000/console/link?code=")
@@ -255,13 +255,13 @@ def test_what_a_preview_says_is_what_dies_and_one_record_tells(world, root):
         return {owner: sum(world.active(each) for each in each_of) for owner, each_of in tokens.items()}
 
     assert alive() == {"ada": 2, "dan": 4}
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     page = root.get(f"/console/users/u/dan/roles/{role_id(world, 'writer')}/remove")
     assert "4 live tokens die at once" in page.words
     assert "2 credentials are affected" in page.words
     assert alive() == {"ada": 2, "dan": 4}
     assert "dan no longer holds writer" in page.send().words
-    assert book.events() == ["user.role_revoked"]
+    assert audit_list.events() == ["user.role_revoked"]
     assert alive() == {"ada": 2, "dan": 0}
 
     tokens["dan"] = [world.access_token(his, resource=API)]
@@ -269,7 +269,7 @@ def test_what_a_preview_says_is_what_dies_and_one_record_tells(world, root):
     page = root.get("/console/users/u/dan/roles/add")
     assert "1 live token dies at once" in page.words
     assert "dan holds extra now" in page.send(role="extra").words
-    assert book.events() == ["user.role_granted"]
+    assert audit_list.events() == ["user.role_granted"]
     assert alive() == {"ada": 2, "dan": 0}
 
     tokens["dan"] = [world.access_token(his, resource=API)]
@@ -284,9 +284,9 @@ def test_what_a_preview_says_is_what_dies_and_one_record_tells(world, root):
     assert "Left without an operational role: root." in refused.words
     assert alive() == {"ada": 2, "dan": 1}
     user_actions.grant(world.accounts, "root", "extra", **world.who)
-    assert book.events() == ["user.role_granted"]
+    assert audit_list.events() == ["user.role_granted"]
     assert "The role reader is deleted" in page.send(confirm="reader").words
-    assert book.events() == ["role.deleted"]
+    assert audit_list.events() == ["role.deleted"]
     assert alive() == {"ada": 0, "dan": 0}
 
     tokens["ada"] = [world.access_token(hers, resource=API)]
@@ -294,17 +294,17 @@ def test_what_a_preview_says_is_what_dies_and_one_record_tells(world, root):
     page = root.get("/console/users/u/ada/deactivate")
     assert "1 live token dies at once" in page.words
     assert "ada is deactivated" in page.send().words
-    assert book.events() == ["user.disabled"]
+    assert audit_list.events() == ["user.disabled"]
     assert alive()["ada"] == 0
     assert page.send().status == 409
     assert "ada is active again" in root.get("/console/users/u/ada/reactivate").send().words
-    assert book.events() == ["user.enabled"]
+    assert audit_list.events() == ["user.enabled"]
     assert alive()["ada"] == 0
 
 
 def test_nobody_locks_everybody_out(world, root):
     own = role_id(world, "builder-root")
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     said = "Nobody would be left who can manage users"
     page = root.get(f"/console/users/u/root/roles/{own}/remove")
     assert "You will not be able to give it back to yourself" in page.words
@@ -316,14 +316,14 @@ def test_nobody_locks_everybody_out(world, root):
     user_actions.create_user(world.accounts, "out", ["reader", "power"], **world.who)
     builder(world, "off", (USERS,))
     user_actions.disable(world.accounts, "off", **world.who)
-    book.events()
+    audit_list.events()
     assert said in page.send().words
-    assert book.events() == []
+    assert audit_list.events() == []
     second = administrator(world, "second", (USERS,))
-    book.events()
+    audit_list.events()
     assert "root is deactivated" in second.get("/console/users/u/root/deactivate").send().words
     assert root.get("/console/users").path.startswith("/console/sign-in")
-    assert book.events() == ["user.disabled"]
+    assert audit_list.events() == ["user.disabled"]
 
 
 def test_two_administrators_who_rob_each_other_at_once_leave_one(world, root):
@@ -341,7 +341,7 @@ def test_two_administrators_who_rob_each_other_at_once_leave_one(world, root):
 
 
 def test_roles_are_made_with_their_permissions_and_only_builders_carry_some(world, root):
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     page = root.get("/console/users/roles/new")
     for typed, said in (
         ({"name": "a b", "kind": "operational"}, "begin with a letter"),
@@ -353,10 +353,10 @@ def test_roles_are_made_with_their_permissions_and_only_builders_carry_some(worl
         assert refused.status == 400
         assert said in refused.words
     assert page.send(name="reader", kind="operational").status == 409
-    assert book.events() == []
+    assert audit_list.events() == []
     made = page.send(name="audit", kind="builder", permissions=[permission.SECURITY])
     assert "The role audit is created" in made.words
-    assert book.events() == ["role.created"]
+    assert audit_list.events() == ["role.created"]
     assert next(role for role in world.accounts.roles() if role.name == "audit").permissions == (permission.SECURITY,)
     gone = root.get(f"/console/users/roles/{role_id(world, 'audit')}/delete").send()
     assert "The role audit is deleted" in gone.words
@@ -372,16 +372,16 @@ def test_a_setting_that_ends_tokens_says_so_first_and_then_holds_at_once(world, 
     world.clock.at += 400
     assert world.active(other)
     world.store.usage.flush()
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     page = root.get("/console/settings/idle_timeout_minutes/change")
     first = page.send(value="5")
     assert first.status == 200
     assert "1 live token dies at once" in first.words
     assert "Nothing is changed yet" in first.words
-    assert book.events() == []
+    assert audit_list.events() == []
     saved = first.send()
     assert "Idle timeout is 5 min now" in saved.words
-    assert book.events() == ["settings.changed"]
+    assert audit_list.events() == ["settings.changed"]
     assert (world.active(token), world.active(other)) == (False, True)
     assert "root 30 min" in saved.words
     longer = root.get("/console/settings/idle_timeout_minutes/change").send(value="60")
@@ -392,12 +392,12 @@ def test_a_setting_that_ends_tokens_says_so_first_and_then_holds_at_once(world, 
 def test_a_setting_changed_meanwhile_is_not_overwritten(world, root):
     page = root.get("/console/settings/max_credential_days/change")
     general_settings.set_general(world.accounts, "max_credential_days", "100", **world.who)
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     clash = page.send(value="200")
     assert clash.status == 409
     assert "Somebody else has set this to 100 days meanwhile" in clash.words
     assert (clash.value("value"), clash.value("was")) == ("200", "100")
-    assert book.events() == []
+    assert audit_list.events() == []
     assert "200 days now" in clash.send().words
     never = root.get("/console/settings/key_rotation_days/change")
     assert never.value("was") == "90"
@@ -407,7 +407,7 @@ def test_a_setting_changed_meanwhile_is_not_overwritten(world, root):
 
 
 def test_settings_refuse_what_cannot_be_and_show_everything_to_every_builder(world, root):
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     page = root.get("/console/settings/max_token_lifetime_minutes/change")
     for odd in ("0", "43201", "-1", "1.5", "x", "", "٣", "9" * 40):
         refused = page.send(value=odd)
@@ -420,7 +420,7 @@ def test_settings_refuse_what_cannot_be_and_show_everything_to_every_builder(wor
     algorithm = root.get("/console/settings/token_alg/change")
     assert algorithm.send(value="odd").status == 400
     assert algorithm.send(value="RS256").status == 409
-    assert book.events() == ["settings.changed"]
+    assert audit_list.events() == ["settings.changed"]
     builder(world, "looks", ())
     looks = signed_in(world, "looks")
     listed = looks.get("/console/settings")
@@ -435,11 +435,11 @@ def test_settings_refuse_what_cannot_be_and_show_everything_to_every_builder(wor
 
 
 def test_a_resource_server_shows_its_secret_once_and_the_form_sent_again_makes_no_second(world, root):
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     page = root.get("/console/resource-servers/new")
     shown = page.send(name="Orders", audience="https://orders.example.com")
     assert (shown.status, shown.answer.headers["Cache-Control"]) == (200, "no-store")
-    assert book.events() == ["resource_server.created"]
+    assert audit_list.events() == ["resource_server.created"]
     secret = re.search(r'id="client-secret"[^>]*>([^<]+)<', shown.text)[1]
     server = next(each for each in world.accounts.resource_servers() if each.name == "Orders")
     again = page.send(name="Orders", audience="https://orders.example.com")
@@ -447,7 +447,7 @@ def test_a_resource_server_shows_its_secret_once_and_the_form_sent_again_makes_n
     assert "not shown again" in again.words
     assert secret not in again.text
     assert secret not in str(records(world))
-    assert book.events() == []
+    assert audit_list.events() == []
     token = world.access_token(resource="https://orders.example.com")
     assert world.introspect(token, (server.client_id, secret)).json["active"]
     assert root.get("/console/resource-servers/new").send(name="Orders", audience="urn:x:y").status == 409
@@ -457,9 +457,9 @@ def test_a_resource_server_shows_its_secret_once_and_the_form_sent_again_makes_n
     assert page.send(confirm="orders").status == 400
     renewed = page.send(confirm="Orders")
     fresh = re.search(r'id="client-secret"[^>]*>([^<]+)<', renewed.text)[1]
-    assert book.events() == ["resource_server.regenerated"]
+    assert audit_list.events() == ["resource_server.regenerated"]
     assert "not shown again" in page.send(confirm="Orders").words
-    assert book.events() == []
+    assert audit_list.events() == []
     assert world.introspect(token, (server.client_id, secret)).status_code == 401
     assert world.introspect(token, (server.client_id, fresh)).json["active"]
 
@@ -469,7 +469,7 @@ def test_a_resource_server_is_switched_and_gets_its_own_algorithm(world, root):
     at = f"/console/resource-servers/{server.id}"
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     page = root.get(f"{at}/disable")
     assert "1 live token for it gets no answer" in page.words
     assert "api is disabled" in page.send().words
@@ -477,14 +477,14 @@ def test_a_resource_server_is_switched_and_gets_its_own_algorithm(world, root):
     assert page.send().status == 400
     assert "api is enabled" in root.get(f"{at}/enable").send().words
     assert world.active(token)
-    assert book.events() == ["resource_server.disabled", "resource_server.enabled"]
+    assert audit_list.events() == ["resource_server.disabled", "resource_server.enabled"]
     page = root.get(f"{at}/algorithm")
     assert page.send(alg="RS256").status == 400
     assert page.send(alg="odd").status == 400
     world.store.keys.ensure_active(make("EdDSA", world.services.master()), "test", world.clock.at)
-    book.events()
+    audit_list.events()
     assert "Tokens from before stay good" in root.get(f"{at}/algorithm").send(alg="EdDSA").words
-    assert book.events() == ["resource_server.edited"]
+    assert audit_list.events() == ["resource_server.edited"]
     assert root.get("/console/resource-servers/rs_unknown").status == 404
     assert "EdDSA" in root.get("/console/resource-servers").words
 
@@ -494,15 +494,15 @@ def test_an_api_gets_tokens_of_the_type_its_verifier_takes(world, root):
     at = f"/console/resource-servers/{server.id}"
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     page = root.get(f"{at}/token-type")
     assert "1 live token" in page.words
     assert page.send(typ="at+jwt").status == 400
     assert page.send(typ="jwt").status == 400
-    assert book.events() == []
+    assert audit_list.events() == []
     shown = page.send(typ="JWT")
     assert (shown.path, "JWT" in shown.words) == (at, True)
-    assert book.events() == ["resource_server.edited"]
+    assert audit_list.events() == ["resource_server.edited"]
     assert not world.active(token)
     form = root.get("/console/resource-servers/new")
     assert form.send(name="Spring", audience="https://spring.example.com", typ="odd").status == 400
@@ -521,40 +521,40 @@ def test_a_key_is_published_first_and_signs_only_when_verifiers_had_time(world, 
     old = world.store.keys.ring()[0]
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     assert "1 live token" in root.get("/console/security/keys").words
     page = root.get("/console/security/keys/rotate/ES256")
     assert "No next key is published yet" in page.words
     assert page.send(confirm="es256").status == 409
     assert "will be next" in page.send(confirm="ES256").words
-    assert (book.events(), states(world)) == (["key.generated"], ["active", "staged"])
+    assert (audit_list.events(), states(world)) == (["key.generated"], ["active", "staged"])
     early = root.get("/console/security/keys/rotate/ES256").send(confirm="ES256")
     assert early.status == 409
     assert "until then verifiers may not know it" in early.words
     assert root.get(f"/console/security/keys/k/{old.kid}/retire").send(confirm=old.kid[:8]).status == 409
-    assert book.events() == []
+    assert audit_list.events() == []
     world.clock.at += 25 * 3600
     later = administrator(world, "later")
-    book.events()
+    audit_list.events()
     assert "signs now" in later.get("/console/security/keys/rotate/ES256").send(confirm="ES256").words
-    assert (book.events(), states(world)) == (["key.rotated"], ["active", "retired"])
+    assert (audit_list.events(), states(world)) == (["key.rotated"], ["active", "retired"])
     assert not world.active(token)  # of old age, not by the rotation
     at = f"/console/security/keys/k/{old.kid}/withdraw"
     assert "A token it signed may still live" in later.get(at).send(confirm=old.kid[:8]).words
-    assert book.events() == []
+    assert audit_list.events() == []
     world.clock.at += 12 * 3600 + 60
     last = administrator(world, "last")
-    book.events()
+    audit_list.events()
     gone = last.get(at).send(confirm=old.kid[:8])
     assert f"Key {old.kid[:8]} is withdrawn" in gone.words
-    assert book.events() == ["key.removed"]
+    assert audit_list.events() == ["key.removed"]
 
 
 def test_a_compromised_key_takes_the_tokens_it_signed_with_it(world, root):
     key = world.store.keys.ring()[0]
     token = world.access_token(resource=API)
     world.store.usage.flush()
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     at = f"/console/security/keys/k/{key.kid}"
     assert root.get(f"{at}/retire").send(confirm=key.kid[:8]).status == 409
     page = root.get(f"{at}/compromise")
@@ -563,7 +563,7 @@ def test_a_compromised_key_takes_the_tokens_it_signed_with_it(world, root):
     assert page.send(confirm=key.kid[:8], reason="x" * 201).status == 409
     assert world.active(token)
     assert "is dead" in page.send(confirm=key.kid[:8], reason="laptop stolen").words
-    assert book.events() == ["key.compromised"]
+    assert audit_list.events() == ["key.compromised"]
     assert "laptop stolen" in records(world)[-1].detail
     assert not world.active(token)
     assert states(world) == ["active", "compromised"]
@@ -635,7 +635,7 @@ def test_several_are_disabled_together_after_a_look_at_what_dies(world, root):
     listed = root.get(f"{INVENTORY}?q=dan")
     boxes = re.findall(r'name="chosen" value="([^"]+)" form="disable"', listed.text)
     assert sorted(boxes) == sorted([left[0], hers[0]])
-    book = AuditBook(world)
+    audit_list = AuditBook(world)
     for nothing in ("", "?chosen=", "?chosen=x&chosen=%00", f"?chosen={HOSTILE}"):
         assert "Choose at least one credential first." in root.get(DISABLE + nothing).words
     asked = f"{DISABLE}?" + "&".join(f"chosen={each[0]}" for each in (mine, hers, off, mine))
@@ -645,15 +645,15 @@ def test_several_are_disabled_together_after_a_look_at_what_dies(world, root):
     assert all(map(world.active, tokens.values()))
     # Whatever happened since to one of them, none is touched.
     credentials.disable(world.accounts, hers[0], **world.who)
-    book.events()
+    audit_list.events()
     again = page.send()
     assert again.status == 409
     assert "Nothing was changed" in again.words
     assert "Disable 1 credential?" in again.words
-    assert book.events() == []
+    assert audit_list.events() == []
     credentials.enable(world.accounts, hers[0], **world.who)
     tokens[hers[0]] = world.access_token(hers, resource=API)
-    book.events()
+    audit_list.events()
     world.clock.at += 301
     confirmed = page.send().send("/console/confirm", password="correct horse battery 9")
     assert confirmed.path == DISABLE
@@ -661,7 +661,7 @@ def test_several_are_disabled_together_after_a_look_at_what_dies(world, root):
     assert "2 credentials are disabled." in done.words
     assert done.path == f"{INVENTORY}?q=dan"
     told = records(world)[-2:]
-    assert book.events() == ["credential.disabled"] * 2
+    assert audit_list.events() == ["credential.disabled"] * 2
     assert {each.target for each in told} == {mine[0], hers[0]}
     assert [(each.actor, json.loads(each.detail)) for each in told] == [("console:root", {"peer": "127.0.0.1"})] * 2
     assert {each: world.active(token) for each, token in tokens.items()} == {
@@ -720,8 +720,8 @@ def test_a_broken_chain_is_told_on_every_page_that_speaks_of_it(world, root):
         connection.exec_driver_sql("UPDATE audit SET actor = 'nobody' WHERE seq = 3")
         connection.commit()
     assert "Chain holds at its head" in root.get("/console/security/audit").words
-    told = root.get("/console/security/audit").send("/console/security/audit/verify")
-    assert "Record 3: was altered" in told.words
+    response = root.get("/console/security/audit").send("/console/security/audit/verify")
+    assert "Record 3: was altered" in response.words
     with world.store.engine.connect().execution_options(write=True) as connection:
         connection.exec_driver_sql("UPDATE audit_head SET seal = '0'")
         connection.commit()

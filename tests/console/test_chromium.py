@@ -14,7 +14,7 @@ POLICY = "default-src 'none'; script-src 'self'; img-src 'self' http:; connect-s
 
 
 @pytest.fixture(scope="module")
-def careless():
+def page_without_policy():
     """Serve any body as a page: the path says which."""
     bodies = {"/said.js": 'console.error("planted")', "/thrown.js": 'throw new Error("planted")'}
 
@@ -52,8 +52,8 @@ def visiting(chromium, url, **how):
         visit.close()
 
 
-def test_a_good_page_passes(chromium, careless):
-    with visiting(chromium, careless("<p>Good.</p>")) as visit:
+def test_a_good_page_passes(chromium, page_without_policy):
+    with visiting(chromium, page_without_policy("<p>Good.</p>")) as visit:
         axe(visit)
         fits(visit)
         visit.check()
@@ -71,33 +71,36 @@ def test_a_good_page_passes(chromium, careless):
         ('<img alt="" src="http://127.0.0.1:9/pixel.png">', "failed: GET http://127.0.0.1:9/pixel.png"),
     ],
 )
-def test_a_fault_is_seen(chromium, careless, body, fault):
-    with visiting(chromium, careless(body)) as visit, pytest.raises(AssertionError) as seen:
+def test_a_fault_is_seen(chromium, page_without_policy, body, fault):
+    with visiting(chromium, page_without_policy(body)) as visit, pytest.raises(AssertionError) as seen:
         visit.check()
     assert fault in str(seen.value)
 
 
-def test_axe_finds_what_some_people_cannot_use(chromium, careless):
-    with visiting(chromium, careless('<img src="data:,"><input>')) as visit, pytest.raises(AssertionError) as seen:
+def test_axe_finds_what_some_people_cannot_use(chromium, page_without_policy):
+    with (
+        visiting(chromium, page_without_policy('<img src="data:,"><input>')) as visit,
+        pytest.raises(AssertionError) as seen,
+    ):
         axe(visit)
     assert "image-alt (critical)" in str(seen.value)
     assert "label (critical)" in str(seen.value)
 
 
-def test_axe_looks_without_javascript_too(chromium, careless):
-    url = careless("<input>")
+def test_axe_looks_without_javascript_too(chromium, page_without_policy):
+    url = page_without_policy("<input>")
     with visiting(chromium, url, javascript=False) as visit, pytest.raises(AssertionError, match="label"):
         axe(visit)
 
 
-def test_a_page_too_wide_for_a_phone_is_seen(chromium, careless):
-    url = careless("<p>" + "w" * 200 + "</p>")
+def test_a_page_too_wide_for_a_phone_is_seen(chromium, page_without_policy):
+    url = page_without_policy("<p>" + "w" * 200 + "</p>")
     with visiting(chromium, url, width=320) as visit, pytest.raises(AssertionError, match="px wide in a window of 320"):
         fits(visit)
 
 
-def test_expected_statuses_are_expected_only_where_it_is_said(chromium, careless):
-    with visiting(chromium, careless("")) as visit:
+def test_expected_statuses_are_expected_only_where_it_is_said(chromium, page_without_policy):
+    with visiting(chromium, page_without_policy("")) as visit:
         with visit.expecting(404):
             visit.go("/nothing")
         visit.check()

@@ -415,13 +415,13 @@ def test_foreign_and_unknown_are_the_same_404_whatever_is_asked(browser):
     token = world.access_token((theirs, secret))
     before, records = mine(world, "bob"), world.store.audit_reads.chain_status().records
     csrf = browser.csrf()
-    asked = []
+    results = []
     for client_id in (theirs, UNKNOWN, "%00", "x" * 300, theirs.upper()):
         answers = [browser.get(of(client_id, act)) for act in GETS]
         answers += [browser.post(of(client_id, act), {**data, "_csrf": csrf}) for act, data in POSTS.items()]
         assert {answer.status for answer in answers} == {404}, client_id
-        asked.append({re.sub(r'value="/console[^"]*"', "", answer.text) for answer in answers})
-    assert len(set.union(*asked)) == 1
+        results.append({re.sub(r'value="/console[^"]*"', "", answer.text) for answer in answers})
+    assert len(set.union(*results)) == 1
     assert mine(world, "bob") == before
     assert world.store.audit_reads.chain_status().records == records
     assert world.active(token)
@@ -447,8 +447,8 @@ def credentials_claims(token):
 def test_nothing_changes_without_the_token_of_the_form(browser):
     world, client_id = browser.world, browser.world.client[0]
     before, records = mine(world), world.store.audit_reads.chain_status().records
-    told = {"name": "x", "expires": "7", "roles": "reader", "form_key": "k"}
-    for path, data in ((NEW, told), *((of(client_id, act), data) for act, data in POSTS.items())):
+    values = {"name": "x", "expires": "7", "roles": "reader", "form_key": "k"}
+    for path, data in ((NEW, values), *((of(client_id, act), data) for act, data in POSTS.items())):
         assert {browser.post(path, {**data, "_csrf": sign}).status for sign in ("", "wrong")} == {403}
         assert browser.post(path, {**data, "_csrf": browser.csrf()}, **{"Sec-Fetch-Site": "cross-site"}).status == 403
     assert mine(world) == before
@@ -826,9 +826,9 @@ def test_powershell_itself_is_not_forgotten():
 
 def _as_curl(collection):
     """What Postman would send for the first request of a collection."""
-    told = json.loads(collection)
-    values = {each["key"]: each["value"] for each in told["variable"]}
-    asked = told["item"][0]["request"]
+    document = json.loads(collection)
+    values = {each["key"]: each["value"] for each in document["variable"]}
+    asked = document["item"][0]["request"]
 
     def filled(text):
         return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], text)
@@ -845,10 +845,10 @@ def test_hostile_values_stay_values_in_every_snippet(tmp_path):
     assert compile(shown["python"], "token.py", "exec")
     env = tmp_path / "credential.env"
     env.write_text(shown["env"])
-    told = subprocess.run(
+    result = subprocess.run(
         ["sh", "-c", f'. {env}; printf %s "$TOKEN_URL"'], capture_output=True, text=True, check=True, timeout=300
     )
-    assert told.stdout == evil
+    assert result.stdout == evil
     argv = subprocess.run(
         ["sh", "-c", f'curl() {{ printf "%s\\n" "$@"; }}; {shown["curl"]}'],
         capture_output=True,

@@ -75,12 +75,12 @@ def test_each_part_of_a_table_that_turns_to_cards_says_what_it_is():
     pages = [path.read_text(encoding="utf-8") for path in TEMPLATES]
     tables = re.findall(r'<table class="cards.*?</table>', "".join(pages), re.DOTALL)
     assert len(tables) > 10
-    said = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "td": "cell"}
+    values = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "td": "cell"}
     for tag, attributes in re.findall(r"<(table|thead|tbody|tr|th|td)\b([^>]*)", "".join(tables)):
         told = re.search(r' role="(\w+)"', attributes)
         head = "columnheader" if 'scope="col"' in attributes else "rowheader"
         assert told is not None, tag + attributes
-        assert told[1] == said.get(tag, head), tag + attributes
+        assert told[1] == values.get(tag, head), tag + attributes
 
 
 @pytest.mark.parametrize("who", ["stranger", "inside"])

@@ -50,7 +50,7 @@ PAGES = [
 
 
 @pytest.fixture(scope="module")
-def long_lived_in(tmp_path_factory):
+def site_with_long_history(tmp_path_factory):
     with opened(tmp_path_factory.mktemp("console")) as site:
         yield months(site)
 
@@ -76,14 +76,14 @@ def picture(visit, request, name, high):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("theme", THEMES)
-def test_every_page_for_everybody(visits, long_lived_in, theme, width, request):
+def test_every_page_for_everybody(visits, site_with_long_history, theme, width, request):
     """No violation for axe-core, nothing wider than the window, nothing said on the console; pictures on request."""
-    visit = visits(long_lived_in.url, theme=theme, width=width)
+    visit = visits(site_with_long_history.url, theme=theme, width=width)
     page, faults = visit.page, []
     for path in PAGES:
         if path == PAGES[1]:
             sign_in(visit)
-        answer = visit.go(path.format(payroll=long_lived_in.payroll))
+        answer = visit.go(path.format(payroll=site_with_long_history.payroll))
         assert answer.status == 200, path
         for more in page.locator("details.more > summary").all():
             more.click()
@@ -102,7 +102,7 @@ def test_every_page_for_everybody(visits, long_lived_in, theme, width, request):
     picture(visit, request, "reveal", 1000)
     page.get_by_label("I have stored it").check()
     # The next window finds the same list, and its picture too.
-    for each in long_lived_in.accounts.credentials():
+    for each in site_with_long_history.accounts.credentials():
         if each.name == "Invoice archive":
-            credentials.delete(long_lived_in.accounts, each.client_id, **long_lived_in.who)
+            credentials.delete(site_with_long_history.accounts, each.client_id, **site_with_long_history.who)
     assert not faults, "\n\n".join(faults)

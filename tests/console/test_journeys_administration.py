@@ -21,13 +21,13 @@ def downloaded(page, name):
     return download.value.suggested_filename, download.value.path().read_text(encoding="utf-8")
 
 
-def test_a_setting_holds_at_once(visits, lived_in):
+def test_a_setting_holds_at_once(visits, site_with_history):
     """The value, who set it and when; what dies is said first, dies at once, and its owner is told why."""
-    lived_in.person("vera", "reports.read", "administrator")
-    client = lived_in.credential("vera", "Rarely used", "reports.read")
-    idle = lived_in.old_token(client, 600)
-    busy = lived_in.use(client)
-    visit = visits(lived_in.url)
+    site_with_history.person("vera", "reports.read", "administrator")
+    client = site_with_history.credential("vera", "Rarely used", "reports.read")
+    idle = site_with_history.old_token(client, 600)
+    busy = site_with_history.use(client)
+    visit = visits(site_with_history.url)
     page = sign_in(visit, "vera")
     page.get_by_role("link", name="Settings").click()
     expect(page.get_by_role("region", name="Idle timeout")).to_contain_text("30 min")
@@ -41,16 +41,16 @@ def test_a_setting_holds_at_once(visits, lived_in):
     expect(history).to_contain_text("30 min")
     expect(history).to_contain_text("5 min")
     expect(history).to_contain_text("Europe/Berlin")
-    assert not lived_in.lives(idle)
-    assert lived_in.lives(busy)
+    assert not site_with_history.lives(idle)
+    assert site_with_history.lives(busy)
     visit.go(f"/console/credentials/{client[0]}")
     page.get_by_text("Ended lately, and why").click()
     expect(page.locator("#sessions")).to_contain_text("It was not used for the idle timeout.")
 
 
-def test_a_role_that_is_made_given_and_taken_away(visits, lived_in):
+def test_a_role_that_is_made_given_and_taken_away(visits, site_with_history):
     """Role, user, one-time link; then the role goes and takes the live token with it, as the preview said."""
-    visit = visits(lived_in.url)
+    visit = visits(site_with_history.url)
     page = sign_in(visit)
     visit.go("/console/users/roles")
     page.get_by_role("link", name="Create role").click()
@@ -68,8 +68,8 @@ def test_a_role_that_is_made_given_and_taken_away(visits, lived_in):
     page.get_by_role("button", name="Create user").click()
     link = page.locator("#login-link").text_content()
 
-    theirs = visits(lived_in.url, theme="dark")
-    theirs.go(link.removeprefix(lived_in.url))
+    theirs = visits(site_with_history.url, theme="dark")
+    theirs.go(link.removeprefix(site_with_history.url))
     theirs.page.get_by_role("button", name="Sign in").click()
     expect(theirs.page.get_by_role("heading", level=1)).to_have_text("Your profile")
     theirs.page.get_by_role("link", name="Security").click()
@@ -77,26 +77,26 @@ def test_a_role_that_is_made_given_and_taken_away(visits, lived_in):
     with theirs.expecting(403):
         theirs.go("/console/users")
 
-    client = lived_in.credential("oskar@example.com", "Report mailer", "reports.read")
-    token = lived_in.use(client)
+    client = site_with_history.credential("oskar@example.com", "Report mailer", "reports.read")
+    token = site_with_history.use(client)
     page.get_by_role("link", name="Done").click()
     page.get_by_role("link", name="Remove auditor").click()
     expect(page.locator(".stats")).to_contain_text("1 live token dies at once")
     expect(page.get_by_role("list", name="What is affected")).to_contain_text("Report mailer")
-    assert lived_in.lives(token)
+    assert site_with_history.lives(token)
     page.get_by_role("button", name="Remove the role").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("oskar@example.com")
-    assert not lived_in.lives(token)
+    assert not site_with_history.lives(token)
     theirs.go("/console/credentials")
     expect(theirs.page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
-def test_keys_are_announced_forced_and_killed(visits, lived_in):
+def test_keys_are_announced_forced_and_killed(visits, site_with_history):
     """Rotation waits for verifiers and says until when; a reason forces it; a stolen key takes its tokens."""
-    lived_in.person("rosa", "reports.read", "administrator")
-    client = lived_in.credential("rosa", "Signed before", "reports.read")
-    token = lived_in.use(client)
-    visit = visits(lived_in.url)
+    site_with_history.person("rosa", "reports.read", "administrator")
+    client = site_with_history.credential("rosa", "Signed before", "reports.read")
+    token = site_with_history.use(client)
+    visit = visits(site_with_history.url)
     page = sign_in(visit, "rosa")
     visit.go("/console/security/keys")
     old = page.locator(".key.active h3 code").text_content()
@@ -124,20 +124,20 @@ def test_keys_are_announced_forced_and_killed(visits, lived_in):
     page.get_by_label("Why").fill("The old key was on a stolen laptop")
     page.get_by_role("button", name="Rotate").click()
     expect(page.get_by_text("signs now.")).to_be_visible()
-    assert lived_in.lives(token)
+    assert site_with_history.lives(token)
     page.get_by_role("link", name=f"Mark compromised {old}").click()
     page.get_by_label(f"Type {old} to confirm").fill(old)
     page.get_by_role("button", name="Kill the key and its tokens").click()
     expect(page.get_by_text(f"Key {old} is dead, and so is every token it signed.")).to_be_visible()
-    assert not lived_in.lives(token)
-    lived_in.use(client)
-    record = lived_in.accounts.audit_newest(20)
+    assert not site_with_history.lives(token)
+    site_with_history.use(client)
+    record = site_with_history.accounts.audit_newest(20)
     assert any("stolen laptop" in each.detail for each in record)
 
 
-def test_the_audit_and_the_inventory_are_searched_and_taken_home(visits, lived_in):
+def test_the_audit_and_the_inventory_are_searched_and_taken_home(visits, site_with_history):
     """Filters, what a record says, the state of the chain, and files that hold what was shown."""
-    visit = visits(lived_in.url)
+    visit = visits(site_with_history.url)
     page = sign_in(visit)
     visit.go("/console/security/audit")
     expect(page.get_by_text("Chain holds at its head")).to_be_visible()
@@ -145,7 +145,7 @@ def test_the_audit_and_the_inventory_are_searched_and_taken_home(visits, lived_i
     expect(page.get_by_text(re.compile(r"All \d+ records hold\."))).to_be_visible()
     page.get_by_label("Event").select_option("credential.created")
     page.get_by_label("Who").fill("test")
-    page.get_by_label("About").fill(lived_in.payroll)
+    page.get_by_label("About").fill(site_with_history.payroll)
     page.get_by_role("button", name="Filter").click()
     rows = page.locator(".records tbody tr")
     expect(rows).to_have_count(1)
@@ -154,7 +154,7 @@ def test_the_audit_and_the_inventory_are_searched_and_taken_home(visits, lived_i
     expect(rows).to_contain_text("payroll.read")
     name, text = downloaded(page, "Export JSONL")
     (record,) = map(json.loads, text.splitlines())
-    assert (name, record["event"], record["target"]) == ("audit.jsonl", "credential.created", lived_in.payroll)
+    assert (name, record["event"], record["target"]) == ("audit.jsonl", "credential.created", site_with_history.payroll)
     assert record["hash"]
 
     page.get_by_role("link", name="All credentials").click()
@@ -178,13 +178,13 @@ def test_sign_in_with_a_provider(visits, node, tmp_path):
     port = servers.free_port()
     back = f"http://127.0.0.1:{port}/console/sign-in/provider/return"
     with openid.real(node, back) as issuer:
-        told = {
+        values = {
             "AUTHSERVER_OIDC_ISSUER": issuer,
             "AUTHSERVER_OIDC_CLIENT_ID": openid.CLIENT["client_id"],
             "AUTHSERVER_OIDC_CLIENT_SECRET": openid.CLIENT["client_secret"],
             "AUTHSERVER_OIDC_LABEL": "Example ID",
         }
-        with opened(tmp_path, port, **told) as site:
+        with opened(tmp_path, port, **values) as site:
             visit = visits(site.url)
             page = visit.page
             # The provider's own pages want a font from elsewhere; it is none of ours.

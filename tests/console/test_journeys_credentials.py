@@ -25,11 +25,11 @@ def owned(site, owner):
     return sorted(each.name for each in site.accounts.credentials(owner.id))
 
 
-def test_from_nothing_to_a_token(visits, lived_in):
+def test_from_nothing_to_a_token(visits, site_with_history):
     """Empty page, live sentence, secret once, copied truly or by hand, tried, and never lost by accident."""
-    nina = lived_in.person("nina", "invoices.read", "payroll.read", "builder")
-    visit = visits(lived_in.url)
-    visit.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=lived_in.url)
+    nina = site_with_history.person("nina", "invoices.read", "payroll.read", "builder")
+    visit = visits(site_with_history.url)
+    visit.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site_with_history.url)
     page = sign_in(visit, "nina")
     expect(page.get_by_role("heading", name="No application credentials yet.")).to_be_visible()
     expect(page.get_by_role("link", name="2-minute Postman guide")).to_be_visible()
@@ -55,7 +55,7 @@ def test_from_nothing_to_a_token(visits, lived_in):
     expect(page.locator("#said")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == secret
     visit.context.clear_permissions()
-    visit.context.grant_permissions(["geolocation"], origin=lived_in.url)  # and nothing else
+    visit.context.grant_permissions(["geolocation"], origin=site_with_history.url)  # and nothing else
     copy = page.locator("[data-copy=client-id]")
     copy.click()
     expect(copy).to_contain_text("Press Ctrl+C to copy")
@@ -85,13 +85,13 @@ def test_from_nothing_to_a_token(visits, lived_in):
     expect(page.get_by_role("heading", level=1)).to_have_text("Payroll bot")
     assert secret not in page.content()
     expect(page.locator("#sessions")).to_contain_text("from 127.0.0.1")
-    assert owned(lived_in, nina) == ["Payroll bot"]
+    assert owned(site_with_history, nina) == ["Payroll bot"]
 
 
-def test_in_german_on_a_phone(visits, lived_in):
+def test_in_german_on_a_phone(visits, site_with_history):
     """Create, reveal, list, open: every word is German, and nothing is wider than the window."""
-    lived_in.person("greta", "invoices.read", "builder")
-    visit = visits(lived_in.url, language="de-DE", theme="dark", width=320)
+    site_with_history.person("greta", "invoices.read", "builder")
+    visit = visits(site_with_history.url, language="de-DE", theme="dark", width=320)
     page = sign_in(visit, "greta")
     page.get_by_role("link", name="Zugangsdaten erstellen").click()
     page.get_by_label("Name", exact=True).fill("Lohnabrechnung")
@@ -113,10 +113,10 @@ def test_in_german_on_a_phone(visits, lived_in):
     fits(visit)
 
 
-def test_without_javascript(visits, lived_in):
+def test_without_javascript(visits, site_with_history):
     """Create, send again, edit over somebody's edit, renew, switch off and back, delete: all by forms alone."""
-    noah = lived_in.person("noah", "invoices.read", "builder")
-    visit = visits(lived_in.url, javascript=False, width=320)
+    noah = site_with_history.person("noah", "invoices.read", "builder")
+    visit = visits(site_with_history.url, javascript=False, width=320)
     page = sign_in(visit, "noah")
     page.get_by_role("link", name="Create credential").click()
     page.get_by_label("Name", exact=True).fill("Export")
@@ -124,13 +124,13 @@ def test_without_javascript(visits, lived_in):
     expect(page.locator("#review")).to_contain_text("‘Export’ will act as you with the role invoices.read")
     secret = create(page, "Export")
     client_id = page.locator("#client-id").text_content()
-    token = lived_in.use((client_id, secret))
+    token = site_with_history.use((client_id, secret))
     axe(visit)
     with visit.expecting(409):
         page.reload()
     expect(page.get_by_text("already created, the secret is not shown again")).to_be_visible()
     assert not SECRET.search(page.content())
-    assert owned(lived_in, noah) == ["Export"]
+    assert owned(site_with_history, noah) == ["Export"]
 
     page.get_by_role("link", name="Open the credential").click()
     page.get_by_role("link", name="Edit", exact=True).click()
@@ -153,11 +153,11 @@ def test_without_javascript(visits, lived_in):
     page.get_by_role("button", name="Generate new secret").click()
     assert page.locator("#secret-key").text_content() != secret
     expect(page.get_by_text("The old secret keeps working until")).to_be_visible()
-    assert lived_in.lives(token)
+    assert site_with_history.lives(token)
     page.get_by_label("I have stored it").check()
     page.get_by_role("button", name="Done").click()
     page.get_by_role("button", name="Disable").click()
-    assert not lived_in.lives(token)
+    assert not site_with_history.lives(token)
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("‘Export of the day’ is enabled.")).to_be_visible()
 
@@ -169,14 +169,14 @@ def test_without_javascript(visits, lived_in):
     page.get_by_label("Type the name to confirm.").fill("Export of the day")
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("‘Export of the day’ is deleted.")).to_be_visible()
-    assert owned(lived_in, noah) == []
+    assert owned(site_with_history, noah) == []
 
 
-def test_by_keyboard_alone(visits, lived_in):
+def test_by_keyboard_alone(visits, site_with_history):
     """Nobody needs a mouse, focus is never lost and never behind something."""
-    lived_in.person("kim", "invoices.read", "builder")
-    lived_in.credential("kim", "Older one", "invoices.read")
-    visit = visits(lived_in.url)
+    site_with_history.person("kim", "invoices.read", "builder")
+    site_with_history.credential("kim", "Older one", "invoices.read")
+    visit = visits(site_with_history.url)
     visit.go("/console/sign-in")
     page, press = visit.page, visit.page.keyboard.press
     page.get_by_label("User name").focus()
@@ -235,16 +235,16 @@ def tab_to(page, wanted, most=80):
     pytest.fail(f"Tab does not lead to {wanted}")
 
 
-def test_a_sign_in_that_ends_in_the_middle_of_a_form(visits, lived_in):
+def test_a_sign_in_that_ends_in_the_middle_of_a_form(visits, site_with_history):
     """What was typed is there again after signing in."""
-    iris = lived_in.person("iris", "invoices.read", "payroll.read", "builder")
-    visit = visits(lived_in.url)
+    iris = site_with_history.person("iris", "invoices.read", "payroll.read", "builder")
+    visit = visits(site_with_history.url)
     page = sign_in(visit, "iris")
     visit.go("/console/credentials/new")
     page.get_by_label("Name", exact=True).fill("Long thought about")
     page.get_by_label("payroll.read").check()
     page.get_by_label("30 days", exact=True).check()
-    lived_in.age(console_sessions, 2000, "last_seen_at", user_id=iris.id)
+    site_with_history.age(console_sessions, 2000, "last_seen_at", user_id=iris.id)
     with visit.expecting(401):
         page.get_by_role("button", name="Create and show secret").click()
     expect(page.get_by_role("alert")).to_contain_text("You have been signed out.")
@@ -256,4 +256,4 @@ def test_a_sign_in_that_ends_in_the_middle_of_a_form(visits, lived_in):
     expect(page.get_by_label("payroll.read")).to_be_checked()
     expect(page.get_by_label("30 days", exact=True)).to_be_checked()
     create(page, "Long thought about")
-    assert owned(lived_in, iris) == ["Long thought about"]
+    assert owned(site_with_history, iris) == ["Long thought about"]

@@ -39,12 +39,12 @@ def tree(page):
     ]
 
 
-def test_cards_are_told_as_tables(visits, lived_in):
+def test_cards_are_told_as_tables(visits, site_with_history):
     """CSS that lays a table out as cards takes its roles away in some browsers, so each part says what it is."""
-    visit = visits(lived_in.url, width=320)
+    visit = visits(site_with_history.url, width=320)
     page = sign_in(visit)
     for path in TABLES:
-        visit.go(path.format(payroll=lived_in.payroll))
+        visit.go(path.format(payroll=site_with_history.payroll))
         for more in page.locator("details.more > summary").all():
             more.click()
         parts = page.locator("table.cards").evaluate_all(
@@ -70,9 +70,9 @@ def test_cards_are_told_as_tables(visits, lived_in):
 
 
 @pytest.mark.parametrize("path", ["/console/credentials", "/console/security/credentials", "/console/users"])
-def test_the_focus_is_never_out_of_sight(visits, lived_in, path):
+def test_the_focus_is_never_out_of_sight(visits, site_with_history, path):
     """Links that sort stand in the head of a table, which cards have none of to see."""
-    visit = visits(lived_in.url, width=320)
+    visit = visits(site_with_history.url, width=320)
     page = sign_in(visit)
     visit.go(path)
     for _ in range(120):
@@ -85,9 +85,9 @@ def test_the_focus_is_never_out_of_sight(visits, lived_in, path):
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_the_parts_of_the_console_take_one_line(visits, lived_in, javascript):
+def test_the_parts_of_the_console_take_one_line(visits, site_with_history, javascript):
     """In German they would take three lines of a phone; the menu says where one is and leads to all the others."""
-    visit = visits(lived_in.url, width=320, language="de-DE", theme="dark", javascript=javascript)
+    visit = visits(site_with_history.url, width=320, language="de-DE", theme="dark", javascript=javascript)
     page = sign_in(visit)
     assert page.locator("header").bounding_box()["height"] <= 120
     parts = page.get_by_role("navigation", name="Hauptnavigation")
@@ -101,21 +101,24 @@ def test_the_parts_of_the_console_take_one_line(visits, lived_in, javascript):
     expect(parts.locator("summary")).to_contain_text("Ressourcenserver")
 
 
-def test_two_parts_need_no_menu(visits, lived_in):
-    lived_in.person("nora", "invoices.read", "builder")
-    visit = visits(lived_in.url, width=320, language="de-DE")
+def test_two_parts_need_no_menu(visits, site_with_history):
+    site_with_history.person("nora", "invoices.read", "builder")
+    visit = visits(site_with_history.url, width=320, language="de-DE")
     page = sign_in(visit, "nora")
     parts = page.get_by_role("navigation", name="Hauptnavigation")
     expect(parts.get_by_role("link")).to_have_text(["Zugangsdaten", "Einstellungen"])
     fits(visit)
 
 
-def test_several_are_disabled_with_a_thumb_and_without_javascript(visits, lived_in):
+def test_several_are_disabled_with_a_thumb_and_without_javascript(visits, site_with_history):
     """Ticks in the list, a page that says what dies, and back to the list as it was filtered."""
-    olga = lived_in.person("olga", "invoices.read", "builder")
-    made = [lived_in.credential("olga", name, "invoices.read") for name in ("Olga's first", "Olga's second", "Kept")]
-    dying, living = lived_in.use(made[0]), lived_in.use(made[2])
-    visit = visits(lived_in.url, width=320, javascript=False)
+    olga = site_with_history.person("olga", "invoices.read", "builder")
+    made = [
+        site_with_history.credential("olga", name, "invoices.read")
+        for name in ("Olga's first", "Olga's second", "Kept")
+    ]
+    dying, living = site_with_history.use(made[0]), site_with_history.use(made[2])
+    visit = visits(site_with_history.url, width=320, javascript=False)
     page = sign_in(visit)
     visit.go("/console/security/credentials?q=olga&sort=name")
     for name in ("Olga's first", "Olga's second"):
@@ -131,6 +134,6 @@ def test_several_are_disabled_with_a_thumb_and_without_javascript(visits, lived_
     expect(page.get_by_role("status").first).to_contain_text("2 credentials are disabled.")
     assert page.url.endswith("/console/security/credentials?q=olga&sort=name")
     expect(page.get_by_role("checkbox", name="Choose")).to_have_count(1)
-    assert (lived_in.lives(dying), lived_in.lives(living)) == (False, True)
-    off = {each.name for each in lived_in.accounts.credentials(olga.id) if each.disabled_at is not None}
+    assert (site_with_history.lives(dying), site_with_history.lives(living)) == (False, True)
+    off = {each.name for each in site_with_history.accounts.credentials(olga.id) if each.disabled_at is not None}
     assert off == {"Olga's first", "Olga's second"}

@@ -250,9 +250,9 @@ def test_T_105_the_session_id_is_never_one_from_before(site):
     browser.get("/console/confirm").send("/console/confirm", password=PASSWORD)
     assert browser.cookie not in {preset, entered}
     for dead in (preset, entered):
-        thief = Browser(site)
-        thief.client.set_cookie("console", dead)
-        assert thief.path == "/console/sign-in"
+        other_session = Browser(site)
+        other_session.client.set_cookie("console", dead)
+        assert other_session.path == "/console/sign-in"
     assert browser.path == "/console/credentials"
 
 
@@ -264,9 +264,9 @@ def test_T_105_signing_in_again_ends_what_was_before(site):
     assert form.browser.post(
         "/console/sign-in", {"_csrf": browser.csrf(), "username": second, "password": PASSWORD}
     ).path.startswith("/console/")
-    thief = Browser(site)
-    thief.client.set_cookie("console", before)
-    assert thief.path == "/console/sign-in"
+    other_session = Browser(site)
+    other_session.client.set_cookie("console", before)
+    assert other_session.path == "/console/sign-in"
 
 
 @pytest.mark.parametrize("who", ["stranger", "signed in"])
@@ -352,8 +352,8 @@ def test_T_111_only_a_path_of_the_console_is_led_to(site, target):
 def test_T_111_a_path_of_the_console_is(site, target):
     browser = Browser(site)
     name = somebody(site)
-    asked = browser.get(target, follow=False)
-    page = browser.get(asked.answer.headers["Location"])
+    response = browser.get(target, follow=False)
+    page = browser.get(response.answer.headers["Location"])
     inside = page.send("/console/sign-in", username=name, password=PASSWORD)
     assert inside.path == (target if target != "/console" else "/console/credentials")
 
@@ -530,15 +530,15 @@ def test_it_ends_with_the_right_to_enter_and_does_not_come_back(site, end):
 
 def test_signing_out_elsewhere(site):
     name = somebody(site)
-    here, there, yonder = signed_in(site, name), signed_in(site, name), signed_in(site, name)
+    here, there, other_browser = signed_in(site, name), signed_in(site, name), signed_in(site, name)
     page = here.get("/console/profile")
     assert page.text.count('name="session" value="cs_') == 2
     page.send("/console/profile/sessions/end")  # the last of the list
-    assert [each.path for each in (there, yonder)].count("/console/sign-in") == 1
+    assert [each.path for each in (there, other_browser)].count("/console/sign-in") == 1
     signed_in(site, name)
     done = here.post("/console/profile/sessions/end", {"_csrf": here.csrf(), "session": "others"})
     assert "You are signed out everywhere else." in done.words
-    assert {each.path for each in (there, yonder)} == {"/console/sign-in"}
+    assert {each.path for each in (there, other_browser)} == {"/console/sign-in"}
     assert here.path == "/console/credentials"
     assert {"console.session_ended", "console.other_sessions_ended"} <= {
         each.event for each in site.accounts.audit_records(actor=f"console:{name}")
@@ -614,9 +614,9 @@ def test_a_link_is_good_for_a_quarter_of_an_hour(site):
 def test_a_link_is_for_those_who_may_enter(site):
     shell = Shell(site.app)
     user_actions.create_user(site.accounts, (plain := f"plain{next(_numbers)}"), ["reader"], **site.who)
-    said = shell("users", "login-link", plain)
-    assert said.code == 6
-    assert "flask users grant" in said.err
+    result = shell("users", "login-link", plain)
+    assert result.code == 6
+    assert "flask users grant" in result.err
     name = somebody(site)
     link = linked(site, name)
     user_actions.disable(site.accounts, name, **site.who)
@@ -714,12 +714,12 @@ def test_a_form_survives_a_sign_in_that_ended(site):
     browser = signed_in(site, name)
     form = browser.get("/console/profile")
     site.clock.at += IDLE
-    asked = form.send("/console/profile", zone="Europe/Nowhere", password="never kept", secret_x="never kept")
-    assert asked.status == 401
-    assert "what you typed is still there" in asked.words
-    assert "never kept" not in asked.text
-    assert "Nowhere" not in asked.text  # sealed
-    back = asked.send("/console/sign-in", username=name, password=PASSWORD)
+    response = form.send("/console/profile", zone="Europe/Nowhere", password="never kept", secret_x="never kept")
+    assert response.status == 401
+    assert "what you typed is still there" in response.words
+    assert "never kept" not in response.text
+    assert "Nowhere" not in response.text  # sealed
+    back = response.send("/console/sign-in", username=name, password=PASSWORD)
     assert (back.status, back.path) == (200, "/console/profile")
     assert back.value("zone") == "Europe/Nowhere"
     assert "never kept" not in back.text
@@ -754,8 +754,8 @@ def test_what_was_typed_is_only_for_the_one_who_typed_it(site):
     browser = signed_in(site, name)
     form = browser.get("/console/profile")
     site.clock.at += IDLE
-    asked = form.send("/console/profile", zone="Europe/Nowhere")
-    back = asked.send("/console/sign-in", username=other, password=PASSWORD)
+    response = form.send("/console/profile", zone="Europe/Nowhere")
+    back = response.send("/console/sign-in", username=other, password=PASSWORD)
     assert "Europe/Nowhere" not in back.text.partition("<datalist")[0]
 
 

@@ -27,19 +27,19 @@ REDIRECT_URI = f"http://127.0.0.1:8000{RETURN}"
 
 
 @pytest.fixture(scope="module")
-def liar():
+def hostile_provider():
     with openid.hostile() as running:
         yield running
 
 
 @pytest.fixture
-def it(liar):
-    liar.drip, liar.delay = False, 0  # ends an answer that an earlier test made slow
+def it(hostile_provider):
+    hostile_provider.drip, hostile_provider.delay = False, 0  # ends an answer that an earlier test made slow
     for thread in threading.enumerate():
         if thread.name == "provider":
             thread.join(30)  # what waits for a slow answer of an earlier test still takes up a place
-    liar.reset()
-    return liar
+    hostile_provider.reset()
+    return hostile_provider
 
 
 def seed(world, issuer, **changes):
@@ -48,18 +48,18 @@ def seed(world, issuer, **changes):
 
 
 @pytest.fixture(scope="module")
-def one_world(liar, tmp_path_factory):
+def one_world(hostile_provider, tmp_path_factory):
     """Lies are told before a database is asked: one world on SQLite hears them all; the real provider meets both."""
     world = World(databases.fresh_sqlite_url(tmp_path_factory.mktemp("sso")))
     with_password(world)
     builder(world, "bob")
-    identities.link(world.accounts, "ada", liar.issuer, "somebody", **world.who)
+    identities.link(world.accounts, "ada", hostile_provider.issuer, "somebody", **world.who)
     yield world
     world.services.close()
 
 
 @pytest.fixture
-def there(one_world, it):
+def at_provider(one_world, it):
     """A world whose people may sign in at ``it``; ada is linked to its ``somebody``."""
     seed(one_world, it.issuer)
     one_world.before = one_world.accounts.audit_newest(1)[0].seq
@@ -185,8 +185,8 @@ class TestRealProvider:
 
 
 class TestRequest:
-    def test_what_is_asked_for(self, there, it):
-        url = depart(Browser(there))
+    def test_what_is_asked_for(self, at_provider, it):
+        url = depart(Browser(at_provider))
         assert url.startswith(f"{it.issuer}/authorize?")
         asked = {name: value for name, (value,) in parse_qs(urlsplit(url).query).items()}
         assert asked["response_type"] == "code"
@@ -196,8 +196,8 @@ class TestRequest:
         assert asked["code_challenge_method"] == "S256"
         assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 20
 
-    def test_signing_in_shows_the_verifier_and_makes_a_new_session(self, there, it):
-        browser = Browser(there)
+    def test_signing_in_shows_the_verifier_and_makes_a_new_session(self, at_provider, it):
+        browser = Browser(at_provider)
         browser.get("/console/sign-in")
         before = browser.cookie
         url = depart(browser)
@@ -207,8 +207,8 @@ class TestRequest:
         asked = parse_qs(urlsplit(url).query)
         assert provider_challenge(form["code_verifier"][0]) == asked["code_challenge"][0]
 
-    def test_nothing_readable_is_left_with_the_browser(self, there):
-        browser = Browser(there)
+    def test_nothing_readable_is_left_with_the_browser(self, at_provider):
+        browser = Browser(at_provider)
         asked = parse_qs(urlsplit(depart(browser)).query)
         kept = browser.client.get_cookie("console-provider")
         assert kept.http_only
@@ -223,16 +223,16 @@ class TestRequest:
         assert browser.post("/console/sign-in/provider", csrf).status == 404
         assert browser.get(f"{RETURN}?code=a&state=b").status == 404
 
-    def test_starting_needs_a_form_of_ours(self, there, it):
-        assert Browser(there).post("/console/sign-in/provider", {}).status == 403
+    def test_starting_needs_a_form_of_ours(self, at_provider, it):
+        assert Browser(at_provider).post("/console/sign-in/provider", {}).status == 403
         assert not it.asked
 
-    def test_one_comes_back_to_where_one_wanted(self, there, it):
-        browser = Browser(there)
+    def test_one_comes_back_to_where_one_wanted(self, at_provider, it):
+        browser = Browser(at_provider)
         url = depart(browser, "/console/sign-in?next=/console/profile")
         assert come_back(browser, it.authorize(url)).path == "/console/profile"
         for evil in ("https://evil.example/", "//evil.example", "/console/..//evil"):
-            other = Browser(there)
+            other = Browser(at_provider)
             url = depart(other, "/console/sign-in?" + urlencode({"next": evil}))
             assert come_back(other, it.authorize(url)).path == "/console/credentials"
 
@@ -258,8 +258,8 @@ class TestAnswer:
             {"state": ["same", "made-up"]},
         ],
     )
-    def test_altered(self, there, it, change):
-        browser = Browser(there)
+    def test_altered(self, at_provider, it, change):
+        browser = Browser(at_provider)
         answer = it.authorize(depart(browser))
         if isinstance(change.get("state"), list):
             change = {"state": [answer["state"], "made-up"]}
@@ -267,39 +267,39 @@ class TestAnswer:
         page = browser.get(f"{RETURN}?{urlencode(told, doseq=True)}")
         assert page.status == 400, page.words
         assert "begin again" in page.words
-        assert not sign_ins(there)
+        assert not sign_ins(at_provider)
         assert not [path for path, *_ in it.asked if path == "/token"], "the code went nowhere"
 
-    def test_another_browser_cannot_use_it(self, there, it):
-        answer = it.authorize(depart(Browser(there)))
-        victim = Browser(there)
+    def test_another_browser_cannot_use_it(self, at_provider, it):
+        answer = it.authorize(depart(Browser(at_provider)))
+        victim = Browser(at_provider)
         assert come_back(victim, answer).status == 400
         depart(victim)  # and not one that has begun itself either
         assert come_back(victim, answer).status == 400
-        assert not sign_ins(there)
+        assert not sign_ins(at_provider)
 
-    def test_state_is_good_once(self, there, it):
-        browser = Browser(there)
+    def test_state_is_good_once(self, at_provider, it):
+        browser = Browser(at_provider)
         answer = it.authorize(depart(browser))
         assert signed_in(come_back(browser, answer))
         assert come_back(browser, answer).status == 400
-        assert len(sign_ins(there)) == 1
+        assert len(sign_ins(at_provider)) == 1
 
-    def test_state_is_good_for_ten_minutes(self, there, it):
-        browser = Browser(there)
+    def test_state_is_good_for_ten_minutes(self, at_provider, it):
+        browser = Browser(at_provider)
         answer = it.authorize(depart(browser))
-        there.clock.at += 600
+        at_provider.clock.at += 600
         assert come_back(browser, answer).status == 400
 
     @pytest.mark.parametrize("value", ["", "x", "AAAA", "é", "A" * 4000])
-    def test_a_made_up_cookie(self, there, it, value):
-        browser = Browser(there)
+    def test_a_made_up_cookie(self, at_provider, it, value):
+        browser = Browser(at_provider)
         answer = it.authorize(depart(browser))
         browser.client.set_cookie("console-provider", value)
         assert come_back(browser, answer).status == 400
 
-    def test_the_provider_says_no(self, there, it):
-        browser = Browser(there)
+    def test_the_provider_says_no(self, at_provider, it):
+        browser = Browser(at_provider)
         answer = it.authorize(depart(browser))
         page = come_back(
             browser,
@@ -315,26 +315,26 @@ class TestAnswer:
         assert "no luck" not in page.text
         assert "evil" not in page.text
 
-    def test_linking_is_for_who_began_it(self, there, it):
-        bob = Browser(there)
+    def test_linking_is_for_who_began_it(self, at_provider, it):
+        bob = Browser(at_provider)
         bob.sign_in("bob")
         it.subject = "attacker"
         answer = it.authorize(depart(bob, "/console/profile", "/console/profile/identities"))
-        ada = Browser(there)
+        ada = Browser(at_provider)
         ada.sign_in()
         kept = bob.client.get_cookie("console-provider").value
         ada.client.set_cookie("console-provider", kept)
         assert come_back(ada, answer).status == 400
-        assert there.store.sign_ins.identity_owner(it.issuer, "attacker") is None
+        assert at_provider.store.sign_ins.identity_owner(it.issuer, "attacker") is None
 
 
 class TestIdToken:
     """What proves nobody (T-113, T-115)."""
 
-    def refused(self, there, it):
-        page = sign_in(Browser(there), it)
+    def refused(self, at_provider, it):
+        page = sign_in(Browser(at_provider), it)
         assert page.status == 400, page.words
-        assert not sign_ins(there)
+        assert not sign_ins(at_provider)
 
     @pytest.mark.parametrize(
         "claims",
@@ -360,97 +360,97 @@ class TestIdToken:
             {"sub": ["somebody"]},
         ],
     )
-    def test_wrong_claim(self, there, it, claims):
+    def test_wrong_claim(self, at_provider, it, claims):
         it.claims = claims
-        self.refused(there, it)
+        self.refused(at_provider, it)
 
     @pytest.mark.parametrize("name", ["iss", "sub", "aud", "exp", "iat", "nonce"])
-    def test_missing_claim(self, there, it, name):
+    def test_missing_claim(self, at_provider, it, name):
         it.without = (name,)
         if name == "nonce":
             it.claims = {"nonce_supported": False}
-        self.refused(there, it)
+        self.refused(at_provider, it)
 
-    def test_replayed(self, there, it):
-        assert signed_in(sign_in(Browser(there), it))
+    def test_replayed(self, at_provider, it):
+        assert signed_in(sign_in(Browser(at_provider), it))
         it.id_token = it.last_id_token
-        page = sign_in(Browser(there), it)
+        page = sign_in(Browser(at_provider), it)
         assert page.status == 400
-        assert len(sign_ins(there)) == 1
+        assert len(sign_ins(at_provider)) == 1
 
-    def test_another_key(self, there, it):
+    def test_another_key(self, at_provider, it):
         it.signing_key = ec.generate_private_key(ec.SECP256R1())
-        self.refused(there, it)
+        self.refused(at_provider, it)
 
     @pytest.mark.parametrize("alg", ["none", "HS256"])
-    def test_an_algorithm_that_proves_nothing(self, there, it, alg):
+    def test_an_algorithm_that_proves_nothing(self, at_provider, it, alg):
         it.alg, it.signing_key = alg, None if alg == "none" else openid.CLIENT["client_secret"].encode() * 2
-        self.refused(there, it)
+        self.refused(at_provider, it)
 
-    def test_none_and_garbage(self, there, it):
+    def test_none_and_garbage(self, at_provider, it):
         for answer in ({"access_token": "a", "token_type": "Bearer"}, {"id_token": 7}, {"error": "invalid_grant"}, []):
             it.answers = {"/token": (200, {}, json.dumps(answer))}
-            there.services.provider._down_until = 0
-            page = sign_in(Browser(there), it)
+            at_provider.services.provider._down_until = 0
+            page = sign_in(Browser(at_provider), it)
             assert page.status in {400, 503}, page.words
-        assert not sign_ins(there)
+        assert not sign_ins(at_provider)
 
-    def test_the_same_mail_address_is_nobody(self, there, it):
+    def test_the_same_mail_address_is_nobody(self, at_provider, it):
         """T-113, nOAuth: only issuer and subject say who somebody is."""
         it.subject = "attacker"
         it.claims = {"email": "ada@example.com", "email_verified": True, "preferred_username": "ada", "name": "ada"}
-        page = sign_in(Browser(there), it)
+        page = sign_in(Browser(at_provider), it)
         assert page.status == 403
         assert "not linked" in page.words
-        assert not sign_ins(there)
+        assert not sign_ins(at_provider)
 
-    def test_the_same_subject_at_another_provider_is_nobody(self, there, it):
+    def test_the_same_subject_at_another_provider_is_nobody(self, at_provider, it):
         with openid.hostile() as other:
-            seed(there, other.issuer)
+            seed(at_provider, other.issuer)
             other.subject = "somebody"
-            page = sign_in(Browser(there), other)
+            page = sign_in(Browser(at_provider), other)
         assert page.status == 403
-        assert not sign_ins(there)
+        assert not sign_ins(at_provider)
 
-    def test_who_may_not_enter_is_told_so(self, there, it):
-        user_actions.revoke(there.accounts, "ada", "builder", **there.who)
-        page = sign_in(Browser(there), it)
-        user_actions.grant(there.accounts, "ada", "builder", **there.who)
+    def test_who_may_not_enter_is_told_so(self, at_provider, it):
+        user_actions.revoke(at_provider.accounts, "ada", "builder", **at_provider.who)
+        page = sign_in(Browser(at_provider), it)
+        user_actions.grant(at_provider.accounts, "ada", "builder", **at_provider.who)
         assert page.status == 403
         assert "may not enter" in page.words
 
-    def test_an_old_proof_is_no_new_one(self, there, it):
-        browser = Browser(there)
+    def test_an_old_proof_is_no_new_one(self, at_provider, it):
+        browser = Browser(at_provider)
         assert signed_in(sign_in(browser, it))
-        for claims in ({"auth_time": there.clock.at - 3600}, {"auth_time": None}, {"auth_time": "now"}):
+        for claims in ({"auth_time": at_provider.clock.at - 3600}, {"auth_time": None}, {"auth_time": "now"}):
             it.claims = claims
             answer = it.authorize(depart(browser, "/console/confirm", "/console/confirm/provider"))
             assert come_back(browser, answer).status == 400
-        it.claims = {"auth_time": there.clock.at}
+        it.claims = {"auth_time": at_provider.clock.at}
         answer = it.authorize(depart(browser, "/console/confirm?next=/console/profile", "/console/confirm/provider"))
         assert come_back(browser, answer).path == "/console/profile"
 
-    def test_a_fresh_key_is_fetched(self, there, it):
-        assert signed_in(sign_in(Browser(there), it))
+    def test_a_fresh_key_is_fetched(self, at_provider, it):
+        assert signed_in(sign_in(Browser(at_provider), it))
         it.key = it.signing_key = ec.generate_private_key(ec.SECP256R1())
         it.kid = "k2"
-        assert signed_in(sign_in(Browser(there), it))
+        assert signed_in(sign_in(Browser(at_provider), it))
 
 
 class TestProviderAstray:
     """Down, slow, or sending us where we must not go: only its own sign-ins suffer (T-161)."""
 
-    def fails(self, there, it):
-        browser = Browser(there)
+    def fails(self, at_provider, it):
+        browser = Browser(at_provider)
         page = browser.get("/console/sign-in").send("/console/sign-in/provider")
         assert page.status == 503, page.words
         assert "Example ID does not answer as it should" in page.words
         assert page.value("username") == ""  # the password is still a way in
-        assert there.token().status_code == 200
+        assert at_provider.token().status_code == 200
 
-    def test_down(self, there):
-        seed(there, "http://127.0.0.1:9")
-        self.fails(there, None)
+    def test_down(self, at_provider):
+        seed(at_provider, "http://127.0.0.1:9")
+        self.fails(at_provider, None)
 
     @pytest.mark.parametrize(
         "metadata",
@@ -474,54 +474,54 @@ class TestProviderAstray:
             {"id_token_signing_alg_values_supported": 7},
         ],
     )
-    def test_what_it_says_about_itself(self, there, it, metadata):
+    def test_what_it_says_about_itself(self, at_provider, it, metadata):
         it.metadata = metadata
-        self.fails(there, it)
+        self.fails(at_provider, it)
 
-    def test_nothing_it_redirects_to_is_followed(self, there, it):
+    def test_nothing_it_redirects_to_is_followed(self, at_provider, it):
         with openid.hostile() as other:
             moved = (302, {"Location": f"{other.issuer}/.well-known/openid-configuration"}, "{}")
             it.answers = {"/.well-known/openid-configuration": moved}
-            self.fails(there, it)
+            self.fails(at_provider, it)
             assert not other.asked
 
-    def test_a_token_endpoint_that_redirects_gets_no_secret_sent_on(self, there, it):
+    def test_a_token_endpoint_that_redirects_gets_no_secret_sent_on(self, at_provider, it):
         with openid.hostile() as other:
             it.answers = {"/token": (307, {"Location": f"{other.issuer}/token"}, "{}")}
-            assert sign_in(Browser(there), it).status == 503
+            assert sign_in(Browser(at_provider), it).status == 503
             assert not other.asked
-        assert not sign_ins(there)
+        assert not sign_ins(at_provider)
 
     @pytest.mark.parametrize("body", ["not json", "[]", '"x"', "", "{" * 5000])
-    def test_garbage(self, there, it, body):
+    def test_garbage(self, at_provider, it, body):
         it.answers = {"/.well-known/openid-configuration": (200, {}, body)}
-        self.fails(there, it)
+        self.fails(at_provider, it)
 
-    def test_an_error(self, there, it):
+    def test_an_error(self, at_provider, it):
         it.answers = {"/.well-known/openid-configuration": (500, {}, "{}")}
-        self.fails(there, it)
+        self.fails(at_provider, it)
 
-    def test_too_much(self, there, it, monkeypatch):
+    def test_too_much(self, at_provider, it, monkeypatch):
         monkeypatch.setattr(provider_module, "MAX_BYTES", 1000)
         it.answers = {"/.well-known/openid-configuration": (200, {}, " " * 1001)}
-        self.fails(there, it)
+        self.fails(at_provider, it)
 
     @pytest.mark.parametrize("how", ["delay", "drip"])
-    def test_slow(self, there, it, how, monkeypatch):
+    def test_slow(self, at_provider, it, how, monkeypatch):
         monkeypatch.setattr(provider_module, "TOTAL_SECONDS", 0.5)
         setattr(it, how, 3)
-        self.fails(there, it)
+        self.fails(at_provider, it)
         assert len(it.asked) == 1
-        page = Browser(there).get("/console/sign-in").send("/console/sign-in/provider")
+        page = Browser(at_provider).get("/console/sign-in").send("/console/sign-in/provider")
         assert page.status == 503
         assert len(it.asked) == 1, "it is left alone for a while"
 
-    def test_it_recovers(self, there, it):
+    def test_it_recovers(self, at_provider, it):
         it.answers = {"/.well-known/openid-configuration": (500, {}, "{}")}
-        self.fails(there, it)
+        self.fails(at_provider, it)
         it.answers = {}
-        there.services.provider._down_until = 0
-        assert signed_in(sign_in(Browser(there), it))
+        at_provider.services.provider._down_until = 0
+        assert signed_in(sign_in(Browser(at_provider), it))
 
 
 class TestCommands:

@@ -21,12 +21,12 @@ def test_nothing_lacks_a_translation_and_nothing_is_left_over(language):
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_what_stands_in_two_files_is_said_in_one_way(language):
-    said = {}
+    values = {}
     for path in (CATALOGS / language).glob("*.po"):
         with path.open("rb") as file:
             for message in read_po(file, locale=language):
                 if message.id:
-                    assert said.setdefault(str(message.id), message.string) == message.string
+                    assert values.setdefault(str(message.id), message.string) == message.string
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -65,9 +65,9 @@ def run(helm, tmp_path, values, *words):
 
 
 def rendered(helm, tmp_path, values):
-    told = run(helm, tmp_path, values, "template", "auth", str(CHART))
-    assert told.returncode == 0, told.stderr
-    return [each for each in yaml.safe_load_all(told.stdout) if each]
+    result = run(helm, tmp_path, values, "template", "auth", str(CHART))
+    assert result.returncode == 0, result.stderr
+    return [each for each in yaml.safe_load_all(result.stdout) if each]
 
 
 def pods(documents):
@@ -169,7 +169,7 @@ def test_services_policies_and_budgets_select_the_servers_and_not_the_job(helm, 
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm, tmp_path, change, named):
-    told = run(helm, tmp_path, {**VALUES, **change}, "template", "auth", str(CHART))
-    assert told.returncode != 0
-    assert named in told.stderr
-    assert told.stdout == ""
+    result = run(helm, tmp_path, {**VALUES, **change}, "template", "auth", str(CHART))
+    assert result.returncode != 0
+    assert named in result.stderr
+    assert result.stdout == ""

@@ -31,14 +31,14 @@ def last():
 
 def test_the_linter_of_dockerfiles_is_content():
     linter = Path(sys.executable).with_name("hadolint")
-    told = subprocess.run(
+    result = subprocess.run(
         [linter, "--failure-threshold", "style", ROOT / "Dockerfile"],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert (told.returncode, told.stdout) == (0, "")
+    assert (result.returncode, result.stdout) == (0, "")
 
 
 def test_the_result_runs_as_a_fixed_account_with_a_healthcheck_and_gets_the_signals_itself():
@@ -102,16 +102,16 @@ def check_health(**environ):
 
 @pytest.mark.parametrize("bind", ["0.0.0.0:{}", "127.0.0.1:{}", "[::]:{}", "localhost:{}"])
 def test_the_healthcheck_says_when_nobody_answers(bind):
-    told = check_health(AUTHSERVER_BIND=bind.format(free_port()))
-    assert told.returncode == 1
-    assert told.stdout.startswith("/livez does not answer: ")
-    assert told.stderr == ""
+    result = check_health(AUTHSERVER_BIND=bind.format(free_port()))
+    assert result.returncode == 1
+    assert result.stdout.startswith("/livez does not answer: ")
+    assert result.stderr == ""
 
 
 def test_the_healthcheck_of_a_setting_that_cannot_be_is_one_line(tmp_path):
-    told = check_health(AUTHSERVER_BIND_FILE=str(tmp_path / "absent"))
-    assert told.returncode == 1
-    assert (len(told.stdout.splitlines()), told.stderr) == (1, "")
+    result = check_health(AUTHSERVER_BIND_FILE=str(tmp_path / "absent"))
+    assert result.returncode == 1
+    assert (len(result.stdout.splitlines()), result.stderr) == (1, "")
 
 
 # --- built and run ---------------------------------------------------------------------------
@@ -289,6 +289,6 @@ def test_what_is_in_it_is_compiled_cannot_be_changed_and_holds_no_compiler_or_pi
 def test_where_it_cannot_be_built_the_end_of_the_run_says_so(tmp_path):
     from tests.support.clients_js_plugin import run_without
 
-    told = run_without(tmp_path, "tests/deploy/test_image.py", "compiled")
-    assert "The container image was not tested: it takes Linux, root and util-linux" in told.stdout
-    assert "LEFT OUT" in told.stdout
+    result = run_without(tmp_path, "tests/deploy/test_image.py", "compiled")
+    assert "The container image was not tested: it takes Linux, root and util-linux" in result.stdout
+    assert "LEFT OUT" in result.stdout

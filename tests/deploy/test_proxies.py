@@ -192,8 +192,8 @@ def test_tls_http2_and_the_path_of_the_issuer(site):
     answer = site.token()
     assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
     assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
-    told = site.http.get(f"{site.issuer}/.well-known/oauth-authorization-server").json()
-    assert told["token_endpoint"] == f"{site.issuer}/oauth/token"
+    document = site.http.get(f"{site.issuer}/.well-known/oauth-authorization-server").json()
+    assert document["token_endpoint"] == f"{site.issuer}/oauth/token"
     before = site.http.get(site.issuer.replace("/auth", "/.well-known/oauth-authorization-server/auth"))
     assert before.json()["issuer"] == site.issuer
     looked = site.http.post(

@@ -90,8 +90,8 @@ def test_the_reason_is_logged_at_once_and_then_once_a_minute_and_counted_each_ti
         at[0] = 100.0 + second
         tell("the database cannot be reached now: the disk is full")
     tell("")
-    said = capsys.readouterr()
-    lines = (said.out + said.err).splitlines()
+    output = capsys.readouterr()
+    lines = (output.out + output.err).splitlines()
     assert sum("usage_cannot_be_recorded" in line for line in lines) == 3
     assert sum("usage_is_recorded_again" in line for line in lines) == 1
     assert counted == ["disk_full"] * 13

@@ -65,8 +65,8 @@ def test_T_171_the_same_answers_in_every_time_zone(world, monkeypatch):
             monkeypatch.setenv("TZ", zone)
             time.tzset()
             token = world.access_token()
-            told = world.introspect(token).json
-            answers.append([told[each] for each in ("active", "iat", "exp", "idle_expires_at")])
+            document = world.introspect(token).json
+            answers.append([document[each] for each in ("active", "iat", "exp", "idle_expires_at")])
             world.clock.at += 30 * 60
             assert not world.active(token)
             world.clock.at -= 30 * 60

@@ -93,20 +93,20 @@ def test_a_key_is_made_announced_promoted_and_withdrawn_by_the_calendar(world, s
 def test_INV_16_eight_nodes_that_tick_in_the_same_second_do_each_step_once(world):
     general_settings.set_general(world.accounts, "key_rotation_days", "30", **world.who)
     began = world.clock.at
-    houses = [services(world.url) for _ in range(8)]
+    service_containers = [services(world.url) for _ in range(8)]
     try:
         for at in (29 * DAY, 30 * DAY, 31 * DAY):
-            for each in houses:
+            for each in service_containers:
                 each.clock_.at = began + at
             with ThreadPoolExecutor(8) as pool:
-                done = list(pool.map(lambda each: each.tick(each.store()), houses))
+                done = list(pool.map(lambda each: each.tick(each.store()), service_containers))
             assert sum(map(len, done)) == 1, (at, done)
             world.clock.at = began + at
             assert len(ring(world, State.ACTIVE)) == 1
         assert len(ring(world)) == 2
         assert len(ring(world, State.REMOVED)) == 1
     finally:
-        for each in houses:
+        for each in service_containers:
             each.close()
 
 
@@ -121,12 +121,12 @@ def services(url, master=OLD, **more):
 
 def test_INV_16_eight_processes_on_an_empty_key_table_make_one_key(database_url):
     migrate(database_url)
-    houses = [services(database_url) for _ in range(8)]
+    service_containers = [services(database_url) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        rings = list(pool.map(lambda each: each.store().keys.ring(), houses))
+        rings = list(pool.map(lambda each: each.store().keys.ring(), service_containers))
     assert len({tuple(key.kid for key in each) for each in rings}) == 1
     assert [key.state for key in rings[0]] == [State.ACTIVE]
-    for each in houses:
+    for each in service_containers:
         each.close()
 
 
@@ -183,8 +183,8 @@ def test_a_rotation_waits_for_a_known_verifier_until_the_deadline(world, shell, 
     shell.json("keys", "rotate")
     (new,) = ring(world, State.STAGED)
     world.clock.at += DAY
-    said = shell("keys", "rotate")
-    assert (said.code, "api has not fetched" in said.err, "--force" in said.err) == (4, True, True)
+    result = shell("keys", "rotate")
+    assert (result.code, "api has not fetched" in result.err, "--force" in result.err) == (4, True, True)
     shown = shell.json("keys", "readiness")
     assert (shown["kid"], shown["seen"], shown["known"], shown["ready"]) == (new, 0, 1, False)
     assert "0 of 1 have seen" in shell("keys", "readiness").out
@@ -266,10 +266,10 @@ def test_INV_15_a_compromised_key_is_dead_on_every_node_at_once(world, shell, tm
     world.store.usage.flush()
     other.store().usage.flush()
     file = tmp_path / "report.json"
-    said = shell.json("keys", "compromise", old, "--reason", "laptop stolen", "--report", str(file))
-    assert (said["state"], said["tokens_probed"]) == ("compromised", 2)
-    assert said["dead_after_ms"] >= said["acknowledged_after_ms"] > 0
-    assert [(each["client_id"], each["tokens"]) for each in said["credentials"]] == [(world.client[0], 2)]
+    document = shell.json("keys", "compromise", old, "--reason", "laptop stolen", "--report", str(file))
+    assert (document["state"], document["tokens_probed"]) == ("compromised", 2)
+    assert document["dead_after_ms"] >= document["acknowledged_after_ms"] > 0
+    assert [(each["client_id"], each["tokens"]) for each in document["credentials"]] == [(world.client[0], 2)]
     for text in (token, theirs):
         assert there("/oauth/introspect", {"token": text}, world.api).json == {"active": False}
         assert not world.active(text)
@@ -300,15 +300,15 @@ def test_a_drill_tells_what_would_die_and_changes_nothing(world, shell, tmp_path
     world.store.usage.flush()
     before = (world.store.keys.ring(), len(list(world.accounts.audit_records())))
     file = tmp_path / "drill.json"
-    said = shell.json("keys", "drill", "--report", str(file))
-    assert (said["live_tokens"], said["judged"], said["survivors"]) == (4, 4, 0)
-    assert said["successor"] is None
-    assert said["credentials"][0]["tokens"] == 4
+    document = shell.json("keys", "drill", "--report", str(file))
+    assert (document["live_tokens"], document["judged"], document["survivors"]) == (4, 4, 0)
+    assert document["successor"] is None
+    assert document["credentials"][0]["tokens"] == 4
     assert "would die" in shell("keys", "drill").out
     assert (world.store.keys.ring(), len(list(world.accounts.audit_records()))) == before
     staged = shell.json("keys", "generate")["kid"]
-    said = shell.json("keys", "drill")
-    assert (said["successor"], said["successor_before_its_time"]) == (staged, True)
+    document = shell.json("keys", "drill")
+    assert (document["successor"], document["successor_before_its_time"]) == (staged, True)
     assert report.read(file.read_text())[1]["drill"] is True
     assert world.active(idle)
     assert shell("keys", "drill", "--report", str(file)).code != 0
@@ -384,8 +384,8 @@ def test_a_key_is_killed_also_while_the_token_is_away(database_url, softhsm_toke
     (key,) = before.store().keys.ring()
     before.close()
     away = services(database_url, pkcs11_token="away", **more)
-    said = Shell(away._app).json("keys", "compromise", key.kid)
-    assert said["state"] == "compromised"
+    document = Shell(away._app).json("keys", "compromise", key.kid)
+    assert document["state"] == "compromised"
     (active,) = [each for each in away.store().keys.ring() if each.state is State.ACTIVE]
     assert active.key_store == "database"
     assert away.keys().read(away.keys().sign(active.kid, {}))
@@ -463,8 +463,8 @@ def test_RFC_9964_tokens_after_opting_in_and_not_before(world, shell, alg):
     assert made["kid"] not in published(world)
     metadata = world.http.get("/.well-known/oauth-authorization-server").json
     assert alg not in metadata["introspection_signing_alg_values_supported"]
-    said = shell("resource-servers", "edit", "api", "--alg", alg)
-    assert (said.code, "post_quantum 1" in said.err) == (4, True)
+    result = shell("resource-servers", "edit", "api", "--alg", alg)
+    assert (result.code, "post_quantum 1" in result.err) == (4, True)
     shell.json("settings", "set", "post_quantum", "1")
     assert made["kid"] in published(world)
     assert shell.json("resource-servers", "edit", "api", "--alg", alg)["token_alg"] == alg
@@ -518,8 +518,8 @@ def test_weak_keys_are_refused_and_nothing_is_kept(world, shell, tmp_path):
     odd = pem(ec.generate_private_key(ec.SECP384R1()))
     for data, alg in ((pem(weak), "RS256"), (odd, "ES256"), (b"no key", "ES256"), (b"x" * 70_000, "RS256")):
         file.write_bytes(data)
-        said = shell("keys", "import", file, "--alg", alg)
-        assert (said.code, said.out) == (6, "")
+        result = shell("keys", "import", file, "--alg", alg)
+        assert (result.code, result.out) == (6, "")
     assert shell("keys", "import", tmp_path / "nothing", "--alg", "RS256").code == 3
     file.write_bytes(pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
     assert shell.json("keys", "import", file, "--alg", "RS256")["state"] == "staged"
@@ -631,9 +631,9 @@ def test_a_backup_is_noticed_by_the_count_where_no_change_was_recorded(world, tm
 )
 def test_bad_input_names_the_fix_and_changes_nothing(world, shell, command, code):
     before, (kid,) = world.store.keys.ring(), ring(world)
-    said = shell(*(kid if word == "KID" else word for word in command.split()))
-    assert (said.code, said.out) == (code, "")
-    assert said.err.startswith("Error: ")
+    result = shell(*(kid if word == "KID" else word for word in command.split()))
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith("Error: ")
     assert world.store.keys.ring() == before
 
 

@@ -87,8 +87,8 @@ class Jose:
             text=True,
             bufsize=1,
         )
-        told = {"issuer": ISSUER, "jwks": [f"{url}/.well-known/jwks.json" for url in urls], "maxAge": CACHE * 1000}
-        self.process.stdin.write(json.dumps(told) + "\n")
+        values = {"issuer": ISSUER, "jwks": [f"{url}/.well-known/jwks.json" for url in urls], "maxAge": CACHE * 1000}
+        self.process.stdin.write(json.dumps(values) + "\n")
         self.lock, self.count = threading.Lock(), 0
 
     def verify(self, token):

@@ -200,8 +200,8 @@ def test_T_045_T_069_T_169_each_alone_ends_it_at_once(world, end):
 
 
 def test_T_047_never_a_refresh_token(world):
-    told = world.token(scope="reader", access_type="offline").json
-    assert not {"refresh_token", "id_token"} & set(told)
+    document = world.token(scope="reader", access_type="offline").json
+    assert not {"refresh_token", "id_token"} & set(document)
     assert world.token(scope="offline_access").json["error"] == "invalid_scope"
     assert world.token(scope="openid").json["error"] == "invalid_scope"
 
@@ -283,11 +283,11 @@ def test_T_063_inactive_is_inactive_to_the_byte(world):
     user_actions.grant(world.accounts, "ina", "writer", **world.who)
     assert other.secret
     for accept in ("application/json", "application/token-introspection+jwt"):
-        faces = set()
+        responses = set()
         for token in tokens.values():
             answer = world.post(ASK, {"token": token}, world.api, Accept=accept)
-            faces.add((answer.status, tuple(answer.headers.items()), answer.data))
-        assert len(faces) == 1
+            responses.add((answer.status, tuple(answer.headers.items()), answer.data))
+        assert len(responses) == 1
 
 
 def test_T_065_who_may_not_ask_is_never_told_inactive(world):
@@ -469,19 +469,19 @@ def test_T_161_parameters_with_addresses_fetch_nothing(world):
 
 def test_T_175_T_177_T_183_nothing_submitted_comes_back(world, capfd):
     secret, token = world.client[1], world.access_token()
-    nasty = 'NEEDLE\r\n\u2028\x1b[31m","level":"info\u202e'
+    malformed = 'NEEDLE\r\n\u2028\x1b[31m","level":"info\u202e'
     with noted(world) as notes:
         world.token(("NEEDLE", secret))
         world.token((world.client[0], secret[:-1] + "!"))
         answers = [
-            world.token(grant_type=nasty),
-            world.token(scope=nasty),
-            world.token(resource=nasty),
-            world.token((nasty, nasty)),
-            world.post(TOKEN, {**GRANT, "client_id": nasty, "client_secret": secret + "x"}),
-            world.introspect(nasty),
-            world.introspect(token, http_method=nasty, http_route="/x"),
-            world.post(END, {"token": nasty, "token_type_hint": nasty}, world.client),
+            world.token(grant_type=malformed),
+            world.token(scope=malformed),
+            world.token(resource=malformed),
+            world.token((malformed, malformed)),
+            world.post(TOKEN, {**GRANT, "client_id": malformed, "client_secret": secret + "x"}),
+            world.introspect(malformed),
+            world.introspect(token, http_method=malformed, http_route="/x"),
+            world.post(END, {"token": malformed, "token_type_hint": malformed}, world.client),
             world.introspect("NEEDLE" * 10_000),
         ]
     for answer in answers:
@@ -521,7 +521,7 @@ latin = st.text(st.characters(max_codepoint=255), max_size=40)
 
 
 def call(world, environ):
-    """Call the doors as a server would; the status."""
+    """Call the WSGI application as a server would; the status."""
     seen = []
     made = {
         "wsgi.input": io.BytesIO(environ.pop("body", b"")),

@@ -138,14 +138,14 @@ def test_T_019_T_021_T_031_other_serializations(world):
     token, header, claims, signature = pieces(world)
     payload = b64(json.dumps(claims).encode())
     protected = b64(json.dumps(header).encode())
-    bomb = b64(zlib.compress(b"\0" * 1_000_000))
+    compressed = b64(zlib.compress(b"\0" * 1_000_000))
     jwe = b64(json.dumps({"alg": "dir", "enc": "A256GCM", "zip": "DEF"}).encode())
     assert dead(
         world,
         json.dumps({"payload": payload, "signatures": [{"protected": protected, "signature": signature}] * 2}),
         json.dumps({"payload": payload, "protected": protected, "signature": signature}),
-        f"{jwe}..{b64(b'0' * 12)}.{bomb}.{b64(b'0' * 16)}",
-        f"{jwe}.{b64(b'k')}.{b64(b'0' * 12)}.{bomb}.{b64(b'0' * 16)}",
+        f"{jwe}..{b64(b'0' * 12)}.{compressed}.{b64(b'0' * 16)}",
+        f"{jwe}.{b64(b'k')}.{b64(b'0' * 12)}.{compressed}.{b64(b'0' * 16)}",
         signed(world, {**header, "cty": "JWT"}, token.encode()),
         signed(world, header, json.dumps(token).encode()),
         f"{token}.{token}",

@@ -42,17 +42,17 @@ def world(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def other_node(world):
-    """The doors of a second node over the same database, with the same clock."""
+    """The app_clients of a second node over the same database, with the same clock."""
     settings = Config(database_url=world.url, master_key=SecretStr("A" * 43), issuer=world.services.issuer)
     services = create_app(settings, clock=world.clock, background=False).extensions["services"]
-    doors = services.wsgi()
-    doors._throttle = Throttle(per_client=10**9, per_peer=10**9, per_resource_server=10**9)
-    yield doors
+    app_clients = services.wsgi()
+    app_clients._throttle = Throttle(per_client=10**9, per_peer=10**9, per_resource_server=10**9)
+    yield app_clients
     services.close()
 
 
-def asked(doors, path, form, who):
-    return Client(doors).post(path, data=form, headers={"Authorization": basic(*who)})
+def asked(app_clients, path, form, who):
+    return Client(app_clients).post(path, data=form, headers={"Authorization": basic(*who)})
 
 
 def timed(call):
@@ -103,17 +103,17 @@ def test_T_121_roles_and_their_version_are_from_one_instant(world, other_node):
     held = {world.accounts.user(name).role_version: ["reader", "writer"]}
     acknowledged = [(time.monotonic(), max(held))]
 
-    def issue(doors):
-        return lambda: parts(asked(doors, "/oauth/token", GRANT, client).json["access_token"])[1]
+    def issue(app_clients):
+        return lambda: parts(asked(app_clients, "/oauth/token", GRANT, client).json["access_token"])[1]
 
-    with ConcurrentThreads(world.store, issue(world.http.application), issue(other_node), issue(other_node)) as crowd:
+    with ConcurrentThreads(world.store, issue(world.http.application), issue(other_node), issue(other_node)) as threads:
         for number in range(40):
             change = user_actions.grant if number % 2 else user_actions.revoke
             version = change(world.accounts, name, "writer", **world.who)
             acknowledged.append((time.monotonic(), version))
             held[version] = ["reader", "writer"] if number % 2 else ["reader"]
-            crowd.wait(1)
-    calls = list(itertools.chain(*crowd.seen))
+            threads.wait(1)
+    calls = list(itertools.chain(*threads.seen))
     assert len(calls) > 40
     for call in calls:
         assert call.result["roles"] == held[call.result["role_version"]]
@@ -130,10 +130,12 @@ def test_T_123_after_the_end_is_told_nobody_finds_it_alive(world, other_node, en
         client = world.credential(owner=name, roles=("reader",))
         token = world.access_token(client)
 
-        def look(doors, token=token):
-            return lambda: asked(doors, "/oauth/introspect", {"token": token}, world.api).json["active"]
+        def read_state(app_clients, token=token):
+            return lambda: asked(app_clients, "/oauth/introspect", {"token": token}, world.api).json["active"]
 
-        with ConcurrentThreads(world.store, look(world.http.application), look(other_node), look(other_node)) as crowd:
+        with ConcurrentThreads(
+            world.store, read_state(world.http.application), read_state(other_node), read_state(other_node)
+        ) as threads:
             if end == "delete":
                 credentials.delete(world.accounts, client[0], **world.who)
             elif end == "disable":
@@ -145,8 +147,8 @@ def test_T_123_after_the_end_is_told_nobody_finds_it_alive(world, other_node, en
             else:
                 assert asked(world.http.application, "/oauth/revoke", {"token": token}, client).status_code == 200
             told = time.monotonic()
-            crowd.wait(2)
-        calls = list(itertools.chain(*crowd.seen))
+            threads.wait(2)
+        calls = list(itertools.chain(*threads.seen))
         assert any(call.result for call in calls)
         assert not any(call.result for call in calls if call.began > told)
         final(calls)
@@ -162,18 +164,18 @@ def test_T_125_the_old_secret_ends_when_the_new_one_is_told(world, other_node):
     client_id, old = world.credential()
     for _ in range(8):
 
-        def attempt(doors, secret=old):
-            return lambda: asked(doors, "/oauth/token", GRANT, (client_id, secret)).status_code == 200
+        def attempt(app_clients, secret=old):
+            return lambda: asked(app_clients, "/oauth/token", GRANT, (client_id, secret)).status_code == 200
 
         with ConcurrentThreads(
             world.store, attempt(world.http.application), attempt(other_node), attempt(other_node)
-        ) as crowd:
+        ) as threads:
             fresh = credentials.regenerate(world.accounts, client_id, 0, pepper=world.store.pepper, **world.who)
             told = time.monotonic()
-            for doors in (world.http.application, other_node):
-                assert asked(doors, "/oauth/token", GRANT, (client_id, fresh.secret)).status_code == 200
-            crowd.wait(2)
-        calls = list(itertools.chain(*crowd.seen))
+            for app_clients in (world.http.application, other_node):
+                assert asked(app_clients, "/oauth/token", GRANT, (client_id, fresh.secret)).status_code == 200
+            threads.wait(2)
+        calls = list(itertools.chain(*threads.seen))
         assert any(call.result for call in calls)
         assert not any(call.result for call in calls if call.began > told)
         old = fresh.secret
@@ -194,24 +196,27 @@ def test_T_129_use_at_the_last_second_from_two_nodes(world, other_node, border):
                 world.store.usage.flush()
         world.clock.at = start + end - 1
 
-        def look(doors, token=token):
+        def read_state(app_clients, token=token):
             def ask():
                 at = world.clock.at
-                return asked(doors, "/oauth/introspect", {"token": token}, world.api).json["active"], at
+                return asked(app_clients, "/oauth/introspect", {"token": token}, world.api).json["active"], at
 
             return ask
 
-        with ConcurrentThreads(world.store, look(world.http.application), look(other_node), look(other_node)) as crowd:
-            crowd.wait(2)
+        with ConcurrentThreads(
+            world.store, read_state(world.http.application), read_state(other_node), read_state(other_node)
+        ) as threads:
+            threads.wait(2)
             for step in (1, 1):
                 world.clock.at += step
-                crowd.wait(2)
-        calls = [Call(call.began, call.returned, call.result[0]) for call in itertools.chain(*crowd.seen)]
+                threads.wait(2)
+        calls = [Call(call.began, call.returned, call.result[0]) for call in itertools.chain(*threads.seen)]
         final(calls)
         if border == "exp":
-            assert not any(call.result[0] for call in itertools.chain(*crowd.seen) if call.result[1] >= start + end)
+            assert not any(call.result[0] for call in itertools.chain(*threads.seen) if call.result[1] >= start + end)
         last = {
-            asked(doors, "/oauth/introspect", {"token": token}, world.api).data for doors in nodes(world, other_node)
+            asked(app_clients, "/oauth/introspect", {"token": token}, world.api).data
+            for app_clients in nodes(world, other_node)
         }
         assert len(last) == 1
 
@@ -243,16 +248,16 @@ def test_T_131_no_answer_ever_mixes_two_requests(world, other_node, monkeypatch)
         wrong, failed = 0, 0
         for turn in range(20):
             owner, client = clients[(number * 31 + turn * 7) % len(clients)]
-            doors = nodes(world, other_node)[(number + turn) % 2]
-            answer = asked(doors, "/oauth/token", GRANT, client)
+            app_clients = nodes(world, other_node)[(number + turn) % 2]
+            answer = asked(app_clients, "/oauth/token", GRANT, client)
             if answer.status_code == 500:
                 failed += 1
                 continue
             token = answer.json["access_token"]
             claims = parts(token)[1]
-            told = asked(doors, "/oauth/introspect", {"token": token}, world.api).json
+            document = asked(app_clients, "/oauth/introspect", {"token": token}, world.api).json
             wrong += (claims["sub"], claims["client_id"]) != (owner.id, client[0])
-            wrong += (told.get("sub"), told.get("jti")) != (owner.id, claims["jti"])
+            wrong += (document.get("sub"), document.get("jti")) != (owner.id, claims["jti"])
         world.store.thread_connections.drop()
         return wrong, failed
 

@@ -109,8 +109,11 @@ def test_the_report_names_who_would_stop_first(world, signer):
     from tests.support.shell import Shell
 
     shell = Shell(world.app)
-    lonely, _ = world.credential()
+    only_with_secret, _ = world.credential()
     documents = shell.json("credentials", "by-secret")
-    assert [(each["client_id"], each["has_key"]) for each in documents] == [(lonely, False), (world.client[0], True)]
+    assert [(each["client_id"], each["has_key"]) for each in documents] == [
+        (only_with_secret, False),
+        (world.client[0], True),
+    ]
     assert shell("resource-servers", "edit", "other", "--require", "key+bound").code == 0
     assert shell.json("resource-servers", "show", "other")["requires"] == ["key", "bound"]

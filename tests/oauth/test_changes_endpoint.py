@@ -157,7 +157,7 @@ def test_a_cursor_that_was_never_told_is_too_old(world, cursor):
 
 
 @pytest.fixture
-def patient(monkeypatch):
+def long_poller(monkeypatch):
     """Requests may wait for as long as the other threads of a test may need."""
     monkeypatch.setattr(changes_endpoint, "MAX_LONG_POLL_SECONDS", SECONDS)
 
@@ -172,7 +172,7 @@ def waited(world, cursor, **options):
 
 
 @pytest.mark.parametrize("tagged", [True, False], ids=["with the tag", "without"])
-def test_a_poll_that_waits_is_answered_when_something_ends(world, patient, tagged):
+def test_a_poll_that_waits_is_answered_when_something_ends(world, long_poller, tagged):
     token = world.access_token()
     world.store.usage.flush()
     cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"] if tagged else ""
@@ -191,7 +191,7 @@ def test_a_poll_that_waits_in_vain_is_answered_as_one_that_does_not(world):
     assert (claims["cursor"], claims["complete"], claims["as_of"]) == (cursor, False, world.clock.at)
 
 
-def test_no_more_polls_wait_than_leave_threads_for_the_rest(world, patient):
+def test_no_more_polls_wait_than_leave_threads_for_the_rest(world, long_poller):
     """The others are answered at once, so that token requests always find a thread."""
     cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"]
     most = world.services.config.most_waiting
@@ -205,7 +205,7 @@ def test_no_more_polls_wait_than_leave_threads_for_the_rest(world, patient):
     assert sorted(answers[0].status_code for _, answers in polls) == [200] * most + [304] * 3
 
 
-def test_a_resource_server_that_is_switched_off_waits_no_longer(world, patient):
+def test_a_resource_server_that_is_switched_off_waits_no_longer(world, long_poller):
     thread, answers = waited(world, read(world)["cursor"])
     resource_servers.disable_resource_server(world.accounts, "api", **world.who)
     join(thread)
@@ -236,7 +236,7 @@ def test_a_shorter_longest_lifetime_is_told_at_once(world):
 
 @pytest.mark.parametrize("setting", ["idle_timeout_minutes", "max_token_lifetime_minutes"])
 @pytest.mark.parametrize("tagged", [True, False], ids=["with the tag", "without"])
-def test_a_poll_that_waits_is_answered_when_a_limit_is_lowered(world, patient, setting, tagged):
+def test_a_poll_that_waits_is_answered_when_a_limit_is_lowered(world, long_poller, setting, tagged):
     cursor, tag = read(world)["cursor"], fetch(world).headers["ETag"] if tagged else ""
     thread, answers = waited(world, cursor, tag=tag)
     general_settings.set_general(world.accounts, setting, "5", **world.who)

@@ -632,10 +632,10 @@ class TestRevocation:
 
 
 def test_M_05_the_metadata_names_the_method_and_its_algorithms(world):
-    told = world.http.get("/.well-known/oauth-authorization-server").json
+    document = world.http.get("/.well-known/oauth-authorization-server").json
     for endpoint in ("token", "revocation"):
-        assert "private_key_jwt" in told[f"{endpoint}_endpoint_auth_methods_supported"]
-        algorithms = told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
+        assert "private_key_jwt" in document[f"{endpoint}_endpoint_auth_methods_supported"]
+        algorithms = document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
         assert set(ALGORITHMS) | {"Ed25519"} == set(algorithms)
         assert not [alg for alg in algorithms if alg == "none" or alg.startswith("HS")]
 

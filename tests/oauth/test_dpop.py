@@ -51,8 +51,12 @@ def test_P_03_a_token_is_bound_to_the_key_of_the_proof(world, alg):
 def test_I_10_introspection_says_what_a_token_is_bound_to(world, signer):
     text = asked(world, proof(world, signer)).json["access_token"]
     for _ in range(2):
-        told = world.introspect(text).json
-        assert (told["active"], told["token_type"], told["cnf"]) == (True, "DPoP", {"jkt": signer.thumbprint})
+        document = world.introspect(text).json
+        assert (document["active"], document["token_type"], document["cnf"]) == (
+            True,
+            "DPoP",
+            {"jkt": signer.thumbprint},
+        )
         world.store.usage.flush()
     bearer = world.introspect(world.access_token()).json
     assert bearer["token_type"] == "Bearer"
@@ -240,8 +244,8 @@ class TestHeaders:
 
 
 def test_the_metadata_names_the_algorithms(world):
-    told = world.http.get("/.well-known/oauth-authorization-server").json
-    algorithms = told["dpop_signing_alg_values_supported"]
+    document = world.http.get("/.well-known/oauth-authorization-server").json
+    algorithms = document["dpop_signing_alg_values_supported"]
     assert set(algorithms) == {*ALGORITHMS, "Ed25519"}
     assert not [alg for alg in algorithms if alg == "none" or alg.startswith("HS")]
 

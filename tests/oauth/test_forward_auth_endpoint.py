@@ -29,8 +29,8 @@ def test_a_live_token_passes_and_names_who_calls(world, method):
     claims = parts(token)[1]
     answer = ask(world, token, "role=reader", method=method)
     assert (answer.status_code, answer.data) == (204, b"")
-    told = [answer.headers[f"X-Auth-{name}"] for name in ("Subject", "Client", "Roles")]
-    assert told == [claims["sub"], claims["client_id"], "reader writer"]
+    results = [answer.headers[f"X-Auth-{name}"] for name in ("Subject", "Client", "Roles")]
+    assert results == [claims["sub"], claims["client_id"], "reader writer"]
     assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Expires"]) == ("no-store", "0")
 
 
@@ -143,8 +143,8 @@ class TestBoundTokens:
         return ask(world, f"{scheme} {token}", "role=reader", **headers)
 
     def made(self, world, signer, token, **changed):
-        told = {"htm": "POST", "htu": "https://api.example.com/orders", "ath": token_hash_of(token), **changed}
-        return proof(world, signer, **told)
+        claims = {"htm": "POST", "htu": "https://api.example.com/orders", "ath": token_hash_of(token), **changed}
+        return proof(world, signer, **claims)
 
     def test_P_06_with_its_proof_it_passes(self, world, signer, token):
         answer = self.call(world, token, self.made(world, signer, token))

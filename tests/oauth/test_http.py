@@ -54,13 +54,13 @@ class Site:
         answer = requests.post(f"{self.base}/oauth/introspect", data=asked, auth=self.api, timeout=SECONDS)
         return answer.json()["active"]
 
-    def talk(self, data, patience=SECONDS):
+    def talk(self, data, deadline=SECONDS):
         """Send bytes; what came back until the server closed, or until patience ran out."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS) as connection:
             received = b""
             with contextlib.suppress(ConnectionResetError, BrokenPipeError):
                 connection.sendall(data)
-                connection.settimeout(patience)
+                connection.settimeout(deadline)
                 with contextlib.suppress(TimeoutError):
                     while piece := connection.recv(65536):
                         received += piece

@@ -28,7 +28,7 @@ from tests.support.wsgi_client import (
     unlimited,
 )
 
-DOOR = "/oauth/introspect"
+ENDPOINT = "/oauth/introspect"
 SIGNED = "application/token-introspection+jwt"
 INACTIVE = b'{"active":false}'
 
@@ -38,7 +38,7 @@ def world(request, tmp_path_factory):
     yield from opened(request.param, tmp_path_factory.mktemp("introspection"))
 
 
-def face(answer):
+def visible_part(answer):
     return answer.status, tuple(sorted(answer.headers.items())), answer.data
 
 
@@ -47,19 +47,19 @@ def dead(world, token):
     answer = world.introspect(token)
     assert answer.status_code == 200, answer.text
     assert answer.data == INACTIVE
-    assert face(answer) == face(world.introspect("x"))
+    assert visible_part(answer) == visible_part(world.introspect("x"))
     return True
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "TRACE"])
 def test_I_01_only_post(world, method):
-    answer = world.http.open(DOOR, method=method, headers={"Authorization": basic(*world.api)})
+    answer = world.http.open(ENDPOINT, method=method, headers={"Authorization": basic(*world.api)})
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
 def test_I_01_never_in_the_url(world):
     token = world.access_token()
-    answer = world.post(f"{DOOR}?token={token}", {}, world.api)
+    answer = world.post(f"{ENDPOINT}?token={token}", {}, world.api)
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
@@ -77,7 +77,7 @@ def test_I_02_I_09_the_caller_must_be_a_resource_server(world, kind):
         form["client_id"] = world.api[0]
     if kind == "bearer":
         headers["Authorization"] = f"Bearer {token}"
-    answer = world.post(DOOR, form, who, **headers)
+    answer = world.post(ENDPOINT, form, who, **headers)
     assert answer.status_code == 401
     assert answer.json["error"] == "invalid_client"
     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
@@ -96,25 +96,25 @@ def test_I_02_all_failures_look_alike(world):
         "malformed_secret": (world.api[0], "acv_x"),
     }
     with noted(world) as notes:
-        assert len({face(world.introspect("x", case)) for case in cases.values()}) == 1
+        assert len({visible_part(world.introspect("x", case)) for case in cases.values()}) == 1
     assert [note["reason"] for note in notes] == list(cases)
 
 
 def test_I_02_body_credentials_work_too(world):
     form = {"token": world.access_token(), "client_id": world.api[0], "client_secret": world.api[1]}
-    assert world.post(DOOR, form).json["active"] is True
+    assert world.post(ENDPOINT, form).json["active"] is True
 
 
 def test_I_03_the_token_is_needed_once(world):
     for body in ("", "token=", "token_type_hint=x", "token=a&token=b", "token=a&token="):
         answer = world.http.post(
-            DOOR,
+            ENDPOINT,
             data=body,
             content_type="application/x-www-form-urlencoded",
             headers={"Authorization": basic(*world.api)},
         )
         assert (answer.status_code, answer.json["error"]) == (400, "invalid_request"), body
-    assert world.post(DOOR, {"x": "y"}).status_code == 401
+    assert world.post(ENDPOINT, {"x": "y"}).status_code == 401
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "unknown", "", 'a"b'])
@@ -193,7 +193,7 @@ def test_I_11_nobody_may_keep_an_answer(world):
 
 
 def asked(world, token, accept=SIGNED, api=None):
-    return world.post(DOOR, {"token": token}, api or world.api, Accept=accept)
+    return world.post(ENDPOINT, {"token": token}, api or world.api, Accept=accept)
 
 
 def verified(world, answer, audience="https://api.example.com"):
@@ -220,8 +220,10 @@ def test_I_12_signed_answers(world):
 def test_I_12_signed_inactive_answers_are_all_alike(world):
     ended = world.access_token()
     world.post("/oauth/revoke", {"token": ended}, world.client)
-    faces = {face(asked(world, token)) for token in (ended, "x", forged(world, aud="https://other.example.com"))}
-    assert len(faces) == 1
+    responses = {
+        visible_part(asked(world, token)) for token in (ended, "x", forged(world, aud="https://other.example.com"))
+    }
+    assert len(responses) == 1
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "", "text/html", f"{SIGNED};q=0", "application/*"])
@@ -594,9 +596,9 @@ def test_V_16_es256_has_one_spelling(world):
     text, _, signature = token.rpartition(".")
     raw = unb64(signature)
     r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
-    twin = f"{text}.{b64(raw[:32] + (order - s).to_bytes(32, 'big'))}"
+    second_signer = f"{text}.{b64(raw[:32] + (order - s).to_bytes(32, 'big'))}"
     for other in (
-        twin,
+        second_signer,
         f"{text}.{b64(encode_dss_signature(r, s))}",
         f"{text}.{b64(bytes(64))}",
         f"{text}.{b64(raw + bytes(1))}",
@@ -606,7 +608,7 @@ def test_V_16_es256_has_one_spelling(world):
     assert world.active(token)
     world.post("/oauth/revoke", {"token": token}, world.client)
     assert dead(world, token)
-    assert dead(world, twin)
+    assert dead(world, second_signer)
 
 
 @pytest.mark.parametrize("size", [8193, 20_000, 40_000])

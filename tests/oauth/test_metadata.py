@@ -77,14 +77,14 @@ def test_M_03_M_06_no_empty_members(world, place):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_M_04_M_05_the_addresses(world, place):
-    told = world.http.get(place).json
-    assert told["grant_types_supported"] == ["client_credentials"]
+    document = world.http.get(place).json
+    assert document["grant_types_supported"] == ["client_credentials"]
     for name in ("token_endpoint", "introspection_endpoint", "revocation_endpoint", "jwks_uri"):
-        assert told[name].startswith(world.services.issuer + "/")
-    assert not any("none" in str(value) or "HS256" in str(value) for value in told.values())
-    for name in [each for each in told if each.endswith("_auth_methods_supported")]:
+        assert document[name].startswith(world.services.issuer + "/")
+    assert not any("none" in str(value) or "HS256" in str(value) for value in document.values())
+    for name in [each for each in document if each.endswith("_auth_methods_supported")]:
         algorithms = name.replace("_methods_", "_signing_alg_values_")
-        assert ("private_key_jwt" in told[name]) == (algorithms in told)
+        assert ("private_key_jwt" in document[name]) == (algorithms in document)
 
 
 def test_M_07_both_documents_agree(world):
@@ -94,15 +94,15 @@ def test_M_07_both_documents_agree(world):
 
 
 def test_M_08_what_is_advertised_works_and_nothing_else(world):
-    told = world.http.get(PLACES[1]).json
+    document = world.http.get(PLACES[1]).json
     base = world.services.issuer
     token_path, asking, ending = (
-        told[f"{name}_endpoint"].removeprefix(base) for name in ("token", "introspection", "revocation")
+        document[f"{name}_endpoint"].removeprefix(base) for name in ("token", "introspection", "revocation")
     )
     by_secret = ["client_secret_basic", "client_secret_post"]
     # By a key: tests/oauth/test_client_assertions.py.
-    assert told["token_endpoint_auth_methods_supported"] == [*by_secret, "private_key_jwt"]
-    for grant in told["grant_types_supported"]:
+    assert document["token_endpoint_auth_methods_supported"] == [*by_secret, "private_key_jwt"]
+    for grant in document["grant_types_supported"]:
         for method in by_secret:
             token = asked(world, token_path, {"grant_type": grant}, world.client, method).json["access_token"]
             assert asked(world, asking, {"token": token}, world.api, method).json["active"] is True
@@ -113,8 +113,8 @@ def test_M_08_what_is_advertised_works_and_nothing_else(world):
             form |= {"client_assertion": "x.y.z", "client_assertion_type": "urn:x"}
         assert world.post(token_path, form).json["error"] == "invalid_client"
     algs = {parts(world.access_token(resource=f"https://{alg}.example.com"))[0]["alg"] for alg in ("api", "rs256")}
-    assert algs | {"EdDSA"} == set(told["introspection_signing_alg_values_supported"])
-    assert told["introspection_signing_alg_values_supported"] == told["id_token_signing_alg_values_supported"]
+    assert algs | {"EdDSA"} == set(document["introspection_signing_alg_values_supported"])
+    assert document["introspection_signing_alg_values_supported"] == document["id_token_signing_alg_values_supported"]
 
 
 def asked(world, path, form, who, method):

@@ -107,6 +107,6 @@ def test_one_way_only(world, signer):
 
 
 def test_M_05_the_metadata_says_so(world):
-    told = world.http.get("/.well-known/oauth-authorization-server").json
-    assert "private_key_jwt" in told["introspection_endpoint_auth_methods_supported"]
-    assert set(ALGORITHMS) <= set(told["introspection_endpoint_auth_signing_alg_values_supported"])
+    document = world.http.get("/.well-known/oauth-authorization-server").json
+    assert "private_key_jwt" in document["introspection_endpoint_auth_methods_supported"]
+    assert set(ALGORITHMS) <= set(document["introspection_endpoint_auth_signing_alg_values_supported"])

@@ -80,16 +80,16 @@ class TestNetworks:
         told = [("X-Forwarded-For", "192.0.2.9"), ("X-Forwarded-Proto", "https"), ("X-Real-Ip", "192.0.2.9")]
         told.append(("Forwarded", "for=192.0.2.9"))
         assert asked(world, client, "203.0.113.9", told).status_code == 401
-        doors = world.http.application
-        before = doors._transport
-        doors._transport = ProxyTrust([ipaddress.ip_network("203.0.113.0/24")])
+        dispatcher = world.http.application
+        before = dispatcher._transport
+        dispatcher._transport = ProxyTrust([ipaddress.ip_network("203.0.113.0/24")])
         try:
             assert asked(world, client, "203.0.113.9", told).status_code == 200
             assert asked(world, client, "203.0.113.9", [("X-Forwarded-Proto", "https")]).status_code == 401
             elsewhere = [("X-Forwarded-For", "192.0.2.9, 198.51.100.7"), ("X-Forwarded-Proto", "https")]
             assert asked(world, client, "203.0.113.9", elsewhere).status_code == 401
         finally:
-            doors._transport = before
+            dispatcher._transport = before
 
     def test_it_holds_for_keys_and_uses_no_assertion_up(self, world, client):
         signer = Signer()

@@ -70,16 +70,16 @@ def test_T_02_plain_http_from_elsewhere_is_refused(world):
     assert ask("203.0.113.9", "https").status_code == 200
     assert ask("127.0.0.1").status_code == 200
     assert ask("::1").status_code == 200
-    doors = world.http.application
-    before = doors._transport
-    doors._transport = ProxyTrust(networks("203.0.113.0/24"))
+    dispatcher = world.http.application
+    before = dispatcher._transport
+    dispatcher._transport = ProxyTrust(networks("203.0.113.0/24"))
     try:
         assert ask("203.0.113.9", **{"X-Forwarded-Proto": "https"}).status_code == 200
         for headers in ({}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Proto": "https, http"}):
             refused(ask("203.0.113.9", **headers), 400, "invalid_request")
         refused(ask("198.51.100.1", **{"X-Forwarded-Proto": "https"}), 400, "invalid_request")
     finally:
-        doors._transport = before
+        dispatcher._transport = before
 
 
 def networks(*texts):
@@ -544,12 +544,12 @@ def test_J_07_J_08_J_18_E_01_roles_and_delegation(world):
 
 def test_J_10_token_ids_never_repeat(world):
     found: list[str] = []
-    doors = world.http.application
+    dispatcher = world.http.application
 
     def ask():
         from werkzeug.test import Client
 
-        http = Client(doors)
+        http = Client(dispatcher)
         headers = {"Authorization": basic(*world.client)}
         for _ in range(200):
             answer = http.post(TOKEN, data=GRANT, headers=headers)

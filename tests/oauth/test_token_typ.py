@@ -68,10 +68,10 @@ def test_another_node_reads_a_token_of_either_type_before_its_row_is_written(wor
     other_node = Client(services.wsgi())
     try:
         text = world.access_token(resource=JWT_API)
-        asked = {"data": {"token": text}, "headers": {"Authorization": basic(*world.spring)}}
-        assert other_node.post("/oauth/introspect", **asked).json["active"]
-        asked["data"] = {"token": retyped(text, "at+jwt")}
-        assert not other_node.post("/oauth/introspect", **asked).json["active"]
+        values = {"data": {"token": text}, "headers": {"Authorization": basic(*world.spring)}}
+        assert other_node.post("/oauth/introspect", **values).json["active"]
+        values["data"] = {"token": retyped(text, "at+jwt")}
+        assert not other_node.post("/oauth/introspect", **values).json["active"]
     finally:
         services.close()
 

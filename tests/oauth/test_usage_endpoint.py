@@ -403,12 +403,12 @@ def test_a_report_is_json_and_nothing_else(world):
 def test_only_resource_servers_report(world):
     token = world.access_token()
     uses = [use(token, world.clock.at)]
-    faces = set()
+    responses = set()
     for api in (world.client, (world.api[0], WRONG_SECRET), ("nobody", world.api[1]), (world.api[0], "x")):
         answer = report(world, uses, api=api)
         assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
-        faces.add(answer.get_data())
-    assert len(faces) == 1
+        responses.add(answer.get_data())
+    assert len(responses) == 1
     assert report(world, uses, api=()).status_code == 401
     assert counted(world, token) == 0
 

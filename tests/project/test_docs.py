@@ -68,11 +68,11 @@ def test_every_process_setting_is_documented_as_it_is():
 
 
 def test_every_general_setting_is_documented_with_bounds_and_default():
-    told = {row[0].strip("`"): row for row in rows(section("docs/settings.md", "general settings"))}
-    assert list(told) == [
+    values = {row[0].strip("`"): row for row in rows(section("docs/settings.md", "general settings"))}
+    assert list(values) == [
         name for name in GeneralSettings.__dataclass_fields__ if name not in {"epoch", "used_since", "issued_since"}
     ]
-    for name, row in told.items():
+    for name, row in values.items():
         assert row[2] == str(DEFAULT_SETTINGS.get(name, "empty"))
         if name in BOUNDS:
             assert row[1] == "{} to {}".format(*BOUNDS[name])
@@ -99,10 +99,10 @@ def test_alerts_name_metrics_that_exist():
 
 
 def test_every_reason_is_explained_in_the_order_of_the_questions():
-    told = [row[0].strip("`") for row in rows(page("docs/how-it-dies.md")) if len(row) == 3]
-    assert sorted(told) == sorted(Reason)
+    results = [row[0].strip("`") for row in rows(page("docs/how-it-dies.md")) if len(row) == 3]
+    assert sorted(results) == sorted(Reason)
     verdicts = [Reason.KEY_COMPROMISED, Reason.OWNER_DISABLED, Reason.EPOCH, Reason.EXPIRED, Reason.ROLES_CHANGED]
-    order = [told.index(reason) for reason in (*verdicts, Reason.IDLE, Reason.ENDED_BY_OPERATOR)]
+    order = [results.index(reason) for reason in (*verdicts, Reason.IDLE, Reason.ENDED_BY_OPERATOR)]
     assert order == sorted(order)
 
 
@@ -272,12 +272,12 @@ def test_first_look(untouched):
     assert shells
     lines = printed.partition("Paste into another terminal")[2].splitlines()[1:]
     pasted = [line for line in lines if line and not line.startswith("#")]
-    asked = [line for line in pasted if not line.startswith(".venv/bin/flask")]
-    assert len(asked) == 3
+    results = [line for line in pasted if not line.startswith(".venv/bin/flask")]
+    assert len(results) == 3
     for shell in shells:
         done = subprocess.run(
             [shell],
-            input="\n".join(asked),
+            input="\n".join(results),
             cwd=copy.home,
             env=copy.environment,
             capture_output=True,
@@ -292,11 +292,11 @@ def test_first_look(untouched):
         assert token["scope"] == "invoices.read reports.read"
         assert introspection["active"] is True
     # As the whole block is pasted, comments and all; then the second command again.
-    done = copy.run("\n".join([*lines, asked[2]]))
+    done = copy.run("\n".join([*lines, results[2]]))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[1])["active"] is True
     assert done.stdout.splitlines()[-1] == '{"active":false}'
-    again = copy.run("\n".join(asked))
+    again = copy.run("\n".join(results))
     assert json.loads(again.stdout.splitlines()[0])["scope"] == "reports.read"
 
 

@@ -42,11 +42,11 @@ def minted(number=7, seed=1):
 
 def patterns():
     """The regular expressions of every file, and of the guide, by where they stand."""
-    told = tomllib.loads((SCANNERS / "gitleaks.toml").read_text(encoding="utf-8"))
+    document = tomllib.loads((SCANNERS / "gitleaks.toml").read_text(encoding="utf-8"))
     hog = (SCANNERS / "trufflehog.yaml").read_text(encoding="utf-8")
     guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     return {
-        "gitleaks": "|".join(rule["regex"] for rule in told["rules"]),
+        "gitleaks": "|".join(rule["regex"] for rule in document["rules"]),
         "trufflehog": re.search(r"secret: '(.+)'", hog)[1],
         "github": rf"(?:\A|[^0-9A-Za-z]){re.search(r'`(ac.suv._.+?)`', guide)[1]}(?:\Z|[^0-9A-Za-z])",
     }
@@ -66,8 +66,8 @@ def test_the_example_is_one_that_every_rule_lets_pass():
     assert well_formed(EXAMPLE)
     assert len(EXAMPLE) == len("acs_") + BODY_LENGTH + 6
     assert set(EXAMPLE) <= {*ALPHABET, "_"}
-    told = tomllib.loads((SCANNERS / "gitleaks.toml").read_text(encoding="utf-8"))
-    assert re.fullmatch(told["rules"][0]["allowlists"][0]["regexes"][0], EXAMPLE)
+    document = tomllib.loads((SCANNERS / "gitleaks.toml").read_text(encoding="utf-8"))
+    assert re.fullmatch(document["rules"][0]["allowlists"][0]["regexes"][0], EXAMPLE)
     hog = (SCANNERS / "trufflehog.yaml").read_text(encoding="utf-8")
     assert re.search(re.search(r"exclude_regexes_match: \['(.+)'\]", hog)[1], EXAMPLE)
 

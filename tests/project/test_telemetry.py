@@ -342,7 +342,7 @@ def test_a_broken_sink_is_survived_and_its_lines_counted():
 
 # --- metrics --------------------------------------------------------------------------------------------
 
-TAME = re.compile(r"[A-Za-z0-9_.]{0,32}")
+HARMLESS = re.compile(r"[A-Za-z0-9_.]{0,32}")
 
 
 def exposition(world, **environ):
@@ -398,7 +398,7 @@ def test_labels_hold_nothing_a_caller_chose(world):
     for family in families.values():
         for sample in family.samples:
             for label, value in sample.labels.items():
-                assert label == "le" or TAME.fullmatch(value), (sample.name, label, value)
+                assert label == "le" or HARMLESS.fullmatch(value), (sample.name, label, value)
                 assert value != world.client[0]
 
 
@@ -461,10 +461,10 @@ def test_health_without_a_database(world, written):
 
 
 def test_T_167_a_node_whose_clock_is_far_off_is_not_ready(world):
-    def astray(*_):
+    def failing_sink(*_):
         raise Unavailable("this machine's clock is 31 s away from the database's")
 
-    world.clock.now = astray
+    world.clock.now = failing_sink
     assert world.http.get("/readyz").status_code == 503
     assert world.http.get("/livez").status_code == 200
 
@@ -557,8 +557,8 @@ def refused(world):
 
 
 def test_the_first_of_each_kind_per_caller_and_minute(world, security_log):
-    def note(door="token", reason="wrong_secret", client="", peer="192.0.2.1", minute=1):
-        return security_log.record(door, reason, client=client, peer=peer, minute=minute)
+    def note(endpoint="token", reason="wrong_secret", client="", peer="192.0.2.1", minute=1):
+        return security_log.record(endpoint, reason, client=client, peer=peer, minute=minute)
 
     assert note()
     assert not note()

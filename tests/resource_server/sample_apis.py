@@ -202,8 +202,8 @@ def lax_spelling(sample, environ):
 
 def json_form(sample, environ):
     with contextlib.suppress(Exception):
-        told = json.loads(token(environ))
-        return signed(sample, f"{told['protected']}.{told['payload']}.{told['signature']}") is not None
+        document = json.loads(token(environ))
+        return signed(sample, f"{document['protected']}.{document['payload']}.{document['signature']}") is not None
     return False
 
 

@@ -25,7 +25,7 @@ def place():
     url = f"http://127.0.0.1:{free_port()}/mcp"
     issuer = Issuer(audience=url)
     with served(issuer):
-        told = {
+        values = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "RESOURCE_SERVER_ISSUER": issuer.url,
@@ -33,7 +33,7 @@ def place():
             "RESOURCE_SERVER_CLIENT_ID": issuer.api[0],
             "RESOURCE_SERVER_CLIENT_SECRET": issuer.api[1],
         }
-        process = subprocess.Popen([sys.executable, str(SAMPLE / "server.py")], env=told)
+        process = subprocess.Popen([sys.executable, str(SAMPLE / "server.py")], env=values)
         try:
             end = time.monotonic() + START_SECONDS
             while status(url)[0] == 0:
@@ -62,9 +62,9 @@ def agent(place, tool, *arguments, **environ):
     """Run the sample agent; its exit code, what it printed and what it complained of."""
     issuer, url = place
     own = {"ISSUER": issuer.url, "CLIENT_ID": issuer.client_id, "CLIENT_SECRET": issuer.client_secret}
-    told = {**os.environ, **own, **environ}
+    values = {**os.environ, **own, **environ}
     words = [sys.executable, str(SAMPLE / "agent.py"), url, tool, *arguments]
-    done = subprocess.run(words, env=told, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, env=values, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -75,16 +75,16 @@ def test_without_a_token_the_agent_is_told_where_to_get_one(place):
     assert "error=" not in challenge
     where = challenge.partition('resource_metadata="')[2].partition('"')[0]
     with urllib.request.urlopen(where, timeout=10) as answer:
-        told = json.load(answer)
-    assert told["resource"] == url
-    assert told["authorization_servers"] == [issuer.url]
+        document = json.load(answer)
+    assert document["resource"] == url
+    assert document["authorization_servers"] == [issuer.url]
 
 
 def test_an_agent_calls_a_tool_as_the_owner(place):
     code, out, err = agent(place, "whoami")
     assert code == 0, err
-    told = json.loads(json.loads(out)[0])
-    assert told == {"acts_for": place[0].owner, "client": place[0].client_id, "roles": ["reader", "writer"]}
+    document = json.loads(json.loads(out)[0])
+    assert document == {"acts_for": place[0].owner, "client": place[0].client_id, "roles": ["reader", "writer"]}
 
 
 def test_with_some_roles_only(place):

@@ -70,9 +70,9 @@ def test_metadata(capsys, monkeypatch):
         "a",
     ]
     assert main(words) == 0
-    told = capsys.readouterr()
-    assert json.loads(told.out)["scopes_supported"] == ["a"]
-    assert "/.well-known/oauth-protected-resource/v1" in told.err
+    output = capsys.readouterr()
+    assert json.loads(output.out)["scopes_supported"] == ["a"]
+    assert "/.well-known/oauth-protected-resource/v1" in output.err
 
 
 def test_as_a_module():

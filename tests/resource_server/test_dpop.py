@@ -50,9 +50,9 @@ def bound(api, signer):
     basic = base64.b64encode(":".join(api.client).encode()).decode()
     headers = {"Authorization": f"Basic {basic}", "DPoP": proof(signer, htm="POST", htu=url)}
     with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as answer:
-        told = json.load(answer)
-    assert told["token_type"] == "DPoP"
-    return told["access_token"]
+        document = json.load(answer)
+    assert document["token_type"] == "DPoP"
+    return document["access_token"]
 
 
 def of_call(signer, text, **changed):

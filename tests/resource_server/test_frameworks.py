@@ -232,9 +232,9 @@ def test_W_06_metadata(app, framework, issuer):
         app = django_app(None)
     answer = app.get(METADATA)
     assert answer.status_code == 200
-    told = answer.json()
-    assert told["resource"] == issuer.audience
-    assert told["authorization_servers"] == [issuer.url]
+    document = answer.json()
+    assert document["resource"] == issuer.audience
+    assert document["authorization_servers"] == [issuer.url]
 
 
 def test_django_protects_paths(issuer, server):

@@ -17,8 +17,8 @@ from resource_server.settings import Settings
 
 
 def settings(**changed):
-    told = {"issuer": "https://auth.example.com", "audience": "https://api.example.com/v1", "credentials": ("a", "b")}
-    return Settings(**{**told, **changed})
+    values = {"issuer": "https://auth.example.com", "audience": "https://api.example.com/v1", "credentials": ("a", "b")}
+    return Settings(**{**values, **changed})
 
 
 @pytest.mark.parametrize("header", ["Bearer abc", "bearer abc", "BEARER  abc ", "Bearer abc "])

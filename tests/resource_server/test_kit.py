@@ -87,8 +87,8 @@ def test_an_api_that_serves_nobody_cannot_be_tested(run):
 class TestCommand:
     def main(self, capsys, *words):
         code = command.main(words)
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     def test_list(self, capsys):
         code, out, _ = self.main(capsys, "--list")
@@ -132,9 +132,9 @@ class TestCommand:
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        told = json.loads(done.stdout)
-        assert told["findings"] == []
-        assert set(told["not_run"]) == {"unreachable", "idle"}
+        document = json.loads(done.stdout)
+        assert document["findings"] == []
+        assert set(document["not_run"]) == {"unreachable", "idle"}
 
     def test_a_start_command_that_ends(self, capsys):
         code, _, err = self.main(

@@ -221,14 +221,14 @@ class TestUnreachable:
 
     def test_or_allows_what_was_active_and_says_so(self, server, issuer, verifier_of, clock):
         issuer.staleness = S
-        told = []
-        verifier = verifier_of(mode="leased", max_staleness=S, on_unreachable="allow", on_event=told.append)
+        results = []
+        verifier = verifier_of(mode="leased", max_staleness=S, on_unreachable="allow", on_event=results.append)
         text, never_seen = issuer.mint(), issuer.mint()
         verifier.verify(text)
         server.outage = 503
         clock.move(S)
         verifier.verify(text)
-        assert any(event.name == "stale_allowed" for event in told)
+        assert any(event.name == "stale_allowed" for event in results)
         assert unavailable(verifier, never_seen) == "http_503"
 
     def test_a_server_that_does_not_answer_is_spared(self, server, issuer, verifier, clock):

@@ -188,8 +188,8 @@ def test_INV_06_a_token_that_is_only_used_here_stays_alive_and_dies_when_it_is_n
         verifier.verify(token, method="GET", route="/things")
         apis.move(REPORT)
         verifier.report_now()
-    asked = verifier.counts().get("introspected", 0)
-    assert asked == 0 if mode == "feed" else asked <= 3600 / (S - REPORT) + 1
+    response = verifier.counts().get("introspected", 0)
+    assert response == 0 if mode == "feed" else response <= 3600 / (S - REPORT) + 1
     apis.move(5 * 60 + 3)
     assert refused(verifier, token) == "inactive"
 

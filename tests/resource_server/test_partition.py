@@ -20,7 +20,7 @@ EACH_MODE = 100
 CALLERS = 4
 """Calls at once with the same token at one verifier."""
 
-PATIENCE = 60
+DEADLINE = 60
 """Seconds; deadline of each wait."""
 
 
@@ -48,7 +48,7 @@ class Network:
         self._under_way = Counter()
         self.most_under_way = Counter()
 
-    def carry(self, name, request, way):
+    def forward(self, name, request, way):
         introspection = request.url.path.endswith("/introspect")
         with self._lock:
             if self.cut:
@@ -102,7 +102,7 @@ def served(verifier, text):
 
 def until_served(verifier, text):
     """Call as an API whose callers try again; when it was served."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + DEADLINE
     while not served(verifier, text):
         assert time.monotonic() < end, "it did not recover"
         time.sleep(0.05)

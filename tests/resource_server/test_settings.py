@@ -150,8 +150,8 @@ class TestPackage:
                 assert found <= may, path
 
     def test_the_declared_dependencies(self):
-        told = tomllib.loads((ROOT / "resource_server" / "pyproject.toml").read_text())
-        assert [each.partition(">")[0] for each in told["project"]["dependencies"]] == ["httpx", "pyjwt[crypto]"]
+        document = tomllib.loads((ROOT / "resource_server" / "pyproject.toml").read_text())
+        assert [each.partition(">")[0] for each in document["project"]["dependencies"]] == ["httpx", "pyjwt[crypto]"]
 
     @pytest.mark.slow
     def test_it_installs_and_runs_from_its_wheel(self, tmp_path):

@@ -22,7 +22,7 @@ def chain(length, key=KEY):
     """A sound chain, made record by record."""
     records, previous = [], GENESIS
     for seq in range(1, length + 1):
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "seq": seq,
             "at": 1_800_000_000 + seq // 3,
             "actor": f"usr_{seq % 2}",
@@ -30,8 +30,8 @@ def chain(length, key=KEY):
             "target": f"role_{seq}",
             "detail": canonical({"number": seq}),
         }
-        own = seal(key, **told, previous=previous)
-        records.append(Record(**told, previous_hash=previous, hash=own))
+        own = seal(key, **values, previous=previous)
+        records.append(Record(**values, previous_hash=previous, hash=own))
         previous = own
     return records
 
@@ -314,11 +314,11 @@ class TestInv20:
     @patient
     @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())))
     def test_every_detail_is_read_back(self, detail):
-        told = canonical(detail)
-        assert json.loads(told) == detail
-        assert told == canonical(dict(reversed(detail.items())))
-        assert told.isascii()
-        assert told.isprintable()
+        text = canonical(detail)
+        assert json.loads(text) == detail
+        assert text == canonical(dict(reversed(detail.items())))
+        assert text.isascii()
+        assert text.isprintable()
 
     def test_an_event_cannot_be_changed(self):
         with pytest.raises(AttributeError):

@@ -267,8 +267,8 @@ class TestLiveness:
     )
     def test_t_173_one_second_before_a_border_it_lives_and_on_it_it_is_dead(self, token, standing, border):
         token, standing = TOKEN._replace(**token), STANDING._replace(**standing)
-        told = [decide(token, border + step, standing).alive for step in (-1, 0, 1)]
-        assert told == [True, False, False]
+        results = [decide(token, border + step, standing).alive for step in (-1, 0, 1)]
+        assert results == [True, False, False]
 
     @pytest.mark.parametrize(
         ("ahead", "alive"), [(-1, True), (0, True), (1, True), (4, True), (5, True), (6, False), (3600, False)]
@@ -776,8 +776,8 @@ class TestNames:
     @patient
     @given(st.text())
     def test_any_text_at_all_gets_an_answer_that_never_echoes_it(self, text):
-        told = {fault(text) for fault in (role_name_fault, username_fault, display_name_fault, audience_fault)}
-        assert told <= {
+        results = {fault(text) for fault in (role_name_fault, username_fault, display_name_fault, audience_fault)}
+        assert results <= {
             None,
             "a role name is 1 to 64 of A-Z a-z 0-9 . _ : / - and starts with a letter or digit",
             "a user name is 1 to 128 of A-Z a-z 0-9 . _ @ + - and starts with a letter or digit",

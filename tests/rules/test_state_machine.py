@@ -342,8 +342,8 @@ class CredentialLifecycle(RuleBasedStateMachine):
     def issue(self, n, m, scope, api):
         known = self.pick(self.credentials, n)
         secret = self.pick(known.secrets[::-1], m % 3)
-        asked = {name for bit, name in enumerate((*OPERATIONAL, "builder")) if scope >> bit & 1}
-        form = {"grant_type": "client_credentials", "scope": " ".join(sorted(asked))}
+        results = {name for bit, name in enumerate((*OPERATIONAL, "builder")) if scope >> bit & 1}
+        form = {"grant_type": "client_credentials", "scope": " ".join(sorted(results))}
         audience = (AUDIENCES[0], *AUDIENCES, None)[api]
         if api:
             form["resource"] = audience or "https://nobody.example.com"
@@ -351,7 +351,7 @@ class CredentialLifecycle(RuleBasedStateMachine):
         answer = self.post("/oauth/token", (known.client_id, secret.text), **form)
         if not self.can_authenticate(known, secret):
             assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
-        elif not asked <= possible or not possible:
+        elif not results <= possible or not possible:
             assert (answer.status_code, answer.json["error"]) == (400, "invalid_scope")
         elif audience is None:
             assert (answer.status_code, answer.json["error"]) == (400, "invalid_target")
@@ -359,7 +359,7 @@ class CredentialLifecycle(RuleBasedStateMachine):
             assert answer.status_code == 200, answer.text
             header, claims = parts(answer.json["access_token"])
             ends = min(self.now + self.life, known.expires, *([secret.ends] if secret.ends else []))
-            assert set(claims["roles"]) == (asked or possible)
+            assert set(claims["roles"]) == (results or possible)
             assert (claims["aud"], claims["exp"]) == (audience, ends)
             assert claims["role_version"] == self.users[known.owner].version
             assert header["kid"] not in self.bad_keys

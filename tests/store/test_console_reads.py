@@ -129,12 +129,12 @@ def test_a_list_shows_only_its_owners_credentials_and_a_foreign_id_is_an_unknown
     ada = store.accounts.user("ada").id
     assert names(store.credential_reads.page(CredentialQuery(), NOW, owner_id=ada)) == ["mine"]
     assert store.credential_reads.row(mine.client_id, NOW, owner_id=ada).owner == "ada"
-    told = []
+    results = []
     for unknown in (hers.client_id, "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFound) as refused:
             store.credential_reads.row(unknown, NOW, owner_id=ada)
-        told.append(str(refused.value).replace(unknown, "ID"))
-    assert told[0] == told[1]
+        results.append(str(refused.value).replace(unknown, "ID"))
+    assert results[0] == results[1]
 
 
 def test_the_statuses_told_in_sql_are_those_of_the_rule(store):
@@ -153,19 +153,19 @@ def test_the_statuses_told_in_sql_are_those_of_the_rule(store):
     user_actions.revoke(store.accounts, "ada", "writer", **WHO)
     for _ in range(2):
         rows = store.credential_reads.page(CredentialQuery(size=200), NOW).rows
-        told = Counter(status for row in rows for status in row.statuses)
-        assert dict(store.credential_reads.counts(NOW)) == {status: told[status] for status in Status}
-        assert told[Status.REDUCED] > 3
+        counts = Counter(status for row in rows for status in row.statuses)
+        assert dict(store.credential_reads.counts(NOW)) == {status: counts[status] for status in Status}
+        assert counts[Status.REDUCED] > 3
         for status in Status:
             found = store.credential_reads.page(CredentialQuery(status=status, size=200), NOW)
             assert {row.client_id for row in found.rows} == {r.client_id for r in rows if status in r.statuses}
         for owner in ("ada", "bob"):
             mine = {"owner_id": store.accounts.user(owner).id}
-            told = Counter(status for row in rows if row.owner == owner for status in row.statuses)
-            assert dict(store.credential_reads.counts(NOW, **mine)) == {status: told[status] for status in Status}
+            counts = Counter(status for row in rows if row.owner == owner for status in row.statuses)
+            assert dict(store.credential_reads.counts(NOW, **mine)) == {status: counts[status] for status in Status}
             for status in Status:
                 found = store.credential_reads.page(CredentialQuery(status=status), NOW, **mine)
-                assert found.total == len(found.rows) == told[status]
+                assert found.total == len(found.rows) == counts[status]
         if store.accounts.user("bob").disabled_at is None:
             user_actions.disable(store.accounts, "bob", **WHO)
 
@@ -624,8 +624,8 @@ def test_a_preview_of_a_roles_end_is_what_a_plain_look_at_everybody_finds(store)
         preview = store.user_reads.preview_delete_role(role, NOW)
         assert (preview.users, preview.credentials) == (len(held_by), len(touched))
         assert preview.live_tokens == sum(live.values())
-        told = {loss.client_id: (loss.live_tokens, set(loss.lost), set(loss.left)) for loss in preview.losses}
-        assert told == {
+        values = {loss.client_id: (loss.live_tokens, set(loss.lost), set(loss.left)) for loss in preview.losses}
+        assert values == {
             each: (live[each], {role} & set(theirs[each].held), set(theirs[each].held) - {role}) for each in touched
         }
         assert [loss.live_tokens for loss in preview.losses] == sorted(live[each] for each in touched)[::-1]
@@ -671,8 +671,8 @@ def test_roles_are_listed_with_their_holders(store):
     make(store, "ada", roles=["reader"])
     role_actions.create_role(store.accounts, "unused", "builder", ["users:manage"], **WHO)
     role_actions.create_role(store.accounts, "spare", "operational", (), **WHO)
-    told = {row.role.name: (row.holders, row.credentials) for row in store.user_reads.role_rows()}
-    assert told == {"builder": (1, 0), "reader": (2, 1), "spare": (0, 0), "unused": (0, 0), "writer": (1, 0)}
+    values = {row.role.name: (row.holders, row.credentials) for row in store.user_reads.role_rows()}
+    assert values == {"builder": (1, 0), "reader": (2, 1), "spare": (0, 0), "unused": (0, 0), "writer": (1, 0)}
     for name in ("ada", "bob"):
         user_actions.grant(store.accounts, name, "spare", **WHO)
     role_actions.delete_role(store.accounts, "reader", **WHO)
@@ -695,12 +695,12 @@ def test_settings_are_told_with_who_changed_them_and_when(store):
 def test_a_session_is_ended_by_its_owner_alone(store, seeded):
     both, _, hers = seeded
     mine, theirs = look(store, both.client_id)[0].session.jti, look(store, hers.client_id)[0].session.jti
-    told = []
+    results = []
     for jti in (theirs, "jti-unknown", "\x00"):
         with pytest.raises(NotFound) as refused:
             session_actions.end(store.accounts, jti, Reason.ENDED_BY_OWNER, owner_id=both.owner_id, **WHO)
-        told.append(str(refused.value).replace(repr(jti), "JTI"))
-    assert len(set(told)) == 1
+        results.append(str(refused.value).replace(repr(jti), "JTI"))
+    assert len(set(results)) == 1
     session_actions.end(store.accounts, mine, Reason.ENDED_BY_OWNER, owner_id=both.owner_id, **WHO)
     assert len(look(store, both.client_id)) == 2
     assert len(look(store, hers.client_id)) == 4
@@ -728,12 +728,12 @@ def test_every_verb_takes_a_foreign_credential_for_an_unknown_one(store, verb):
         ),
         "timeline": lambda id_: store.audit_reads.timeline(id_, owner_id=me),
     }
-    told = []
+    results = []
     for client_id in (known, "00000000-0000-4000-8000-000000000000"):
         with pytest.raises(NotFound) as refused:
             verbs[verb](client_id)
-        told.append(str(refused.value).replace(client_id, "ID"))
-    assert told[0] == told[1]
+        results.append(str(refused.value).replace(client_id, "ID"))
+    assert results[0] == results[1]
     assert store.accounts.credential(known) == store.accounts.credential(known, hers.owner_id)
     assert store.audit_reads.chain_status().records == records
 

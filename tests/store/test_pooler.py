@@ -39,9 +39,9 @@ def pooler(request):
 def facts(url):
     app = create_app(Config(database_url=url, master_key=MASTER_KEY, issuer="http://127.0.0.1:8000"), background=False)
     with app.app_context():
-        told = {fact.name: fact for fact in Maintenance(db.engine, MIGRATIONS).facts()}
+        values = {fact.name: fact for fact in Maintenance(db.engine, MIGRATIONS).facts()}
         db.engine.dispose()
-    return told
+    return values
 
 
 def test_a_transaction_pooler_is_found_and_everything_works(pooler):

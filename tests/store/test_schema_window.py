@@ -73,12 +73,12 @@ class Load:
 
     def __init__(self, made, api):
         self.made, self.api, self.nodes, self.faults, self.done = made, api, [], [], 0
-        self._stop, self._looking = threading.Event(), threading.Lock()
+        self._stop, self._checker = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self):
         while not self._stop.is_set():
-            with self._looking:
+            with self._checker:
                 try:
                     self._ask_all()
                 except (AssertionError, OSError) as error:
@@ -104,7 +104,7 @@ class Load:
         return self.made[0]["client"], self.made[0]["secret"]
 
     def now_on(self, *nodes):
-        with self._looking:
+        with self._checker:
             self.nodes = list(nodes)
             before = self.done
         wanted = before + 10 * len(nodes) ** 2
@@ -190,8 +190,8 @@ def test_every_migration_since_says_how_far_back_it_is_compatible():
 def test_the_doctor_names_the_column_that_is_missing(site):
     site.services.migrate()
     site.execute("ALTER TABLE users RENAME COLUMN role_version TO role_versions")
-    told = flask(ROOT / "app.py", site.url, "doctor")
-    assert told.returncode != 0
-    (line,) = [each for each in told.stdout.splitlines() if "role_version" in each and "tables" in each]
-    assert "flask db check" in told.stdout
-    assert "Traceback" not in told.stdout + told.stderr, line
+    result = flask(ROOT / "app.py", site.url, "doctor")
+    assert result.returncode != 0
+    (line,) = [each for each in result.stdout.splitlines() if "role_version" in each and "tables" in each]
+    assert "flask db check" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr, line

@@ -624,8 +624,8 @@ class TestSessions:
         ends = [(ended, Reason.IDLE), (expired, Reason.EXPIRED), (idle, Reason.IDLE)]
         for _ in range(2):
             store.sessions.end_all(ends, NOW + 5)
-        told = [(row(store, each).ended_at, row(store, each).end_reason) for each in (idle, expired, ended)]
-        assert told == [(NOW + 5, "idle"), (NOW + 5, "expired"), (NOW, "revoked")]
+        results = [(row(store, each).ended_at, row(store, each).end_reason) for each in (idle, expired, ended)]
+        assert results == [(NOW + 5, "idle"), (NOW + 5, "expired"), (NOW, "revoked")]
         assert kills(store) == [("session", ended.jti, 0), ("session", idle.jti, 0)]
         store.sessions.end_all([], NOW)
 

@@ -125,5 +125,5 @@ def proof(world, signer, header=None, without=(), **changed):
         "jti": f"p-{next(_numbers)}",
         **changed,
     }
-    told = {name: value for name, value in made.items() if name not in without}
-    return signer.jws({"typ": "dpop+jwt", "alg": signer.alg, "jwk": signer.jwk, **(header or {})}, told)
+    values = {name: value for name, value in made.items() if name not in without}
+    return signer.jws({"typ": "dpop+jwt", "alg": signer.alg, "jwk": signer.jwk, **(header or {})}, values)

@@ -19,7 +19,7 @@ def _all(letter, last):
     return [f"{letter}-{number:02}" for number in range(1, last + 1)]
 
 
-def _odd(*spans):
+def _is_wrong(*spans):
     return [f"T-{number:03}" for first, last in spans for number in range(first, last + 1, 2)]
 
 
@@ -31,7 +31,7 @@ PARTS = {
     "Revocation (RFC 7009)": _all("R", 8),
     "Metadata (RFC 8414)": _all("M", 8),
     "Keys (RFC 7517, 7638)": _all("K", 8),
-    "Attacks": _odd((1, 83), (121, 133), (149, 189)),
+    "Attacks": _is_wrong((1, 83), (121, 133), (149, 189)),
     "Invariants": [f"INV-{number:02}" for number in (*range(1, 13), 18, 20, 21, 22, 25, *range(27, 33))],
 }
 

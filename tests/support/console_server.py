@@ -94,9 +94,9 @@ class ConsoleSite:
         """Get a token, let the API ask about it, and wait until that is on record, because pages show what is."""
         before, deadline = len(self.store.sessions.of_credential(client[0])), time.monotonic() + 20
         token = self.token(client).json()["access_token"]
-        told = {"token": token, "http_method": method, "http_route": route}
-        asked = requests.post(f"{self.url}/oauth/introspect", data=told, auth=self.apis[0], timeout=10)
-        assert asked.json()["active"] is True
+        form = {"token": token, "http_method": method, "http_route": route}
+        response = requests.post(f"{self.url}/oauth/introspect", data=form, auth=self.apis[0], timeout=10)
+        assert response.json()["active"] is True
         while len(self.store.sessions.of_credential(client[0])) == before:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -111,8 +111,8 @@ class ConsoleSite:
         """A token as it was given so long ago: by another node, then."""
         services = create_app(self.told, clock=PastClock(seconds), background=False).extensions["services"]
         try:
-            told = {"grant_type": "client_credentials"}
-            answer = Client(services.wsgi()).post("/oauth/token", data=told, auth=client)
+            form = {"grant_type": "client_credentials"}
+            answer = Client(services.wsgi()).post("/oauth/token", data=form, auth=client)
             assert answer.status_code == 200, answer.text
             services.store().usage.flush()
         finally:
@@ -163,7 +163,7 @@ def opened(folder, port=None, **env):
 
 
 @pytest.fixture(scope="module")
-def lived_in(tmp_path_factory):
+def site_with_history(tmp_path_factory):
     """One for all tests of a module: who changes something makes a person of their own."""
     with opened(tmp_path_factory.mktemp("console")) as site:
         yield site.live_in()

@@ -25,11 +25,11 @@ CLIENT = {"client_id": "console", "client_secret": "made-up-secret-of-the-consol
 def real(node, redirect_uri, **client):
     """Start oidc-provider; its issuer."""
     clients_js_plugin.need("Sign-in with a real provider was", clients_js_plugin.missing(JS_HOME))
-    told = {**CLIENT, "redirect_uri": redirect_uri, "client": client}
+    values = {**CLIENT, "redirect_uri": redirect_uri, "client": client}
     with subprocess.Popen(
         [node, "provider.mjs"], cwd=JS_HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as started:
-        started.stdin.write(json.dumps(told))
+        started.stdin.write(json.dumps(values))
         started.stdin.close()
         line = ""
         while not line.startswith("http://"):
@@ -95,10 +95,10 @@ class Hostile:
 
     def authorize(self, url):
         """What a browser that follows ``url`` comes back with; its query."""
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-        code = base64.urlsafe_b64encode(hashlib.sha256(asked["state"].encode()).digest()).decode()
-        self.nonces[code] = asked.get("nonce")
-        return {"code": code, "state": asked["state"], "iss": self.issuer}
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        code = base64.urlsafe_b64encode(hashlib.sha256(query["state"].encode()).digest()).decode()
+        self.nonces[code] = query.get("nonce")
+        return {"code": code, "state": query["state"], "iss": self.issuer}
 
 
 @contextlib.contextmanager

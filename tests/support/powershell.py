@@ -30,12 +30,12 @@ class Session:
     """Variables, and what was put out."""
 
     def __init__(self):
-        self.variables, self.said = {}, []
+        self.variables, self.output = {}, []
 
     def run(self, text):
         """Carry out a script; each line that it puts out."""
-        sitter, grammar = map(importlib.import_module, PACKAGES)
-        root = sitter.Parser(sitter.Language(grammar.language())).parse(text.encode()).root_node
+        watchdog, grammar = map(importlib.import_module, PACKAGES)
+        root = watchdog.Parser(watchdog.Language(grammar.language())).parse(text.encode()).root_node
         if root.has_error:
             msg = f"this is no PowerShell: {text}"
             raise SyntaxError(msg)
@@ -43,8 +43,8 @@ class Session:
         for statement in statements.named_children:
             found = self.value(statement)
             if found is not None:
-                self.said.append(found)
-        return self.said
+                self.output.append(found)
+        return self.output
 
     def value(self, node):
         """What a part of the script stands for; an assignment puts nothing out."""

@@ -6,15 +6,15 @@ import time
 from app import main
 from authserver.store.tokens.hot_path import SqlHotPathReads
 
-sound = SqlHotPathReads.issue_facts
+unchanged = SqlHotPathReads.issue_facts
 
 
 def broken(self, client_id, resource):
-    first = sound(self, client_id, resource)
+    first = unchanged(self, client_id, resource)
     if first is None:
         return None
     time.sleep(0.01)
-    second = sound(self, client_id, resource)
+    second = unchanged(self, client_id, resource)
     return second._replace(held=first.held)
 
 
