@@ -128,9 +128,9 @@ class Run:
         return url
 
     def seeded(
-        self, database: str, fill: Callable[[authserver_under_test.Ours], None] | None = None
-    ) -> authserver_under_test.Ours:
-        """A database of ours."""
+        self, database: str, fill: Callable[[authserver_under_test.AuthserverUnderTest], None] | None = None
+    ) -> authserver_under_test.AuthserverUnderTest:
+        """A database of this project's server."""
         made = authserver_under_test.seed(self.fresh_url(database), _CLIENTS, fill)
         self._stack.callback(made.close)
         return made
@@ -140,7 +140,7 @@ class Run:
         self._stack.callback(server.stop)
         self.servers[name] = server
 
-    def start_ours(self, name: str, made: authserver_under_test.Ours, workers: int = 1) -> None:
+    def start_authserver(self, name: str, made: authserver_under_test.AuthserverUnderTest, workers: int = 1) -> None:
         """Start the real server; several workers may use both cores."""
         where = (self.server_core,) if workers == 1 else (self.server_core, self.load_core)
         self.keep(name, made.start(workers=workers, cores=where, log=self._log(name)))
@@ -174,7 +174,7 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     some: list[Case] = []
     for database, made in seeded.items():
         name = f"ours {database}"
-        run.start_ours(name, made)
+        run.start_authserver(name, made)
         live = made.tokens(chosen.live)
         fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1))
         some += cases.server_cases(name, made, live, fresh, chosen.rounds)
@@ -214,7 +214,7 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
             run.start_peer(f"{BARE}{_TWO_WORKERS}", BARE, workers=2)
             found += two_workers(run, BARE, ("",), some, measured)
         for database, made in seeded.items():
-            run.start_ours(f"ours {database}{_TWO_WORKERS}", made, workers=2)
+            run.start_authserver(f"ours {database}{_TWO_WORKERS}", made, workers=2)
             found += two_workers(run, f"ours {database}", (" introspect", " token ES256"), some, measured)
     return measured, found
 
@@ -262,7 +262,7 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
             began = time.monotonic()
             made = run.seeded(database, fill)
             server = f"ours {database} {name}"
-            run.start_ours(server, made)
+            run.start_authserver(server, made)
             _print_error(f"{server}: seeded in {time.monotonic() - began:.0f} s")
             live, fresh = (
                 made.tokens(chosen.live),

@@ -38,8 +38,8 @@ _DAY = 86400
 
 
 @dataclass(slots=True)
-class Ours:
-    """One database of ours, open in this process, and what may be asked of its server."""
+class AuthserverUnderTest:
+    """One database of this project's server, opened in this process, with the credentials for requests."""
 
     url: str
     master: str
@@ -110,7 +110,9 @@ class Ours:
         self.services.close()
 
 
-def seed(url: str, clients: int, fill: Callable[["Ours"], None] | None = None, *, at: Instant | None = None) -> Ours:
+def seed(
+    url: str, clients: int, fill: Callable[["AuthserverUnderTest"], None] | None = None, *, at: Instant | None = None
+) -> AuthserverUnderTest:
     """Migrate a fresh database and make owners, roles, two APIs and credentials.
 
     Args:
@@ -164,7 +166,7 @@ def seed(url: str, clients: int, fill: Callable[["Ours"], None] | None = None, *
         for number in range(clients)
     ]
     known = [(each.credential.client_id, each.secret) for each in made]
-    ours = Ours(url, master, services, known, (api.server.client_id, api.secret))
+    authserver = AuthserverUnderTest(url, master, services, known, (api.server.client_id, api.secret))
     if fill is not None:
-        fill(ours)
-    return ours
+        fill(authserver)
+    return authserver

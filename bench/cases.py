@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from bench.authserver_under_test import ES256, RS256, Ours
+from bench.authserver_under_test import ES256, RS256, AuthserverUnderTest
 from bench.peers.fixtures import API, SECRET, PeerFixtures, basic
 from bench.requests import get, post
 
@@ -48,12 +48,14 @@ HOT = 256
 """Tokens that fit every cache of a server; the others measure what customers have."""
 
 
-def server_cases(server: str, ours: Ours, live: Sequence[str], fresh: Sequence[str], rounds: int) -> list[Case]:
+def server_cases(
+    server: str, authserver: AuthserverUnderTest, live: Sequence[str], fresh: Sequence[str], rounds: int
+) -> list[Case]:
     """What the real server is asked.
 
     Args:
         server: its name.
-        ours: its database.
+        authserver: its database.
         live: tokens that are introspected again and again: all of them in a random order, or the first ``HOT``.
         fresh: tokens that nobody has shown yet; each round has its own share.
         rounds: how many rounds there will be.
@@ -61,11 +63,11 @@ def server_cases(server: str, ours: Ours, live: Sequence[str], fresh: Sequence[s
     call = {"http_method": "GET", "http_route": "/orders/{id}"}
 
     def introspections(tokens: Sequence[str]) -> list[bytes]:
-        return [post("/oauth/introspect", {"token": each, **call}, ours.api_authorization) for each in tokens]
+        return [post("/oauth/introspect", {"token": each, **call}, authserver.api_authorization) for each in tokens]
 
     def token_requests(audience: str) -> list[bytes]:
         form = {"grant_type": "client_credentials", "resource": audience}
-        return [post("/oauth/token", form, basic(*each)) for each in ours.clients]
+        return [post("/oauth/token", form, basic(*each)) for each in authserver.clients]
 
     share = len(fresh) // (rounds + 1)
     hot = live[:HOT]

@@ -102,7 +102,7 @@ class _Clock:
 class ConsoleClient:
     """The application over a database, and two people signed in."""
 
-    def __init__(self, made: authserver_under_test.Ours) -> None:
+    def __init__(self, made: authserver_under_test.AuthserverUnderTest) -> None:
         settings = Config.model_validate(
             {"database_url": made.url, "master_key": made.master, "issuer": authserver_under_test.ISSUER}
         )
@@ -185,7 +185,7 @@ def logging_into(path: Path) -> Iterator[None]:
             root.setLevel(level)
 
 
-def measure(made: authserver_under_test.Ours, rounds: int) -> list[PageTimings]:
+def measure(made: authserver_under_test.AuthserverUnderTest, rounds: int) -> list[PageTimings]:
     """Ask for all pages in turn, round by round."""
     client = ConsoleClient(made)
     try:

@@ -80,7 +80,7 @@ class _Credential:
     used_at: int | None
 
 
-def seed(url: str, sizes: Sizes) -> authserver_under_test.Ours:
+def seed(url: str, sizes: Sizes) -> authserver_under_test.AuthserverUnderTest:
     """Migrate an empty database and fill it; the same rows every time."""
     now = int(time.time())
     made = authserver_under_test.seed(url, 0, at=now - _YEAR)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from authserver.rules.secret_format import CREDENTIAL_PREFIX, keyed_hash, mint
-from bench.authserver_under_test import ROLES, Ours
+from bench.authserver_under_test import ROLES, AuthserverUnderTest
 
 _LOADED_CREDENTIALS = 2_000
 """Filled credentials the load is spread over."""
@@ -27,7 +27,7 @@ class Sizes:
     audit: int
 
 
-def fill(ours: Ours, sizes: Sizes) -> None:
+def fill(ours: AuthserverUnderTest, sizes: Sizes) -> None:
     """Add the rows, and let the load use some of the credentials; they share one secret, each with a row of its own."""
     store, now = ours.store, int(time.time())
     secret = mint(CREDENTIAL_PREFIX, secrets.choice)

@@ -25,9 +25,9 @@ def issued_long_ago(url, key, made, count):
     services = create_app(settings, clock=clock, background=False).extensions["services"]
     general_settings.set_general(services.store().accounts, "idle_timeout_minutes", "1", actor="test", now=clock.at)
     clock.at -= AGE
-    dispatcher = Client(services.wsgi())
+    client = Client(services.wsgi())
     answers = [
-        dispatcher.post(
+        client.post(
             "/oauth/token",
             data={"grant_type": "client_credentials"},
             headers={"Authorization": basic(made["client"], made["secret"])},
