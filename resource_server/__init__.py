@@ -7,6 +7,13 @@ Three lines are enough::
     token = verifier.verify(text_after_bearer, roles=["reader"])
 
 ``docs/resource-servers.md`` says which mode learns when of which kind of death, and has a snippet for each framework.
+
+- ``verifier``: the two verifiers, for threads and asyncio; ``state``: their caches, threads and connections.
+- ``settings``, ``options``: configuration; ``errors``: refusals; ``events``: hooks; ``token``: a verified token.
+- ``http``: bearer tokens, challenges, metadata; ``jose``: signatures; ``keys``: the JWKS; ``dpop``: proofs.
+- ``modes``: exact, leased and feed; ``network``: requests to the server.
+- ``clocks``, ``background``, ``lru_cache``: time, a thread, a bounded cache.
+- ``frameworks``: adapters for web frameworks; ``kit``: the attack kit.
 """
 
 from resource_server.dpop import Proof

@@ -14,13 +14,13 @@ from typing import Any
 
 import jwt
 
-from resource_server.backoff import Backoff
 from resource_server.clocks import Clock
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
 from resource_server.jose import strict_object
+from resource_server.network.backoff import Backoff
+from resource_server.network.steps import Answer, Call, SingleFlight, Steps, failed
 from resource_server.settings import Settings
-from resource_server.steps import Answer, Call, SingleFlight, Steps, failed
 
 _MAX_KEYS = 100
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})

@@ -15,15 +15,15 @@ from resource_server.clocks import Clock, ServerTime
 from resource_server.dpop import SeenProofs
 from resource_server.errors import Unavailable
 from resource_server.events import Events
-from resource_server.feed import Feed
-from resource_server.introspection import Exact, Introspector, Judge
 from resource_server.keys import KeySource
-from resource_server.leased import Leased
 from resource_server.lru_cache import LruCache
+from resource_server.modes.feed import Feed
+from resource_server.modes.introspection import Exact, Introspector, Judge
+from resource_server.modes.leased import Leased
+from resource_server.modes.usage import UsageReports
+from resource_server.network.transport import Transport
 from resource_server.settings import Settings
 from resource_server.token import Token
-from resource_server.transport import Transport
-from resource_server.usage import UsageReports
 
 
 @dataclass(slots=True)

@@ -14,12 +14,12 @@ from resource_server.clocks import Clock, SystemClock
 from resource_server.dpop import Proof, check_binding
 from resource_server.errors import ConfigurationError, InvalidToken, Refused
 from resource_server.events import Events, Hook
-from resource_server.introspection import Use
 from resource_server.jose import parse, strict_object, verify
+from resource_server.modes.introspection import Use
+from resource_server.network.steps import Steps
 from resource_server.options import Options
 from resource_server.settings import Settings, from_environment
 from resource_server.state import Known, State
-from resource_server.steps import Steps
 from resource_server.token import Token, check_time, token_of
 
 _ALL: "weakref.WeakSet[Core]" = weakref.WeakSet()

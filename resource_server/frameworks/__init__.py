@@ -1,4 +1,4 @@
-"""Glue for web frameworks; each module needs its framework and nothing else.
+"""Adapters for frameworks; each module needs its framework and nothing else.
 
-``flask``, ``fastapi`` (and ``starlette``), ``django`` (and ``rest_framework``), ``wsgi``, ``asgi``, ``grpc``.
+``flask``, ``fastapi`` (and ``starlette``), ``django`` (and ``rest_framework``), ``wsgi``, ``asgi``, ``grpc``, ``mcp``.
 """

@@ -4,7 +4,7 @@ import secrets
 import threading
 from typing import Any
 
-from resource_server.changes import FeedState
+from resource_server.modes.changes import FeedState
 
 _SETS = ("disabled_users", "removed_keys")
 _MAPS = ("role_versions", "ended_tokens", "ended_credentials", "ended_secrets")

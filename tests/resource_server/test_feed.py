@@ -268,7 +268,7 @@ def test_a_short_S_means_short_polls():
     def wait(s):
         from resource_server.clocks import ServerTime, SystemClock
         from resource_server.events import Events
-        from resource_server.feed import Feed
+        from resource_server.modes.feed import Feed
 
         clock = SystemClock()
         settings = Settings(

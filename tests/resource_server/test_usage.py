@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from resource_server import Unavailable, Verifier
-from resource_server.usage import MAX_USES
+from resource_server.modes.usage import MAX_USES
 
 S = 30
 

@@ -11,19 +11,19 @@ import random
 import threading
 from urllib.parse import urlencode
 
-from resource_server.backoff import Backoff
-from resource_server.changes import MAX_DOCUMENT, TYP, FeedState, newer, read_changes
 from resource_server.clocks import Clock, ServerTime
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
-from resource_server.introspection import Introspector, Use, authorization
 from resource_server.jose import parse, strict_object, verify
 from resource_server.keys import KeySource
 from resource_server.lru_cache import LruCache
+from resource_server.modes.changes import MAX_DOCUMENT, TYP, FeedState, newer, read_changes
+from resource_server.modes.introspection import Introspector, Use, authorization
+from resource_server.modes.usage import UsageReports
+from resource_server.network.backoff import Backoff
+from resource_server.network.steps import Answer, Call, SingleFlight, Steps, failed
 from resource_server.settings import Settings
-from resource_server.steps import Answer, Call, SingleFlight, Steps, failed
 from resource_server.token import Token
-from resource_server.usage import UsageReports
 
 _OK, _NOT_MODIFIED, _GONE = 200, 304, 410
 _MAX_WAIT = 30

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote_plus, urlencode
 
-from resource_server.backoff import CircuitBreaker
 from resource_server.clocks import Clock, ServerTime
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
 from resource_server.jose import strict_object
 from resource_server.keys import max_age_of
+from resource_server.network.backoff import CircuitBreaker
+from resource_server.network.steps import Answer, Call, Steps, failed
 from resource_server.settings import Settings
-from resource_server.steps import Answer, Call, Steps, failed
 from resource_server.token import Token
 
 _OK = 200

@@ -11,14 +11,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from resource_server.backoff import Backoff
 from resource_server.clocks import Clock, ServerTime
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
-from resource_server.introspection import Use, authorization
 from resource_server.jose import strict_object
+from resource_server.modes.introspection import Use, authorization
+from resource_server.network.backoff import Backoff
+from resource_server.network.steps import Answer, Call, SingleFlight, Steps, failed
 from resource_server.settings import Settings
-from resource_server.steps import Answer, Call, SingleFlight, Steps, failed
 
 MAX_USES = 10_000
 _MAX_PENDING = 100_000

@@ -16,8 +16,8 @@ import httpx
 
 from resource_server.clocks import ServerTime
 from resource_server.errors import Unavailable
+from resource_server.network.steps import Answer, Call, Steps, Wait
 from resource_server.settings import Settings
-from resource_server.steps import Answer, Call, Steps, Wait
 
 MAX_ANSWER = 16 * 1024 * 1024
 T = TypeVar("T")

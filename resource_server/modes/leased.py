@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from resource_server.clocks import Clock
 from resource_server.errors import InvalidToken, Unavailable
 from resource_server.events import Events
-from resource_server.introspection import Introspector, Use
 from resource_server.lru_cache import LruCache
+from resource_server.modes.introspection import Introspector, Use
+from resource_server.modes.usage import UsageReports
+from resource_server.network.steps import SingleFlight, Steps
 from resource_server.settings import Settings
-from resource_server.steps import SingleFlight, Steps
-from resource_server.usage import UsageReports
 
 
 @dataclass(frozen=True, slots=True)
