@@ -14,7 +14,7 @@ from authserver.ports.credentials import Credential
 from authserver.ports.errors import NotFound
 from authserver.ports.hot_path import HotPathReads, TokenKeys
 from authserver.ports.sessions import Session, Sessions
-from authserver.rules.facts import Instant, Reason, Span, Standing, Token
+from authserver.rules.facts import Instant, Reason, Span, Standing
 from authserver.rules.idle import idle_end
 from authserver.rules.liveness import KEPT_ALIVE, decide
 
@@ -130,21 +130,12 @@ def _judge(session: Session, now: Instant, standing: Standing | None) -> Inspect
     if session.ended_at is not None or standing is None:
         reason = session.end_reason or Reason.CREDENTIAL_DELETED.value
         return InspectedSession(session, live=False, idle_ends_at=None, ended_at=session.ended_at, end_reason=reason)
-    token = Token(
-        jti=session.jti,
-        issued_at=session.issued_at,
-        expires_at=session.expires_at,
-        last_used_at=session.last_used_at,
-        role_version=session.role_version,
-        credential_version=session.credential_version,
-        epoch=session.epoch,
-    )
-    idle = idle_end(token, standing)
-    reason_now = decide(token, now, standing).reason
+    idle = idle_end(session.token, standing)
+    reason_now = decide(session.token, now, standing).reason
     if reason_now is None:
         return InspectedSession(session, live=True, idle_ends_at=idle, ended_at=None, end_reason=None)
     instants = {
-        Reason.EXPIRED: min(token.expires_at, token.issued_at + standing.max_lifetime),
+        Reason.EXPIRED: min(session.expires_at, session.issued_at + standing.max_lifetime),
         Reason.IDLE: idle,
     }
     if reason_now in instants:

@@ -20,7 +20,7 @@ from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sessions import Session, Sessions
 from authserver.ports.signing_keys import SigningKeys, TokensOfKey, always
 from authserver.ports.store import Store
-from authserver.rules.facts import Instant, Token
+from authserver.rules.facts import Instant
 from authserver.rules.key_readiness import Fetcher, fetchers_behind
 from authserver.rules.liveness import decide
 from keys.keyring import USABLE, KeyInfo, State
@@ -354,7 +354,7 @@ def rehearse(store: Store, key: KeyInfo, now: Instant) -> Rehearsal:
             continue
         judged += 1
         standing = facts.standing._replace(key_usable=states[session.kid] in USABLE)
-        survivors += decide(_token(session), now, standing).alive
+        survivors += decide(session.token, now, standing).alive
     staged = [each for each in ring if each.alg == key.alg and each.state is State.STAGED and each.kid != key.kid]
     successor = staged[0] if staged and key.state is State.ACTIVE else None
     hours = store.accounts.general().key_announcement_hours
@@ -376,15 +376,3 @@ def live_sessions(sessions: Sessions, credentials: Sequence[TokensOfKey], kid: s
 def keys_of(session: Session) -> TokenKeys:
     """What points at the rows that decide about a token."""
     return TokenKeys(session.jti, session.client_id, session.secret_id, session.kid)
-
-
-def _token(session: Session) -> Token:
-    return Token(
-        jti=session.jti,
-        issued_at=session.issued_at,
-        expires_at=session.expires_at,
-        last_used_at=session.last_used_at,
-        role_version=session.role_version,
-        credential_version=session.credential_version,
-        epoch=session.epoch,
-    )

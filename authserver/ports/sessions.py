@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from authserver.rules.claims import SessionStart
-from authserver.rules.facts import Instant, Reason
+from authserver.rules.facts import Instant, Reason, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,19 @@ class Session:
     end_reason: str | None
     issued_peer: str | None = None
     last_used_peer: str | None = None
+
+    @property
+    def token(self) -> Token:
+        """The token as the liveness rules need it."""
+        return Token(
+            jti=self.jti,
+            issued_at=self.issued_at,
+            expires_at=self.expires_at,
+            last_used_at=self.last_used_at,
+            role_version=self.role_version,
+            credential_version=self.credential_version,
+            epoch=self.epoch,
+        )
 
 
 class SessionBacklog(NamedTuple):
