@@ -1,11 +1,10 @@
-"""Who fetches the JWKS: buffered in memory, written in batches, never a row per call.
+"""Which clients fetch the JWKS: buffered in memory, written in batches.
 
 A resource server has one row, and so has each of the first ``MAX_AGENTS`` user agents
-of the anonymous; all others count as one, so no caller makes rows without end.
+of unknown clients; all others count as one, so no caller makes rows without end.
 """
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, bindparam, case, delete, select
@@ -14,6 +13,7 @@ from authserver.ports.jwks_fetchers import JwksFetcher
 from authserver.rules.facts import Instant
 from authserver.store.engine.batch_statements import greatest, insert_for
 from authserver.store.engine.connections import reading, writing
+from authserver.store.engine.pending_counts import PendingCounts
 from authserver.store.engine.prepared import PreparedStatement, ThreadConnections
 from authserver.store.tables import jwks_verifiers, resource_servers
 
@@ -22,12 +22,14 @@ MAX_AGENTS = 50
 OTHER = "other"
 KEEP_SECONDS = 400 * 24 * 3600
 
-_PendingFetches = dict[tuple[str, str], tuple[int, Instant, str]]
+_Fetches = tuple[int, Instant, str]
+"""How many fetches, the last instant, and the key ids of that fetch."""
+
 _ROW = jwks_verifiers.c
 
 
 class SqlJwksFetchers:
-    """``ports.Verifiers``."""
+    """``ports.JwksFetchers``."""
 
     def __init__(self, engine: Engine, held: ThreadConnections) -> None:
         self._engine = engine
@@ -47,15 +49,8 @@ class SqlJwksFetchers:
                 "seen": case((newer, added.excluded.seen), else_=_ROW.seen),
             },
         )
-        self._begin()
-
-    def _begin(self) -> None:
-        self._lock, self._flushing = threading.Lock(), threading.Lock()
-        self._pending: _PendingFetches = {}
-
-    def after_fork(self) -> None:
-        """Start empty in a child process: the parent writes what is buffered."""
-        self._begin()
+        self._pending: PendingCounts[tuple[str, str], _Fetches] = PendingCounts(_merged)
+        self.after_fork = self._pending.reset
 
     def named(self, token: str) -> str | None:
         """The id of the enabled resource server with this ``jwks_client`` token."""
@@ -64,18 +59,14 @@ class SqlJwksFetchers:
 
     def fetched(self, server_id: str, at: Instant, kids: Sequence[str]) -> None:
         """Buffer that a resource server fetched these keys."""
-        with self._lock:
-            count, last, _ = self._pending.get((RESOURCE_SERVER, server_id), (0, at, ""))
-            self._pending[RESOURCE_SERVER, server_id] = (count + 1, max(last, at), " ".join(kids))
+        self._pending.add((RESOURCE_SERVER, server_id), (1, at, " ".join(kids)))
 
     def fetched_by_agent(self, agent: str, at: Instant) -> None:
         """Buffer a fetch that names only its user agent."""
-        with self._lock:
+        with self._pending.lock:
+            agents = [key for key in self._pending.waiting() if key[0] == AGENT]
             key = (AGENT, agent)
-            if key not in self._pending and sum(kind == AGENT for kind, _ in self._pending) >= MAX_AGENTS:
-                key = (AGENT, OTHER)
-            count, last, _ = self._pending.get(key, (0, at, ""))
-            self._pending[key] = (count + 1, max(last, at), "")
+            self._pending.add(key if key in agents or len(agents) < MAX_AGENTS else (AGENT, OTHER), (1, at, ""))
 
     def flush(self) -> None:
         """Write the buffered fetches; those that could not be written stay buffered.
@@ -83,35 +74,23 @@ class SqlJwksFetchers:
         Raises:
             Unavailable: the database does not take it.
         """
-        with self._flushing:
-            with self._lock:
-                pending, self._pending = self._pending, {}
-            if not pending:
-                return
-            try:
-                self._write(pending)
-            except BaseException:
-                with self._lock:
-                    for key, (count, at, seen) in pending.items():
-                        more, later, newer = self._pending.get(key, (0, at, ""))
-                        self._pending[key] = (count + more, max(at, later), newer or seen)
-                raise
+        self._pending.flush(self._write)
 
-    def _write(self, pending: _PendingFetches) -> None:
+    def _write(self, pending: Mapping[tuple[str, str], _Fetches]) -> None:
         with writing(self._engine) as connection:
             known = set(connection.execute(select(_ROW.name).where(_ROW.kind == AGENT)).scalars())
-            rows: _PendingFetches = {}
-            for (kind, name), (count, at, seen) in sorted(pending.items()):
-                shown = name
-                if kind == AGENT and name not in known:
-                    shown = name if len(known) < MAX_AGENTS else OTHER
-                    known.add(shown)
-                more, later, _ = rows.get((kind, shown), (0, at, ""))
-                rows[kind, shown] = (count + more, max(at, later), seen)
+            rows: dict[tuple[str, str], _Fetches] = {}
+            for (kind, agent), fetches in sorted(pending.items()):
+                name = agent
+                if kind == AGENT and agent not in known:
+                    name = agent if len(known) < MAX_AGENTS else OTHER
+                    known.add(name)
+                row = rows.get((kind, name))
+                rows[kind, name] = fetches if row is None else _merged(row, fetches)
             connection.execute(self._add, [_values(key, fetch) for key, fetch in sorted(rows.items())])
 
     def all(self) -> Sequence[JwksFetcher]:
-        """Everybody on record, who fetched last first."""
+        """All fetchers on record, the latest fetch first."""
         query = select(jwks_verifiers).order_by(_ROW.last_fetched_at.desc(), _ROW.kind, _ROW.name)
         with reading(self._engine) as connection:
             return tuple(
@@ -120,10 +99,14 @@ class SqlJwksFetchers:
             )
 
     def sweep(self, now: Instant) -> None:
-        """Forget who has not fetched for more than a year, so that new agents fit in."""
+        """Delete fetchers whose last fetch is more than a year ago, so that new agents fit in."""
         with writing(self._engine) as connection:
             connection.execute(delete(jwks_verifiers).where(_ROW.last_fetched_at < now - KEEP_SECONDS))
 
 
-def _values(key: tuple[str, str], fetch: tuple[int, Instant, str]) -> dict[str, Any]:
+def _merged(older: _Fetches, newer: _Fetches) -> _Fetches:
+    return older[0] + newer[0], max(older[1], newer[1]), newer[2]
+
+
+def _values(key: tuple[str, str], fetch: _Fetches) -> dict[str, Any]:
     return {"kind": key[0], "name": key[1], "fetches": fetch[0], "last_fetched_at": fetch[1], "seen": fetch[2]}

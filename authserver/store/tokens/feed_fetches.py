@@ -1,6 +1,6 @@
-"""Who follows the change feed, and how far: buffered in memory, written in batches, never a row per poll."""
+"""Which resource servers fetch the change feed, and how far: buffered in memory, written in batches."""
 
-import threading
+from collections.abc import Mapping
 
 from sqlalchemy import Engine, bindparam, func, select
 
@@ -8,6 +8,7 @@ from authserver.ports.resource_servers import ResourceServerActivity
 from authserver.rules.facts import Instant
 from authserver.store.engine.batch_statements import greatest, insert_for
 from authserver.store.engine.connections import reading, writing
+from authserver.store.engine.pending_counts import PendingCounts
 from authserver.store.tables import audit_head, feed_fetches, usage, usage_reports
 
 _ROW = feed_fetches.c
@@ -16,7 +17,7 @@ _DAY = 24 * _HOUR
 _DAYS = 7
 
 _Fetches = tuple[int, Instant, int]
-"""How many, the last, and up to which entry that one told."""
+"""How many fetches, the last instant, and the entry up to which the feed was fetched."""
 
 
 class SqlFeedFetches:
@@ -34,25 +35,14 @@ class SqlFeedFetches:
                 "seq": greatest(dialect)(_ROW.seq, added.excluded.seq),
             },
         )
-        self._begin()
-
-    def _begin(self) -> None:
-        self._lock, self._flushing = threading.Lock(), threading.Lock()
-        self._pending: dict[str, _Fetches] = {}
-
-    def after_fork(self) -> None:
-        """Start empty in a child process: the parent writes what is buffered."""
-        self._begin()
+        self._pending: PendingCounts[str, _Fetches] = PendingCounts(
+            lambda older, newer: (older[0] + newer[0], max(older[1], newer[1]), max(older[2], newer[2]))
+        )
+        self.after_fork = self._pending.reset
 
     def fetched(self, server_id: str, at: Instant, seq: int) -> None:
         """Buffer that a resource server has fetched the change feed up to entry ``seq``."""
-        self._merge({server_id: (1, at, seq)})
-
-    def _merge(self, more: dict[str, _Fetches]) -> None:
-        with self._lock:
-            for server_id, (number, at, seq) in more.items():
-                known = self._pending.get(server_id, (0, at, seq))
-                self._pending[server_id] = (known[0] + number, max(known[1], at), max(known[2], seq))
+        self._pending.add(server_id, (1, at, seq))
 
     def flush(self) -> None:
         """Write the buffered fetches; those that could not be written stay buffered.
@@ -60,19 +50,13 @@ class SqlFeedFetches:
         Raises:
             Unavailable: the database does not take it.
         """
-        with self._flushing:
-            with self._lock:
-                pending, self._pending = self._pending, {}
-            if not pending:
-                return
-            names = ("resource_server_id", "fetches", "fetched_at", "seq")
-            rows = [dict(zip(names, (key, *value), strict=True)) for key, value in sorted(pending.items())]
-            try:
-                with writing(self._engine) as connection:
-                    connection.execute(self._add, rows)
-            except BaseException:
-                self._merge(pending)
-                raise
+        self._pending.flush(self._write)
+
+    def _write(self, fetches: Mapping[str, _Fetches]) -> None:
+        names = ("resource_server_id", "fetches", "fetched_at", "seq")
+        rows = [dict(zip(names, (key, *value), strict=True)) for key, value in sorted(fetches.items())]
+        with writing(self._engine) as connection:
+            connection.execute(self._add, rows)
 
     def activity(self, server_id: str, now: Instant) -> ResourceServerActivity:
         """What a resource server has sent lately, as of one instant; what other processes buffer is not in it."""
