@@ -72,7 +72,7 @@ def test_a_fork_while_locks_are_held(issuer, server):
         text = issuer.mint()
         verifier.verify(text)
         state = verifier._state
-        locks = [state.usage._lock, state.verified._lock, state.keys._lock, state.transport._making]
+        locks = [state.usage._lock, state.verified._lock, state.keys._lock, state.transport._lock]
         for lock in locks:
             lock.acquire()
         try:
