@@ -562,7 +562,7 @@ def test_the_first_of_each_kind_per_caller_and_minute(world, security_log):
 
     assert note()
     assert not note()
-    assert note(door="revocation")
+    assert note(endpoint="revocation")
     assert note(reason="secret_ended")
     assert note(peer="192.0.2.2")
     assert note(client=world.client[0])

@@ -31,7 +31,7 @@ class Wire(httpx.BaseTransport):
         self._network, self._name, self._way = network, name, httpx.HTTPTransport()
 
     def handle_request(self, request):
-        return self._network.carry(self._name, request, self._way)
+        return self._network.forward(self._name, request, self._way)
 
     def close(self):
         self._way.close()
