@@ -4,6 +4,7 @@ import base64
 import sys
 
 import pytest
+from werkzeug.routing import Rule
 from werkzeug.test import Client
 
 from app import create_app
@@ -50,6 +51,8 @@ NOT_QUICK = {
     "test_journeys_narrow", "test_rotations_under_load", "test_cli_process", "test_databases", "test_migrations",
     "test_full_disk", "test_pooler", "test_scanners", "test_schema_window",
     "test_restore", "test_spring", "test_state_machine", "test_verifier_history",
+    "test_start", "test_sqlite_library", "test_failover", "test_modes_on_one_clock", "test_kit", "test_agents",
+    "test_fleet", "test_image", "test_proxies", "test_gateways",
 }  # fmt: skip
 """Modules that start servers, browsers, npm or PostgreSQL, or take long: left out by `make check`."""
 
@@ -64,6 +67,27 @@ def pytest_collection_modifyitems(items):
             item.add_marker("quick")
     order = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def _compile_url_builders_once():
+    """Let applications share the functions that build URLs: most of what an application costs is compiling them.
+
+    Werkzeug compiles two for each route, from the text of the route alone, and every test makes an application.
+    """
+    compile_builder, builders = Rule._compile_builder, {}
+
+    def compiled(rule, append_unknown=True):
+        if rule.defaults:
+            return compile_builder(rule, append_unknown)
+        key = (rule.rule, tuple(rule._trace), append_unknown)
+        if key not in builders:
+            builders[key] = compile_builder(rule, append_unknown)
+        return builders[key]
+
+    Rule._compile_builder = compiled
+
+
+_compile_url_builders_once()
 
 
 class DuringTests:
