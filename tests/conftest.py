@@ -4,6 +4,8 @@ import base64
 import sys
 
 import pytest
+from flask import Flask
+from jinja2 import BytecodeCache
 from werkzeug.routing import Rule
 from werkzeug.test import Client
 
@@ -88,6 +90,22 @@ def _compile_url_builders_once():
 
 
 _compile_url_builders_once()
+
+
+class CompiledTemplates(BytecodeCache):
+    """The code of templates, shared by all applications of a process: each would compile the pages it shows anew."""
+
+    def __init__(self):
+        self._code = {}
+
+    def load_bytecode(self, bucket):
+        bucket.code = self._code.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket):
+        self._code[bucket.key, bucket.checksum] = bucket.code
+
+
+Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": CompiledTemplates()}
 
 
 class DuringTests:
