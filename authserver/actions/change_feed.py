@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from authserver.actions.preconditions.calling_resource_server import require_resource_server
 from authserver.ports.changes import ChangeReads, Limits
 from authserver.rules.facts import Instant
-from authserver.rules.lifetime import LONGEST_LIFE
+from authserver.rules.lifetime import MAX_LIFETIME
 from authserver.rules.presented_secret import PresentedSecret
 
 _CURSOR = re.compile(r"([0-9]{1,15})\.([0-9]{1,15})")
@@ -56,7 +56,7 @@ def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes
     if tag and tag == _tag(head.epoch, head.last, head.limits) and after == f"{head.epoch}.{head.last}":
         return Feed(None, tag, caller.alg, True, caller.id, head.now, head.last)
     # The time is read before the snapshot, so ``as_of`` is never later than the data.
-    changed = changes.since(caller.audience, _number(after, head.epoch), head.now, head.now - LONGEST_LIFE)
+    changed = changes.since(caller.audience, _number(after, head.epoch), head.now, head.now - MAX_LIFETIME)
     if changed is None or (after and changed.epoch != head.epoch):
         raise CursorTooOld
     cursor, current = f"{changed.epoch}.{changed.last}", _tag(changed.epoch, changed.last, changed.limits)

@@ -20,7 +20,7 @@ from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.idle import USE_TOLERANCE, idle_end_of_use
 from authserver.rules.lease import lease_seconds
-from authserver.rules.lifetime import LONGEST_LIFE
+from authserver.rules.lifetime import MAX_LIFETIME
 from authserver.rules.liveness import decide
 from authserver.rules.presented_secret import PresentedSecret
 
@@ -163,7 +163,7 @@ def _issued_as(
     expected = (recorded.token_hash if recorded else "") or usage.issued_hash(token.keys.jti)
     proven = bool(expected) and hmac.compare_digest(expected, token.token_hash)
     start = token.recorded_start() if proven else None if expected else token.claimed_start()
-    if start is None or not 0 < start.expires_at - start.issued_at <= LONGEST_LIFE:
+    if start is None or not 0 < start.expires_at - start.issued_at <= MAX_LIFETIME:
         return UNKNOWN_TOKEN
     if proven:
         return start

@@ -37,8 +37,8 @@ class Applied:
     secrets: Mapping[str, tuple[str, str]]
 
 
-class _Undo(Exception):
-    """Ends a transaction that shall leave nothing behind."""
+class _Rollback(Exception):
+    """Rolls back the transaction of a dry run."""
 
 
 def export(accounts: Accounts) -> StateDocument:
@@ -104,7 +104,7 @@ def apply(
     secrets: dict[str, tuple[str, str]] = {}
     # Counted before the lock is taken: the counts are only reported.
     counter = _Counter(store, now)
-    endings = {_key(step): counter.ends(step) for step in plan(export(store.accounts), desired, prune=prune)}
+    endings = {_identity(step): counter.ends(step) for step in plan(export(store.accounts), desired, prune=prune)}
     try:
         with store.accounts.change(Event("state.applied", actor, "state"), now) as tx:
             steps = plan(export(store.accounts), desired, prune=prune)
@@ -120,24 +120,24 @@ def apply(
                 if isinstance(result, resource_server_actions.RegisteredServer):
                     accounts.added.append(result.server)
                     secrets[result.server.name] = (result.server.client_id, result.secret)
-                applied.append(replace(step, ends=endings.get(_key(step), 0)))
-            _keep(undo=dry_run or not steps)
-    except _Undo:
+                applied.append(replace(step, ends=endings.get(_identity(step), 0)))
+            _roll_back_if(condition=dry_run or not steps)
+    except _Rollback:
         secrets.clear()
     return Applied(tuple(applied), secrets)
 
 
-def _keep(*, undo: bool) -> None:
-    if undo:
-        raise _Undo
+def _roll_back_if(*, condition: bool) -> None:
+    if condition:
+        raise _Rollback
 
 
-def _key(step: Step) -> tuple[str, str, str]:
+def _identity(step: Step) -> tuple[str, str, str]:
     return step.action, step.target, str(step.values)
 
 
 class _InTransaction:
-    """Accounts whose changes are parts of one transaction, each with its record."""
+    """Accounts whose changes all join one transaction, each with its own audit record."""
 
     def __init__(self, accounts: Accounts, tx: Transaction) -> None:
         self._accounts, self._tx = accounts, tx
@@ -145,13 +145,13 @@ class _InTransaction:
 
     @contextmanager
     def change(self, event: Event, at: Instant) -> Iterator[Transaction]:
-        """Go on in the one transaction, with a record of its own."""
+        """Begin the next audit record in the same transaction."""
         del at
         self._tx.next_event(event)
         yield self._tx
 
     def resource_servers(self) -> Sequence[ResourceServer]:
-        """Those from before, and those that this transaction made."""
+        """Committed ones, and those that this transaction has made."""
         return (*self._accounts.resource_servers(), *self.added)
 
 
@@ -178,7 +178,7 @@ class _Counter:
         return 0
 
 
-_Take = Callable[[Accounts, Step, bytes, dict[str, Any]], object]
+_Action = Callable[[Accounts, Step, bytes, dict[str, Any]], object]
 
 
 def _edit_server(accounts: Accounts, step: Step, _pepper: bytes, actor_and_time: dict[str, Any]) -> object:
@@ -196,11 +196,11 @@ def _set(accounts: Accounts, step: Step, _pepper: bytes, actor_and_time: dict[st
     return general_settings.set_general(accounts, step.target, "" if value is None else str(value), **actor_and_time)
 
 
-def _on_target(action: Callable[..., object]) -> _Take:
+def _on_target(action: Callable[..., object]) -> _Action:
     return lambda accounts, step, _pepper, actor_and_time: action(accounts, step.target, **actor_and_time)
 
 
-_ACTIONS: Final[Mapping[str, _Take]] = {
+_ACTIONS: Final[Mapping[str, _Action]] = {
     "create_role": lambda accounts, step, _pepper, actor_and_time: role_actions.create_role(
         accounts, step.target, step.values["kind"], step.values["permissions"], **actor_and_time
     ),

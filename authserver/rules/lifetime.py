@@ -3,7 +3,7 @@
 from authserver.rules.facts import Instant, Span
 
 DAY: Span = 24 * 3600
-LONGEST_LIFE: Span = 30 * DAY
+MAX_LIFETIME: Span = 30 * DAY
 """The greatest maximum lifetime that can be set: no token of ours was ever made to live longer."""
 
 

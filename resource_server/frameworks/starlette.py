@@ -49,7 +49,7 @@ class Guard:
         Raises:
             Refused: which the application answers by itself after ``init_app``.
         """
-        self._roles.update(roles)
+        self._roles.update(roles)  # the metadata names all of them as scopes_supported
         route = getattr(request.scope.get("route"), "path", "")
         method = request.scope.get("method", "GET")
         text, proof = token_of_scope(self.verifier.settings, request.scope)

@@ -218,7 +218,7 @@ def remove(kid: str) -> Answer:
 @keys.command("tick", examples=("flask keys tick", "flask keys tick --dry-run", "flask keys tick --dry-run --json"))
 @click.option("--dry-run", is_flag=True, help="Change nothing; show what is due in the coming 12 months.")
 def tick(*, dry_run: bool) -> Answer:
-    """Do what the rotation of keys makes due now. The server does it by itself, once a minute.
+    """Take the steps of key rotation that are due now. The server does so by itself, once a minute.
 
     Safe from any number of timers and nodes at once: each step is done once. The general settings
     key_rotation_days, key_announcement_hours and key_patience_hours say what is due when.

@@ -16,7 +16,7 @@ TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
 """Values of ``typ``. rfc7523bis names the last; older clients say ``JWT`` or nothing. A token of ours, a DPoP proof or
 an introspection answer is none of these, so it can never be taken for an assertion (RFC 8725 §3.12)."""
 
-LONGEST_LIFE: Span = 3600
+MAX_LIFETIME: Span = 3600
 """RFC 7523 §3 (4): an ``exp`` that is unreasonably far away may be refused. A copied assertion that was not used yet is
 good until then; an hour is what common libraries ask for when told nothing."""
 
@@ -55,7 +55,7 @@ def window(claims: Mapping[str, Any], *, issuer: str, now: Instant) -> Assertion
           the token endpoint is taken (rfc7523bis §4): else an assertion for another server could be made to serve here.
         - ``assertion_expiry``: no ``exp`` (RFC 7523 §3 (4): required), or one that is no number.
         - ``assertion_expired``: it is over; no grace, since clients make a fresh one for each request.
-        - ``assertion_too_long``: it lives for longer than ``LONGEST_LIFE``.
+        - ``assertion_too_long``: it lives for longer than ``MAX_LIFETIME``.
         - ``assertion_from_the_future``: ``iat`` or ``nbf`` lies ahead by more than ``SKEW`` (RFC 7523 §3 (5), (6)).
         - ``assertion_id``: no ``jti``; RFC 7523 §3 (7) lets us ask for one, and replay cannot be seen without.
     """
@@ -78,7 +78,7 @@ def _span_fault(claims: Mapping[str, Any], ends_at: Instant, now: Instant) -> st
         return "assertion_from_the_future"
     issued_at = begins.get("iat")
     start = now if issued_at is None else min(now, issued_at)
-    return "assertion_too_long" if ends_at - start > LONGEST_LIFE + SKEW else ""
+    return "assertion_too_long" if ends_at - start > MAX_LIFETIME + SKEW else ""
 
 
 def one_time_key(kind: str, holder: str, jti: str) -> str:

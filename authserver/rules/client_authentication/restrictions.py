@@ -1,6 +1,6 @@
-"""What a credential is held to beside its roles: from where, for which APIs, for how long, and only with a key.
+"""Restrictions of a credential beside its roles: networks, audiences, token lifetime, and only key-bound tokens.
 
-Most credentials have none, and their requests pay for none. Kept as one text, so that a token request reads them in
+Most credentials have none, and then a request pays nothing. Stored as one text, so that a token request reads them in
 its one statement.
 """
 
@@ -16,10 +16,10 @@ from authserver.rules.names import audience_fault
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-MOST_NETWORKS: Final = 50
-MOST_AUDIENCES: Final = 50
-SHORTEST_LIFE: Span = 60
-LONGEST_LIFE: Span = 24 * 3600
+MAX_NETWORKS: Final = 50
+MAX_AUDIENCES: Final = 50
+MIN_LIFETIME: Span = 60
+MAX_LIFETIME: Span = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Restrictions:
 
     @property
     def text(self) -> str | None:
-        """As it is kept; None for no restriction at all."""
+        """The stored text; None without any restriction."""
         members: dict[str, Any] = {}
         if self.networks:
             members["networks"] = [str(each) for each in self.networks]
@@ -49,7 +49,7 @@ class Restrictions:
         return json.dumps(members, separators=(",", ":")) if members else None
 
     def admits(self, peer: str) -> bool:
-        """Whether a request may come from an address; what is no address is admitted only where any is."""
+        """Whether requests may come from ``peer``; a text that is no address only where there is no restriction."""
         if not self.networks:
             return True
         address = _address(peer)
@@ -61,9 +61,9 @@ NONE: Final = Restrictions()
 
 @lru_cache(maxsize=1024)
 def restrictions_of(text: str | None) -> Restrictions:
-    """Read what ``Restrictions.text`` made.
+    """Parse the stored text.
 
-    A member that a newer version wrote is refused: to pass over a restriction would lift it (INV-24).
+    An unknown member of a newer version is refused, since ignoring a restriction would lift it (INV-24).
 
     Raises:
         ValueError: a member is unknown or malformed.
@@ -91,14 +91,14 @@ def restrictions(
         ValueError: the text says what to write instead.
     """
     nets, uris = [_network(each) for each in networks], frozenset(audiences)
-    if len(nets) > MOST_NETWORKS or len(uris) > MOST_AUDIENCES:
-        msg = f"name {MOST_NETWORKS} networks and {MOST_AUDIENCES} resource servers at most"
+    if len(nets) > MAX_NETWORKS or len(uris) > MAX_AUDIENCES:
+        msg = f"name {MAX_NETWORKS} networks and {MAX_AUDIENCES} resource servers at most"
         raise ValueError(msg)
     for uri in uris:
         fault = audience_fault(uri)
         if fault:
             raise ValueError(fault)
-    if lifetime and not SHORTEST_LIFE <= lifetime <= LONGEST_LIFE:
+    if lifetime and not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
         msg = "a token of a restricted credential lives for 1 minute to 24 hours"
         raise ValueError(msg)
     return Restrictions(tuple(sorted(set(nets), key=str)), uris, lifetime, bound)
@@ -114,7 +114,7 @@ def _network(text: str) -> Network:
 
 @lru_cache(maxsize=1024)
 def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address; an IPv4 address in the clothes of IPv6 (RFC 4291 §2.5.5.2) is that IPv4 address."""
+    """Parse an address; an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2) becomes the IPv4 address."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from authserver.rules.facts import Instant, Span, over
 
-LONGEST_LIFE: Span = 24 * 3600
+MAX_LIFETIME: Span = 24 * 3600
 """Of a foreign token. It may be used more than once, as a Kubernetes token that a pod reads from a file is, so whoever
 copied one could use it until it ends."""
 
@@ -258,9 +258,9 @@ def _time_checks(claims: Mapping[str, Any], now: Instant) -> list[Check]:
         ),
         _check(
             "lifetime",
-            f"{LONGEST_LIFE} s at most",
+            f"{MAX_LIFETIME} s at most",
             f"{life} s",
-            "workload_too_long" if life > LONGEST_LIFE + SKEW else "",
+            "workload_too_long" if life > MAX_LIFETIME + SKEW else "",
         ),
     ]
 

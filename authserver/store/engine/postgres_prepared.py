@@ -28,7 +28,7 @@ class PostgresPreparedConnection(PreparedConnection):
 
     def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
         """One statement, durable on return; the thread sleeps without the interpreter's lock meanwhile."""
-        with self._using:
+        with self._lock:
             name, reader = self._known.get(sql) or self._prepare(sql)
             values = [_sent(each) for each in arguments]
             run = self._libpq.exec_params if self._pooled else self._libpq.exec_prepared
@@ -49,7 +49,7 @@ class PostgresPreparedConnection(PreparedConnection):
         self._known[sql] = made = name, Transformer(self._connection)
         return made
 
-    def broke(self, error: BaseException) -> bool:
+    def is_broken_by(self, error: BaseException) -> bool:
         """Whether the server is gone, or ended this connection."""
         state = getattr(error, "sqlstate", None) or ""
         return bool(self._connection.broken) or state.startswith(_ENDED_BY_SERVER)

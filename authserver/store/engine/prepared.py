@@ -88,7 +88,7 @@ class ThreadConnections:
             raise Invalid(UNSTORABLE) from error
         except self._errors as error:
             # A limit that struck would strike again, and double the wait; only a dead connection is worth a new one.
-            retry = connection is not None and connection.broke(error)
+            retry = connection is not None and connection.is_broken_by(error)
             self.drop()
             if not retry:
                 raise Unavailable(unreached(error)) from error

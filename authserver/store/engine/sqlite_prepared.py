@@ -1,4 +1,4 @@
-"""One driver connection outside the pool, held by one thread for as long as it lives."""
+"""Prepared statements on SQLite, and the base class for both databases: a driver connection of one thread, unpooled."""
 
 import os
 import threading
@@ -16,18 +16,18 @@ class PreparedConnection(ABC):
     """Runs statements in autocommit; closes with the thread that held it, and only in the process that opened it."""
 
     def __init__(self, connection: Any, *, pooled: bool = False) -> None:
-        """Take a driver connection, and whether a pooler is at its other end."""
+        """Use a driver connection; ``pooled``: there is a connection pooler before the database."""
         self._connection, self._pooled = connection, pooled
         self._process = os.getpid()
-        self._using = threading.Lock()
+        self._lock = threading.Lock()
 
     @abstractmethod
     def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
-        """The rows, and how many were read or changed."""
+        """Run a statement; returns its rows, and how many were read or changed."""
 
     @abstractmethod
-    def broke(self, error: BaseException) -> bool:
-        """Whether ``error`` says that the connection itself is of no use any more."""
+    def is_broken_by(self, error: BaseException) -> bool:
+        """Whether the connection cannot be used any more after ``error``."""
 
     def close(self) -> None:
         """Wait for the running statement, then close: libpq crashes when its connection is closed under it."""
@@ -35,10 +35,10 @@ class PreparedConnection(ABC):
             # After a fork the connection belongs to the parent: closing it here would end the parent's session.
             _PARENT_CONNECTIONS.append(self._connection)
             return
-        if self._using.acquire(timeout=_CLOSING_SECONDS):
+        if self._lock.acquire(timeout=_CLOSING_SECONDS):
             with suppress(Exception):
                 self._connection.close()
-            self._using.release()
+            self._lock.release()
 
     def __del__(self) -> None:
         self.close()
@@ -52,12 +52,12 @@ class SqlitePreparedConnection(PreparedConnection):
         self._cursor = connection.cursor()
 
     def run(self, sql: str, arguments: Sequence[Any]) -> tuple[Rows, int]:
-        """One statement, durable on return."""
-        with self._using:
+        """Run a statement in a transaction of its own, durable on return."""
+        with self._lock:
             cursor = self._cursor.execute(sql, arguments)
             return cursor.fetchall(), cursor.rowcount
 
-    def broke(self, error: BaseException) -> bool:  # noqa: ARG002 - what the base names it
+    def is_broken_by(self, error: BaseException) -> bool:  # noqa: ARG002 - what the base names it
         """Never: a file has no connection to lose."""
         return False
 
