@@ -52,7 +52,7 @@ def test_from_nothing_to_a_token(visits, site_with_history):
     assert min(box["width"], box["height"]) >= 44
     copy.click()
     expect(copy).to_contain_text("Copied")
-    expect(page.locator("#said")).to_have_text("Copied")
+    expect(page.locator("#announcement")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == secret
     visit.context.clear_permissions()
     visit.context.grant_permissions(["geolocation"], origin=site_with_history.url)  # and nothing else

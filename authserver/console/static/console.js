@@ -2,11 +2,11 @@
 
 const body = document.body.dataset;
 const words = document.getElementById("words")?.dataset ?? {};
-const said = document.getElementById("said");
+const announcement = document.getElementById("announcement");
 
 /** Tell screen readers and those who look, without moving the focus. */
 export function say(text) {
-  if (said) said.textContent = text;
+  if (announcement) announcement.textContent = text;
 }
 
 /* --- moments: relative and kept so; exact in the zone of the browser, unless its reader chose one ------------- */

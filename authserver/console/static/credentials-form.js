@@ -5,7 +5,7 @@ for (const field of document.querySelectorAll("[data-zone-field]")) field.value 
 
 const form = document.getElementById("create");
 const review = document.getElementById("review");
-const shown = document.getElementById("zone-said");
+const shown = document.getElementById("zone-text");
 // Whoever chose a zone in the profile keeps it; the server says so by not saying UTC.
 if (shown?.textContent === "UTC") shown.textContent = zone;
 

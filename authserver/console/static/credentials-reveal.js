@@ -154,24 +154,24 @@ async function tryIt() {
   if (words.resource) body.set("resource", words.resource);
   button.disabled = true;
   result.replaceChildren();
-  put("p", words.saidBusy, "hint");
+  put("p", words.textBusy, "hint");
   try {
     const answer = await fetch(words.url, { method: "POST", body, credentials: "omit", cache: "no-store" });
     const told = await answer.json();
     result.replaceChildren();
     if (answer.ok) {
-      put("p", words.saidGood, "verdict good");
-      facts([[words.saidLife, words.saidMost.replace("{span}", span(told.expires_in))], [words.saidRoles, told.scope]]);
-      put("h3", words.saidClaims);
+      put("p", words.textGood, "verdict good");
+      facts([[words.textLife, words.textMost.replace("{span}", span(told.expires_in))], [words.textRoles, told.scope]]);
+      put("h3", words.textClaims);
       put("pre", JSON.stringify(claims(told.access_token), null, 2)).tabIndex = 0;
     } else {
-      put("p", words.saidBad, "verdict bad");
-      put("p", words.saidWait, "hint");
+      put("p", words.textBad, "verdict bad");
+      put("p", words.textWait, "hint");
       put("pre", JSON.stringify(told, null, 2)).tabIndex = 0;
     }
   } catch {
     result.replaceChildren();
-    put("p", words.saidLost, "verdict bad");
+    put("p", words.textLost, "verdict bad");
   }
   button.disabled = false;
   button.focus();
