@@ -83,7 +83,7 @@ def run(target: str, *, host: str, port: int, workers: int, threads: int, announ
         CannotServe: the port is in use, or no worker can start.
     """
     check_port(host, port)
-    with _numbers_of_all(workers), _start_report() as report:
+    with _shared_metrics(workers), _start_report() as report:
         server = Stoppable(
             target,
             address="127.0.0.1" if host == "localhost" else host,
@@ -96,13 +96,13 @@ def run(target: str, *, host: str, port: int, workers: int, threads: int, announ
             factory=True,
             log_access=False,
             log_level=LogLevels.warning,
-            log_dictconfig=_through_ours(),
+            log_dictconfig=_log_config(),
             respawn_failed_workers=True,
             respawn_interval=_RESTART_SECONDS,
             workers_kill_timeout=_GRACE_SECONDS,
             websockets=False,
         )
-        start = _Start(server, report, announce)
+        start = _StartReport(server, report, announce)
         server.main_loop_interrupt = start
         # granian's own lines about a worker that ended would come before the sentence that says why.
         server.on_startup(lambda: logging.getLogger("_granian").setLevel(logging.CRITICAL))
@@ -138,7 +138,7 @@ def _start_report() -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-class _Start(threading.Event):
+class _StartReport(threading.Event):
     """What granian's main loop waits for; until the first worker reports, it looks for that report meanwhile.
 
     On the main thread: with a thread beside it, a worker could be forked while that thread holds a lock.
@@ -152,12 +152,12 @@ class _Start(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         while not self._reported and not super().wait(_LOOK_SECONDS):
-            self._look()
+            self._read_report()
         # A worker that failed wakes the loop before its report was looked at.
-        self._look()
+        self._read_report()
         return super().wait(timeout)
 
-    def _look(self) -> None:
+    def _read_report(self) -> None:
         report = "" if self._reported else self._report.read_text(encoding="utf-8")
         if not report.endswith("\n"):
             return
@@ -173,14 +173,14 @@ class _Start(threading.Event):
             self.set()
 
 
-def _through_ours() -> dict[str, Any]:
+def _log_config() -> dict[str, Any]:
     """Leave granian's lines to the JSON writer of the root logger, warnings only."""
     quiet = {"handlers": [], "level": "WARNING", "propagate": True}
     return {"handlers": {}, "formatters": {}, "loggers": {"_granian": quiet, "granian.access": quiet}}
 
 
 @contextlib.contextmanager
-def _numbers_of_all(workers: int) -> Any:
+def _shared_metrics(workers: int) -> Any:
     """Where several processes count, give them a folder to add up in."""
     name = "PROMETHEUS_MULTIPROC_DIR"
     if workers == 1 or os.environ.get(name):

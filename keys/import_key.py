@@ -156,12 +156,12 @@ def check_public_rsa(public: rsa.RSAPublicKey, min_bits: int) -> None:
     if numbers.e.bit_length() > _MOST_EXPONENT_BITS:
         msg = f"the public exponent may have {_MOST_EXPONENT_BITS} bits at most; use {LEAST_EXPONENT}"
         raise WeakKey(msg)
-    if _made_by_a_bad_library(numbers.n):
+    if _is_roca(numbers.n):
         msg = "the key was made by a library whose keys can be factored (ROCA, CVE-2017-15361)"
         raise WeakKey(msg)
 
 
-def _made_by_a_bad_library(modulus: int) -> bool:
+def _is_roca(modulus: int) -> bool:
     """The fingerprint of ROCA: the modulus is a power of 65537 modulo every small prime."""
     return all(modulus % prime in {pow(LEAST_EXPONENT, power, prime) for power in range(prime)} for prime in _PRIMES)
 

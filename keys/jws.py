@@ -110,7 +110,7 @@ def json_object(data: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is not one. TypeError: it is another kind of value.
     """
-    value = strict_json.loads(data, parse_float=_finite, parse_int=_small)
+    value = strict_json.loads(data, parse_float=_parse_float, parse_int=_parse_int)
     if not isinstance(value, dict):
         msg = "not a JSON object"
         raise TypeError(msg)
@@ -119,7 +119,7 @@ def json_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         msg = "a number is too large"
@@ -127,7 +127,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _small(text: str) -> int:
+def _parse_int(text: str) -> int:
     number = int(text)
     if abs(number) > _LARGEST_INTEGER:
         msg = "a number is too large"

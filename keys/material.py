@@ -172,12 +172,12 @@ def signer_of(kid: str, alg: str, private: object) -> Signer:
     Raises:
         UnusableKey: not the private part of ``kid``, not for ``alg``, or it fails its self-test.
     """
-    sign, verify = _both_ways(kid, alg, private)
+    sign, verify = _sign_and_verify(kid, alg, private)
     self_test(kid, sign, verify)
     return sign
 
 
-def _both_ways(kid: str, alg: str, private: object) -> tuple[Signer, Callable[[bytes, bytes], None]]:
+def _sign_and_verify(kid: str, alg: str, private: object) -> tuple[Signer, Callable[[bytes, bytes], None]]:
     """How to sign with a key, and how anybody verifies it (which raises ``InvalidSignature``)."""
     if not isinstance(private, PrivateKey) or thumbprint(_public_members(alg, private.public_key())) != kid:
         msg = f"the private part of key {kid} belongs to another key"

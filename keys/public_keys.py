@@ -102,11 +102,11 @@ def registered(jwk: str) -> RegisteredKey:
 
 def verify_with_nobody(alg: str) -> Verify:
     """Verifies against a key without a holder and fails, so that a refusal takes the same time (INV-29)."""
-    return _nobody(alg if alg in ALGORITHMS else "ES256")
+    return _key_without_holder(alg if alg in ALGORITHMS else "ES256")
 
 
 @lru_cache(maxsize=len(ALGORITHMS))
-def _nobody(alg: str) -> Verify:
+def _key_without_holder(alg: str) -> Verify:
     keys: dict[str, Callable[[], PublicKey]] = {
         "ES256": lambda: ec.derive_private_key(1, ec.SECP256R1()).public_key(),
         "EdDSA": lambda: ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key(),

@@ -85,7 +85,7 @@ class Settings:
             ("max_token_lifetime", 1, 10**9), ("clock_skew", 0, 300), ("keys_stale", 0, 86400),
             ("unknown_key_interval", 1, 3600), ("cache_size", 0, 10**7),
         ):  # fmt: skip
-            _whole(name, getattr(self, name), low, high)
+            _check_whole_number(name, getattr(self, name), low, high)
         _number("timeout", self.timeout, 0.05, 60)
         _number("report_interval", self.report_interval, 0.05, 600)
         for name in ("jwks_uri", "introspection_endpoint", "usage_endpoint", "changes_endpoint"):
@@ -110,7 +110,7 @@ class Settings:
     def _check_mode(self) -> None:
         _one_of("mode", self.mode, get_args(Mode))
         lowest = {"exact": 0, "leased": 1, "feed": 2}[self.mode]
-        _whole("max_staleness", self.max_staleness, 0, 86400)
+        _check_whole_number("max_staleness", self.max_staleness, 0, 86400)
         if self.mode == "exact" and self.max_staleness:
             raise ConfigurationError(
                 'mode "exact" asks the server for each call, so max_staleness must be 0;'
@@ -227,7 +227,7 @@ def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
 
 
-def _whole(name: str, value: object, low: int, high: int) -> None:
+def _check_whole_number(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ConfigurationError(f"{name} is a whole number from {low} to {high}, not {value!r}")
 

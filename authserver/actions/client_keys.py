@@ -58,7 +58,7 @@ def remove(
     """
     with accounts.change(Event("credential.key_removed", actor, client_id), now) as tx:
         credential = tx.credential(client_id, owner_id)
-        key = _working(credential.keys, thumbprint)
+        key = _live_key(credential.keys, thumbprint)
         if key is None:
             msg = f"the credential has no key {thumbprint[:64]!r}; `flask credentials keys {client_id}` shows them"
             raise NotFound(msg)
@@ -94,7 +94,7 @@ def remove_from_server(accounts: Accounts, name: str, thumbprint: str, *, actor:
         server = tx.resource_server(name)
         tx.set_target(server.name)
         tx.detail(resource_server=server.id)
-        key = _working(tx.server_keys(server.client_id), thumbprint)
+        key = _live_key(tx.server_keys(server.client_id), thumbprint)
         if key is None:
             msg = f"the resource server has no key {thumbprint[:64]!r}"
             raise NotFound(msg)
@@ -102,6 +102,6 @@ def remove_from_server(accounts: Accounts, name: str, thumbprint: str, *, actor:
         tx.detail(key=thumbprint)
 
 
-def _working(keys: Sequence[KeyRecord], thumbprint: str) -> KeyRecord | None:
+def _live_key(keys: Sequence[KeyRecord], thumbprint: str) -> KeyRecord | None:
     live = (key for key in keys if key.ends_at is None)
     return next((key for key in live if registered(key.public_jwk).thumbprint == thumbprint), None)

@@ -125,7 +125,7 @@ def _by_secret(presented: PresentedSecret, facts: IssueFacts | None, peer: str) 
         return None, "unknown_client"
     if not matching or not matching[0].id:
         return None, "wrong_secret"
-    return matching[0], _fault(facts, matching[0], peer)
+    return matching[0], _refusal_reason(facts, matching[0], peer)
 
 
 def _by_assertion(
@@ -138,7 +138,7 @@ def _by_assertion(
         return None, "unknown_client"
     if key is None or found is None:
         return None, fault
-    fault = _fault(facts, key, peer)
+    fault = _refusal_reason(facts, key, peer)
     if not fault and not use_up(presented, found, assertions, now):
         fault = "assertion_replayed"
     return key, fault
@@ -154,13 +154,13 @@ def _by_workload(
         return None, "unknown_client"
     if proven is None or trust is None:
         return None, fault
-    fault = _fault(facts, proven, peer)
+    fault = _refusal_reason(facts, proven, peer)
     if not fault and not use_up_token(presented, trust, assertions, now):
         fault = "workload_replayed"
     return proven, fault
 
 
-def _fault(facts: IssueFacts, proven: LiveSecret, peer: str) -> str:
+def _refusal_reason(facts: IssueFacts, proven: LiveSecret, peer: str) -> str:
     """Why a client that proved a secret or a key is refused all the same, for the log; empty when it is not."""
     ends_at, now = proven.ends_at, facts.now
     ended = "key_ended" if proven.public_jwk else "trust_ended" if proven.trust else "secret_ended"

@@ -250,7 +250,7 @@ def tick(key_context: KeyContext, *, actor: str, now: Instant) -> tuple[Step, ..
     done: list[Step] = []
     for _ in range(_MOST_ROUNDS):
         steps = plan(key_context.keys.ring(), now, key_context.policy, lambda key: not key_context.waits_for(key, now))
-        done_now = [step for step in steps if _take(key_context, step, actor, now)]
+        done_now = [step for step in steps if _take_step(key_context, step, actor, now)]
         done.extend(done_now)
         if not done_now:
             break
@@ -262,7 +262,7 @@ def forecast_steps(key_context: KeyContext, now: Instant, days: int) -> tuple[tu
     return forecast(key_context.keys.ring(), now, key_context.policy, now + days * DAY)
 
 
-def _take(key_context: KeyContext, step: Step, actor: str, now: Instant) -> bool:
+def _take_step(key_context: KeyContext, step: Step, actor: str, now: Instant) -> bool:
     try:
         if isinstance(step, Generate):
             new = _make(key_context, step.alg)

@@ -82,14 +82,14 @@ class Stopwatch:
         end = time.monotonic() + MAX_WAIT_SECONDS
         dead_after = None
         while dead_after is None and time.monotonic() < end:
-            if all(_dead(store, probe) for probe in probes):
+            if all(_is_dead(store, probe) for probe in probes):
                 dead_after = self._elapsed()
         measured = Measured(acknowledged, dead_after, len(probes), context.services.clock.now())
         for url in nodes:
-            measured.nodes[url] = self._withdrawn_from(url, kid, end)
+            measured.nodes[url] = self._wait_until_withdrawn(url, kid, end)
         return measured
 
-    def _withdrawn_from(self, url: str, kid: str, end: float) -> int | None:
+    def _wait_until_withdrawn(self, url: str, kid: str, end: float) -> int | None:
         address = url if url.endswith(".json") else f"{url.rstrip('/')}/.well-known/jwks.json"
         while True:
             try:
@@ -103,7 +103,7 @@ class Stopwatch:
             time.sleep(0.05)
 
 
-def _dead(store: Store, probe: TokenKeys) -> bool:
+def _is_dead(store: Store, probe: TokenKeys) -> bool:
     try:
         standing = store.hot_path.introspection_facts("", probe).standing
     except Unavailable:

@@ -63,7 +63,7 @@ def plan(current: StateDocument, desired: StateDocument, *, prune: bool) -> tupl
     return tuple(sorted(found, key=lambda step: ORDER.index(step.action)))
 
 
-def _once(kind: str, names: list[str]) -> None:
+def _require_unique(kind: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         msg = f"{kind} {twice[0]} comes twice"
@@ -73,7 +73,7 @@ def _once(kind: str, names: list[str]) -> None:
 def _roles(current: list[RoleState], desired: list[RoleState] | None, *, prune: bool) -> Iterator[Step]:
     if desired is None:
         return
-    _once("the role", [role.name for role in desired])
+    _require_unique("the role", [role.name for role in desired])
     by_name = {role.name: role for role in current}
     for role in desired:
         existing = by_name.pop(role.name, None)
@@ -89,7 +89,7 @@ def _roles(current: list[RoleState], desired: list[RoleState] | None, *, prune: 
 def _users(current: list[UserState], desired: list[UserState] | None, *, prune: bool) -> Iterator[Step]:
     if desired is None:
         return
-    _once("the user", [user.username.casefold() for user in desired])
+    _require_unique("the user", [user.username.casefold() for user in desired])
     by_name = {user.username.casefold(): user for user in current}
     for user in desired:
         existing = by_name.pop(user.username.casefold(), None)
@@ -111,7 +111,7 @@ def _servers(
 ) -> Iterator[Step]:
     if desired is None:
         return
-    _once("the resource server", [server.name for server in desired])
+    _require_unique("the resource server", [server.name for server in desired])
     by_name = {server.name: server for server in current}
     for server in desired:
         existing = by_name.pop(server.name, None)
@@ -144,7 +144,7 @@ def _settings(current: dict[str, Any], desired: dict[str, Any]) -> Iterator[Step
 
 
 def _credentials(current: list[CredentialState], desired: list[CredentialState]) -> Iterator[Step]:
-    _once("the credential", [credential.client_id for credential in desired])
+    _require_unique("the credential", [credential.client_id for credential in desired])
     by_id = {credential.client_id: credential for credential in current}
     for credential in desired:
         existing = by_id.get(credential.client_id)

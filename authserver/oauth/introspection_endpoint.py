@@ -163,13 +163,13 @@ def wants_signed(accept: str) -> bool:
     weights: dict[str, float] = {}
     for piece in accept.lower().split(","):
         media, *parameters = (part.strip() for part in piece.split(";"))
-        weights[media] = _weight(parameters)
+        weights[media] = _quality(parameters)
     signed = weights.get(SIGNED, 0.0)
     plain = weights.get("application/json", 0.0)
     return signed > 0 and signed >= plain
 
 
-def _weight(parameters: list[str]) -> float:
+def _quality(parameters: list[str]) -> float:
     for name, _, value in (parameter.partition("=") for parameter in parameters):
         if name.strip() == "q":
             try:

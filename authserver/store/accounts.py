@@ -134,14 +134,14 @@ class SqlAccounts:
         """Verify the whole chain up to the record that was the newest at the start; changes may go on meanwhile."""
         while True:
             head, _ = self._head()
-            verdict = verify(self._audit_key, self._up_to(head.seq), head.seq, head.hash, head.seal)
+            verdict = verify(self._audit_key, self._records_up_to(head.seq), head.seq, head.hash, head.seal)
             newest, beyond = self._head()
             if verdict.first_bad is not None or not beyond:
                 return verdict
             if newest.seq == head.seq:
                 return Verdict(head.seq, head.seq + 1, "is newer than the sealed head of the chain")
 
-    def _up_to(self, seq: int) -> Iterator[Record]:
+    def _records_up_to(self, seq: int) -> Iterator[Record]:
         return self.audit_records(_LOWEST_SEQ, limit=seq) if seq else iter(())
 
     def _head(self) -> tuple[Any, bool]:

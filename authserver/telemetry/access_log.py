@@ -122,7 +122,7 @@ def _redacted(value: object) -> object:
 def _render(entry: Line) -> str:
     at, level, values = entry
     whole_second, fraction = divmod(at, 1)
-    line: dict[str, object] = {"at": f"{_second(int(whole_second))}.{int(fraction * 1000):03d}Z", "level": level}
+    line: dict[str, object] = {"at": f"{_format_second(int(whole_second))}.{int(fraction * 1000):03d}Z", "level": level}
     for key, value in values.items():
         line[key] = _redacted(value)
     try:
@@ -171,5 +171,5 @@ def _printable(value: object) -> str:
 
 
 @lru_cache(maxsize=4)
-def _second(at: int) -> str:
+def _format_second(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -55,7 +55,7 @@ class LifecycleChecks:
 
         def start(name: str, sent: str, end: Callable[[str], None], **claims: object) -> None:
             text = issuer.mint(**claims)
-            self._alive(name, text)
+            self._check_alive(name, text)
             deaths[name] = (text, sent, lambda: end(text))
 
         start("revoked", "a token after its revocation", issuer.revoke)
@@ -69,11 +69,11 @@ class LifecycleChecks:
         )
         start("expired-in-use", "a token that was used until its exp, after it", lambda _: None, exp=issuer.now + 3)
         for text, _, end in deaths.values():
-            self._alive("leased", text)
+            self._check_alive("leased", text)
             end()
         time.sleep(max(self.staleness + 1, 3))
         for name, (text, sent, _) in deaths.items():
-            self._dead(name, sent, "RFC 7662 §4 (an answer may be kept only briefly); RFC 7519 §4.1.4", text)
+            self._check_dead(name, sent, "RFC 7662 §4 (an answer may be kept only briefly); RFC 7519 §4.1.4", text)
         self._replays(deaths["revoked"][0])
 
     def _replays(self, text: str) -> None:
@@ -95,13 +95,15 @@ class LifecycleChecks:
         if self.server.issuer.active.alg == "ES256":
             spellings.append(f"{head}.{b64(other_s(parts(text)[2]))}")
         for other in spellings:
-            self._dead("replayed-respelled", "a revoked token in another spelling", "RFC 7515 §2; RFC 8725 §3.3", other)
+            self._check_dead(
+                "replayed-respelled", "a revoked token in another spelling", "RFC 7515 §2; RFC 8725 §3.3", other
+            )
 
     def foreign_audience(self) -> None:
         """Issued by the right issuer, live, but for another API."""
         text = self.server.issuer.mint(aud="https://other.api.kit.example")
         fix = "Compare aud with this API's own identifier; otherwise any API that gets a token can use it here."
-        self._dead(
+        self._check_dead(
             "foreign-audience", "a live token that was issued for another API", "RFC 9068 §4; RFC 8707 §2", text, fix
         )
 
@@ -111,51 +113,51 @@ class LifecycleChecks:
         text = issuer.active.jws(issuer.header(), issuer.claims(sub="usr_thief"))
         sent = "a token made with the stolen signing key, which the server never issued"
         fix = "Use mode exact or leased where a stolen signing key must not be enough."
-        self._dead("not-issued", sent, "RFC 7662 §2.2", text, fix)
+        self._check_dead("not-issued", sent, "RFC 7662 §2.2", text, fix)
 
     def role_version(self) -> None:
         """The owner's roles change."""
         issuer = self.server.issuer
         old = issuer.mint()
-        self._alive("old-role-version", old)
+        self._check_alive("old-role-version", old)
         issuer.change_roles()
         new = issuer.mint()
-        self._alive("new-role-version", new)
+        self._check_alive("new-role-version", new)
         time.sleep(self.staleness + 1)
-        self._dead("old-role-version", "a token from before a change of its owner's roles", "RFC 7662 §2.2", old)
-        self._alive("new-role-version", new)
+        self._check_dead("old-role-version", "a token from before a change of its owner's roles", "RFC 7662 §2.2", old)
+        self._check_alive("new-role-version", new)
 
     def rotated(self) -> None:
         """The signing key changes, first as planned, then in an emergency."""
         issuer = self.server.issuer
         before, old_kid = issuer.mint(), issuer.active.kid
-        self._alive("rotated-old-key", before)
+        self._check_alive("rotated-old-key", before)
         new_key = issuer.announce()
         time.sleep(issuer.jwks_max_age + 1)
-        self._alive("rotated-old-key", issuer.mint())
+        self._check_alive("rotated-old-key", issuer.mint())
         issuer.activate(new_key)
         after = issuer.mint()
         fix = "Fetch the key set anew when its max-age is over, and, but rarely, when a token names an unknown kid."
-        self._alive("rotated-new-key", after, fix)
-        self._alive("rotated-old-key", before)
+        self._check_alive("rotated-new-key", after, fix)
+        self._check_alive("rotated-old-key", before)
         issuer.compromise(old_kid)
         time.sleep(max(self.staleness, issuer.jwks_max_age) + 1)
         sent, drop = (
             "a token signed with a key that was withdrawn",
             "Honour max-age, and drop keys that left the key set.",
         )
-        self._dead("compromised-key", sent, "RFC 8725 §3.8; RFC 7517 §5", before, drop)
-        self._alive("rotated-new-key", after, fix)
+        self._check_dead("compromised-key", sent, "RFC 8725 §3.8; RFC 7517 §5", before, drop)
+        self._check_alive("rotated-new-key", after, fix)
 
     def epoch(self) -> None:
         """All tokens end, as after a restore of the server's database."""
         issuer = self.server.issuer
         old = issuer.mint()
-        self._alive("epoch", old)
+        self._check_alive("epoch", old)
         issuer.raise_epoch()
         time.sleep(self.staleness + 1)
-        self._dead("epoch", "a token from before all tokens were ended", "RFC 7662 §2.2", old)
-        self._alive("epoch", issuer.mint())
+        self._check_dead("epoch", "a token from before all tokens were ended", "RFC 7662 §2.2", old)
+        self._check_alive("epoch", issuer.mint())
 
     def idles_out(self) -> None:
         """One token is used all the time, one is not."""
@@ -164,12 +166,14 @@ class LifecycleChecks:
         try:
             time.sleep(self.staleness + 1)  # so that everybody has learned of the timeout
             used, unused = issuer.mint(), issuer.mint()
-            self._alive("idle", unused)
+            self._check_alive("idle", unused)
             end = time.monotonic() + self.idle + self.staleness + 1
             while time.monotonic() < end:
-                self._alive("in-use", used, "Let each use count: introspect within the idle timeout, or report uses.")
+                self._check_alive(
+                    "in-use", used, "Let each use count: introspect within the idle timeout, or report uses."
+                )
                 time.sleep(self.idle / 6)
-            self._dead("idle", "a token after the idle timeout without use", "RFC 7662 §4", unused)
+            self._check_dead("idle", "a token after the idle timeout without use", "RFC 7662 §4", unused)
         finally:
             issuer.idle_seconds = before
 
@@ -177,8 +181,8 @@ class LifecycleChecks:
         """The server is away for longer than S, then back."""
         issuer = self.server.issuer
         seen, unseen = issuer.mint(), issuer.mint()
-        self._alive("unreachable", seen)
-        with self._away():
+        self._check_alive("unreachable", seen)
+        with self._outage():
             time.sleep(self.staleness + 2)
             fix = "Fail closed: answer 503 while the truth about a token cannot be read."
             for text in (seen, unseen):
@@ -197,21 +201,21 @@ class LifecycleChecks:
             time.sleep(0.2)
 
     @contextmanager
-    def _away(self) -> Iterator[None]:
+    def _outage(self) -> Iterator[None]:
         self.server.outage = "close"
         try:
             yield
         finally:
             self.server.outage = None
 
-    def _alive(self, name: str, text: str, fix: str = "") -> None:
+    def _check_alive(self, name: str, text: str, fix: str = "") -> None:
         reply = self.target.call(text)
         if not reply.accepted:
             sent = f"a live token ({name})"
             fix = fix or "Look into the log of the API: which check refused it?"
             self.add(Finding(name, "refused", sent, str(reply), "RFC 9068 §4; RFC 7662 §2.2", fix))
 
-    def _dead(self, name: str, sent: str, law: str, text: str, fix: str = _FRESH) -> None:
+    def _check_dead(self, name: str, sent: str, law: str, text: str, fix: str = _FRESH) -> None:
         self._judge(name, sent, law, self.target.call(text), fix)
 
     def _judge(self, name: str, sent: str, law: str, reply: Reply, fix: str = _FRESH) -> None:

@@ -83,7 +83,7 @@ class Kit:
             ),
         }
         for name, (sent, send, fix) in sends.items():
-            if self._begins(name, report):
+            if self._start_check(name, report):
                 reply = send()
                 self._judge(report, reply, name=name, sent=sent, law=_HEADER, fix=fix)
                 if name == "no-token":
@@ -111,7 +111,7 @@ class Kit:
         if self.server is None and not each.keyless:
             report.not_run[each.name] = "only the throw-away issuer can sign it (leave --token-command out)"
             return
-        if not self._begins(each.name, report):
+        if not self._start_check(each.name, report):
             return
         issuer = self.server.issuer if self.server else None
         followed = list(self.server.followed) if self.server else []
@@ -145,13 +145,13 @@ class Kit:
 
         checks = LifecycleChecks(self.target, self.server, self.staleness, self.idle, add)
         for name, check in checks.checks.items():
-            if self._begins(name, report):
+            if self._start_check(name, report):
                 check()
         report.findings.extend(found.values())
 
     # --- judging ------------------------------------------------------------------------
 
-    def _begins(self, name: str, report: Report) -> bool:
+    def _start_check(self, name: str, report: Report) -> bool:
         if not self.is_selected(name):
             report.not_run[name] = "not chosen"
             return False

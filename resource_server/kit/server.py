@@ -76,13 +76,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Documents and the change feed."""
         path, query = self._begin()
         issuer = self.server.issuer
-        if self._out():
+        if self._answer_outage():
             return
         if path.startswith("/steal/"):
             self.server.followed.append(path)
             self._answer(200, dump({"keys": []}))
         elif path == "/.well-known/jwks.json":
-            self._tagged(dump(issuer.jwks()), "application/jwk-set+json", f"public, max-age={issuer.jwks_max_age}")
+            self._answer_etag(dump(issuer.jwks()), "application/jwk-set+json", f"public, max-age={issuer.jwks_max_age}")
         elif path in {"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"}:
             self._answer(200, dump(_metadata(issuer)))
         elif path == "/oauth/changes" and self._known_caller():
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         path, _ = self._begin()
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(min(length, _MAX_BODY))
-        if self._out():
+        if self._answer_outage():
             return
         if path == "/oauth/token":
             self._granted(body)
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.counts[parts.path] += 1
         return parts.path, {name: values[0] for name, values in parse_qs(parts.query).items()}
 
-    def _out(self) -> bool:
+    def _answer_outage(self) -> bool:
         outage = self.server.outage
         if isinstance(outage, int):
             self._answer(outage, b"{}")
@@ -166,9 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
         except CursorTooOld:
             self._answer(410, dump({"error": "cursor_too_old"}))
             return
-        self._tagged(str(text).encode(), "application/jwt", "private, no-cache")
+        self._answer_etag(str(text).encode(), "application/jwt", "private, no-cache")
 
-    def _tagged(self, body: bytes, media: str, cache: str) -> None:
+    def _answer_etag(self, body: bytes, media: str, cache: str) -> None:
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = (("ETag", tag), ("Cache-Control", cache))
         if self.headers.get("If-None-Match") == tag:

@@ -207,7 +207,7 @@ def _preview(context: ApiContext, user: User, query: UserPreviewQuery) -> Previe
         msg = "name the role to revoke, and none for another change"
         raise Invalid(msg)
     if query.change == "revoke":
-        return reads.preview_revoke(user.username, _held(user, query.role).name, context.now)
+        return reads.preview_revoke(user.username, _held_role(user, query.role).name, context.now)
     return (reads.preview_disable if query.change == "disable" else reads.preview_grant)(user.username, context.now)
 
 
@@ -282,7 +282,7 @@ def create_login_link(context: ApiContext, username: str) -> Answer:
     return Answer(LoginLinkDocument(url=url, expires_at=link.expires_at))
 
 
-def _held(user: User, name: str) -> Role:
+def _held_role(user: User, name: str) -> Role:
     for role in user.roles:
         if role.name == name:
             return role

@@ -51,7 +51,7 @@ def do_edit_credential(client_id: str) -> ResponseReturnValue:
     fault = display_name_fault(form["name"])
     if fault:
         form.add_error("name", error_text(Invalid(fault)) if form["name"] else _("Give it a name."))
-    values_seen = _values_seen(form, row)
+    values_seen = _read_initial_values(form, row)
     expires_at = values_seen[1] if form["expires"] == KEEP else expiry.chosen_expiry(form)
     if not form.is_valid or expires_at is None:
         return _edit_page(row, form, HTTPStatus.BAD_REQUEST)
@@ -200,7 +200,7 @@ def _shown_values(row: CredentialRow) -> dict[str, str]:
     return {"seen_name": row.name, "seen_expires": str(row.expires_at)}
 
 
-def _values_seen(form: Form, row: CredentialRow) -> tuple[str, Instant]:
+def _read_initial_values(form: Form, row: CredentialRow) -> tuple[str, Instant]:
     """The same as the form brings it back; a form without it was not opened here, and saw what is there now."""
     name, expires = form.raw("seen_name"), form["seen_expires"]
     return (name, int(expires)) if name and _INSTANT.fullmatch(expires) else (row.name, row.expires_at)

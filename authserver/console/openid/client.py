@@ -168,14 +168,14 @@ class Provider:
             return call()
         except _Busy as error:
             raise ProviderUnavailable("busy") from error
-        except (RequestException, _Unfit, ValueError, RuntimeError) as error:
+        except (RequestException, _BadMetadata, ValueError, RuntimeError) as error:
             if isinstance(error, JoseError):
                 raise
             self._down_until = time.monotonic() + BACKOFF_SECONDS
             raise ProviderUnavailable(_code(error)) from error
 
 
-class _Unfit(Exception):
+class _BadMetadata(Exception):
     """What the provider said about itself, or where it sends us, is against the rules."""
 
 
@@ -205,7 +205,7 @@ class _BoundedSession(OAuth2Session):  # type: ignore[misc]  # Authlib is untype
             request.headers.update(headers)
             answer = _with_deadline(lambda: _bounded(super(_BoundedSession, self).send(request, **options)))
         if answer.is_redirect:
-            raise _Unfit("redirect")
+            raise _BadMetadata("redirect")
         return answer
 
 
@@ -232,15 +232,15 @@ class _ProviderClient(FlaskOAuth2App):  # type: ignore[misc]  # Authlib is untyp
 def _checked(metadata: object, issuer: str) -> dict[str, Any]:
     """What a provider says about itself, where it is fit (OpenID Connect Discovery §4.3)."""
     if not isinstance(metadata, dict) or not all(isinstance(metadata.get(name), str) for name in _REQUIRED_METADATA):
-        raise _Unfit("metadata_incomplete")
+        raise _BadMetadata("metadata_incomplete")
     if metadata["issuer"] != issuer:
-        raise _Unfit("metadata_of_another_issuer")
+        raise _BadMetadata("metadata_of_another_issuer")
     if not all(_is_allowed_url(metadata[name], issuer) for name in _REQUIRED_METADATA[1:]):
-        raise _Unfit("metadata_address")
+        raise _BadMetadata("metadata_address")
     offered = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
     usable = [alg for alg in ALGORITHMS if isinstance(offered, list) and alg in offered]
     if not usable:
-        raise _Unfit("metadata_algorithms")
+        raise _BadMetadata("metadata_algorithms")
     checked = {name: metadata[name] for name in _REQUIRED_METADATA}
     checked["id_token_signing_alg_values_supported"] = usable
     checked[_ISS_SUPPORTED] = metadata.get(_ISS_SUPPORTED)
@@ -300,7 +300,7 @@ def _with_deadline(call: Callable[[], Response]) -> Response:
     thread.start()
     thread.join(TOTAL_SECONDS)
     if not result:
-        raise _Unfit("too_slow")
+        raise _BadMetadata("too_slow")
     if isinstance(result[0], BaseException):
         raise result[0]
     return result[0]
@@ -313,12 +313,12 @@ def _bounded(answer: Response) -> Response:
         body += piece
         if len(body) > MAX_BYTES:
             answer.close()
-            raise _Unfit("too_much")
+            raise _BadMetadata("too_much")
     answer._content = bytes(body)  # noqa: SLF001 - requests has no other way to give a body that was read
     return answer
 
 
 def _code(error: BaseException) -> str:
     """A word for the log: the kind of fault, and its code where that is one of the standard's."""
-    code = str(getattr(error, "error", "") or (error if isinstance(error, _Unfit) else ""))
+    code = str(getattr(error, "error", "") or (error if isinstance(error, _BadMetadata) else ""))
     return f"{type(error).__name__}:{code}" if re.fullmatch(r"[a-z_]{1,40}", code) else type(error).__name__

@@ -192,7 +192,7 @@ def _change_page(row: SettingRow, form: Form, status: int = 200, ending_tokens: 
         row=row,
         form=form,
         ending_tokens=ending_tokens,
-        choices=_choices(row.name),
+        choices=_options(row.name),
         setting_text=setting_text,
         format_value=format_value,
         bounds=general_settings.BOUNDS.get(row.name),
@@ -226,7 +226,7 @@ def _ending_tokens(name: str, value: str) -> int:
     return context.store.token_reads.ended_by(context.now, **{name: int(value)})
 
 
-def _choices(name: str) -> Sequence[tuple[str, str]]:
+def _options(name: str) -> Sequence[tuple[str, str]]:
     context = console_context()
     if name == "default_audience":
         servers = [server for server in context.accounts.resource_servers() if server.disabled_at is None]

@@ -122,7 +122,7 @@ def use_link() -> ResponseReturnValue:
     except NotFound:
         note_refusal("bad_link", "", "link")
         return page("link.html", 404, user=None, code="")
-    return _enter(signed_in, url_for("console.profile"))
+    return _start_session(signed_in, url_for("console.profile"))
 
 
 @console.get("/confirm")
@@ -189,7 +189,7 @@ def complete_sign_in(
     signed_in = sign_in_actions.begin(
         context.accounts, user, method=method, peer=context.peer, agent=agent, now=context.now, pending=pending
     )
-    return _enter(signed_in, target)
+    return _start_session(signed_in, target)
 
 
 def draft_of(form: Mapping[str, str]) -> tuple[dict[str, list[str]] | None, str]:
@@ -237,7 +237,7 @@ def _confirm_page(form: Form, target: str, sealed_draft: str = "", status: int =
     return page("confirm_it.html", status, form=form, next=target, draft=sealed_draft, has_password=has_password)
 
 
-def _enter(signed_in: SignedIn, target: str) -> ResponseReturnValue:
+def _start_session(signed_in: SignedIn, target: str) -> ResponseReturnValue:
     context = console_context()
     access_log.granted(signed_in.session.method)
     logger().info(

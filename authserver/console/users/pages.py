@@ -204,7 +204,7 @@ def remove_role(username: str, role_id: str) -> ResponseReturnValue:
     """Show which credentials lose it and how many tokens die, then remove a role."""
     context = console_context()
     found = context.accounts.user(username)
-    role = _held(found, role_id)
+    role = _held_role(found, role_id)
     form = Form.submitted()
     last_one = _("A user holds at least one operational role. Assign another one first, or deactivate the user.")
     done = submit(
@@ -251,7 +251,7 @@ def _show_link(user: User, *, is_new: bool = False) -> ResponseReturnValue:
     return page("users/link_shown.html", user=link.user, link=address, expires_at=link.expires_at, is_new=is_new)
 
 
-def _held(user: User, role_id: str) -> Role:
+def _held_role(user: User, role_id: str) -> Role:
     for role in user.roles:
         if role.id == role_id:
             return role

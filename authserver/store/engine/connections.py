@@ -115,7 +115,7 @@ def _prepare_postgresql(engine: Engine, pooler: Pooler) -> None:
         return pooler.connect(dialect, arguments, options)
 
     @event.listens_for(engine, "connect")
-    def _note_pooler(_connection: object, record: Any) -> None:
+    def _detect_pooler(_connection: object, record: Any) -> None:
         record.info[POOLED] = pooler.found
 
     @event.listens_for(engine, "begin")
@@ -124,7 +124,7 @@ def _prepare_postgresql(engine: Engine, pooler: Pooler) -> None:
             connection.exec_driver_sql(pooler.set_local)
 
     @event.listens_for(engine, "checkin")
-    def _forget_mode(connection: Any, _record: object) -> None:
+    def _reset_mode(connection: Any, _record: object) -> None:
         # SQLAlchemy resets "read only" to "read write", which would overrule a database that an
         # operator has set to read only; None leaves the choice to the database.
         if connection is not None and not connection.closed:
@@ -167,7 +167,7 @@ def translate_errors() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shared:
+class _SharedReading:
     """The transaction all reads of a context are in; ``over`` ends it."""
 
     engine: Engine
@@ -175,7 +175,7 @@ class _Shared:
     stack: ExitStack
 
 
-_SHARED: ContextVar[_Shared | None] = ContextVar("shared_reading", default=None)
+_SHARED: ContextVar[_SharedReading | None] = ContextVar("shared_reading", default=None)
 
 
 @contextmanager
@@ -187,19 +187,19 @@ def shared_snapshot(engine: Engine) -> Iterator[None]:
     """
     before = _SHARED.get()
     with ExitStack() as stack:
-        _SHARED.set(_Shared(engine, stack.enter_context(_snapshot(engine)), stack))
+        _SHARED.set(_SharedReading(engine, stack.enter_context(_snapshot(engine)), stack))
         try:
             yield
         finally:
             _SHARED.set(before)
 
 
-def _shared(engine: Engine) -> _Shared | None:
+def _shared(engine: Engine) -> _SharedReading | None:
     shared = _SHARED.get()
     return shared if shared is not None and shared.engine is engine else None
 
 
-def _end_shared(shared: _Shared) -> None:
+def _end_shared(shared: _SharedReading) -> None:
     _SHARED.set(None)
     shared.stack.close()
 

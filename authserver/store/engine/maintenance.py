@@ -70,7 +70,7 @@ class Maintenance:
             Unavailable: the database cannot be reached.
         """
         if revision != "head" or schema_of(self._engine).state not in {"current", "ahead"}:
-            self._steps().upgrade(revision)
+            self._migration_steps().upgrade(revision)
 
     def downgrade(self, revision: str) -> None:
         """Take the schema back to ``revision``; what only a newer schema can hold is lost.
@@ -79,11 +79,11 @@ class Maintenance:
             Invalid: there is no such migration.
             Unavailable: the database cannot be reached.
         """
-        self._steps().downgrade(revision)
+        self._migration_steps().downgrade(revision)
 
     def history(self) -> tuple["Step", ...]:
         """All migrations of this program, newest first."""
-        return self._steps().history(revision_of(self._engine))
+        return self._migration_steps().history(revision_of(self._engine))
 
     def differences(self) -> tuple[str, ...]:
         """How the database differs from the tables of this program; empty when it does not.
@@ -91,9 +91,9 @@ class Maintenance:
         Raises:
             Unavailable: the database cannot be reached.
         """
-        return self._steps().differences()
+        return self._migration_steps().differences()
 
-    def _steps(self) -> "Steps":
+    def _migration_steps(self) -> "Steps":
         # Only who migrates pays for Alembic: it is 7 MB, and a fifth of the time to start.
         from authserver.store.engine.migrations import Steps  # noqa: PLC0415
 
@@ -176,7 +176,7 @@ class Maintenance:
         os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             self._copy(fresh)
-            _settle(fresh, path)
+            _publish(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
         return path.stat().st_size
@@ -213,7 +213,7 @@ def _pooler(connection: Connection) -> tuple[Fact, ...]:
 _SAFE_COMMITS = frozenset({"on", "remote_apply"})
 
 
-def _settle(fresh: Path, path: Path) -> None:
+def _publish(fresh: Path, path: Path) -> None:
     """Give the finished copy its name; durable, and never over another file."""
     with fresh.open("rb") as file:
         os.fsync(file.fileno())

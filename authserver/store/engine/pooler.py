@@ -36,19 +36,19 @@ class Pooler:
     def connect(self, dialect: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
         """Open a driver connection; the first one finds out what is at the other end."""
         if self.found:
-            return self._through(dialect, arguments, options)
+            return self._connect_pooled(dialect, arguments, options)
         try:
             connection = dialect.connect(*arguments, **options)
         except dialect.loaded_dbapi.OperationalError as error:
             if self.found is not None or _REFUSED not in str(error):
                 raise
             self.found = True
-            return self._through(dialect, arguments, options)
+            return self._connect_pooled(dialect, arguments, options)
         if self.found is None:
             self.found = not self._holds(connection)
             if self.found:
                 connection.close()
-                return self._through(dialect, arguments, options)
+                return self._connect_pooled(dialect, arguments, options)
         return connection
 
     @staticmethod
@@ -60,7 +60,7 @@ class Pooler:
         return bool(mark)
 
     @staticmethod
-    def _through(dialect: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
+    def _connect_pooled(dialect: Any, arguments: list[Any], options: dict[str, Any]) -> Any:
         plain = {name: value for name, value in options.items() if name != "options"}
         connection = dialect.connect(*arguments, **plain)
         connection.prepare_threshold = None

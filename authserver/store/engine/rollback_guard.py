@@ -84,7 +84,7 @@ class RollbackGuard:
         Raises:
             Unavailable: the database cannot be reached.
         """
-        mark = self._mark()  # before the database is read: what it says was committed before
+        mark = self._read_watermark()  # before the database is read: what it says was committed before
         if mark is None:
             return None
         number, current_hash, seq, _, epoch = self._read(mark)
@@ -106,7 +106,7 @@ class RollbackGuard:
             Unavailable: the database cannot be reached.
         """
         with self._file_lock():
-            mark = self._mark() or Watermark(uuid.uuid4().hex, 0, 0, "", 0)
+            mark = self._read_watermark() or Watermark(uuid.uuid4().hex, 0, 0, "", 0)
             number, _, seq, last, epoch = self._read(mark)
             new_mark = Watermark(
                 mark.node, max(number or 0, mark.number if epoch == mark.epoch else 0), seq, last, epoch
@@ -121,7 +121,7 @@ class RollbackGuard:
         row = self._now.rows({"node": mark.node, "seq": mark.seq})[0]
         return row[0], row[1], row[2], row[3], row[4]
 
-    def _mark(self) -> Watermark | None:
+    def _read_watermark(self) -> Watermark | None:
         try:
             return Watermark(**json.loads(self._path.read_text(encoding="ascii")))
         except (OSError, ValueError, TypeError):

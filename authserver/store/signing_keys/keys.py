@@ -27,7 +27,7 @@ from keys.rotation import published_until
 DATABASE = DatabaseKeyStore.name
 
 
-class _Settled(Exception):
+class _AlreadyDone(Exception):
     """Nothing is left to do; undoes the change that was begun, audit record and all."""
 
 
@@ -114,7 +114,7 @@ class SqlSigningKeys:
                 connection.execute(gone)
         return len(spent)
 
-    def _destroyed(self) -> None:
+    def _destroy_spent_quietly(self) -> None:
         """Right behind a move; a key_store that is away must not make the move fail, which has happened."""
         with suppress(Unavailable):
             self.destroy_spent()
@@ -168,9 +168,9 @@ class SqlSigningKeys:
                         tx.connection.execute(changed.values(sealed_private=fresh_key))
                         count += 1
                 if not count:
-                    raise _Settled  # noqa: TRY301 - leaving the block is what undoes it
+                    raise _AlreadyDone  # noqa: TRY301 - leaving the block is what undoes it
                 tx.detail(resealed=count)
-        except _Settled:
+        except _AlreadyDone:
             return 0
         except UnusableKey as error:
             raise Unavailable(str(error)) from error
@@ -187,10 +187,10 @@ class SqlSigningKeys:
         try:
             with self._change("key.generated", key.kid, actor, at) as (tx, ring):
                 if any(other.alg == key.alg and other.state is State.STAGED for other in ring):
-                    raise _Settled  # noqa: TRY301 - leaving the block is what undoes it
+                    raise _AlreadyDone  # noqa: TRY301 - leaving the block is what undoes it
                 insert_key(tx, key, State.STAGED, at)
                 tx.detail(alg=key.alg)
-        except _Settled:
+        except _AlreadyDone:
             return False
         return True
 
@@ -199,10 +199,10 @@ class SqlSigningKeys:
         try:
             with self._change("key.activated", key.kid, actor, at) as (tx, ring):
                 if any(other.alg == key.alg and other.state is State.ACTIVE for other in ring):
-                    raise _Settled  # noqa: TRY301 - leaving the block is what undoes it
+                    raise _AlreadyDone  # noqa: TRY301 - leaving the block is what undoes it
                 insert_key(tx, key, State.ACTIVE, at)
                 tx.detail(alg=key.alg, first=True)
-        except _Settled:
+        except _AlreadyDone:
             return False
         return True
 
@@ -234,7 +234,7 @@ class SqlSigningKeys:
                 raise Conflict(_TOO_YOUNG)
             _retire_active(tx, ring, key.alg, at)
             _activate(tx, key, at)
-        self._destroyed()
+        self._destroy_spent_quietly()
 
     def rotate(
         self, alg: str, spare: NewKey | None, actor: str, at: Instant, *, may_sign: MaySign = always, reason: str = ""
@@ -255,24 +255,24 @@ class SqlSigningKeys:
                 msg = f"no key for {alg} is staged any more; `flask keys rotate` stages one"
                 raise Conflict(msg)
             tx.detail(activated=kid)
-        self._destroyed()
+        self._destroy_spent_quietly()
         return kid
 
     def retire(self, kid: str, actor: str, at: Instant, *, may_sign: MaySign = always, reason: str = "") -> None:
         """Take an active key out of signing; a staged one takes over, ``Conflict`` when one is needed and none is."""
         with self._change("key.retired", kid, actor, at, reason) as (tx, ring):
             key = _movable(ring, kid, State.RETIRED)
-            _move(tx, key, State.RETIRED, retired_at=at, **_spent(key))
+            _move(tx, key, State.RETIRED, retired_at=at, **_without_private_part(key))
             if not _promote(tx, ring, key, at, may_sign) and key.alg in tx.algorithms_in_use():
                 msg = f"{key.alg} is in use and no other key for it is staged; `flask keys rotate` replaces the key"
                 raise Conflict(msg)
-        self._destroyed()
+        self._destroy_spent_quietly()
 
     def compromise(self, kid: str, actor: str, at: Instant, spare: NewKey | None, *, reason: str = "") -> None:
         """Kill a key and every token it signed; an active one is replaced in the same transaction."""
         with self._change("key.compromised", kid, actor, at, reason) as (tx, ring):
             key = _movable(ring, kid, State.COMPROMISED)
-            _move(tx, key, State.COMPROMISED, ended_at=at, **_spent(key))
+            _move(tx, key, State.COMPROMISED, ended_at=at, **_without_private_part(key))
             tx.append_revocation("key", kid, at)
             if key.state is State.ACTIVE and not _promote(tx, ring, key, at):
                 if spare is not None:
@@ -281,7 +281,7 @@ class SqlSigningKeys:
                 elif key.alg in tx.algorithms_in_use():
                     msg = f"{key.alg} is in use and no other key for it is staged; give a spare one"
                     raise Conflict(msg)
-        self._destroyed()
+        self._destroy_spent_quietly()
 
     def remove(self, kid: str, actor: str, at: Instant) -> None:
         """Withdraw a retired key from the JWKS; ``Conflict`` while a token it signed may be alive (INV-14)."""
@@ -372,11 +372,11 @@ def _use_spare(tx: SqlTransaction, spare: NewKey, alg: str, at: Instant) -> None
 def _retire_active(tx: SqlTransaction, ring: Sequence[KeyInfo], alg: str, at: Instant) -> None:
     for key in ring:
         if key.alg == alg and key.state is State.ACTIVE:
-            _move(tx, key, State.RETIRED, retired_at=at, **_spent(key))
+            _move(tx, key, State.RETIRED, retired_at=at, **_without_private_part(key))
             tx.detail(retired=key.kid)
 
 
-def _spent(key: KeyInfo) -> dict[str, None]:
+def _without_private_part(key: KeyInfo) -> dict[str, None]:
     """A sealed row is emptied; the name of what lies elsewhere is needed to destroy that."""
     return {"sealed_private": None} if key.key_store == DATABASE else {}
 

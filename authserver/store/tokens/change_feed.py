@@ -70,7 +70,7 @@ class SqlChangeReads:
         """What was added behind number ``after``, or the whole state for None."""
         with reading(self._engine) as connection:
             epoch, last, *limits = connection.execute(_NOW).one()
-            if after is not None and not self._on_record(connection, after, last):
+            if after is not None and not self._has_entries(connection, after, last):
                 return None
             wanted = kills.c.at >= oldest if after is None else kills.c.seq > after
             entries = connection.execute(select(kills).where(wanted).order_by(kills.c.seq)).all()
@@ -93,7 +93,7 @@ class SqlChangeReads:
             )
 
     @staticmethod
-    def _on_record(connection: Connection, after: int, last: int) -> bool:
+    def _has_entries(connection: Connection, after: int, last: int) -> bool:
         first = connection.execute(select(func.min(kills.c.seq))).scalar_one()
         return after == last or (after < last and first is not None and after >= first - 1)
 

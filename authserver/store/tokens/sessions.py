@@ -177,7 +177,7 @@ class SqlSessions:
 
     def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
         """Durable before it returns; the first end stands."""
-        values = _ended(start, reason, at)
+        values = _ended_values(start, reason, at)
         if reason not in _FEED_REASONS:
             self._end.write(values)
             return
@@ -195,7 +195,7 @@ class SqlSessions:
             head = lock_head(connection)
             # In the order in which the usage buffer writes them: two transactions never wait for each other in a ring.
             for start, reason in sorted(ends, key=lambda each: each[0].jti):
-                if connection.execute(statement, _ended(start, reason, at)).first() and reason in _FEED_REASONS:
+                if connection.execute(statement, _ended_values(start, reason, at)).first() and reason in _FEED_REASONS:
                     feed_jtis.append(start.jti)
             _append_ends(connection, head, feed_jtis, at)
 
@@ -309,7 +309,7 @@ def _as_session(row: Any) -> Session:
     )
 
 
-def _ended(start: SessionStart, reason: Reason, at: Instant) -> dict[str, Any]:
+def _ended_values(start: SessionStart, reason: Reason, at: Instant) -> dict[str, Any]:
     return {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
 
 
