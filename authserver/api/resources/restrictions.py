@@ -12,9 +12,9 @@ from authserver.api.schemas import Model
 from authserver.ports.credentials import Credential
 from authserver.ports.errors import Invalid
 from authserver.rules.client_authentication.restrictions import (
-    LONGEST_LIFE,
-    MOST_AUDIENCES,
-    MOST_NETWORKS,
+    MAX_AUDIENCES,
+    MAX_LIFETIME,
+    MAX_NETWORKS,
     restrictions,
     restrictions_of,
 )
@@ -27,13 +27,13 @@ class RestrictionsDocument(Model):
     """All restrictions of a credential; without a member it is not restricted so."""
 
     networks: list[Network] = Field(
-        default_factory=list, max_length=MOST_NETWORKS, description="Where requests may come from; empty: anywhere."
+        default_factory=list, max_length=MAX_NETWORKS, description="Where requests may come from; empty: anywhere."
     )
     audiences: list[Audience] = Field(
-        default_factory=list, max_length=MOST_AUDIENCES, description="Which APIs it gets tokens for; empty: any."
+        default_factory=list, max_length=MAX_AUDIENCES, description="Which APIs it gets tokens for; empty: any."
     )
     max_lifetime_seconds: Annotated[
-        int, Field(ge=0, le=LONGEST_LIFE, description="How long its tokens live; 0: the general maximum.")
+        int, Field(ge=0, le=MAX_LIFETIME, description="How long its tokens live; 0: the general maximum.")
     ] = 0
     bound: Annotated[bool, Field(description="Whether its tokens must be bound to a key (DPoP).")] = False
 
