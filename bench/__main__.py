@@ -286,7 +286,7 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
 def verified(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     """What resource servers install, beside asking about each call."""
     made = run.seeded("sqlite")
-    run.start_ours("ours sqlite", made)
+    run.start_authserver("ours sqlite", made)
     chosen = run.chosen
     server = run.servers["ours sqlite"]
     return {}, verifiers.measure(made, server, chosen.rounds, chosen.seconds, _REVOCATIONS[chosen.quick])

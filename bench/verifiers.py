@@ -18,7 +18,7 @@ import jwt
 
 from authserver.actions import resource_servers
 from authserver.ports.errors import Conflict
-from bench.authserver_under_test import ES256, ISSUER, Ours
+from bench.authserver_under_test import ES256, ISSUER, AuthserverUnderTest
 from bench.figures import Figure
 from bench.load_generator import BadLoad
 from bench.peers.fixtures import basic
@@ -39,7 +39,7 @@ _P99 = 0.99
 Check = Callable[[str], object]
 
 
-def measure(made: Ours, server: Running, rounds: int, seconds: int, revocations: int) -> list[Figure]:
+def measure(made: AuthserverUnderTest, server: Running, rounds: int, seconds: int, revocations: int) -> list[Figure]:
     """The figures: ratios of rates first, then the delays of each mode in milliseconds."""
     found = [*_rates(made, server, rounds, seconds)]
     for mode in MODES:
@@ -47,7 +47,7 @@ def measure(made: Ours, server: Running, rounds: int, seconds: int, revocations:
     return found
 
 
-def _verifier(made: Ours, server: Running, mode: str, staleness: int) -> Verifier:
+def _verifier(made: AuthserverUnderTest, server: Running, mode: str, staleness: int) -> Verifier:
     base = f"http://127.0.0.1:{server.port}"
     bound: dict[str, Any] = {} if mode == "exact" else {"max_staleness": staleness}
     return Verifier(
@@ -63,12 +63,12 @@ def _verifier(made: Ours, server: Running, mode: str, staleness: int) -> Verifie
     )
 
 
-def _bound_staleness(made: Ours, seconds: int) -> None:
+def _bound_staleness(made: AuthserverUnderTest, seconds: int) -> None:
     with suppress(Conflict):
         resource_servers.bound_staleness(made.store.accounts, "ES256", seconds, actor="bench", now=int(time.time()))
 
 
-def _rates(made: Ours, server: Running, rounds: int, seconds: int) -> list[Figure]:
+def _rates(made: AuthserverUnderTest, server: Running, rounds: int, seconds: int) -> list[Figure]:
     _bound_staleness(made, _LONG)
     tokens = made.tokens(_TOKENS)
     with ExitStack() as stack:
@@ -128,7 +128,7 @@ def _rate(check: Check, tokens: Sequence[str], seconds: int) -> float:
 class _Introspection:
     """One kept connection that asks about each call, by the means of the standard library alone."""
 
-    def __init__(self, made: Ours, server: Running) -> None:
+    def __init__(self, made: AuthserverUnderTest, server: Running) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_LATEST)
         self._authorization = made.api_authorization
 
@@ -146,7 +146,7 @@ class _Introspection:
         self._connection.close()
 
 
-def _cache(made: Ours, *, checked: bool) -> Check:
+def _cache(made: AuthserverUnderTest, *, checked: bool) -> Check:
     """What one writes without us: PyJWT once for each token, then a dictionary. It learns of no death but ``exp``.
 
     With ``checked`` PyJWT looks at all claims again for each call, as a verifier must whose settings may change.
@@ -169,7 +169,7 @@ def _cache(made: Ours, *, checked: bool) -> Check:
     return check
 
 
-def _delays(made: Ours, server: Running, mode: str, revocations: int) -> list[Figure]:
+def _delays(made: AuthserverUnderTest, server: Running, mode: str, revocations: int) -> list[Figure]:
     """From the answer to a revocation to the last call that was let in, while other threads call."""
     _bound_staleness(made, S)
     tokens, doomed = made.tokens(_TOKENS), made.tokens(revocations)
@@ -203,7 +203,7 @@ def _delays(made: Ours, server: Running, mode: str, revocations: int) -> list[Fi
     ]
 
 
-def _delay(made: Ours, server: Running, verifier: Verifier, token: str, number: int) -> float:
+def _delay(made: AuthserverUnderTest, server: Running, verifier: Verifier, token: str, number: int) -> float:
     """Milliseconds from the acknowledged revocation to the beginning of the last call that was let in; 0 for none."""
     verifier.verify(token)
     time.sleep(0.05 * (number % 7))  # a lease is of any age when its token dies
@@ -221,7 +221,7 @@ def _delay(made: Ours, server: Running, verifier: Verifier, token: str, number: 
     raise BadLoad(msg)
 
 
-def _revoke(made: Ours, server: Running, token: str, number: int) -> None:
+def _revoke(made: AuthserverUnderTest, server: Running, token: str, number: int) -> None:
     """By the client that got it: tokens are spread over the clients in their order."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_LATEST)
     try:
