@@ -17,6 +17,7 @@ from flask import Flask
 from authserver import api, cli, console, demo
 from authserver.config import PREFIX, Config, InvalidConfig, load, networks
 from authserver.console.openid.identity import ProviderSettings
+from authserver.delivery.mail_sender import MailSettings
 from authserver.instrumentation import VERSION
 from authserver.oauth.dispatcher import Wsgi
 from authserver.ports.clock import Clock
@@ -68,6 +69,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         metrics_peers=networks(config.metrics_peers),
         fetch_networks=networks(config.fetch_networks),
         webhook_networks=networks(config.webhook_networks),
+        mail=_mail(config),
         other_master_key=config.other_master_key.get_secret_value(),
         state=Path(config.state_directory) if config.state_directory else instance,
         key_store=config.key_store,
@@ -102,6 +104,24 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
 
 CANNOT_START = (InvalidConfig, CannotServe, WrongMasterKey, Unavailable, Refusal)
 """What an operator can mend, each with a text that says how."""
+
+
+def _mail(config: Config) -> MailSettings | None:
+    if not config.smtp_server:
+        return None
+    host, _, port = config.smtp_server.rpartition(":")
+    issuer = config.issuer or f"http://{config.bind}"
+    return MailSettings(
+        host=host.strip("[]"),
+        port=int(port),
+        tls=config.smtp_tls,
+        user=config.smtp_user,
+        password=config.smtp_password.get_secret_value(),
+        sender=config.mail_from,
+        security=tuple(each.strip() for each in config.mail_security.split(",") if each.strip()),
+        language=config.mail_language,
+        console=f"{issuer}/console",
+    )
 
 
 def wsgi() -> Wsgi:

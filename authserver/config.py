@@ -22,6 +22,7 @@ PREFIX = "AUTHSERVER_"
 _MAX_PORT = 65535
 _SCHEMES = ("sqlite:///", "postgresql://")
 _POSTGRESQL = re.compile(r"postgres(?:ql)?(?:\+psycopg)?://")
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}")
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+")
 _MAKE_KEY = "make one with `openssl rand -base64 32`"
 
@@ -121,6 +122,22 @@ class Config(BaseModel):
         bool,
         Field(description="name all operational roles in the metadata, which anybody may read, as `scopes_supported`"),
     ] = False
+    smtp_server: Annotated[
+        str, Field(description="`host:port` that mail about events is handed in at; empty: no mail is sent")
+    ] = ""
+    smtp_tls: Annotated[
+        Literal["starttls", "tls", "none"],
+        Field(description="`starttls` (port 587), `tls` from the first byte (465), or `none` on a trusted network"),
+    ] = "starttls"
+    smtp_user: Annotated[str, Field(description="user name there; empty: without signing in")] = ""
+    smtp_password: Annotated[SecretStr, Field(description="password there")] = SecretStr("")
+    mail_from: Annotated[str, Field(description="address that mail is sent from")] = ""
+    mail_security: Annotated[
+        str, Field(description="addresses of the security team, comma-separated; empty: only owners are mailed")
+    ] = ""
+    mail_language: Annotated[
+        Literal["en", "de"], Field(description="language of mail to the security team, and to who has chosen none")
+    ] = "en"
     webhook_networks: Annotated[
         str,
         Field(
@@ -239,8 +256,30 @@ class Config(BaseModel):
                 raise ValueError(msg) from None
         return value
 
+    @field_validator("smtp_server")
+    @classmethod
+    def _smtp_server(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        fine = _HOST.fullmatch(host) and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= _MAX_PORT
+        if value and not fine:
+            msg = "must be host:port, such as smtp.example.com:587"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("mail_from", "mail_security")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for text in filter(None, (piece.strip() for piece in value.split(","))):
+            if not _MAIL.fullmatch(text):
+                msg = f"{text[:100]!r} is no address; write for example security@example.com"
+                raise ValueError(msg)
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> "Config":
+        if self.smtp_server and not self.mail_from:
+            msg = f"{PREFIX}SMTP_SERVER needs {PREFIX}MAIL_FROM, the address that mail is sent from"
+            raise ValueError(msg)
         if not self.issuer and not self.on_loopback:
             msg = f"{PREFIX}ISSUER is needed when {PREFIX}BIND is not on loopback; give the https URL clients use"
             raise ValueError(msg)

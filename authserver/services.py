@@ -25,6 +25,7 @@ from authserver.actions.issue_token import Issued
 from authserver.actions.security_log import SecurityLog
 from authserver.background import PeriodicTask, PeriodicTasks
 from authserver.console.openid.identity import ProviderSettings
+from authserver.delivery.mail_sender import MailSender, MailSettings
 from authserver.delivery.outbox_relay import OutboxRelay
 from authserver.delivery.webhook_sender import WebhookSender
 from authserver.instrumentation import VERSION, Instrumentation, UnrecordedUsage
@@ -58,6 +59,7 @@ from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
 from authserver.ports.general_settings import retention_seconds
 from authserver.ports.sign_in import ATTEMPTS_FORGOTTEN
+from authserver.rules.events.mail import OWNERS, SECURITY
 from authserver.rules.facts import Instant
 from authserver.rules.token_hash import token_hash_key
 from authserver.signing_service import SigningService
@@ -134,6 +136,7 @@ class ServicesConfig:
     fetch_networks: tuple[Network, ...] = ()
     """That keys of issuers and clients may be fetched from, beside public addresses."""
     webhook_networks: tuple[Network, ...] = ()
+    mail: MailSettings | None = None
     other_master_key: str = ""
     state: Path = Path("instance")
     key_store: str = "database"
@@ -601,10 +604,13 @@ class Services:
         def watch(told: bool) -> None:  # noqa: FBT001 - the one thing it is told
             store.usage.on_issued = store.secret_networks.issued if told else None
 
+        mail = self.config.mail
         return OutboxRelay(
             store=store,
             sender=WebhookSender(store, self.config.webhook_networks),
             networks=store.secret_networks,
+            mailer=MailSender(store.outbox, mail) if mail is not None else None,
+            mail=0 if mail is None else OWNERS | (SECURITY if mail.security else 0),
             now=lambda: self.database_now(store),
             watch=watch,
         )

@@ -242,6 +242,12 @@ EVENTS: Final[Mapping[str, EventType]] = {
         since=2,
     ),
     "leak_reporter.removed": EventType("they are believed no more", "identifier of the key", since=2),
+    "user.email_set": EventType(
+        "the address a user is mailed at was set or removed; the address is not on record",
+        _USER,
+        {**_ID_OF_USER, "removed": "whether it was removed"},
+        since=2,
+    ),
     "webhook.created": EventType(
         "events are sent to a URL from here on",
         _WEBHOOK,

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from authserver.actions import sign_in as sign_in_actions
 from authserver.actions import users as user_actions
+from authserver.actions.events.mail import set_address
 from authserver.actions.sign_in import SignInRefused
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
@@ -18,7 +19,7 @@ from authserver.console.frame.forms import Form
 from authserver.console.frame.layout import THEMES, page, theme
 from authserver.console.i18n.messages import LANGUAGES, _, error_text, language, set_language
 from authserver.console.sign_in.pages import login_throttle
-from authserver.ports.errors import Invalid, NotFound
+from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.rules.sign_in import JUST_NOW
 from authserver.telemetry.logs import logger
 
@@ -55,6 +56,21 @@ def do_profile() -> ResponseReturnValue:
     context.store.sign_ins.set_preferences(context.signed_in.user.id, changed)
     set_language(changed.language)
     flash(_("Saved."))
+    return redirect(url_for("console.profile"), 303)
+
+
+@console.post("/profile/email")
+def do_email() -> ResponseReturnValue:
+    """Set the address that mail about one's own credentials goes to; an empty one: no mail."""
+    context, form = console_context(), Form.submitted()
+    try:
+        set_address(context.accounts, context.signed_in.user.username, form["email"] or None, **context.who)
+    except Invalid:
+        flash(_("That is no address. Type one like ada@example.com, or leave it empty."), kind="alert")
+    except Conflict:
+        flash(_("It is so already."))
+    else:
+        flash(_("Saved."))
     return redirect(url_for("console.profile"), 303)
 
 
@@ -137,6 +153,7 @@ def _profile(form: Form, status: int = 200) -> ResponseReturnValue:
         sessions=sessions,
         zones=sorted(known_zones()),
         has_password=_has_password(),
+        email=context.store.outbox.address(context.signed_in.user.id),
     )
 
 

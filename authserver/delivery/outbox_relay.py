@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from authserver.actions.events.chain_watch import ChainWatch
 from authserver.actions.events.unused import PART, disable_unused
+from authserver.delivery.mail_sender import MailSender
 from authserver.delivery.webhook_sender import WebhookSender
 from authserver.ports.events.outbox import OutboxState
 from authserver.ports.store import Store
@@ -52,6 +53,9 @@ class OutboxRelay:
     sender: WebhookSender
     networks: SecretNetworks
     now: Callable[[], Instant]
+    mailer: MailSender | None
+    mail: int
+    """Whom the configuration mails, as ``rules/events/mail`` has it."""
     watch: Callable[[bool], None]
     """Told whether anybody would be told of a new network."""
     holder: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -65,7 +69,9 @@ class OutboxRelay:
     def once(self) -> int:
         """One round; how many deliveries were attempted."""
         now, state = self.now(), self.store.outbox.state()
-        told = state.webhooks > 0
+        if state.mail != self.mail:
+            self.store.outbox.mail_to(self.mail)
+        told = state.webhooks > 0 or self.mail > 0
         self.watch(told)
         if not told and not state.unused_days:
             if state.behind and self._is_time("skip", now, _SKIP_EVERY):
@@ -75,7 +81,8 @@ class OutboxRelay:
         if not self._leased(state, now):
             return 0
         self._raise(state, now)
-        return self.sender.send_due(self.now)
+        mailed = self.mailer.send_due(self.now) if self.mailer is not None else 0
+        return mailed + self.sender.send_due(self.now)
 
     def _leased(self, state: OutboxState, now: Instant) -> bool:
         """Whether this process holds the lease; it is prolonged now and then, so that most of it is left."""

@@ -28,6 +28,10 @@ class Transaction(Protocol):
         """What is written of leaks."""
         ...
 
+    def set_email(self, user_id: str, address: str | None) -> bool:
+        """Mail a user at an address, or no more; False when it is so already."""
+        ...
+
     def unused_disables_at(self, client_id: str) -> Instant | None:
         """When the policy for unused credentials disables one; None where it does not."""
         ...

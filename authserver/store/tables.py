@@ -77,6 +77,7 @@ users = Table(
     Column("username", String(128), nullable=False),
     Column("folded_username", String(128), nullable=False, unique=True),
     Column("password_hash", Text),
+    Column("email", String(254)),
     Column("role_version", Integer, nullable=False),
     Column("disabled_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
@@ -514,6 +515,7 @@ event_outbox = Table(
     Column("holder", _ID, nullable=False),
     Column("lease_until", BigInteger, nullable=False),
     Column("unused_swept_at", BigInteger, server_default="0", nullable=False),
+    Column("mail", Integer, server_default="0", nullable=False),  # rules/events/mail
     CheckConstraint("id = 1", name="one_row"),
 )
 

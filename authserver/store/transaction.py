@@ -340,6 +340,12 @@ class SqlTransaction:
             values["enabled_at"] = self._at
         self.connection.execute(update(credentials).where(credentials.c.client_id == client_id).values(**values))
 
+    def set_email(self, user_id: str, address: str | None) -> bool:
+        """Mail a user at an address, or no more; False when it is so already."""
+        other = users.c.email.is_distinct_from(address)
+        changed = update(users).where(users.c.id == user_id, other).values(email=address)
+        return self.connection.execute(changed).rowcount > 0
+
     def unused_disables_at(self, client_id: str) -> Instant | None:
         """When the policy for unused credentials disables one; None where it does not."""
         return find_disables_at(self.connection, client_id)

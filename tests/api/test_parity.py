@@ -11,6 +11,7 @@ MODULES = {"authserver.actions", "authserver.actions.preconditions", "authserver
 """Packages whose modules are imported by name."""
 
 CONSOLE_ONLY = {
+    "mail.set_address",  # a person's own address; the command line sets anybody's
     "users.hash_password",  # a person's own password
     "users.set_password",
     "sessions.inspect_sessions_unchecked",  # the same as inspect_sessions, of a credential that was read already

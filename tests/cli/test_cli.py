@@ -441,8 +441,8 @@ def test_the_table_of_changes_names_every_command_that_changes_something():
     changing = {path for path, _ in commands() if path.split()[-1] not in looking} - of_the_files
     written = {path for path, _ in commands() if any(f"flask {each} ".startswith(f"{path} ") for each, _ in CHANGES)}
     # See the life of a key, and tests/keys/test_key_states.py: these have something to do only later.
-    # And tests/console/test_single_sign_on.py.
-    written |= {"flask users link-identity", "flask users unlink-identity"}
+    # And tests/console/test_single_sign_on.py, tests/events/test_mail.py.
+    written |= {"flask users link-identity", "flask users unlink-identity", "flask users email"}
     written |= {"flask apply"}  # of many changes: tests/cli/test_state.py
     # And tests/events, which looks at the records of each.
     written |= {path for path, _ in commands() if path.startswith(("flask webhooks ", "flask leaks "))} & changing

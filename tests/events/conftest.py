@@ -31,7 +31,13 @@ class Telling:
             store.usage.on_issued = store.secret_networks.issued if told else None
 
         return OutboxRelay(
-            store, WebhookSender(store, LOOPBACK), store.secret_networks, lambda: self.world.clock.at, watch
+            store=store,
+            sender=WebhookSender(store, LOOPBACK),
+            networks=store.secret_networks,
+            now=lambda: self.world.clock.at,
+            mailer=None,
+            mail=0,
+            watch=watch,
         )
 
     def webhook(self, *events, **more):

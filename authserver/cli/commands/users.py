@@ -8,6 +8,7 @@ import click
 from authserver.actions import identities
 from authserver.actions import sign_in as sign_in_actions
 from authserver.actions import users as user_actions
+from authserver.actions.events.mail import set_address
 from authserver.cli.arguments import ROLE, USERNAME
 from authserver.cli.command import Answer, Noun
 from authserver.cli.context import CommandContext, command_context
@@ -105,6 +106,20 @@ def revoke(username: str, role: str) -> Answer:
     context = command_context()
     user_actions.revoke(context.accounts, username, role, **context.who)
     return _changed(context, username, f"{username} no longer holds {role}.")
+
+
+@users.command("email", examples=("flask users email ada ada@example.com", "flask users email ada --remove"))
+@click.argument("username", type=USERNAME)
+@click.argument("address", required=False)
+@click.option("--remove", is_flag=True, help="Mail them no more.")
+def email(username: str, *, address: str | None, remove: bool) -> Answer:
+    """Set the address a user is mailed at about their own credentials; it needs AUTHSERVER_SMTP_SERVER."""
+    if (address is None) != remove:
+        msg = "give an address, or --remove"
+        raise click.UsageError(msg)
+    at = command_context()
+    set_address(at.accounts, username, address, **at.who)
+    return Answer({"username": username, "email": address}, line("Saved."))
 
 
 @users.command("disable", examples=("flask users disable ada",))

@@ -26,6 +26,16 @@ class OutboxState:
     lease_until: Instant
     swept_at: Instant
     unused_days: int = 0
+    mail: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A delivery by mail: to a user's ``address`` in their ``language``, or, without one, to the security team."""
+
+    delivery: Delivery
+    address: str
+    language: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,18 @@ class Outbox(Protocol):
 
     def due(self, now: Instant, limit: int) -> Sequence[tuple[Webhook, Sequence[Delivery]]]:
         """What is due at each webhook, the oldest first; of one object nothing behind an event that is not due."""
+        ...
+
+    def mail_to(self, mail: int) -> None:
+        """Mail those whom the configuration names (``rules/events/mail``), from here on."""
+        ...
+
+    def due_mail(self, now: Instant, limit: int) -> Sequence[Mail]:
+        """Mail that is due, the oldest first; of one object and reader nothing behind a mail that is not due."""
+        ...
+
+    def address(self, user_id: str) -> str:
+        """The address that a user is mailed at; empty for none."""
         ...
 
     def record(self, delivery: Delivery, outcome: Outcome) -> None:

@@ -24,7 +24,7 @@ def sweep(engine: Engine, now: Instant) -> int:
         if outbox.swept_at:  # the first time nothing is told: all of it is long known
             raised = list(_raised(connection, max(outbox.swept_at, now - LONGEST_GAP), now))
             for begin in range(0, len(raised), _PART):
-                newest = insert_events(connection, newest, raised[begin : begin + _PART])
+                newest = insert_events(connection, newest, raised[begin : begin + _PART], outbox.mail)
         connection.execute(update(event_outbox).values(seq=newest, swept_at=max(now, outbox.swept_at)))
         return int(newest - outbox.seq)
 

@@ -1,12 +1,14 @@
 """The outbox: the audit records behind a cursor become events, and what is due of them is handed out."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Engine, delete, exists, func, insert, select, update
+from sqlalchemy import Engine, Select, delete, exists, func, insert, select, update
 
-from authserver.ports.events.outbox import OutboxState, Outcome
+from authserver.ports.events.outbox import Mail, OutboxState, Outcome
 from authserver.ports.events.webhooks import DEAD, DELIVERED, PENDING, Delivery, Webhook
 from authserver.rules.events.catalogue import RaisedEvent, of_change
+from authserver.rules.events.mail import TARGET, user_target
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading, writing
 from authserver.store.events import expiries
@@ -15,11 +17,13 @@ from authserver.store.events.webhooks import as_delivery, as_webhook, deliveries
 from authserver.store.tables import (
     audit,
     audit_head,
+    console_preferences,
     delivery_attempts,
     event_deliveries,
     event_outbox,
     events,
     settings,
+    users,
     webhooks,
 )
 
@@ -50,6 +54,7 @@ class SqlOutbox:
             lease_until=row.lease_until,
             swept_at=row.swept_at,
             unused_days=row.unused_days,
+            mail=row.mail,
         )
 
     def acquire(self, holder: str, now: Instant, until: Instant) -> bool:
@@ -68,14 +73,16 @@ class SqlOutbox:
             if not records:
                 return 0
             raised = [of_change(row.seq, row.at, row.event, row.target, detail_of(row.detail)) for row in records]
-            newest = insert_events(connection, outbox.seq, [event for event in raised if event is not None])
+            newest = insert_events(
+                connection, outbox.seq, [event for event in raised if event is not None], outbox.mail
+            )
             connection.execute(update(event_outbox).values(audit_seq=records[-1].seq, seq=newest))
             return len(records)
 
     def skip(self) -> None:
         """Move the cursor to the newest record, if there is no webhook that could miss one."""
         head = select(audit_head.c.seq).scalar_subquery()
-        nobody = ~exists(select(webhooks.c.id).where(_ENABLED))
+        nobody = ~exists(select(webhooks.c.id).where(_ENABLED)) & (event_outbox.c.mail == 0)
         with writing(self._engine) as connection:
             connection.execute(
                 update(event_outbox).where(nobody, event_outbox.c.audit_seq < head).values(audit_seq=head)
@@ -92,8 +99,46 @@ class SqlOutbox:
         """Raise what follows from time alone since the last time; how many events."""
         return expiries.sweep(self._engine, now)
 
+    def mail_to(self, mail: int) -> None:
+        """Mail those whom the configuration names, from here on."""
+        with writing(self._engine) as connection:
+            connection.execute(update(event_outbox).where(event_outbox.c.mail != mail).values(mail=mail))
+
+    def due_mail(self, now: Instant, limit: int) -> Sequence[Mail]:
+        """Mail that is due, the oldest first; of one object and reader nothing behind a mail that is not due."""
+        with reading(self._engine) as connection:
+            query = self._due(now).where(_ROW.target.like(f"{TARGET}%")).limit(limit)
+            found = sorted((as_delivery(row) for row in connection.execute(query)), key=lambda each: each.seq)
+            people: dict[str, tuple[str, str]] = {}
+            prefix = user_target("")
+            ids = sorted({each.target.removeprefix(prefix) for each in found if each.target.startswith(prefix)})
+            wanted = (
+                select(users.c.id, users.c.email, console_preferences.c.language)
+                .outerjoin(console_preferences, console_preferences.c.user_id == users.c.id)
+                .where(users.c.id.in_(ids))
+            )
+            for row in connection.execute(wanted):
+                people[user_target(row.id)] = (row.email or "", row.language or "")
+        return [Mail(each, *people.get(each.target, ("", ""))) for each in found]
+
+    def address(self, user_id: str) -> str:
+        """The address that a user is mailed at; empty for none."""
+        with reading(self._engine) as connection:
+            return connection.execute(select(users.c.email).where(users.c.id == user_id)).scalar_one_or_none() or ""
+
     def due(self, now: Instant, limit: int) -> Sequence[tuple[Webhook, Sequence[Delivery]]]:
         """What is due at each webhook, the oldest first; nothing that comes behind an event that is not due."""
+        found = []
+        with reading(self._engine) as connection:
+            for row in connection.execute(select(webhooks).where(_ENABLED).order_by(webhooks.c.id)).all():
+                rows = connection.execute(self._due(now).where(_ROW.target == row.id).limit(limit))
+                mine = sorted((as_delivery(each) for each in rows), key=lambda each: each.seq)
+                if mine:
+                    found.append((as_webhook(row), mine))
+        return found
+
+    @staticmethod
+    def _due(now: Instant) -> Select[Any]:
         before = event_deliveries.alias("before").c
         blocked = exists(
             select(before.event_seq).where(
@@ -104,15 +149,8 @@ class SqlOutbox:
                 before.next_at > now,
             )
         )
-        found = []
-        with reading(self._engine) as connection:
-            for row in connection.execute(select(webhooks).where(_ENABLED).order_by(webhooks.c.id)).all():
-                query = deliveries_query().where(_ROW.target == row.id, _ROW.state == PENDING, _ROW.next_at <= now)
-                rows = connection.execute(query.where(~blocked).order_by(_ROW.next_at, _ROW.event_seq).limit(limit))
-                mine = sorted((as_delivery(each) for each in rows), key=lambda each: each.seq)
-                if mine:
-                    found.append((as_webhook(row), mine))
-        return found
+        query = deliveries_query().where(_ROW.state == PENDING, _ROW.next_at <= now, ~blocked)
+        return query.order_by(_ROW.next_at, _ROW.event_seq)
 
     def record(self, delivery: Delivery, outcome: Outcome) -> None:
         """Keep what became of an attempt."""

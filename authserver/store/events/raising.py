@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from authserver.audit import canonical
 from authserver.ports.events.webhooks import PENDING
 from authserver.rules.events.catalogue import RaisedEvent, wanted
+from authserver.rules.events.mail import OWNERS, mailed
 from authserver.store.tables import credentials, event_deliveries, event_outbox, events, users, webhooks
 
 _KEYS_AT_ONCE = 500
@@ -22,8 +23,8 @@ def lock_outbox(connection: Connection) -> Any:
     return connection.execute(select(event_outbox).with_for_update()).one()
 
 
-def insert_events(connection: Connection, newest: int, raised: Sequence[RaisedEvent]) -> int:
-    """Keep events behind the number ``newest``, with a delivery to each webhook that takes them.
+def insert_events(connection: Connection, newest: int, raised: Sequence[RaisedEvent], mail: int) -> int:
+    """Keep events behind the number ``newest``, with a delivery to each webhook that takes them, and by mail.
 
     Events of a known key are not kept again. Returns the number of the newest event now; the caller writes it down.
     """
@@ -33,6 +34,7 @@ def insert_events(connection: Connection, newest: int, raised: Sequence[RaisedEv
         return newest
     named = _with_names(connection, fresh)
     targets = _webhooks(connection)
+    reached = _with_address(connection, named) if mail & OWNERS else set()
     rows: list[dict[str, Any]] = []
     deliveries: list[dict[str, Any]] = []
     for number, event in enumerate(named, newest + 1):
@@ -48,7 +50,8 @@ def insert_events(connection: Connection, newest: int, raised: Sequence[RaisedEv
             }
         )
         begin = {"event_seq": number, "object": event.object, "next_at": event.at}
-        deliveries += [{"target": target, **begin} for target in _targets(event, targets)]
+        by_mail = mailed(mail, event.type, event.user_id, has_address=event.user_id in reached)
+        deliveries += [{"target": target, **begin} for target in (*_targets(event, targets), *by_mail)]
     connection.execute(insert(events), rows)
     if deliveries:
         connection.execute(insert(event_deliveries), [{**_BEGIN, **each} for each in deliveries])
@@ -57,10 +60,10 @@ def insert_events(connection: Connection, newest: int, raised: Sequence[RaisedEv
 
 def raise_now(connection: Connection, raised: Sequence[RaisedEvent]) -> int:
     """Lock the outbox, keep events, and write down the newest; how many were new."""
-    before = lock_outbox(connection).seq
-    newest = insert_events(connection, before, raised)
+    outbox = lock_outbox(connection)
+    newest = insert_events(connection, outbox.seq, raised, outbox.mail)
     connection.execute(update(event_outbox).values(seq=newest))
-    return int(newest - before)
+    return int(newest - outbox.seq)
 
 
 def _known(connection: Connection, keys: Sequence[str]) -> set[str]:
@@ -80,6 +83,17 @@ def _targets(event: RaisedEvent, subscriptions: Mapping[str, tuple[str, ...]]) -
 def _webhooks(connection: Connection) -> dict[str, tuple[str, ...]]:
     query = select(webhooks.c.id, webhooks.c.events).where(webhooks.c.disabled_at.is_(None))
     return {row.id: tuple(row.events.split()) for row in connection.execute(query)}
+
+
+def _with_address(connection: Connection, raised: Sequence[RaisedEvent]) -> set[str]:
+    """The ids of those users, of whom an event is, who have an address."""
+    ids, found = sorted({event.user_id for event in raised if event.user_id}), set[str]()
+    for begin in range(0, len(ids), _KEYS_AT_ONCE):
+        part = ids[begin : begin + _KEYS_AT_ONCE]
+        found |= set(
+            connection.execute(select(users.c.id).where(users.c.id.in_(part), users.c.email.is_not(None))).scalars()
+        )
+    return found
 
 
 def _with_names(connection: Connection, raised: Sequence[RaisedEvent]) -> list[RaisedEvent]:

@@ -86,7 +86,7 @@ class SqlUnusedReads:
             newest = outbox.seq
             if policy.days:
                 since = max(outbox.unused_swept_at, policy.since - 1, now - LONGEST_GAP)
-                newest = insert_events(connection, newest, _warnings(connection, policy, since, now))
+                newest = insert_events(connection, newest, _warnings(connection, policy, since, now), outbox.mail)
             connection.execute(update(event_outbox).values(seq=newest, unused_swept_at=now))
             return int(newest - outbox.seq)
 
