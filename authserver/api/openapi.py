@@ -47,6 +47,7 @@ PATH_PARTS: Final = {
     "seq": "Number of a record.",
     "code": "Name of a kind of problem.",
     "webhook_id": "Id of a webhook.",
+    "trust_id": "Id of a trust.",
     "event_id": "Id of an event, which is its `webhook-id`.",
 }
 
