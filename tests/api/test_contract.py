@@ -12,6 +12,7 @@ from referencing.jsonschema import DRAFT202012
 
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
+from authserver.actions.events import webhooks
 from authserver.api.openapi import openapi_document
 from authserver.api.operations import OPERATIONS
 from tests.support.api_client import AUDIENCE
@@ -88,7 +89,16 @@ def pools(world):
     jtis = [world.introspect(token).json["jti"] for token in tokens]
     world.store.usage.flush()
     credentials = [world.accounts.credential(each) for each, _secret in made]
+    hooks = [
+        webhooks.create(world.accounts, "https://hooks.example.com/", pepper=world.store.pepper, **world.who).webhook.id
+        for _ in range(3)
+    ]
+    webhooks.test(world.accounts, hooks[0], **world.who)
+    world.store.outbox.collect(10_000)
     return {
+        "trust_id": ["tru_none"],
+        "webhook_id": hooks,
+        "event_id": [each.id for each in world.store.webhooks.deliveries(hooks[0], 1)],
         "client_id": [each.client_id for each in credentials],
         "secret_id": [secret.id for each in credentials for secret in each.secrets],
         "thumbprint": ["x"],
