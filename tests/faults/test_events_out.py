@@ -16,7 +16,7 @@ from tests.support import databases, servers
 from tests.support.deadlines import wait_until
 from tests.support.webhook_receiver import WebhookReceiver
 
-KILLS = max(1, int(os.environ.get("CRASH_RUNS", "60")) // 20)
+KILLS = max(1, int(os.environ.get("CRASH_RUNS", "40")) // 20)
 CHANGES = 8
 
 
