@@ -762,3 +762,20 @@ def test_a_resource_server_tells_how_it_learns_of_deaths_and_what_it_would_lose(
     assert "up to date" not in root.get(at).words
     world.clock.at += 400
     assert "go on for up to 20 s" in root.get(at).words  # nobody follows the feed any more
+
+
+def test_a_resource_server_shows_its_streams_of_security_events(world, root):
+    server = next(each for each in world.accounts.resource_servers() if each.client_id == world.api[0])
+    at, headers = f"/console/resource-servers/{server.id}", {"Authorization": basic(*world.api)}
+    assert "Shared Signals" not in root.get(at).words
+    told = json.dumps({"description": "Ledger"})
+    made = world.http.post("/ssf/streams", data=told, headers=headers, content_type="application/json")
+    assert made.status_code == 201
+    page = root.get(at).words
+    assert made.json["stream_id"] in page
+    assert "fetched by the receiver" in page
+    assert "up to date" in page
+    user_actions.revoke(world.accounts, "ada", "writer", **world.who)
+    assert "1 entry" in root.get(at).words
+    german = root.get(at, **{"Accept-Language": "de"}).words
+    assert "vom Empfänger abgeholt" in german
