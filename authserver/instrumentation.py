@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from authserver.actions.security_log import SecurityLog
 from authserver.oauth.http import Request, Response
+from authserver.ports.console_reads.statistics import Measure
 from authserver.ports.errors import Unavailable
 from authserver.ports.general_settings import retention_seconds
 from authserver.rules.facts import Instant
@@ -39,6 +40,7 @@ _KINDS = {
     "/.well-known/jwks.json": "jwks",
     "/.well-known/jwks-pq.json": "jwks",
 }
+_CHARTED = {"token": Measure.TOKEN_REQUESTS, "introspection": Measure.INTROSPECTIONS}
 _REQUEST_ID_CHARS = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:")
 _MAX_REQUEST_ID = 128
 _MAX_BUFFERED = 10_000
@@ -148,6 +150,7 @@ class Instrumentation:
         log_fields = observed.log_fields
         outcome = log_fields.get("outcome", "")
         self.metrics.observe(observed.kind, observed.status, outcome, log_fields.get("reason", ""), observed.seconds)
+        self._count(observed, outcome)
         if "lease" in log_fields:
             self.metrics.lease(observed.kind)
         line = {
@@ -163,6 +166,16 @@ class Instrumentation:
             if log_fields.get(name):
                 line[name] = log_fields[name]
         self._log.write(line, _level(observed.status, outcome), observed.at)
+
+    def _count(self, observed: ObservedRequest, outcome: str) -> None:
+        """Count for the charts of the security page."""
+        measure = _CHARTED.get(observed.kind)
+        count, at = self._store.statistics.count, int(observed.at)
+        if measure is not None:
+            count(measure, outcome, at)
+        if outcome == "invalid_client":
+            count(Measure.FAILURES, observed.log_fields.get("reason", ""), at)
+            count(Measure.SOURCES, observed.peer, at)
 
     def exposition(self) -> bytes:
         """The text Prometheus reads, with all that was observed until now."""

@@ -98,6 +98,9 @@ TICK_SECONDS = 60.0
 """How often a node looks whether a key must be made, promoted or withdrawn."""
 FLUSH_SECONDS = 5.0
 DELIVERY_SECONDS = 1.0
+STATISTICS_SECONDS = 10.0
+LOOK_SECONDS = 60.0
+"""How often the numbers behind the charts of the security page are looked up, by one of all processes."""
 ROLLBACK_CHECK_SECONDS = 1.0
 """How often a node looks whether the database became rolled_back under it, and notes how new it is."""
 WATERMARK_SECONDS = 30.0
@@ -565,6 +568,10 @@ class Services:
             store.jwks_fetchers.sweep(now)
             store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
             store.login_attempts.sweep(now - ATTEMPTS_FORGOTTEN)
+            store.statistics.sweep(now)
+
+        def look() -> None:
+            store.statistics.look(self.database_now(store))
 
         guard = RollbackGuard(store.thread_connections, self.config.state, store.pepper)
 
@@ -583,6 +590,8 @@ class Services:
                 PeriodicTask("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
                 PeriodicTask("write fetches", FLUSH_SECONDS, store.jwks_fetchers.flush),
                 PeriodicTask("write fetches of the change feed", FLUSH_SECONDS, store.feed_fetches.flush),
+                PeriodicTask("write statistics", STATISTICS_SECONDS, store.statistics.flush),
+                PeriodicTask("look how it stands", LOOK_SECONDS, look),
                 PeriodicTask("forget keys", FLUSH_SECONDS, self.keys().forget_retired),
             ]
         )

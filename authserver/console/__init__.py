@@ -38,7 +38,7 @@ from authserver.console.frame import access_log, appearance, assets
 from authserver.console.frame.access import SignInPages
 from authserver.console.frame.layout import error_response, install_template_globals, is_console_path
 from authserver.console.resource_servers import pages as resource_server_pages
-from authserver.console.security import audit, inventory, inventory_disable, signing_keys, webhooks
+from authserver.console.security import audit, inventory, inventory_disable, overview, signing_keys, webhooks
 from authserver.console.settings import pages as settings_pages
 from authserver.console.sign_in import pages as sign_in_pages
 from authserver.console.sign_in import single_sign_on
@@ -59,6 +59,7 @@ PAGES = (
     inventory,
     inventory_disable,
     listing,
+    overview,
     permissions,
     postman,
     profile,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from authserver.ports.accounts import Accounts
 from authserver.ports.console_reads.audit import AuditReads
 from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
+from authserver.ports.console_reads.statistics import StatisticsReads
 from authserver.ports.console_reads.tokens import TokenReads
 from authserver.ports.console_reads.users import UserReads
 from authserver.ports.events.leaks import LeakReads
@@ -119,6 +120,11 @@ class Store(Protocol):
     @property
     def event_streams(self) -> EventStreams:
         """Who gets security events."""
+        ...
+
+    @property
+    def statistics(self) -> StatisticsReads:
+        """Counts by the hour."""
         ...
 
     @property

@@ -2,6 +2,7 @@
 
 - ``tables``: every table and column, once. ``engine``: connections, prepared statements, migrations, maintenance.
 - ``rows``: rows to values. ``transaction``: the writes of one audited change. ``accounts``: opens such a change.
+- ``statistics``: counts by the hour, for charts.
 - ``user_reads``: the console's lists of users and roles, with previews of what a change ends.
 - ``credentials``, ``audit``: what the console lists of each. ``sign_in``: console sessions and login attempts.
 - ``events``: the outbox, webhooks and their deliveries.

@@ -28,6 +28,7 @@ from authserver.store.sign_in.attempts import SqlLoginAttemptCounter
 from authserver.store.sign_in.sessions import SqlSignIns
 from authserver.store.signing_keys.jwks_fetchers import SqlJwksFetchers
 from authserver.store.signing_keys.keys import SqlSigningKeys
+from authserver.store.statistics import SqlStatistics
 from authserver.store.tables import audit_head, settings, vault
 from authserver.store.tokens.change_feed import SqlChangeReads
 from authserver.store.tokens.feed_fetches import SqlFeedFetches
@@ -95,6 +96,7 @@ class Store:
     leaks: SqlLeakReads
     unused: SqlUnusedReads
     secret_networks: SqlSecretNetworks
+    statistics: SqlStatistics
     pepper: bytes
     thread_connections: ThreadConnections
     engine: Engine
@@ -125,6 +127,7 @@ class Store:
             closing.callback(self.one_time_ids.close)
             closing.callback(self.jwks_fetchers.flush)
             closing.callback(self.feed_fetches.flush)
+            closing.callback(self.statistics.flush)
             closing.callback(self.usage.close)
 
     def after_fork(self) -> None:
@@ -134,6 +137,7 @@ class Store:
         self.jwks_fetchers.after_fork()
         self.feed_fetches.after_fork()
         self.secret_networks.after_fork()
+        self.statistics.after_fork()
         self.thread_connections.close()
         self.engine.dispose(close=False)
 
@@ -196,6 +200,7 @@ def open_store(
         leaks=SqlLeakReads(engine),
         unused=SqlUnusedReads(engine),
         secret_networks=SqlSecretNetworks(engine),
+        statistics=SqlStatistics(engine),
         pepper=pepper,
         thread_connections=held,
         engine=engine,

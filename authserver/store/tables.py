@@ -299,6 +299,15 @@ Index(
 ENDED_BY_HAND = text("end_reason IN ('ended_by_owner', 'ended_by_operator')")
 Index("ix_sessions_ended_by_hand", sessions.c.client_id, sqlite_where=ENDED_BY_HAND, postgresql_where=ENDED_BY_HAND)
 
+_ended_by_now = text("ended_at IS NOT NULL")
+Index(
+    "ix_sessions_ended",
+    sessions.c.ended_at,
+    sessions.c.end_reason,
+    sqlite_where=_ended_by_now,
+    postgresql_where=_ended_by_now,
+)
+
 usage = Table(
     "usage",
     metadata,
@@ -367,6 +376,15 @@ jwks_verifiers = Table(
     Column("fetches", BigInteger, nullable=False),
     Column("last_fetched_at", BigInteger, nullable=False),
     Column("seen", Text, nullable=False),
+)
+
+statistics = Table(
+    "statistics",
+    metadata,
+    Column("measure", String(16), primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),  # 0: how it stands
+    Column("label", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
 )
 
 witnesses = Table(

@@ -1,5 +1,6 @@
 """Months of work behind a console: for pictures, and for pages that show time lines."""
 
+import random
 import time
 
 import jwt
@@ -9,6 +10,7 @@ from sqlalchemy import insert
 from authserver.actions import credentials, general_settings, signing_keys
 from authserver.actions import sessions as session_actions
 from authserver.actions import users as user_actions
+from authserver.ports.console_reads.statistics import Measure
 from authserver.ports.transaction import ChangeRequest
 from authserver.rules.facts import Reason
 from authserver.store.tables import signing_keys as signing_key_rows
@@ -39,6 +41,7 @@ def months(site):
     credentials.disable(hers, old[0], actor="console:ada", now=now - 9 * DAY)
 
     _counted(site, now, {payroll[0]: 9, export[0]: 1, mail[0]: 3, old[0]: 2})
+    _charted(site, now)
     # Some were not used, one ended with its roles; what comes later is ended by hand, or lives.
     for ago in (2 * DAY, 20 * HOUR, HOUR // 4):
         site.old_token(payroll, ago)
@@ -104,3 +107,24 @@ def _counted(site, now, busy):
                     rows.append({"client_id": client_id, "day": at, "outcome": outcome, "requests": count})
     with site.store.engine.begin() as connection:
         connection.execute(insert(token_requests), rows)
+
+
+def _charted(site, now):
+    """What the charts of the security page show: a working day of requests, each day a little other."""
+    statistics, dice = site.store.statistics, random.Random(5)
+    for ago in range(30 * 24):
+        at, busy = now - ago * HOUR, 1 + 6 * (8 <= (now - ago * HOUR) // HOUR % 24 <= 18)
+        for measure, label, number in (
+            (Measure.TOKEN_REQUESTS, "granted", 4 * busy),
+            (Measure.TOKEN_REQUESTS, "invalid_client", dice.randrange(3)),
+            (Measure.TOKEN_REQUESTS, "throttled", dice.randrange(2)),
+            (Measure.INTROSPECTIONS, "active", 9 * busy + dice.randrange(9)),
+            (Measure.INTROSPECTIONS, "inactive", dice.randrange(6)),
+            (Measure.FAILURES, dice.choice(["wrong_secret", "secret_ended", "unknown_client"]), dice.randrange(3)),
+            (Measure.SOURCES, dice.choice(["192.0.2.7", "2001:db8::8a2e:370:7334"]), dice.randrange(3)),
+            (Measure.ENDED, dice.choice(list(Reason)).value, dice.randrange(3)),
+            (Measure.LIVE_TOKENS, "", 20 * busy + dice.randrange(9)),
+        ):
+            for _ in range(number):
+                statistics.count(measure, label, at)
+    statistics.flush()

@@ -88,6 +88,12 @@ def day(at: Instant) -> Markup:
     return Markup('<time class="day-of" datetime="{}"{}>{}</time>').format(iso(at), _fixed(zone()), escape(text))
 
 
+def clock(at: Instant) -> str:
+    """The hour and minute in the reader's zone, UTC where none is chosen."""
+    moment = _as_datetime(at).astimezone(zone() or UTC)
+    return f"{moment.hour:02}:{moment.minute:02}"
+
+
 def utc_day(at: Instant) -> str:
     """The day of UTC that counters are kept for, whatever the reader's zone."""
     return format_day(_as_datetime(at).date())

@@ -1,4 +1,4 @@
-"""Security: the audit trail with its filters, the state of its chain, and an export; and the room's front page."""
+"""Security: the audit trail with its filters, the state of its chain, and an export."""
 
 import json
 from collections.abc import Iterator
@@ -20,26 +20,7 @@ from authserver.console.frame.request_origin import origin
 from authserver.console.i18n.messages import _, ngettext
 from authserver.ports.console_reads.audit import AuditPlace, AuditQuery
 from authserver.rules import permission
-from authserver.rules.credential_status import Status
 from authserver.rules.names import CLIENT_ID
-from keys.keyring import State
-
-
-@console.get("/security")
-@requires(permission.SECURITY)
-def security() -> ResponseReturnValue:
-    """Show at a glance how keys, credentials and the chain stand."""
-    context = console_context()
-    ring = context.store.keys.ring()
-    return page(
-        "security.html",
-        counts=context.store.credential_reads.counts(context.now),
-        chain=context.store.audit_reads.chain_status(),
-        active=[key for key in ring if key.state is State.ACTIVE],
-        staged=[key for key in ring if key.state is State.STAGED],
-        live=context.store.token_reads.all(context.now),
-        Status=Status,
-    )
 
 
 @console.get("/security/audit")

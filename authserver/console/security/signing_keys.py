@@ -1,6 +1,6 @@
 """Security: the signing keys as a time line, with every move behind a fresh proof and a typed word."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -57,30 +57,38 @@ class TimelineRow:
     leaves_at: Instant | None
 
 
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All keys, and where now is on the line."""
+
+    rows: tuple[TimelineRow, ...]
+    now_x: int
+
+
 @console.get("/security/keys")
 @requires(permission.SECURITY)
 def keys() -> ResponseReturnValue:
     """Show all keys on one time line, newest first, and what comes next."""
     context = console_context()
-    ring, key_context = context.store.keys.ring(), key_actions.key_context(context)
-    begins = min((key.created_at for key in ring), default=context.now)
-    ends = max((_end(key, context.now) for key in ring), default=context.now)
-    live = context.store.token_reads.by_key(context.now)
-    rows = [
-        _timeline_row(key, context.now, begins, max(ends, begins + 1), live.get(key.kid, 0)) for key in reversed(ring)
-    ]
-    now_x = _x(context.now, begins, max(ends, begins + 1))
+    key_context = key_actions.key_context(context)
     return page(
         "keys/list.html",
-        rows=rows,
-        begins=begins,
-        ends=ends,
-        now_x=now_x,
+        timeline=timeline(context, context.store.token_reads.by_key(context.now)),
         next_rotations=key_actions.next_rotations(context, key_context),
         fetchers=key_context.fetchers,
         max_age=key_actions.MAX_AGE,
         State=State,
     )
+
+
+def timeline(context: ConsoleContext, live: Mapping[str, int]) -> Timeline:
+    """The lives of all keys, newest first; ``live`` is how many tokens of each are alive."""
+    ring = context.store.keys.ring()
+    begins = min((key.created_at for key in ring), default=context.now)
+    ends = max((_end(key, context.now) for key in ring), default=context.now)
+    last = max(ends, begins + 1)
+    rows = [_timeline_row(key, context.now, begins, last, live.get(key.kid, 0)) for key in reversed(ring)]
+    return Timeline(tuple(rows), _x(context.now, begins, last))
 
 
 @console.route("/security/keys/new", methods=["GET", "POST"])

@@ -16,37 +16,40 @@ from authserver.console.frame.flash import flash
 from authserver.console.frame.forms import Form
 from authserver.console.frame.layout import page
 from authserver.console.frame.request_origin import actor_name
-from authserver.console.i18n.messages import N_, _, error_text, gettext
+from authserver.console.i18n.messages import N_, _, error_text, gettext, ngettext
 from authserver.ports.console_reads.audit import SettingRow
 from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.rules import permission
+from authserver.rules.facts import Span
 from keys.keyring import State
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 @dataclass(frozen=True, slots=True)
 class SettingText:
-    """A setting in words; ``{}`` in ``unit`` is the value."""
+    """A setting in words; ``unit`` is how many seconds its value counts, 0 for a value that is no duration."""
 
     title: str
     meaning: str
-    unit: str = "{}"
+    unit: Span = 0
 
 
 SETTING_TEXTS: Final = {
     "idle_timeout_minutes": SettingText(
         N_("Idle timeout"),
         N_("A token that no API has asked about for this long is dead, for good. Holds for live tokens at once."),
-        N_("{} min"),
+        _MINUTE,
     ),
     "max_token_lifetime_minutes": SettingText(
         N_("Longest token lifetime"),
         N_("No token lives longer, however busy it is. Holds for live tokens at once."),
-        N_("{} min"),
+        _MINUTE,
     ),
     "max_credential_days": SettingText(
         N_("Longest credential lifetime"),
         N_("How far away the expiry of a credential may lie when it is chosen. Credentials keep what they have."),
-        N_("{} days"),
+        _DAY,
     ),
     "max_credentials_per_user": SettingText(
         N_("Credentials per user"),
@@ -63,22 +66,22 @@ SETTING_TEXTS: Final = {
     "key_rotation_days": SettingText(
         N_("Key rotation"),
         N_("How long a key signs before the next one follows by itself; 0 for never."),
-        N_("{} days"),
+        _DAY,
     ),
     "key_announcement_hours": SettingText(
         N_("Key announcement"),
         N_("How long a key is published before it may sign."),
-        N_("{} h"),
+        _HOUR,
     ),
     "key_patience_hours": SettingText(
         N_("Patience with verifiers"),
         N_("How long a rotation waits for resource servers that have not fetched the new key."),
-        N_("{} h"),
+        _HOUR,
     ),
     "session_retention_days": SettingText(
         N_("Ended sessions"),
         N_("How long a session stays on record behind the end of its token, to tell its owner why it ended."),
-        N_("{} days"),
+        _DAY,
     ),
     "unused_disable_days": SettingText(
         N_("Unused credentials"),
@@ -210,7 +213,22 @@ def format_value(name: str, value: object) -> str:
         return _("never")
     if name in _SWITCHED:
         return gettext(_SWITCHES[str(int(str(value or 0)))])
-    return _("none") if value is None or value == "" else gettext(setting_text(name).unit).replace("{}", str(value))
+    if value is None or value == "":
+        return _("none")
+    unit = setting_text(name).unit
+    return duration(int(str(value)) * unit) if unit else str(value)
+
+
+def duration(seconds: Span) -> str:
+    """A time in the units that people say it in: "12 h", "1 h 30 min", "7 days"."""
+    days, rest = divmod(seconds, _DAY)
+    if days > 1 and not rest:
+        return ngettext("%(num)d day", "%(num)d days", days) % {"num": days}
+    hours, rest = divmod(seconds, _HOUR)
+    minutes = rest // _MINUTE
+    words = [_("%(hours)s h", hours=hours)] if hours else []
+    words += [_("%(minutes)s min", minutes=minutes)] if minutes or not hours else []
+    return " ".join(words)
 
 
 def _conflict_text(name: str, error: Conflict) -> str:
