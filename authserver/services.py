@@ -260,6 +260,10 @@ class Services:
                     self._store.thread_connections, self.config.state, self._store.pepper
                 )
                 self._check_rollback(self._store)
+                # A new connection may lead to a standby that was promoted and had lagged: nothing is answered from
+                # there before that is known.
+                store = self._store
+                store.thread_connections.on_new = lambda: self._check_rollback(store)
                 self._ensure_key(self._store)
             return self._store
 

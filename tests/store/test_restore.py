@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 from app import create_app
 from authserver.actions import users as user_actions
 from authserver.config import Config
+from authserver.store.engine.rollback_guard import RollbackGuard
 from keys.master import MasterKey
 from tests.faults.test_history import ISSUER, seed
 from tests.support import databases, servers
@@ -89,3 +90,26 @@ def revoked_of_another(made, url, key):
     (record,) = accounts.audit_newest(1)
     services.close()
     return record.seq
+
+
+def test_INV_05_a_new_connection_is_asked_how_new_the_database_is_before_it_answers(world, tmp_path):
+    """A standby that lagged was promoted: what was revoked is alive there, and must not be found so even once."""
+    store, token, other = world.store, world.access_token(), world.access_token()
+    assert world.active(token)
+    assert world.active(other)
+    store.usage.flush()
+    world.services._rollback_guard = RollbackGuard(store.thread_connections, tmp_path, store.pepper)
+    world.post("/oauth/revoke", {"token": token}, world.client)
+    assert not world.active(token)
+    world.services._rollback_guard.record()
+    store.thread_connections.drop()
+    assert world.active(other)  # the same database by a new connection: nothing happened
+    with store.engine.connect().execution_options(write=True) as connection:
+        connection.exec_driver_sql("UPDATE sessions SET ended_at = NULL, end_reason = NULL")
+        connection.exec_driver_sql("DELETE FROM kills WHERE seq = (SELECT kill_seq FROM audit_head)")
+        connection.exec_driver_sql("UPDATE audit_head SET kill_seq = kill_seq - 1")
+        connection.commit()
+    store.thread_connections.drop()
+    assert not world.active(token)
+    assert not world.active(other)
+    assert world.active(world.access_token())

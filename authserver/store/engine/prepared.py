@@ -8,7 +8,7 @@ reached leaves this room as ``Unavailable``, like everything in this services.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -71,6 +71,8 @@ class ThreadConnections:
         )
         self._local = threading.local()
         self._open: WeakSet[PreparedConnection] = WeakSet()
+        self.on_new: Callable[[], object] | None = None
+        """Called on each new connection before anything else is asked there: it may lead to another server."""
         self._data_errors = (engine.dialect.loaded_dbapi.DataError, UnicodeError, OverflowError)
         self._errors = (engine.dialect.loaded_dbapi.Error, DBAPIError, PoolTimeout, OSError)
 
@@ -106,6 +108,12 @@ class ThreadConnections:
             connection.run(f"PRAGMA {pragma}", ())
         self._local.connection = connection
         self._open.add(connection)
+        if self.on_new is not None:
+            try:
+                self.on_new()
+            except BaseException:
+                self.drop()
+                raise
         return connection
 
     def drop(self) -> None:
