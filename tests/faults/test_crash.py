@@ -118,10 +118,10 @@ def _lost_with(kills, minted_at):
     return any(-1 <= kill - minted_at <= USE_TOLERANCE for kill in kills)
 
 
-def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url):
+def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url, record_property):
     key = MasterKey.fresh()
     made, api = seed(database_url, key)
-    load, told, kills, dice = Load(made, api), [], [], random.Random(7)
+    load, told, kills, recoveries, dice = Load(made, api), [], [], [], random.Random(7)
     server = servers.start(database_url, key)
     try:
         for _ in range(KILLS):
@@ -142,8 +142,11 @@ def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url):
             for thread in threads:
                 join(thread)
             server.close()
+            began = time.monotonic()
             server = servers.start(database_url, key)
+            recoveries.append(time.monotonic() - began)
             check(server, (database_url, key), load, told, kills)
+        record_property("recovery", f"{max(recoveries):.2f}")
         assert len(told) > KILLS
         assert {each["kind"] for each in told} == {"roles", "created", "deleting", "deleted"}
         assert len(load.minted) > KILLS

@@ -66,7 +66,9 @@ class Clients:
             assert not thread.is_alive()
 
 
-def test_F_14_nodes_go_on_at_the_promoted_standby_within_ten_seconds_and_nothing_acknowledged_is_lost(pair):
+def test_F_14_nodes_go_on_at_the_promoted_standby_within_ten_seconds_and_nothing_acknowledged_is_lost(
+    pair, record_property
+):
     primary, standby = pair
     url, key = url_of(primary, standby), MasterKey.fresh()
     made, api = seed(url, key)
@@ -82,6 +84,7 @@ def test_F_14_nodes_go_on_at_the_promoted_standby_within_ten_seconds_and_nothing
             promoted = time.monotonic()
             wait_until("both nodes to serve", lambda: min(clients.served) > promoted, seconds=30)
             took = time.monotonic() - promoted
+            record_property("recovery", f"{took:.2f}")
             wait_until("readiness", lambda: all(node.get("/readyz")[0] == 200 for node in nodes), seconds=20)
             reached = len(clients.revoked)
             wait_until("load at the new primary", lambda: len(clients.revoked) > reached + 20)
