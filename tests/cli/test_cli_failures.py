@@ -277,3 +277,14 @@ def test_no_command_takes_a_secret_as_an_argument():
     values = [param for _, command in commands() for param in command.params if not getattr(param, "is_flag", False)]
     names = {name for param in values for name in (param.name, *param.opts)}
     assert not {name for name in names if name and ("secret" in name or name in {"password", "--password", "--token"})}
+
+
+def test_doctor_warns_where_keys_do_not_rotate_by_themselves(shell):
+    def found():
+        [finding] = [each for each in shell("doctor", "--json").json["checks"] if each["check"] == "key rotation"]
+        return finding
+
+    assert found()["message"] == "every 90 days"  # of a new installation
+    shell("settings", "set", "key_rotation_days", "0")
+    assert found()["status"] == "warning"
+    assert found()["fix"] == "flask settings set key_rotation_days 90"
