@@ -8,6 +8,7 @@ import time
 import pytest
 
 from authserver.instrumentation import UnrecordedUsage
+from authserver.ports.errors import Unavailable
 from authserver.store.engine.failures import kind_of
 from keys.master import MasterKey
 from tests.faults.test_history import seed
@@ -114,3 +115,31 @@ def test_the_reason_is_logged_at_once_and_then_once_a_minute_and_counted_each_ti
 )
 def test_kinds_are_a_closed_set(reason, kind):
     assert kind_of(reason) == kind
+
+
+def test_a_node_that_cannot_record_uses_is_not_ready_on_any_database(world):
+    """Whatever the reason is: here the table that batches are claimed in is gone."""
+
+    def rename(old, new):
+        with world.store.engine.connect().execution_options(write=True) as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
+            connection.commit()
+
+    def ready():
+        answer = world.http.get("/readyz")
+        return answer.status_code, answer.json.get("failing")
+
+    assert ready()[0] == 200
+    rename("usage_writers", "elsewhere")
+    try:
+        world.access_token()
+        with pytest.raises(Unavailable):
+            world.store.usage.flush()
+        world.store.usage._sending.since -= 10  # it has waited for longer than uses may
+        assert ready() == (503, ["usage"])
+        assert world.http.get("/livez").status_code == 200
+    finally:
+        rename("elsewhere", "usage_writers")
+    world.store.usage.flush()
+    assert ready()[0] == 200
+    assert world.token().status_code == 200
