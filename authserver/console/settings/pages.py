@@ -86,7 +86,7 @@ SETTING_TEXTS: Final = {
     "unused_disable_days": SettingText(
         N_("Unused credentials"),
         N_("After how many days without use a credential is disabled; its owner is told 30, 7 and 1 days ahead."),
-        N_("{} days"),
+        _DAY,
     ),
     "client_secrets_allowed": SettingText(
         N_("Secrets of clients"),
@@ -209,7 +209,7 @@ def setting_text(name: str) -> SettingText:
 
 def format_value(name: str, value: object) -> str:
     """A value as people read it."""
-    if name == "key_rotation_days" and str(value) == "0":
+    if name in {"key_rotation_days", "unused_disable_days"} and str(value) == "0":
         return _("never")
     if name in _SWITCHED:
         return gettext(_SWITCHES[str(int(str(value or 0)))])
