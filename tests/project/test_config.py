@@ -35,6 +35,7 @@ GOOD = {
     "mail_security": "security@example.com, soc@example.com",
     "mail_language": "de",
     "webhook_networks": "10.8.0.0/16",
+    "push_networks": "10.7.0.0/16",
     "log_level": "warning",
     "log_format": "text",
     "publish_scopes": "1",
