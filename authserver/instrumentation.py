@@ -1,11 +1,10 @@
 """Sees every response of the machine endpoints: one log line, the metrics, and the security log."""
 
-import secrets
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from authserver.actions.security_log import SecurityLog
 from authserver.oauth.http import Request, Response
@@ -16,7 +15,7 @@ from authserver.rules.facts import Instant
 from authserver.store.engine.failures import kind_of
 from authserver.store.factory import Store
 from authserver.store.tokens.gauges import Counts, gauges
-from authserver.telemetry.access_log import AccessLog
+from authserver.telemetry.access_log import AccessLog, RequestFacts, RequestLine
 from authserver.telemetry.logs import logger
 
 VERSION = "0.1.0"
@@ -44,21 +43,18 @@ _CHARTED = {"token": Measure.TOKEN_REQUESTS, "introspection": Measure.INTROSPECT
 _REQUEST_ID_CHARS = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:")
 _MAX_REQUEST_ID = 128
 _MAX_BUFFERED = 10_000
+_WAKE_MASK = 0xFF
+"""Whether the thread that writes still lives is looked at with the first of so many requests that wait for it."""
 _LOG_SECONDS = 60.0
 _REFUSED = frozenset({"invalid_client", "invalid_grant", "invalid_scope", "invalid_target"})
 
 
-class ObservedRequest(NamedTuple):
-    """One response, as it is queued on the request path; ``given`` is the caller's request id if valid, or empty."""
+ObservedRequest = tuple[float, float, str, str, str, str, int, Mapping[str, str]]
+"""One response, as it is queued on the request path: when, seconds, kind of endpoint, method, peer, the caller's
+request id where that is valid, else empty, status, and log fields. A plain tuple, the cheapest there is.
+"""
 
-    at: float
-    seconds: float
-    kind: str
-    method: str
-    peer: str
-    given: str
-    status: int
-    log_fields: Mapping[str, str]
+_ID_BYTES = 8
 
 
 class UnrecordedUsage:
@@ -108,13 +104,13 @@ class Instrumentation:
     def observe(self, request: Request, response: Response, began: float) -> Response:
         """Queue one response; returns it, with the caller's request id where that is valid."""
         given, log_fields = request.headers.get("x-request-id", ""), response.log_fields
-        kind = _KINDS.get(request.path.lower(), "metadata")
+        kind = _KINDS.get(request.path) or _KINDS.get(request.path.lower(), "metadata")
         known = bool(given) and len(given) <= _MAX_REQUEST_ID and _REQUEST_ID_CHARS.issuperset(given)
-        seconds = time.perf_counter() - began
-        self._observed.append(
-            ObservedRequest(
-                self._log.now(),
-                seconds,
+        observed, now = self._observed, time.perf_counter()
+        observed.append(
+            (
+                time.time(),
+                now - began,
                 kind,
                 request.method,
                 request.peer,
@@ -123,9 +119,11 @@ class Instrumentation:
                 log_fields,
             )
         )
-        if len(self._observed) > _MAX_BUFFERED:
+        waiting = len(observed)
+        if waiting & _WAKE_MASK == 1:
+            self._log.wake()
+        if waiting > _MAX_BUFFERED:
             self.drain()  # the thread that does it is held up by its sink; nothing goes uncounted
-        self._log.wake()
         outcome = log_fields.get("outcome", "")
         if outcome in _REFUSED:
             self._security_log.record(
@@ -143,39 +141,59 @@ class Instrumentation:
     def drain(self) -> None:
         """Make lines and numbers of what was observed."""
         with self._draining:
+            batch: list[ObservedRequest] = []
             while self._observed:
-                self._record(self._observed.popleft())
+                batch.append(self._observed.popleft())
+            if batch:
+                self._count(batch)
+                self._write_lines(batch)
 
-    def _record(self, observed: ObservedRequest) -> None:
-        log_fields = observed.log_fields
-        outcome = log_fields.get("outcome", "")
-        self.metrics.observe(observed.kind, observed.status, outcome, log_fields.get("reason", ""), observed.seconds)
-        self._count(observed, outcome)
-        if "lease" in log_fields:
-            self.metrics.lease(observed.kind)
-        line = {
-            "event": "request",
-            "request_id": observed.given or secrets.token_hex(8),
-            "endpoint": observed.kind,
-            "method": observed.method[:16],
-            "status": observed.status,
-            "ms": round(observed.seconds * 1000, 2),
-            "peer": observed.peer,
-        }
-        for name in ("outcome", "reason", "client", "detail", "trace_id"):
-            if log_fields.get(name):
-                line[name] = log_fields[name]
-        self._log.write(line, _level(observed.status, outcome), observed.at)
+    def _count(self, batch: list[ObservedRequest]) -> None:
+        alike: dict[tuple[str, int, str, str], list[float]] = {}
+        for at, seconds, kind, _, peer, _, status, log_fields in batch:
+            outcome = log_fields.get("outcome", "")
+            self._chart(int(at), kind, outcome, peer, log_fields)
+            key = (kind, status, outcome, log_fields.get("reason", ""))
+            durations = alike.get(key)
+            if durations is None:
+                alike[key] = [seconds]
+            else:
+                durations.append(seconds)
+            if "lease" in log_fields:
+                self.metrics.lease(kind)
+        for (kind, status, outcome, reason), durations in alike.items():
+            self.metrics.observe(kind, status, outcome, reason, *durations)
 
-    def _count(self, observed: ObservedRequest, outcome: str) -> None:
+    def _write_lines(self, batch: list[ObservedRequest]) -> None:
+        ids, digits = os.urandom(_ID_BYTES * len(batch)).hex(), 2 * _ID_BYTES
+        lines = []
+        for number, (at, seconds, kind, method, peer, given, status, log_fields) in enumerate(batch):
+            field = log_fields.get
+            outcome = field("outcome", "")
+            facts = RequestFacts(
+                kind,
+                method[:16],
+                status,
+                peer,
+                outcome,
+                field("reason", ""),
+                field("client", ""),
+                field("detail", ""),
+                field("trace_id", ""),
+            )
+            fresh = ids[number * digits : (number + 1) * digits]
+            lines.append(RequestLine(at, _level(status, outcome), given, fresh, seconds, facts))
+        self._log.write_requests(lines)
+
+    def _chart(self, at: int, kind: str, outcome: str, peer: str, log_fields: Mapping[str, str]) -> None:
         """Count for the charts of the security page."""
-        measure = _CHARTED.get(observed.kind)
-        count, at = self._store.statistics.count, int(observed.at)
+        measure = _CHARTED.get(kind)
+        count = self._store.statistics.count
         if measure is not None:
             count(measure, outcome, at)
         if outcome == "invalid_client":
-            count(Measure.FAILURES, observed.log_fields.get("reason", ""), at)
-            count(Measure.SOURCES, observed.peer, at)
+            count(Measure.FAILURES, log_fields.get("reason", ""), at)
+            count(Measure.SOURCES, peer, at)
 
     def exposition(self) -> bytes:
         """The text Prometheus reads, with all that was observed until now."""

@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import orjson
 
@@ -26,6 +26,49 @@ _PENDING = 20_000
 LEVELS = ("debug", "info", "warning", "error")
 
 Line = tuple[float, str, Mapping[str, object]]
+"""When, which of ``LEVELS``, and the values by name."""
+
+
+class RequestFacts(NamedTuple):
+    """What many requests have in common, so that it is made into JSON once for all of them; empty is left out."""
+
+    endpoint: str
+    method: str
+    status: int
+    peer: str
+    outcome: str
+    reason: str
+    client: str
+    detail: str = ""
+    trace_id: str = ""
+
+
+class RequestLine(NamedTuple):
+    """One request to a machine endpoint, which took so many seconds; ``given`` is the caller's id of it, or empty."""
+
+    at: float
+    level: str
+    given: str
+    fresh_id: str
+    seconds: float
+    facts: RequestFacts
+
+    def as_line(self) -> Line:
+        """The same by names, in the order in which they are written."""
+        facts = self.facts
+        values: dict[str, object] = {
+            "event": "request",
+            "request_id": self.given or self.fresh_id,
+            "endpoint": facts.endpoint,
+            "method": facts.method,
+            "status": facts.status,
+            "ms": round(self.seconds * 1000, 2),
+            "peer": facts.peer,
+        }
+        for name in ("outcome", "reason", "client", "detail", "trace_id"):
+            if text := getattr(facts, name):
+                values[name] = text
+        return self.at, self.level, values
 
 
 class AccessLog:
@@ -35,9 +78,9 @@ class AccessLog:
         self, sink: TextIO | None = None, least: str = "info", render: Callable[[Line], str] | None = None
     ) -> None:
         """Write to ``sink``, or to standard error, what is of level ``least`` or above; JSON without ``render``."""
-        self._sink, self._render = sink, render or _render
+        self._sink, self._render = sink, _rendered_by(render) if render else _render
         self._levels = frozenset(LEVELS[LEVELS.index(least) :])
-        self._pending: deque[Line] = deque()
+        self._pending: deque[Line | RequestLine] = deque()
         self._dropped = 0
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -62,13 +105,20 @@ class AccessLog:
             level: one of ``LEVELS``.
             at: when it happened, seconds since the epoch; by default now.
         """
-        if level not in self._levels:
-            return
-        if len(self._pending) >= _PENDING:
-            self._dropped += 1
-            return
-        self._pending.append((self.now() if at is None else at, level, values))
-        self.wake()
+        self._add([(self.now() if at is None else at, level, values)])
+
+    def write_requests(self, lines: Sequence[RequestLine]) -> None:
+        """Hand over the lines of many requests; never waits for the sink."""
+        self._add(lines)
+
+    def _add(self, lines: Sequence[Line | RequestLine]) -> None:
+        levels = self._levels
+        kept = [line for line in lines if line[1] in levels]
+        room = max(0, _PENDING - len(self._pending))
+        self._dropped += max(0, len(kept) - room)
+        self._pending.extend(kept[:room])
+        if kept:
+            self.wake()
 
     def wake(self) -> None:
         """Have the thread run that writes; also replaces one that died."""
@@ -119,18 +169,51 @@ def _redacted(value: object) -> object:
     return redact(value) if isinstance(value, str) else value
 
 
-def _render(entry: Line) -> str:
-    at, level, values = entry
-    whole_second, fraction = divmod(at, 1)
-    line: dict[str, object] = {"at": f"{_format_second(int(whole_second))}.{int(fraction * 1000):03d}Z", "level": level}
-    for key, value in values.items():
-        line[key] = _redacted(value)
+def _rendered_by(render: Callable[[Line], str]) -> Callable[[Line | RequestLine], str]:
+    return lambda line: render(line.as_line() if isinstance(line, RequestLine) else line)
+
+
+def _render(line: Line | RequestLine) -> str:
+    if isinstance(line, RequestLine):
+        return _render_request(line)
+    at, level, values = line
+    return f'{{"at":"{_instant(at)}","level":"{level}",{_members(values)[1:]}\n'
+
+
+def _render_request(line: RequestLine) -> str:
+    at, level, given, fresh, seconds, facts = line
+    # A detail or trace is of one request: remembering it would push out what repeats.
+    own = facts.detail or facts.trace_id
+    before, after = _around_duration.__wrapped__(facts) if own else _around_duration(facts)
+    request_id = redact(given) if given else fresh
+    return (
+        f'{{"at":"{_instant(at)}","level":"{level}","event":"request","request_id":"{request_id}",'
+        f'{before},"ms":{round(seconds * 1000, 2)},{after}\n'
+    )
+
+
+@lru_cache(maxsize=2048)
+def _around_duration(facts: RequestFacts) -> tuple[str, str]:
+    """What the line of a request says before its duration and behind it, as JSON."""
+    values = RequestLine(0.0, "", "", "", 0.0, facts).as_line()[2]
+    names = list(values)
+    before, after = names[2 : names.index("ms")], names[names.index("ms") + 1 :]
+    return _members({name: values[name] for name in before})[1:-1], _members({name: values[name] for name in after})[1:]
+
+
+def _members(values: Mapping[str, object]) -> str:
+    """A JSON object without secrets, in ASCII: control characters, and what looks like others, are escaped."""
+    clean = {name: _redacted(value) for name, value in values.items()}
     try:
-        encoded = orjson.dumps(line)
+        encoded = orjson.dumps(clean)
     except TypeError:  # half a surrogate pair, which somebody sent
         encoded = b"\xff"
-    # Control characters, and characters that look like others, are escaped.
-    return (encoded.decode() if encoded.isascii() else json.dumps(line)) + "\n"
+    return encoded.decode() if encoded.isascii() else json.dumps(clean)
+
+
+def _instant(at: float) -> str:
+    whole = int(at)
+    return f"{_format_second(whole)}.{int((at - whole) * 1000):03d}Z"
 
 
 _GREEN, _YELLOW, _RED, _FAINT, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[2m", "\x1b[0m"

@@ -24,7 +24,7 @@ from authserver.audit import Event
 from authserver.config import Config
 from authserver.instrumentation import Instrumentation
 from authserver.ports.errors import Unavailable
-from authserver.telemetry.access_log import AccessLog, text_renderer
+from authserver.telemetry.access_log import AccessLog, RequestFacts, RequestLine, text_renderer
 from authserver.telemetry.logs import as_text, configure, logger
 from authserver.telemetry.metrics import GAUGES, Metrics
 from authserver.telemetry.redaction import redact, redact_event
@@ -100,6 +100,40 @@ def test_t177_a_request_line_is_one_line(hostile):
     log.write({"event": "request", "client": hostile, "status": 401})
     log.close()
     assert one_line(sink.getvalue())["event"] == "request"
+
+
+@pytest.mark.parametrize("hostile", ["plain", *HOSTILE.values()], ids=["plain", *HOSTILE])
+def test_the_line_of_a_request_says_the_same_as_its_values(hostile):
+    facts = RequestFacts("token", hostile[:16], 401, hostile, "invalid_client", "wrong_secret", hostile, hostile)
+    lines = [
+        RequestLine(1764150000.25, "warning", given, "5a0c5a0c5a0c5a0c", 0.001944, told)
+        for given in ("", "trace-1.2:3", SECRET)
+        for told in (facts, facts, facts._replace(detail=""), facts._replace(outcome="", reason="", client=""))
+    ]
+    sink, plain = io.StringIO(), io.StringIO()
+    for log in (AccessLog(sink), AccessLog(plain)):
+        if log._sink is sink:
+            log.write_requests(lines)
+        else:
+            for at, level, values in (line.as_line() for line in lines):
+                log.write(values, level, at)
+        log.close()
+    told = [one_line(line) for line in sink.getvalue().splitlines(keepends=True)]
+    assert told == [one_line(line) for line in plain.getvalue().splitlines(keepends=True)]
+    assert len(told) == len(lines)
+    assert (told[0]["at"], told[0]["ms"]) == ("2025-11-26T09:40:00.250Z", 1.94)
+    assert SECRET not in sink.getvalue()
+
+
+def test_request_lines_that_find_no_room_are_counted():
+    sink = io.StringIO()
+    log = AccessLog(sink)
+    log.wake = lambda: None
+    line = RequestLine(0.0, "info", "", "5a0c", 0.0, RequestFacts("token", "POST", 200, "::1", "granted", "", "", ""))
+    log.write_requests([line] * 20_003)
+    log.flush()
+    events = [json.loads(text) for text in sink.getvalue().splitlines()]
+    assert [len(events), events[-1]["event"], events[-1]["count"]] == [20_001, "request_lines_dropped", 3]
 
 
 @pytest.mark.parametrize(
