@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from authserver.actions.preconditions.calling_resource_server import ProvenCaller, require_resource_server
-from authserver.ports.hot_path import HotPathReads, IntrospectionFacts, TokenKeys
+from authserver.ports.hot_path import CallingResourceServer, HotPathReads, IntrospectionFacts, TokenKeys
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart
@@ -121,22 +121,16 @@ def introspect(
     """
     facts = hot_path.introspection_facts(caller_secret.client_id, token.keys if token else None)
     caller = require_resource_server(caller_secret, facts.caller)
-    now = facts.now
-
-    def inactive(reason: str) -> Answer:
-        usage.seen_inactive(caller.id, now)
-        return Answer(caller.audience, caller.alg, now, None, reason)
-
+    now, recorded = facts.now, facts.recorded
     if token is None:
-        return inactive(UNKNOWN_TOKEN)
+        return _inactive(UNKNOWN_TOKEN, caller, now, usage)
     start = _issued_as(token, facts, hot_path=hot_path, usage=usage, verify=verify)
     if isinstance(start, str):
-        return inactive(start)
+        return _inactive(start, caller, now, usage)
     if start.audience != caller.audience:
-        return inactive(FOREIGN_TOKEN)
+        return _inactive(FOREIGN_TOKEN, caller, now, usage)
     if facts.standing is None:
-        return inactive(Reason.CREDENTIAL_DELETED)
-    recorded = facts.recorded
+        return _inactive(Reason.CREDENTIAL_DELETED, caller, now, usage)
     last_used_at = max(usage.last_used(start.jti) or 0, recorded.last_used_at if recorded else 0)
     record = start.as_token(last_used_at, recorded.ended if recorded else None)
     reason = decide(record, now, facts.standing).reason
@@ -146,12 +140,17 @@ def introspect(
         # A later introspection must not find it active, whatever setting is changed back (INV-05).
         if record.ended is None:
             sessions.end(start, reason, now)
-        return inactive(reason)
+        return _inactive(reason, caller, now, usage)
     if before_use is not None:
         before_use(now)
     usage.used(start, now, by=caller.id, method=method, route=route, peer=peer, recorded=recorded is not None)
     lease = lease_seconds(record, now, facts.standing, caller.max_staleness) if caller.max_staleness else 0
     return Answer(caller.audience, caller.alg, now, idle_end_of_use(now, facts.standing), lease=lease)
+
+
+def _inactive(reason: str, caller: CallingResourceServer, now: Instant, usage: UsageRecorder) -> Answer:
+    usage.seen_inactive(caller.id, now)
+    return Answer(caller.audience, caller.alg, now, None, reason)
 
 
 def _issued_as(

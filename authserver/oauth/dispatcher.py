@@ -39,6 +39,9 @@ _OAUTH_PREFIXES = ("/oauth/", "/auth/oauth/")
 
 ANY_METHOD = "*"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+_WITHOUT_CONTENT = frozenset({int(HTTPStatus.NOT_MODIFIED), int(HTTPStatus.NO_CONTENT)})
+"""Of numbers: a set of members of the enumeration hashes each of them by its name, in Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,12 @@ class Dispatcher:
             response = _too_many_requests(limited, response) if limited else response
         if self._observe is not None:
             response = self._observe(request, response, started_at)
-        headers = [*response.headers, ("X-Content-Type-Options", "nosniff")]
-        if response.status not in {HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT}:
-            headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
-        start_response(_STATUS[response.status], headers)
-        return [b"" if request.method == "HEAD" else response.body]
+        status, body = response.status, response.body
+        headers = [*response.headers, _NO_SNIFFING]
+        if status not in _WITHOUT_CONTENT:
+            headers += (("Content-Type", response.content_type), ("Content-Length", str(len(body))))
+        start_response(_STATUS[status], headers)
+        return [b"" if request.method == "HEAD" else body]
 
     def _case_insensitive(self, path: str) -> Route | None:
         lower = path.lower()
@@ -159,10 +163,10 @@ class Dispatcher:
     def _call(self, request: Request, route: Route) -> Response:
         if route is _NO_ENDPOINT:
             return route.endpoint(request)
-        method_matches = request.method == route.method or (route.method == "GET" and request.method == "HEAD")
-        if not method_matches and route.method != ANY_METHOD:
-            allowed = "GET, HEAD" if route.method == "GET" else route.method
-            return error_response("invalid_request", f"Use {route.method}.", 405, (("Allow", allowed),))
+        method, wanted = request.method, route.method
+        if method != wanted and not (wanted == ANY_METHOD or (method == "HEAD" and wanted == "GET")):
+            allowed = "GET, HEAD" if wanted == "GET" else wanted
+            return error_response("invalid_request", f"Use {wanted}.", 405, (("Allow", allowed),))
         try:
             return route.endpoint(request)
         except BadRequest as error:
@@ -255,7 +259,9 @@ def _stream(environ: Mapping[str, Any], most: int) -> BodyStream:
 
 def _body(environ: Mapping[str, Any]) -> bytes:
     declared, size = _size(environ, MAX_BODY)
-    body = _read(environ["wsgi.input"], size)
+    body: bytes = environ["wsgi.input"].read(size) if size else b""
+    if len(body) < size:
+        body = _read_on(environ["wsgi.input"], body, size)
     if len(body) > MAX_BODY:
         raise BadRequest(too_large(MAX_BODY), 413)
     if declared and len(body) < size:
@@ -267,8 +273,7 @@ def _body(environ: Mapping[str, Any]) -> bytes:
 _STATUS = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
-def _read(stream: Any, size: int) -> bytes:
-    body: bytes = stream.read(size) if size else b""
+def _read_on(stream: Any, body: bytes, size: int) -> bytes:
     while 0 < len(body) < size:
         more = stream.read(size - len(body))
         if not more:

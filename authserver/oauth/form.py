@@ -48,6 +48,21 @@ def read_form(request: Request, repeatable: frozenset[str] = frozenset()) -> dic
     return {name: value for name, value in form.items() if value}
 
 
+def without_token(body: bytes) -> tuple[str, bytes] | None:
+    """The value of ``token`` in a form, and the form without it; None where that is not plain to see.
+
+    Of two forms with the same rest, both are well-formed or neither is: the value is neither encoded nor empty, and
+    ends where the next parameter begins. What of the rest is well-formed is for ``read_form`` to say.
+    """
+    before, _, after = body.partition(b"token=")
+    raw, _, rest = after.partition(b"&")
+    if not raw or (before and not before.endswith(b"&")) or not raw.isascii():
+        return None
+    if b"%" in raw or b"+" in raw or b"\0" in raw:
+        return None
+    return raw.decode("ascii"), before + rest
+
+
 _BODY_ONLY = frozenset(
     {
         "grant_type",

@@ -8,8 +8,7 @@ given; a resource server may trust it for its lease (``rules/lease``), by defaul
 
 import re
 from collections.abc import Callable, Mapping
-from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from authserver.actions.introspect import FOREIGN_TOKEN, NEVER_RECORDED, UNKNOWN_TOKEN, Answer, introspect
 from authserver.actions.preconditions.calling_resource_server import ProvenCaller, proven_caller
@@ -22,9 +21,9 @@ from authserver.oauth.client_authentication import (
     presented_client,
     refused,
 )
-from authserver.oauth.form import read_form
+from authserver.oauth.form import read_form, without_token
 from authserver.oauth.http import NO_STORE, Request, Response, dump, error_response
-from authserver.oauth.parsed_requests import ParsedRequestCache
+from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
 from authserver.oauth.throttle import FailedAttempt
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
 from authserver.ports.client_authentication import OneTimeIds
@@ -54,8 +53,11 @@ _MAX_ROUTE = 200
 _PROBING_REASONS = frozenset({UNKNOWN_TOKEN, FOREIGN_TOKEN, NEVER_RECORDED})
 
 
-_CACHE_SIZE = 512
-"""How many callers a worker keeps; there are few, and one that is evicted costs a few microseconds."""
+_CACHE_SIZE = 2048
+"""How many kinds of calls a worker keeps, mostly one for each route of an API; one that was evicted is parsed again."""
+
+_MAX_REST = 512
+"""Bytes of a form without its token; what is longer is parsed each time, so that the cache stays small."""
 
 _ACTIVE_HEADERS = (("Cache-Control", "private, max-age=0, no-store"), ("Pragma", "no-cache"))
 """An active answer without a lease: as one with a lease says it, and so that no cache keeps it."""
@@ -63,11 +65,21 @@ _ACTIVE_HEADERS = (("Cache-Control", "private, max-age=0, no-store"), ("Pragma",
 _BODY_CREDENTIALS = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
+class Call(NamedTuple):
+    """What an introspection request says besides its token; who ``caller`` is has not been judged."""
+
+    caller: PresentedSecret | PresentedAssertion
+    method: str
+    route: str
+    signed: bool
+    """Whether the answer is to be signed."""
+
+
 class IntrospectionEndpoint:
     """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4).
 
-    A resource server sends the same Authorization header with each request. Which secret that presents is cached under
-    a hash of the header; whether it is right is checked each time. Nothing of a token is cached.
+    A resource server sends the same request again and again, but for the token. What such a request says is cached
+    under a hash of its bytes; whether the secret in it is right is checked each time. Nothing of a token is cached.
     """
 
     def __init__(
@@ -85,20 +97,26 @@ class IntrospectionEndpoint:
         self._assertions = AssertionContext(issuer, one_time_ids)
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._verified_tokens, self._sign, self._issuer, self._pepper = verified_tokens, sign, issuer, pepper
-        self._callers: ParsedRequestCache[PresentedSecret] = ParsedRequestCache(_CACHE_SIZE)
+        self._calls: ParsedRequestCache[Call] = ParsedRequestCache(_CACHE_SIZE)
 
     def __call__(self, request: Request) -> Response:
         """POST introspect."""
-        form = read_form(request)
-        header = request.headers.get("authorization", "")
-        fingerprint = (
-            b"" if _BODY_CREDENTIALS.intersection(form) else sha256(header.encode("utf-8", "surrogatepass")).digest()
-        )
-        cached = self._callers.get(fingerprint) if fingerprint else None
-        caller = cached or self._caller(request, form)
-        if isinstance(caller, Response):
-            return caller
-        text = form.get("token")
+        fingerprint, form, cached = b"", None, None
+        apart = without_token(request.body)
+        if apart is not None and len(apart[1]) <= _MAX_REST:
+            fingerprint = request_fingerprint(request, apart[1], request.headers.get("accept", ""))
+            cached = self._calls.get(fingerprint)
+        if apart is not None and cached is not None:
+            text: str | None = apart[0]
+            call = cached
+        else:
+            form = read_form(request)
+            text = form.get("token")
+            parsed = self._parse(request, form)
+            if isinstance(parsed, Response):
+                return parsed
+            call = parsed
+        caller = call.caller
         token = self._verified_tokens.parse(text) if text is not None else None
         try:
             answer = introspect(
@@ -108,30 +126,37 @@ class IntrospectionEndpoint:
                 sessions=self._sessions,
                 usage=self._usage,
                 verify=lambda: token is not None and self._verified_tokens.verify(token),
-                method=http_method(form.get("http_method", "")),
-                route=http_route(form.get("http_route", "")),
+                method=call.method,
+                route=call.route,
                 peer=request.peer,
             )
         except InvalidClient as error:
-            if cached is not None:
-                self._caller(request, form)  # so that a secret that was right once is refused no faster (INV-29)
+            if form is None:
+                self._parse(request, read_form(request))  # a secret that was right once is refused no faster (INV-29)
             return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
-        if fingerprint and cached is None and isinstance(caller, PresentedSecret):
-            self._callers.put(fingerprint, caller)
+        if fingerprint and form is not None and not _BODY_CREDENTIALS.intersection(form):
+            self._calls.put(fingerprint, call)
         if text is None:
             return error_response("invalid_request", "token is missing.", log_fields={"client": caller.client_id})
-        return self._respond(answer, token, caller.client_id, request.headers.get("accept", ""))
+        return self._respond(answer, token, caller.client_id, signed=call.signed)
 
-    def _caller(self, request: Request, form: Mapping[str, str]) -> PresentedSecret | PresentedAssertion | Response:
+    def _parse(self, request: Request, form: Mapping[str, str]) -> Call | Response:
         try:
-            return presented_client(request, form, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
+            caller = presented_client(request, form, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
         except (NoCredentials, UnusableCredentials) as error:
             return refused(error, RESOURCE_SERVER)
+        accept = request.headers.get("accept", "")
+        return Call(
+            caller,
+            http_method(form.get("http_method", "")),
+            http_route(form.get("http_route", "")),
+            bool(accept) and wants_signed(accept),
+        )
 
     def _proven(self, caller: PresentedAssertion) -> ProvenCaller:
         return proven_caller(caller, hot_path=self._hot_path, assertions=self._assertions)
 
-    def _respond(self, answer: Answer, token: PresentedToken | None, caller: str, accept: str) -> Response:
+    def _respond(self, answer: Answer, token: PresentedToken | None, caller: str, *, signed: bool) -> Response:
         idle_expires_at = answer.idle_expires_at
         log_fields = {
             "outcome": "inactive" if idle_expires_at is None else "active",
@@ -144,9 +169,9 @@ class IntrospectionEndpoint:
         if answer.lease:
             log_fields["lease"] = str(answer.lease)
             headers = (("Cache-Control", f"private, max-age={answer.lease}"), ("Vary", "Accept, Authorization"))
-        if not (accept and wants_signed(accept)):
+        if not signed:
             body = INACTIVE if members is None else dump(members)
-            return Response(200, body, headers=headers, log_fields=log_fields, failed_attempt=failed_attempt)
+            return Response(200, body, "application/json", headers, log_fields, failed_attempt)
         claims = {
             "iss": self._issuer,
             # RFC 9701 §5: it names the caller, by its audience as in the RFC's example and by the id it

@@ -8,11 +8,14 @@ from typing import Generic, TypeVar
 from authserver.oauth.http import Request
 
 
-def request_fingerprint(request: Request) -> bytes:
-    """A hash of everything that parsing a request depends on."""
-    headers = request.headers
-    parts = (headers.get("authorization", ""), headers.get("content-type", ""), request.query)
-    return sha256("\n".join(parts).encode("utf-8", "surrogatepass") + b"\n\n" + request.body).digest()
+def request_fingerprint(request: Request, body: bytes, *more: str) -> bytes:
+    """A hash of everything that parsing a request depends on: its ``body``, or the part that counts, and ``more``.
+
+    A hash and not the bytes themselves, because secrets are among them.
+    """
+    get = request.headers.get
+    text = "\n".join((get("authorization", ""), get("content-type", ""), request.query, *more))
+    return sha256(text.encode("utf-8", "surrogatepass") + b"\n\n" + body).digest()
 
 
 T = TypeVar("T")

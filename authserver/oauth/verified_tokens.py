@@ -5,8 +5,7 @@ Nothing here is trusted before ``actions/introspect`` has compared the keyed has
 of a text whose hash was recorded are those this server signed, and are not checked again.
 """
 
-import base64
-import binascii
+from binascii import Error, a2b_base64
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -25,7 +24,6 @@ Read = Callable[[str, str], tuple[str, Claims] | None]
 MAX_CHARS = 8 * 1024
 MAX_HEADER = 512
 _HEADER = {"typ", "alg", "kid"}
-_RESPONSE_MEMBERS = ("scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti", "roles", "role_version", "act")
 
 
 class PresentedToken:
@@ -57,7 +55,18 @@ class PresentedToken:
         members = {
             "active": True,
             "token_type": "Bearer",
-            **{name: claims[name] for name in _RESPONSE_MEMBERS},
+            # One by one: a loop over the names takes twice as long, and this is in every answer.
+            "scope": claims["scope"],
+            "client_id": claims["client_id"],
+            "exp": claims["exp"],
+            "iat": claims["iat"],
+            "sub": claims["sub"],
+            "aud": claims["aud"],
+            "iss": claims["iss"],
+            "jti": claims["jti"],
+            "roles": claims["roles"],
+            "role_version": claims["role_version"],
+            "act": claims["act"],
             "idle_expires_at": idle_expires_at,
             "lease_seconds": lease,
         }
@@ -128,8 +137,11 @@ def _kid_and_typ(header: str) -> tuple[str, str] | None:
 
 
 def _json(part: str) -> Any:
-    """One part of a JWS as a value; None when it is no JSON in base64url."""
+    """One ASCII part of a JWS as a value; None when it is no JSON in base64url."""
     try:
-        return orjson.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, binascii.Error):
+        return orjson.loads(a2b_base64(part.encode("ascii").translate(_STANDARD) + b"=="))
+    except (ValueError, Error):
         return None
+
+
+_STANDARD = bytes.maketrans(b"-_", b"+/")

@@ -30,14 +30,14 @@ class SessionStart(NamedTuple):
     def as_token(self, last_used_at: Instant, ended: Reason | None) -> Token:
         """The token as the liveness rules need it; ``last_used_at`` is never before it was issued."""
         return Token(
-            jti=self.jti,
-            issued_at=self.issued_at,
-            expires_at=self.expires_at,
-            last_used_at=max(self.issued_at, last_used_at),
-            role_version=self.role_version,
-            credential_version=self.credential_version,
-            epoch=self.epoch,
-            ended=ended,
+            self.jti,
+            self.issued_at,
+            self.expires_at,
+            max(self.issued_at, last_used_at),
+            self.role_version,
+            self.credential_version,
+            self.epoch,
+            ended,
         )
 
 

@@ -94,4 +94,7 @@ def decide(token: Token, now: Instant, standing: Standing) -> Decision:
         reason = rule(token, now, standing)
         if reason is not None:
             return Decision(reason)
-    return Decision()
+    return _ALIVE
+
+
+_ALIVE = Decision()

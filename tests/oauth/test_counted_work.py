@@ -1,17 +1,21 @@
-"""What a request of the hot paths may cost, in counted work: statements, signature checks, JSON texts read.
+"""What a request of the hot paths may cost, in counted work: statements, signature checks, JSON texts, function calls.
 
 Time is not measured: a machine may be slow, a count is not. A change that makes a request do more fails here.
 """
 
+import io
+import sys
 from collections import Counter
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import event
+from werkzeug.test import EnvironBuilder
 
 from authserver.oauth import verified_tokens
 from authserver.store.engine.prepared import ThreadConnections
 from keys.signing import TokenReader, TokenSigner
-from tests.support.wsgi_client import BACKENDS, opened, parts, signed
+from tests.support.wsgi_client import BACKENDS, basic, opened, parts, signed
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -139,3 +143,62 @@ def test_the_documents_of_keys_and_metadata_are_at_most_one_statement(world, wor
         assert answer.status_code == 200
         assert done.get("statements", 0) <= 1
         assert "signatures" not in done
+
+
+MOST_CALLS = {"introspection": 90, "bad token": 90, "token": 160, "JWKS": 36, "metadata": 32}
+"""Calls of Python functions that one request may take; a library of another version may take a few more or less."""
+
+
+def calls(world, path, form=None, caller=None):
+    """How many Python functions one request calls when the ones before it were alike; and its answer."""
+    headers = {"Authorization": basic(*caller)} if caller else {}
+    body = urlencode(form).encode() if form else b""
+    kind = "application/x-www-form-urlencoded" if form else None
+    builder = EnvironBuilder(path, method="POST" if form else "GET", data=body, content_type=kind, headers=headers)
+    environ, count, told = builder.get_environ(), Counter(), []
+
+    def note(_frame, what, _argument):
+        count[what] += 1
+
+    environ["wsgi.input"] = io.BytesIO(body)
+    sys.setprofile(note)
+    try:
+        answer = world.http.application(environ, lambda status, _headers: told.append(status))
+    finally:
+        sys.setprofile(None)
+    assert told == ["200 OK"]
+    return count["call"], b"".join(answer)
+
+
+def test_function_calls_of_an_introspection_hot_cold_and_never_seen(world):
+    hot, cold, unseen = (world.access_token() for _ in range(3))
+    world.store.usage.flush()
+    world.store.usage.after_fork()  # forgets what this process has issued
+    form = {"http_method": "GET", "http_route": "/orders/{id}"}
+    for token in (hot, hot, cold):  # the first of its kind is parsed
+        calls(world, "/oauth/introspect", {"token": token, **form}, world.api)
+    taken = {}
+    for name, token in (("hot", hot), ("cold", cold), ("never seen", unseen)):
+        taken[name], body = calls(world, "/oauth/introspect", {"token": token, **form}, world.api)
+        assert b'"active":true' in body
+    assert max(taken.values()) <= MOST_CALLS["introspection"], taken
+    assert max(taken.values()) - min(taken.values()) <= 8, taken
+
+
+@pytest.mark.parametrize("text", ["garbage", "a.b.c", "eyJhbGciOiJub25lIn0.e30."])
+def test_function_calls_of_a_bad_token_are_no_more_than_of_a_good_one(world, text):
+    for _ in range(2):
+        taken, body = calls(world, "/oauth/introspect", {"token": text}, world.api)
+    assert body == b'{"active":false}'
+    assert taken <= MOST_CALLS["bad token"]
+
+
+def test_function_calls_of_a_token_request_and_of_the_documents(world):
+    for name, path, form, caller in (
+        ("token", "/oauth/token", {"grant_type": "client_credentials"}, world.client),
+        ("JWKS", "/.well-known/jwks.json", None, None),
+        ("metadata", "/.well-known/oauth-authorization-server", None, None),
+    ):
+        for _ in range(3):
+            taken, _body = calls(world, path, form, caller)
+        assert taken <= MOST_CALLS[name], (name, taken)

@@ -14,6 +14,7 @@ from keys.keyring import State
 from keys.material import make
 from tests.support.wsgi_client import (
     BACKENDS,
+    WRONG_SECRET,
     active_key,
     b64,
     basic,
@@ -619,3 +620,43 @@ def test_V_17_a_token_too_large(world, size):
 
 def test_V_17_a_megabyte_is_413(world):
     assert world.introspect("a" * 1_000_000).status_code == 413
+
+
+# --- a call that was parsed before -------------------------------------------------------------------
+
+
+def test_a_request_whose_rest_was_seen_before_is_judged_as_the_first_was(world):
+    """Only the token is read of a request that differs from an earlier one in nothing else."""
+    token = world.access_token()
+    head = {"Authorization": basic(*world.api), "Content-Type": "application/x-www-form-urlencoded"}
+
+    def ask(body, **more):
+        return world.http.post("/oauth/introspect", data=body, headers={**head, **more})
+
+    encoded = "".join(f"%{ord(char):02x}" for char in token)
+    cases = {
+        f"token={token}&http_method=GET": True,
+        f"http_method=GET&token={token}": True,
+        f"token={encoded}&http_method=GET": True,
+        "token=garbage&http_method=GET": False,
+        f"token={token}&token={token}&http_method=GET": 400,
+        f"token={token}&http_method=GET&token=": 400,
+        "token=&http_method=GET": 400,
+        "http_method=GET": 400,
+        f"token={token}%00&http_method=GET": 400,
+        f"token={token}\0&http_method=GET": 400,
+        f"access_token={token}&http_method=GET": 400,
+        f"token={token}&http_method=GET&http_method=GET": 400,
+        f"token={token}&http_method=%ff": 400,
+        f"token={token}&http_method=GET&client_secret={world.api[1]}": 400,
+    }
+    for _ in range(3):
+        for body, expected in cases.items():
+            answer = ask(body)
+            assert (answer.json["active"] if answer.status_code == 200 else answer.status_code) == expected, body
+    good = f"token={token}&http_method=GET"
+    assert ask(good, **{"Content-Type": "text/plain"}).status_code == 400
+    assert ask(good, Authorization=basic(world.api[0], WRONG_SECRET)).status_code == 401
+    assert ask(good, Accept="application/token-introspection+jwt").mimetype == "application/token-introspection+jwt"
+    assert ask(good, Accept="application/json").json["active"] is True
+    assert world.http.post(f"/oauth/introspect?token={token}", data=good, headers=head).status_code == 400

@@ -333,13 +333,23 @@ class SqlHotPathReads:
     def introspection_facts(self, caller: str, keys: TokenKeys | None) -> IntrospectionFacts:
         """All facts for an introspection; ``keys`` is None when the text is no token of ours."""
         at = keys or _NO_TOKEN
-        row = self._introspect.row(
+        rows = self._introspect.rows(
             {"caller": caller, "client_id": at.client_id, "secret_id": at.secret_id, "kid": at.kid, "jti": at.jti}
         )
-        if row is None:
+        if not rows:
             return IntrospectionFacts(self._clock.now(None), None, None, None)
-        session = SessionRecord(row[8], end_reason(row[9]), row[10]) if row[8] is not None else None
-        return IntrospectionFacts(self._clock.now(row[0]), as_caller(caller, row[1:8]), as_standing(row[11:]), session)
+        row = rows[0]
+        last_used_at, ended, text_hash = row[8:11]
+        session = None
+        if last_used_at is not None:
+            session = SessionRecord(last_used_at, None if ended is None else end_reason(ended), text_hash)
+        return IntrospectionFacts(self._clock.now(row[0]), _caller(caller, row[1:8]), _standing(row[11:]), session)
+
+
+# What a row says of a resource server or a credential is mostly what the row before said of it. The values that were
+# read are the key, so nothing is told that was not read in this statement; only building it anew is spared.
+_caller = lru_cache(maxsize=256)(as_caller)
+_standing = lru_cache(maxsize=2048)(as_standing)
 
 
 def end_reason(text: str | None) -> Reason | None:

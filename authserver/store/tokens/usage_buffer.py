@@ -192,9 +192,11 @@ class SqlUsageBuffer:
 
     def issued_hash(self, jti: str) -> str:
         """The hash of a token issued here and not certainly in a row that was read a moment ago; or empty."""
-        with self._lock:
-            places = self._places()
-        return next((place[jti].token_hash for place in places if jti in place and place[jti].token_hash), "")
+        for place in self._places():
+            use = place.get(jti)
+            if use is not None and use.token_hash:
+                return use.token_hash
+        return ""
 
     @property
     def late(self) -> bool:
@@ -231,7 +233,8 @@ class SqlUsageBuffer:
         Raises:
             Unavailable: earlier uses could not be written for too long.
         """
-        key = (at - at % _DAY, start.client_id, start.secret_id, by, *_storable_route(method, route))
+        method, route = _storable_route(method, route)
+        key = (at - at % _DAY, start.client_id, start.secret_id, by, method, route)
         if not self._background and self._late():
             self.flush()  # there is no thread that would
         with self._lock:
@@ -259,15 +262,21 @@ class SqlUsageBuffer:
     def last_used(self, jti: str) -> Instant | None:
         """The newest use buffered here and not certainly in a row that was read a moment ago."""
         newest: Instant | None = None
-        with self._lock:
-            for place in self._places():
-                use = place.get(jti)
-                if use is not None and (newest is None or use.at > newest):
-                    newest = use.at
+        for place in self._places():
+            use = place.get(jti)
+            if use is not None and (newest is None or use.at > newest):
+                newest = use.at
         return newest
 
     def _places(self) -> list[_PendingUses]:
-        return [self._written, *(batch.pending for batch in (self._sending, self._collecting) if batch)]
+        """Where a session may be buffered, read together: a batch that moves on meanwhile is in none of them twice."""
+        with self._lock:
+            places, sending, collecting = [self._written], self._sending, self._collecting
+        if sending is not None:
+            places.append(sending.pending)
+        if collecting is not None:
+            places.append(collecting.pending)
+        return places
 
     def flush(self) -> None:
         """Write what is buffered; what could not be written stays buffered and goes first the next time.
@@ -299,15 +308,21 @@ class SqlUsageBuffer:
         if self._collecting is None:
             self._number += 1
             self._collecting = _Batch(self._number, time.monotonic())
-        # Also replaces a thread that died.
+            self._start_thread()
+        return self._collecting
+
+    def _start_thread(self) -> None:
+        """Start the thread that writes; also replaces one that died."""
         if self._background and not self._stop.is_set() and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(target=self._run, args=(self._stop,), name="activity", daemon=True)
             self._thread.start()
-        return self._collecting
 
     def _late(self) -> bool:
         oldest = self._sending or self._collecting
-        return oldest is not None and time.monotonic() - oldest.since > MAX_WAIT_SECONDS
+        if oldest is None or time.monotonic() - oldest.since <= MAX_WAIT_SECONDS:
+            return False
+        self._start_thread()
+        return True
 
     def _run(self, stop: threading.Event) -> None:
         failing = False
@@ -481,6 +496,7 @@ def _truncated(text: str, length: int) -> str | None:
     return masked(text)[:length] or None
 
 
+@lru_cache(maxsize=1024)
 def _storable_route(method: str, route: str) -> tuple[str, str]:
     """Cut to what a column holds; what none holds counts as ``OTHER``, or the whole batch would fail for ever."""
     if not (storable(method) and storable(route)):
