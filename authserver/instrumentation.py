@@ -109,7 +109,7 @@ class Instrumentation:
         observed, now = self._observed, time.perf_counter()
         observed.append(
             (
-                time.time(),
+                self._log.now(),
                 now - began,
                 kind,
                 request.method,

@@ -88,10 +88,8 @@ class AccessLog:
         self._thread: threading.Thread | None = None
         self._before: Callable[[], None] | None = None
 
-    @staticmethod
-    def now() -> float:
-        """The instant for a line that is written later, in seconds since the epoch."""
-        return time.time()
+    now = staticmethod(time.time)
+    """The instant for a line that is written later, in seconds since the epoch."""
 
     def before_writing(self, callback: Callable[[], None]) -> None:
         """Have something called each time before lines are written; it may hand over more of them."""
