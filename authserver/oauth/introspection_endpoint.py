@@ -185,8 +185,10 @@ class IntrospectionEndpoint:
 
 def wants_signed(accept: str) -> bool:
     """Whether ``Accept`` prefers the signed answer (RFC 9110 §12.5.1); it must be named, a wildcard is not enough."""
-    weights: dict[str, float] = {}
-    for piece in accept.lower().split(","):
+    accepted, weights = accept.lower(), dict[str, float]()
+    if SIGNED not in accepted:
+        return False
+    for piece in accepted.split(","):
         media, *parameters = (part.strip() for part in piece.split(";"))
         weights[media] = _quality(parameters)
     signed = weights.get(SIGNED, 0.0)

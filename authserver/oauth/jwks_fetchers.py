@@ -7,7 +7,6 @@ wrong secret counts as anonymous, and what cannot be looked up now is not counte
 import hmac
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -50,18 +49,20 @@ class JwksFetchObserver:
 
     def observe(self, request: Request, keys: Sequence[KeyInfo]) -> None:
         """Record who was given ``keys``; never raises what a caller could bring about."""
-        with suppress(Unavailable, Refusal):
+        try:
             now = self._clock.now()
-            server = self._authenticated(request) or self._registered(request)
+            server = self._authenticated(request) if request.headers.get("authorization", "") else None
+            if server is None and request.query:
+                server = self._registered(request.query)
             if server is None:
                 found = _PROGRAM.match(request.headers.get("user-agent", ""))
                 self._recorder.fetched_by_agent(found.group() if found else "unnamed", now)
             else:
                 self._recorder.fetched(server, now, [key.kid for key in keys if key.state in PUBLISHED])
+        except (Unavailable, Refusal):
+            return
 
     def _authenticated(self, request: Request) -> str | None:
-        if not request.headers.get("authorization", ""):
-            return None
         try:
             presented = presented_credentials(request, {})
         except (NoCredentials, BadRequest):
@@ -75,8 +76,8 @@ class JwksFetchObserver:
             caller.id if hmac.compare_digest(caller.secret_hash, keyed_hash(self._pepper, presented.secret)) else None
         )
 
-    def _registered(self, request: Request) -> str | None:
-        if not request.query or len(request.query) > _MAX_QUERY:
+    def _registered(self, query: str) -> str | None:
+        if len(query) > _MAX_QUERY:
             return None
-        tokens = [value for name, value in parse_qsl(request.query) if name == "jwks_client"]
+        tokens = [value for name, value in parse_qsl(query) if name == "jwks_client"]
         return self._recorder.named(tokens[0]) if len(tokens) == 1 and JWKS_CLIENT.fullmatch(tokens[0]) else None

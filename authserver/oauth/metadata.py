@@ -106,7 +106,7 @@ def _cached_endpoint(
         keys, cached = ring(), last
         if on_fetch is not None:
             on_fetch(request, keys)
-        if cached is None or cached[0] != keys or not cache:
+        if cached is None or not cache or (cached[0] is not keys and cached[0] != keys):
             body = make_body(keys)
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             headers = (

@@ -5,11 +5,10 @@ knows that these bytes were signed and recorded by this server: no signature che
 key is derived from a secret that is sealed under the master key, so write access to the database forges nothing.
 """
 
-import hashlib
 import hmac
 from binascii import b2a_base64
-from functools import lru_cache
-from typing import Any
+
+from authserver.rules.secret_format import hmac_sha256
 
 NOT_RECORDED = ""
 """In a row that was made by a use before the issuing node recorded the token: no proof."""
@@ -22,23 +21,8 @@ def token_hash_key(pepper: bytes) -> bytes:
 
 def token_hash(key: bytes, text: str) -> str:
     """HMAC-SHA-256 of an ASCII ``text``, in base64url without padding: 43 characters."""
-    keyed_inner, keyed_outer = _states(key)
-    inner, outer = keyed_inner.copy(), keyed_outer.copy()
-    inner.update(text.encode("ascii"))
-    outer.update(inner.digest())
-    return b2a_base64(outer.digest(), newline=False).translate(_URL_SAFE)[:43].decode("ascii")
+    digest = hmac_sha256(key, text.encode("ascii"))
+    return b2a_base64(digest, newline=False).translate(_URL_SAFE)[:43].decode("ascii")
 
 
-_BLOCK = 64
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-
-
-@lru_cache(maxsize=8)
-def _states(key: bytes) -> tuple[Any, Any]:
-    """The two hashes of HMAC after the key (RFC 2104 §2), to be copied.
-
-    ``hmac.digest`` takes twice as long for a text as short as a token, and lets go of the interpreter's lock meanwhile.
-    """
-    padded = key.ljust(_BLOCK, b"\0")
-    inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C))
-    return hashlib.sha256(inner), hashlib.sha256(outer)

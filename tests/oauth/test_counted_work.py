@@ -145,7 +145,7 @@ def test_the_documents_of_keys_and_metadata_are_at_most_one_statement(world, wor
         assert "signatures" not in done
 
 
-MOST_CALLS = {"introspection": 90, "bad token": 90, "token": 160, "JWKS": 36, "metadata": 32}
+MOST_CALLS = {"introspection": 80, "bad token": 62, "token": 110, "JWKS": 32, "metadata": 26}
 """Calls of Python functions that one request may take; a library of another version may take a few more or less."""
 
 

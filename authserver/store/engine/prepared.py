@@ -57,6 +57,8 @@ class PreparedStatement:
 
 def _in_order(names: Sequence[str], fixed: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
     """Make what puts the values of a statement, and those that never change, into the order of its parameters."""
+    if not names:
+        return lambda _values: ()
     if not fixed and len(names) > 1:
         return itemgetter(*names)  # in C: the hot paths come here
     return lambda values: [{**fixed, **values}[name] for name in names]

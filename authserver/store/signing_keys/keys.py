@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Engine, and_, func, insert, literal_column, select, update
@@ -57,7 +58,7 @@ class SqlSigningKeys:
 
     def ring(self) -> tuple[KeyInfo, ...]:
         """All keys, oldest first, in one statement."""
-        return tuple(_info(row) for row in self._all.rows({}))
+        return tuple(map(_info, self._all.rows({})))
 
     def public(self, kid: str | None = None) -> dict[str, dict[str, Any]]:
         """Public JWKs by ``kid`` of every key that may have signed a token."""
@@ -342,7 +343,8 @@ _PRIVATE = (
 _TOO_YOUNG = "the staged key has not been published for its announcement yet"
 
 
-def _info(row: tuple[Any, ...]) -> KeyInfo:
+@lru_cache(maxsize=256)
+def _info(row: tuple[Any, ...]) -> KeyInfo:  # cached, because the ring is read for each request of the JWKS
     return KeyInfo(row[0], row[1], State(row[2]), *row[3:10], *map(bool, row[10:]))
 
 
