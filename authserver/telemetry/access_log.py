@@ -103,13 +103,16 @@ class AccessLog:
             level: one of ``LEVELS``.
             at: when it happened, seconds since the epoch; by default now.
         """
-        self._add([(self.now() if at is None else at, level, values)])
+        if level not in self._levels:
+            return
+        if len(self._pending) >= _PENDING:
+            self._dropped += 1
+            return
+        self._pending.append((self.now() if at is None else at, level, values))
+        self.wake()
 
     def write_requests(self, lines: Sequence[RequestLine]) -> None:
         """Hand over the lines of many requests; never waits for the sink."""
-        self._add(lines)
-
-    def _add(self, lines: Sequence[Line | RequestLine]) -> None:
         levels = self._levels
         kept = [line for line in lines if line[1] in levels]
         room = max(0, _PENDING - len(self._pending))
@@ -128,9 +131,8 @@ class AccessLog:
         with self._writing:
             if self._before is not None:
                 self._before()
-            lines = []
-            while self._pending:
-                lines.append(self._render(self._pending.popleft()))
+            # As many as wait now: with what comes meanwhile a fast caller would keep this from ever writing.
+            lines = [self._render(self._pending.popleft()) for _ in range(len(self._pending))]
             written, dropped, self._dropped = len(lines), self._dropped, 0
             if dropped:
                 count: Line = (time.time(), "warning", {"event": "request_lines_dropped", "count": dropped})
