@@ -23,14 +23,14 @@ from bench.cases import BARE, Case
 from bench.figures import Figure, ratio
 from bench.fleet import report as fleet
 from bench.load_generator import BadLoad, Burst, generator
-from bench.peers import documented, same_job
+from bench.peers import documented, oidc_provider, same_job
 from bench.peers.orm import VARIABLE
 from bench.server_process import Running, free_port
 from keys.material import generate
 from tests.support import databases
 
 DATABASES = ("sqlite", "postgresql")
-PEERS = ("bare", "echo", "documented", "same-job")
+PEERS = ("bare", "echo", "documented", "same-job", oidc_provider.NAME)
 _SEEDED: Mapping[str, Any] = {"documented": documented, "same-job": same_job}
 _CLIENTS = 64
 _LIVE = {True: 5_000, False: 100_000}
@@ -38,6 +38,7 @@ _LIVE = {True: 5_000, False: 100_000}
 _PEER_TOKENS = 200
 _REVOCATIONS = {True: 20, False: 60}
 """Tokens that are revoked under load, for each mode: quickly, and thoroughly."""
+_NODE_WARM_SECONDS = 6
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
 _RAW_SIGNATURES = "raw RS256 signature"
@@ -60,7 +61,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=_positive, help="seconds per cell and round (default 2; quick 1)")
     add("--connections", type=_positive, default=32, help="keep-alive connections (default 32)")
     add("--databases", type=_some_of(DATABASES), default=DATABASES, help="sqlite,postgresql (default both)")
-    add("--peers", type=_some_of(PEERS), default=PEERS, help="bare,echo,documented,same-job (default all; '' none)")
+    add("--peers", type=_some_of(PEERS), default=PEERS, help=f"{','.join(PEERS)} (default all; '' none)")
     add("--only", action="append", metavar="PATTERN", help="only cells whose name is like this; may be repeated")
     add("--live", type=_positive, help="live tokens introspected at random (default 100000; quick 5000)")
     add("--load", choices=("wrk", "python"), help="the load generator (default wrk where it is installed)")
@@ -143,7 +144,7 @@ class Run:
     def start_authserver(self, name: str, made: authserver_under_test.AuthserverUnderTest, workers: int = 1) -> None:
         """Start the real server; several workers may use both cores."""
         where = (self.server_core,) if workers == 1 else (self.server_core, self.load_core)
-        self.keep(name, made.start(workers=workers, cores=where, log=self._log(name)))
+        self.keep(name, made.start(workers=workers, cores=where, log=self.log(name)))
 
     def start_peer(self, name: str, module: str, url: str = "", workers: int = 1) -> None:
         """Start a peer; several workers may use both cores."""
@@ -151,9 +152,10 @@ class Run:
         where = (self.server_core,) if workers == 1 else (self.server_core, self.load_core)
         command = ["-m", "bench.peers", module, str(port), str(workers)]
         env = {VARIABLE: url, "AUTHLIB_INSECURE_TRANSPORT": "1"}
-        self.keep(name, Running(name, command, port, log=self._log(name), cores=where, env=env))
+        self.keep(name, Running(name, command, port, log=self.log(name), cores=where, env=env))
 
-    def _log(self, name: str) -> Path:
+    def log(self, name: str) -> Path:
+        """Where the server of this name writes its log."""
         return self.folder / f"{name.replace(' ', '-')}.log"
 
     def wanted(self, some: Iterable[Case]) -> list[Case]:
@@ -188,6 +190,7 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
         if limit.server in chosen.peers:
             run.start_peer(limit.server, limit.server)
             some.insert(0, limit)
+    some += node_cases(run)
     before = {database: made.batches() for database, made in seeded.items()}
     began = time.monotonic()
     measured = runner.run(run.wanted(some), run.servers, run.run_settings)
@@ -196,8 +199,8 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     found = list(figures.figures(measured))
     for database, made in seeded.items():
         server = run.servers[f"ours {database}"]
-        each = max(machine.resident_mb(pid) for pid in server.workers())
-        found.append(Figure(f"ours {database}, resident memory of the worker", each, 120, 90, least=False, unit="MB"))
+        each = max(machine.pss_mb(pid) for pid in server.workers())
+        found.append(Figure(f"ours {database}, memory of the worker (PSS)", each, 110, 90, least=False, unit="MB"))
         writes = (made.batches() - before[database]) / took
         found.append(
             Figure(
@@ -217,6 +220,23 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
             run.start_authserver(f"ours {database}{_TWO_WORKERS}", made, workers=2)
             found += two_workers(run, f"ours {database}", (" introspect", " token ES256"), some, measured)
     return measured, found
+
+
+def node_cases(run: Run) -> list[Case]:
+    """The cases of node oidc-provider; none where it is not asked for or not present."""
+    if oidc_provider.NAME not in run.chosen.peers:
+        return []
+    if not oidc_provider.program():
+        _print_error("Without node oidc-provider: Node or its package is missing (make clients).")
+        return []
+    server = oidc_provider.start(_CLIENTS, log=run.log(oidc_provider.NAME), cores=(run.server_core,))
+    run.keep(oidc_provider.NAME, server)
+    some = oidc_provider.cases(server, _CLIENTS, _PEER_TOKENS)
+    for case in some:  # it compiles what is busy only after some seconds
+        run.run_settings.generator.burst(
+            server.port, case.requests(0), connections=run.run_settings.connections, seconds=_NODE_WARM_SECONDS
+        )
+    return some
 
 
 def two_workers(

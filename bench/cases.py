@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, mint
 from bench.authserver_under_test import ES256, RS256, AuthserverUnderTest
 from bench.peers.fixtures import API, SECRET, PeerFixtures, basic
 from bench.requests import get, post
@@ -31,6 +32,10 @@ class Case:
     below: str = ""
 
 
+_ANOTHER_SECRET = mint(RESOURCE_SERVER_PREFIX, lambda alphabet: alphabet[0])
+"""In the form of a resource server's, and nobody's."""
+
+
 def _every_round(requests: Sequence[bytes]) -> Requests:
     return lambda _round: requests
 
@@ -43,6 +48,9 @@ def baseline_cases(sample: bytes) -> list[Case]:
         Case("echo", ECHO, "http_route", _every_round([echoed])),
     ]
 
+
+BAD = ("garbage", "forged", "wrong secret", "unknown caller")
+"""Introspections that are refused; they should cost no more than a good one."""
 
 HOT = 256
 """Tokens that fit every cache of a server; the others measure what customers have."""
@@ -69,6 +77,11 @@ def server_cases(
         form = {"grant_type": "client_credentials", "resource": audience}
         return [post("/oauth/token", form, basic(*each)) for each in authserver.clients]
 
+    def refused(what: str, text: Callable[[str], str], authorization: str) -> Case:
+        some = [post("/oauth/introspect", {"token": text(each), **call}, authorization) for each in live[:HOT]]
+        return Case(f"{server} introspect, {what}", server, "refused", _every_round(some))
+
+    name, secret = authserver.api
     share = len(fresh) // (rounds + 1)
     hot = live[:HOT]
     shuffled = Random(1).sample(live, len(live))
@@ -90,6 +103,10 @@ def server_cases(
             _every_round(introspections(hot)),
             below=f"{server} introspect",
         ),
+        refused("garbage", lambda text: text[-40:], authserver.api_authorization),
+        refused("forged", lambda text: text[:-40] + "A" * 40, authserver.api_authorization),
+        refused("wrong secret", str, basic(name, _ANOTHER_SECRET)),
+        refused("unknown caller", str, basic("00000000-0000-4000-8000-000000000001", secret)),
         Case(f"{server} JWKS", server, "keys", _every_round([get("/.well-known/jwks.json")])),
         Case(
             f"{server} metadata",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from bench.cases import BAD
 from bench.runner import Measured
 
 
@@ -58,10 +59,18 @@ GOALS = (
     Goal("ours postgresql token RS256", "raw RS256 signature", 0.5, 0.75),
     Goal("ours sqlite JWKS", "echo", 1, _NONE),
     Goal("ours sqlite metadata", "echo", 1, _NONE),
-    Goal("ours sqlite JWKS", "bare", 0, 0.9),
-    Goal("ours sqlite metadata", "bare", 0, 0.9),
+    Goal("ours sqlite JWKS", "bare", 0.5, 0.9),
+    Goal("ours sqlite metadata", "bare", 0.5, 0.9),
     Goal("ours postgresql JWKS", "echo", 1, _NONE),
 )
+
+NODE_GOALS = (
+    Goal("ours sqlite introspect, many live", "oidc-provider introspect", 1.5, 3),
+    Goal("ours postgresql introspect, many live", "oidc-provider introspect", 1.5, 3),
+    Goal("ours sqlite token ES256", "oidc-provider token ES256", 2, 3),
+    Goal("ours postgresql token ES256", "oidc-provider token ES256", 1.7, 3),
+)
+"""Against a peer that is measured only where Node is present."""
 
 
 def ratio(measured: Mapping[str, Measured], over: str, under: str) -> float | None:
@@ -74,7 +83,7 @@ def ratio(measured: Mapping[str, Measured], over: str, under: str) -> float | No
 
 def figures(measured: Mapping[str, Measured]) -> Iterator[Figure]:
     """Every figure the measured cells tell."""
-    for goal in GOALS:
+    for goal in (*GOALS, *NODE_GOALS):
         value = ratio(measured, goal.over, goal.under)
         if value is not None:
             spent = median(measured[goal.over].cpu)
@@ -84,6 +93,19 @@ def figures(measured: Mapping[str, Measured]) -> Iterator[Figure]:
     for name, case in measured.items():
         if name.endswith("half load"):
             yield Figure(f"{name}, p99", median(each.p99 for each in case.bursts), 25, 10, least=False, unit="ms")
+        if name.startswith("ours ") and name.endswith((" introspect", " token ES256")):
+            spread = median(each.p99 / each.p50 for each in case.bursts if each.p50)
+            yield Figure(f"{name}, p99 ÷ p50 at saturation", spread, 6, 4, least=False)
+    yield from bad_input(measured)
+
+
+def bad_input(measured: Mapping[str, Measured]) -> Iterator[Figure]:
+    """How much more processor time a refused introspection takes than a good one."""
+    for name, case in measured.items():
+        good, _, what = name.rpartition(", ")
+        if what in BAD and good in measured and median(measured[good].cpu):
+            times = median(case.cpu) / median(measured[good].cpu)
+            yield Figure(f"{name} ÷ a good one, processor time", times, 1.2, 1, least=False)
 
 
 def _bound(figure: Figure, value: float) -> str:

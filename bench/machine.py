@@ -56,6 +56,12 @@ def resident_mb(pid: int) -> float:
     return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("VmRSS"))
 
 
+def pss_mb(pid: int) -> float:
+    """Memory of one process, what it shares with others in equal parts."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace")
+    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("Pss:"))
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of ``/proc/<pid>/stat`` behind the name: state, parent, ...; empty when the process is gone."""
     try:

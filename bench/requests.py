@@ -24,7 +24,7 @@ def fault(kind: str, status: int, body: bytes) -> str:
     """Why an answer is wrong; empty when it is right.
 
     Args:
-        kind: ``token``, ``active``, or else a member the answer must have.
+        kind: ``token``, ``active``, ``refused`` (also by the throttle), or else a member the answer must have.
         status: the HTTP status.
         body: JSON.
     """
@@ -32,11 +32,13 @@ def fault(kind: str, status: int, body: bytes) -> str:
         told = json.loads(body)
     except ValueError:
         told = {}
+    if kind == "refused" and (status in {401, 429} or (status == 200 and told == {"active": False})):
+        return ""
     if status == 200 and isinstance(told, dict):
         if kind == "token" and told.get("token_type") == "Bearer" and told.get("access_token"):
             return ""
         if kind == "active" and told.get("active") is True:
             return ""
-        if kind not in {"token", "active"} and told.get(kind):
+        if kind not in {"token", "active", "refused"} and told.get(kind):
             return ""
     return f"expected {kind}, got {status} {body[:200]!r}"

@@ -90,7 +90,8 @@ def _measure(
     measurement = measured[case.name]
     measurement.cpu.append(1e6 * (server.busy_seconds() - before) / burst.answers)
     measurement.bursts.append(burst)
-    measurement.wrong += burst.refused + burst.broken
+    refused = 0 if case.kind == "refused" else burst.refused
+    measurement.wrong += refused + burst.broken
     if burst.bytes < _MIN_BYTES_SHARE * length * burst.answers:
         msg = f"{case.name}: the answers under load are shorter than a right one"
         raise BadLoad(msg)

@@ -32,13 +32,21 @@ class Running:
     """A server on a port of its own; its log goes into a file, as a service manager would have it."""
 
     def __init__(
-        self, name: str, command: Sequence[str], port: int, *, log: Path, cores: Sequence[int], env: Mapping[str, str]
+        self,
+        name: str,
+        command: Sequence[str],
+        port: int,
+        *,
+        log: Path,
+        cores: Sequence[int],
+        env: Mapping[str, str],
+        program: str = sys.executable,
     ) -> None:
         self.name, self.port, self._log_path = name, port, log
         kept = {key: value for key, value in os.environ.items() if not key.startswith("AUTHSERVER_")}
         with log.open("wb") as out, machine.only_on(*cores):
             self.process = subprocess.Popen(
-                [sys.executable, *command],
+                [program, *command],
                 cwd=ROOT,
                 env={**kept, **env},
                 stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@
   plain text, no idle timeout, no role version.
 - ``same_job``: Flask, Authlib and the ORM doing our job: hashed secrets, signed tokens, roles of credential and owner,
   role version, idle timeout, each use written before the answer.
+- ``oidc_provider``: node oidc-provider from npm, in memory, where Node is present; not on granian, of course.
 
 ``orm`` holds their tables, ``fixtures`` the rows they are asked for.
 """

@@ -13,6 +13,7 @@ from authserver.store import tables
 from bench import __main__ as bench
 from bench import authserver_under_test, console_pages, dataset, figures, scale, verifiers
 from bench.load_generator import Burst, InPython, generator, whole
+from bench.peers import oidc_provider
 from bench.requests import fault, get, post
 from bench.runner import Measured
 
@@ -29,6 +30,10 @@ CASES = (
             "introspect, many live",
             "introspect, never seen",
             "introspect, half load",
+            "introspect, garbage",
+            "introspect, forged",
+            "introspect, wrong secret",
+            "introspect, unknown caller",
             "JWKS",
             "metadata",
         )
@@ -67,7 +72,8 @@ def test_every_cell_gets_right_answers(capsys, tmp_path):
         assert measured[name]["bursts"][0]["answers"] > 0, name
         assert measured[name]["wrong"] == 0, name
         assert f"| {name} |" in printed
-    for goal in figures.GOALS:
+    goals = (*figures.GOALS, *(figures.NODE_GOALS if oidc_provider.program() else ()))
+    for goal in goals:
         assert f"| {goal.over} ÷ {goal.under} |" in printed
 
 
@@ -137,6 +143,11 @@ def test_a_wrong_option_names_the_right_ones(wrong, capsys):
         ("keys", 200, b'{"keys":[{}]}', True),
         ("keys", 200, b'{"keys":[]}', False),
         ("keys", 500, b'{"keys":[{}]}', False),
+        ("refused", 200, b'{"active":false}', True),
+        ("refused", 401, b'{"error":"invalid_client"}', True),
+        ("refused", 429, b'{"error":"invalid_client"}', True),
+        ("refused", 200, b'{"active":true}', False),
+        ("refused", 503, b'{"error":"temporarily_unavailable"}', False),
     ],
 )
 def test_what_is_a_right_answer(kind, status, body, right):
@@ -204,3 +215,15 @@ def test_the_package_is_measured_beside_introspection(capsys, tmp_path, monkeypa
     assert found["exact, change to deny, highest"] == 0
     assert found["one thread, introspection"] > 0
     assert found["one thread, local check (feed) ÷ introspection of each call"] > 1
+
+
+def test_what_a_refused_request_costs_is_told_beside_a_good_one():
+    def cell(name, cost):
+        return Measured(name, [Burst(10, 0, 1.0, 1.0, 8.0, 0, 0)], [cost])
+
+    names = ("ours sqlite introspect", "ours sqlite introspect, garbage", "other, garbage")
+    measured = {name: cell(name, cost) for name, cost in zip(names, (100.0, 80.0, 1.0), strict=True)}
+    told = {figure.name: figure.value for figure in figures.figures(measured)}
+    assert told["ours sqlite introspect, garbage ÷ a good one, processor time"] == 0.8
+    assert told["ours sqlite introspect, p99 ÷ p50 at saturation"] == 8
+    assert len(told) == 2
