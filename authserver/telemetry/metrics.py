@@ -34,6 +34,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "oauth_session_sweep_lag_seconds": ("How long the oldest session on record is overdue to be deleted", ()),
     "oauth_credentials": ("Application credentials by state", ("state",)),
     "oauth_credentials_expiring": ("Live credentials that expire within a time", ("within",)),
+    "oauth_credentials_with_unused_tokens": ("Credentials that got far more tokens yesterday than were used", ()),
     "oauth_signing_key_age_seconds": ("Age of the signing keys", ("alg", "state")),
     "oauth_audit_records": ("Records in the audit chain", ()),
     "oauth_build_info": ("Version of the program", ("version",)),

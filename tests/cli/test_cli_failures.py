@@ -6,6 +6,7 @@ import pytest
 
 from authserver.cli.command import CODES
 from authserver.cli.reference import commands
+from authserver.store.tables import token_requests
 from tests.support.shell import Shell
 
 FAILURES = {
@@ -270,6 +271,20 @@ def test_an_altered_record_is_named(shell, world):
     assert verdict.code == 1
     assert verdict.json == {"ok": False, "records": last - 2, "first_bad": last - 1, "fault": "was altered"}
     assert shell("doctor").code == 1
+
+
+def test_the_doctor_names_a_client_that_does_not_use_its_tokens(shell, world):
+    day = 24 * 3600
+    now = world.services.clock.now()
+    values = {"client_id": world.client[0], "day": now - now % day - day, "outcome": "granted", "requests": 86_400}
+    with world.store.engine.begin() as connection:
+        connection.execute(token_requests.insert().values(**values))
+    checks = shell("doctor", "--json").json["checks"]
+    (found,) = (each for each in checks if each["check"] == "unused tokens")
+    assert found["status"] == "warning"
+    assert f"({world.client[0]})" in found["message"]
+    assert "86,400 tokens yesterday, and 0 uses" in found["message"]
+    assert "docs/clients.md" in found["fix"]
 
 
 def test_no_command_takes_a_secret_as_an_argument():

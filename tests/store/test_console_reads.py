@@ -1042,3 +1042,32 @@ def test_parts_are_the_pages_in_the_same_order_and_a_deleted_credential_still_ma
     credentials.delete(store.accounts, whole[2], **WHO)
     rest = store.credential_reads.part(query, NOW, 100, after=whole[2])
     assert [row.client_id for row in rest] == whole[3:]
+
+
+def test_clients_that_get_far_more_tokens_than_they_use_are_named_the_worst_first(store):
+    wasteful, worse, busy, small, today = (make(store, name=name) for name in ("one", "two", "busy", "small", "today"))
+    day, now = NOW - NOW % DAY, NOW + DAY  # seen from the day after
+    rows = [
+        (wasteful, day, "granted", 1_000, (60, 40)),
+        (worse, day, "granted", 8_640_000, (12,)),
+        (busy, day, "granted", 5_000, (501,)),
+        (small, day, "granted", 999, ()),
+        (small, day, "wrong_secret", 5_000, ()),
+        (today, day + DAY, "granted", 5_000, ()),
+        (busy, day - DAY, "granted", 9_000, ()),
+    ]
+    with store.engine.begin() as connection:
+        for credential, at, outcome, requests, uses in rows:
+            key = {"client_id": credential.client_id, "day": at, "outcome": outcome}
+            connection.execute(tables.token_requests.insert().values(**key, requests=requests))
+            for number, count in enumerate(uses):
+                where = {"client_id": credential.client_id, "day": at, "secret_id": "s", "resource_server_id": "r"}
+                told = {"method": "GET", "route": f"/{number}", "uses": count, "last_used_at": at}
+                connection.execute(tables.usage.insert().values(**where, **told))
+    found = store.token_reads.unused(now)
+    assert [(each.name, each.owner, each.tokens, each.uses) for each in found] == [
+        ("two", "ada", 8_640_000, 12),
+        ("one", "ada", 1_000, 100),
+    ]
+    assert found[0].client_id == worse.client_id
+    assert store.token_reads.unused(now + 5 * DAY) == ()

@@ -181,6 +181,26 @@ def sessions() -> Iterator[Finding]:
 _LATE_SWEEP = 6 * 3600
 
 
+def unused() -> Iterator[Finding]:
+    """Which clients request far more tokens than they use."""
+    found = services().store().token_reads.unused(services().clock.now())
+    for each in found[:_MOST_CLIENTS]:
+        message = (
+            f"{each.name!r} ({each.client_id}) of {each.owner} got {each.tokens:,} tokens yesterday,"
+            f" and {each.uses:,} uses of them are known"
+        )
+        yield Finding("unused tokens", WARNING, message[:_MOST], _KEEP_TOKENS)
+    if not found:
+        yield Finding("unused tokens", GOOD, "no client got far more tokens yesterday than were used")
+
+
+_MOST_CLIENTS = 5
+_KEEP_TOKENS = (
+    "let the client keep its token until expires_in is nearly over (docs/clients.md);"
+    " nothing is wrong where its API checks tokens by itself and reports no use"
+)
+
+
 def issuer() -> Iterator[Finding]:
     """Whether the issuer is an https URL."""
     parts = urlsplit(services().issuer)
@@ -222,12 +242,13 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("issuer", issuer),
     ("settings", settings),
     ("sessions", sessions),
+    ("unused tokens", unused),
     ("audit", audit_chain),
     ("permissions", files),
 )
 """In the order of dependence: an early failure explains later ones."""
 
-_NEEDS_STORE = {"master key", "signing key", "key rotation", "settings", "sessions", "audit"}
+_NEEDS_STORE = {"master key", "signing key", "key rotation", "settings", "sessions", "unused tokens", "audit"}
 
 
 def examine() -> Iterator[Finding]:

@@ -1,9 +1,19 @@
-"""Counts of live tokens."""
+"""Counts of live tokens, and who gets tokens without need."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from authserver.rules.facts import Instant
+
+
+class UnusedTokens(NamedTuple):
+    """What a client got and used in one day of UTC; uses at an API that checks tokens by itself are unknown."""
+
+    client_id: str
+    name: str
+    owner: str
+    tokens: int
+    uses: int
 
 
 class TokenReads(Protocol):
@@ -28,4 +38,8 @@ class TokenReads(Protocol):
         self, now: Instant, *, idle_timeout_minutes: int | None = None, max_token_lifetime_minutes: int | None = None
     ) -> int:
         """How many tokens live now and would not under these settings; None: as it is."""
+        ...
+
+    def unused(self, now: Instant) -> tuple[UnusedTokens, ...]:
+        """Clients that got far more tokens yesterday than they used, the worst first, 20 at most."""
         ...

@@ -5,5 +5,5 @@
 ``usage_reports`` what resource servers report; ``change_feed``, ``feed_fetches`` tells them what ended;
 ``kill_reads`` what a probe must see refused;
 ``one_time_ids`` what may be used once; ``revocations`` keeps the ordered list of everything that ended;
-``live_tokens``, ``reads`` and ``gauges`` count.
+``unused_tokens`` names clients that request far more than they use; ``live_tokens``, ``reads`` and ``gauges`` count.
 """

@@ -8,6 +8,7 @@ from authserver.ports.sessions import SessionBacklog
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading
 from authserver.store.tables import audit_head, credentials, sessions, signing_keys
+from authserver.store.tokens.unused_tokens import unused_tokens
 
 _DAY = 24 * 3600
 
@@ -22,6 +23,7 @@ def gauges(engine: Engine, backlog: SessionBacklog, now: Instant) -> Counts:
     """
     mine = credentials.c
     kept = mine.deleted_at.is_(None)
+    wasteful = len(unused_tokens(engine, now))
     live = kept & mine.disabled_at.is_(None) & (mine.expires_at > now)
     with reading(engine) as connection:
 
@@ -52,6 +54,7 @@ def gauges(engine: Engine, backlog: SessionBacklog, now: Instant) -> Counts:
                 (within,): count(live & (mine.expires_at <= now + days * _DAY))
                 for within, days in (("7d", 7), ("30d", 30))
             },
+            "oauth_credentials_with_unused_tokens": {(): float(wasteful)},
             "oauth_signing_key_age_seconds": {(alg, state): float(now - made) for alg, state, made in keys},
             "oauth_audit_records": {(): float(connection.execute(select(audit_head.c.seq)).scalar_one())},
         }

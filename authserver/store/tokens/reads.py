@@ -22,10 +22,12 @@ from sqlalchemy import (
 )
 
 from authserver.ports.console_reads.paging import MAX_COUNTED
+from authserver.ports.console_reads.tokens import UnusedTokens
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading
 from authserver.store.tables import resource_servers, sessions, signing_keys
 from authserver.store.tokens.live_tokens import YOUNG, Terms, read_terms, where_live
+from authserver.store.tokens.unused_tokens import unused_tokens
 
 
 class SqlTokenReads:
@@ -33,6 +35,10 @@ class SqlTokenReads:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def unused(self, now: Instant) -> tuple[UnusedTokens, ...]:
+        """Clients that got far more tokens yesterday than they used, the worst first."""
+        return unused_tokens(self._engine, now)
 
     def all(self, now: Instant) -> int:
         """How many live tokens there are."""
