@@ -10,8 +10,8 @@ the tail shows too.
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 
 from authserver.rules.facts import Instant
 
@@ -78,6 +78,21 @@ def seal_head(key: bytes, seq: int, last_hash: str) -> str:
     return hmac.new(key, body.encode("ascii"), hashlib.sha256).hexdigest()
 
 
+def digest(previous: str, record: Record) -> str:
+    """Add one record to the digest of all before it: SHA-256 in hex, without a key, so that anybody can compute it.
+
+    Begins with ``GENESIS``. What a signed checkpoint names; ``hash`` alone proves nothing to whoever lacks the key.
+    """
+    body = json.dumps(["audit-digest", previous, *astuple(record)], ensure_ascii=True)
+    return hashlib.sha256(body.encode("ascii")).hexdigest()
+
+
+def seal_checkpoint(key: bytes, values: Sequence[int | str]) -> str:
+    """Hash a checkpoint as it is on record."""
+    body = json.dumps(["audit-checkpoint", *values], ensure_ascii=True)
+    return hmac.new(key, body.encode("ascii"), hashlib.sha256).hexdigest()
+
+
 def verify(key: bytes, records: Iterable[Record], head_seq: int, head_hash: str, head_seal: str) -> Verdict:
     """Walk the chain from the first record and name the first bad one.
 
@@ -85,7 +100,7 @@ def verify(key: bytes, records: Iterable[Record], head_seq: int, head_hash: str,
     """
     previous, walked = GENESIS, 0
     for record in records:
-        fault = _record_fault(key, record, walked + 1, previous)
+        fault = record_fault(key, record, walked + 1, previous)
         if fault:
             return Verdict(walked, walked + 1, fault)
         previous, walked = record.hash, walked + 1
@@ -100,14 +115,14 @@ def verify(key: bytes, records: Iterable[Record], head_seq: int, head_hash: str,
 def piece_fault(key: bytes, records: Iterable[Record], seq: int, previous: str) -> tuple[int, str] | None:
     """The first record that does not follow number ``seq`` with the hash ``previous``, and why; None: all do."""
     for number, record in enumerate(records, seq + 1):
-        fault = _record_fault(key, record, number, previous)
+        fault = record_fault(key, record, number, previous)
         if fault:
             return number, fault
         previous = record.hash
     return None
 
 
-def _record_fault(key: bytes, record: Record, seq: int, previous: str) -> str:
+def record_fault(key: bytes, record: Record, seq: int, previous: str) -> str:
     """What is wrong with a record in the place of number ``seq``; empty when nothing is."""
     if record.seq != seq:
         return f"record {seq} is missing"

@@ -23,6 +23,7 @@ from authserver.actions import restore, signing_keys
 from authserver.actions.introspect import Presented, Verify
 from authserver.actions.issue_token import Issued
 from authserver.actions.security_log import SecurityLog
+from authserver.audit_export import checkpoints as audit_checkpoints
 from authserver.background import PeriodicTask, PeriodicTasks
 from authserver.console.openid.identity import ProviderSettings
 from authserver.delivery.mail_sender import MailSender, MailSettings
@@ -101,6 +102,9 @@ DELIVERY_SECONDS = 1.0
 STATISTICS_SECONDS = 10.0
 LOOK_SECONDS = 60.0
 """How often the numbers behind the charts of the security page are looked up, by one of all processes."""
+CHECKPOINT_SECONDS = 300.0
+"""How often it is looked whether a checkpoint of the audit trail is due; one is taken each hour."""
+
 ROLLBACK_CHECK_SECONDS = 1.0
 """How often a node looks whether the database became rolled_back under it, and notes how new it is."""
 WATERMARK_SECONDS = 30.0
@@ -290,6 +294,15 @@ class Services:
         if self._keys is None:
             self._keys = SigningService(store.keys)
         return self._keys
+
+    def sign_checkpoint(self, claims: Mapping[str, Any]) -> str:
+        """Sign a checkpoint of the audit trail with the key that tokens are signed with.
+
+        Raises:
+            Unavailable: no key is active.
+        """
+        alg = self.store().accounts.general().token_alg
+        return self.keys().sign_answer(claims, alg, audit_checkpoints.TYP)
 
     def verified_tokens(self) -> VerifiedTokens:
         """What reads and verifies the texts of tokens."""
@@ -583,6 +596,10 @@ class Services:
             self._check_rollback(store)
             guard.record()
 
+        def checkpoint() -> None:
+            now = self.database_now(store)
+            audit_checkpoints.take_if_due(store.checkpoints, self.sign_checkpoint, issuer=self.issuer, now=now)
+
         tasks = PeriodicTasks(
             [
                 PeriodicTask("check rollback", ROLLBACK_CHECK_SECONDS, check_and_record),
@@ -596,6 +613,7 @@ class Services:
                 PeriodicTask("write fetches of the change feed", FLUSH_SECONDS, store.feed_fetches.flush),
                 PeriodicTask("write statistics", STATISTICS_SECONDS, store.statistics.flush),
                 PeriodicTask("look how it stands", LOOK_SECONDS, look),
+                PeriodicTask("sign checkpoint", CHECKPOINT_SECONDS, checkpoint),
                 PeriodicTask("forget keys", FLUSH_SECONDS, self.keys().forget_retired),
             ]
         )

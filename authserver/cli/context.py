@@ -37,6 +37,10 @@ class Services(Protocol):
         """The store, opened once."""
         ...
 
+    def sign_checkpoint(self, claims: Mapping[str, Any]) -> str:
+        """Sign a checkpoint of the audit trail."""
+        ...
+
     def master(self) -> MasterKey:
         """The master key."""
         ...

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from authserver.ports.accounts import Accounts
 from authserver.ports.console_reads.audit import AuditReads
+from authserver.ports.console_reads.audit_checkpoints import AuditCheckpoints
 from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
 from authserver.ports.console_reads.statistics import StatisticsReads
 from authserver.ports.console_reads.tokens import TokenReads
@@ -105,6 +106,11 @@ class Store(Protocol):
     @property
     def user_reads(self) -> UserReads:
         """Lists of users and roles, and previews of a change."""
+        ...
+
+    @property
+    def checkpoints(self) -> AuditCheckpoints:
+        """Signed checkpoints of the audit trail."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from authserver.ports.clock import Clock
 from authserver.ports.errors import Unavailable
 from authserver.ports.transaction import ChangeRequest
 from authserver.store.accounts import SqlAccounts, genesis_head
+from authserver.store.audit.checkpoints import SqlAuditCheckpoints
 from authserver.store.audit.reads import SqlAuditReads
 from authserver.store.credentials.expiring_reads import SqlExpiringReads
 from authserver.store.credentials.reads import SqlCredentialReads
@@ -88,6 +89,7 @@ class Store:
     credential_reads: SqlCredentialReads
     user_reads: SqlUserReads
     audit_reads: SqlAuditReads
+    checkpoints: SqlAuditCheckpoints
     jwks_fetchers: SqlJwksFetchers
     token_reads: SqlTokenReads
     expiring_reads: SqlExpiringReads
@@ -193,6 +195,7 @@ def open_store(
         credential_reads=SqlCredentialReads(engine),
         user_reads=SqlUserReads(engine),
         audit_reads=SqlAuditReads(engine, audit_key),
+        checkpoints=SqlAuditCheckpoints(engine, audit_key, accounts),
         token_reads=SqlTokenReads(engine),
         expiring_reads=SqlExpiringReads(engine),
         webhooks=SqlWebhookReads(engine),

@@ -424,6 +424,20 @@ audit_head = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("kid", _ID, nullable=False),
+    Column("jws", Text, nullable=False),
+    Column("seal", String(64), nullable=False),
+)
+
 kills = Table(
     "kills",
     metadata,

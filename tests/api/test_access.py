@@ -88,6 +88,8 @@ MATRIX = {
     ("GET", "/audit/head"): (SECURITY,),
     ("GET", "/audit/export"): (SECURITY,),
     ("GET", "/audit/export.csv"): (SECURITY,),
+    ("GET", "/audit/checkpoints"): (SECURITY,),
+    ("GET", "/audit/checkpoints/keys"): (SECURITY,),
     ("POST", "/audit/verify"): (SECURITY,),
     ("GET", "/webhooks"): (SECURITY,),
     ("POST", "/webhooks"): (SECURITY,),

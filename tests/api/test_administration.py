@@ -5,6 +5,9 @@ import json
 import pytest
 
 from authserver.audit import canonical
+from authserver.audit_export.checkpoints import take
+from authserver.audit_export.lines import read
+from authserver.audit_export.offline import read_checkpoints, verify_export
 from tests.support.api_client import AUDIENCE, problem
 
 _numbers = iter(range(10_000))
@@ -138,6 +141,25 @@ def test_the_signing_keys_and_their_moves(world):
         problem(world.root.get(f"/signing-keys/none{path}"), 404, "not_found")
         problem(world.root.get(f"/signing-keys/{first['kid'][:8]}{path}"), 404, "not_found")
     assert '"d":' not in world.root.get("/signing-keys").text
+
+
+def test_checkpoints_are_published_in_parts_with_the_keys_that_verify_them(world):
+    for _ in range(3):
+        take(
+            world.store.checkpoints,
+            world.services.sign_checkpoint,
+            issuer=world.services.issuer,
+            now=world.clock.at,
+        )
+    first = world.root.read("/audit/checkpoints", limit=2)
+    rest = world.root.read("/audit/checkpoints", limit=2, cursor=first["next_cursor"])
+    assert [each["number"] for each in first["items"] + rest["items"]] == [1, 2, 3]
+    assert rest["next_cursor"] is None
+    keys = world.root.get("/audit/checkpoints/keys").text
+    kept = read_checkpoints(json.dumps(first), keys)
+    export = world.root.get("/audit/export.csv")
+    assert export.content_type.startswith("text/csv")
+    assert verify_export(read(export.data.splitlines(keepends=True)), kept).proven == first["items"][-1]["records"]
 
 
 def test_the_audit_trail_is_listed_exported_and_verified(world):

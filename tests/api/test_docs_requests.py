@@ -1,4 +1,4 @@
-"""Every request in docs/api.md is answered as the page says: sent as it stands there, with its variables filled in."""
+"""Every request in docs/api.md and docs/audit-events.md is answered as the page says, with its variables filled in."""
 
 import re
 import shlex
@@ -11,8 +11,11 @@ PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 BASE = "http://127.0.0.1:8000"
 
 
+AUDIT_PAGE = (ROOT / "docs" / "audit-events.md").read_text(encoding="utf-8")
+
+
 def requests():
-    for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for block in re.findall(r"^```console\n(.*?)^```$", PAGE + AUDIT_PAGE, re.MULTILINE | re.DOTALL):
         yield from (line for line in block.splitlines() if line.startswith("curl "))
 
 

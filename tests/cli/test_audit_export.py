@@ -11,7 +11,7 @@ from authserver.audit_export.lines import csv_line, json_line, lines, read
 from authserver.audit_export.vocabulary import EVENTS, EVERYWHERE
 from authserver.ports.errors import Invalid
 from tests.conftest import World
-from tests.support import databases
+from tests.support import stores
 from tests.support.shell import Shell
 
 HOSTILE = ("=cmd()", "+1", "-1", "@x", "'quoted'", "'", 'a"b,c', "two\nlines", "two\r\nlines", "é\U0001f916", "\t", " ")
@@ -19,7 +19,7 @@ HOSTILE = ("=cmd()", "+1", "-1", "@x", "'quoted'", "'", 'a"b,c', "two\nlines", "
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    world = World(databases.fresh_sqlite_url(tmp_path_factory.mktemp("export")))
+    world = World(stores.migrated_url("sqlite", tmp_path_factory.mktemp("export")))
     for text in HOSTILE:
         with world.accounts.change(Event("role.created", f"cli:{text}", text, {"name": text}), world.clock.at):
             pass

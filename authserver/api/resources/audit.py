@@ -1,16 +1,19 @@
 """The audit trail: list, export, verify."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from authserver.api.context import ApiContext
+from authserver.api.cursors import decode, encode
 from authserver.api.operations import SECURITY, Answer, operation
 from authserver.api.resources.sessions import EventDocument, audit_cursor, audit_place
 from authserver.api.schemas import InstantIn, InstantOut, Items, Model, Paged, Query
 from authserver.audit import Record
+from authserver.audit_export.checkpoints import public_keys
 from authserver.audit_export.lines import MEDIA_TYPES, lines
 from authserver.ports.console_reads.audit import AuditQuery
+from authserver.ports.console_reads.audit_checkpoints import Checkpoint
 
 Word = Annotated[str, Field(max_length=255)]
 
@@ -62,6 +65,29 @@ class HeadDocument(Model):
     fault: str
 
 
+class CheckpointDocument(Model):
+    """A signed checkpoint."""
+
+    number: int
+    at: InstantOut
+    records: int = Field(description="How many records it covers.")
+    kid: str
+    jws: str = Field(description="What was signed (RFC 7515 §3.1), with `typ` `audit-checkpoint+jwt`.")
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "CheckpointDocument":
+        """As it is on record."""
+        return cls(
+            number=checkpoint.number, at=checkpoint.at, records=checkpoint.seq, kid=checkpoint.kid, jws=checkpoint.jws
+        )
+
+
+class JwkSet(Model):
+    """Public keys (RFC 7517 §5)."""
+
+    keys: tuple[dict[str, Any], ...]
+
+
 @operation("GET", "/audit", access=SECURITY, tag="audit", answer=Items[RecordDocument], query=RecordsQuery)
 def list_records(at: ApiContext, query: RecordsQuery) -> Answer:
     """List records, the newest first.
@@ -104,6 +130,29 @@ def export_records_as_csv(at: ApiContext, query: ExportQuery) -> Answer:
     A text that a spreadsheet would take for a formula has an apostrophe before it.
     """
     return Answer(lines=lines(at.accounts.audit_records(query.after), "csv"))
+
+
+@operation("GET", "/audit/checkpoints", access=SECURITY, tag="audit", answer=Items[CheckpointDocument], query=Paged)
+def list_checkpoints(at: ApiContext, query: Paged) -> Answer:
+    """List the signed checkpoints, the oldest first; keep them, and the keys, somewhere else.
+
+    One is taken each hour. It names a digest of every record up to its own, so that an export can be verified without
+    this server, and a tail that was cut off is noticed.
+    """
+    place = decode(query, query.cursor, int)
+    found = at.store.checkpoints.after(int(place[0]) if place else 0, query.limit + 1)
+    shown = found[: query.limit]
+    behind = encode(query, shown[-1].number) if len(found) > len(shown) else None
+    return Answer(Items[CheckpointDocument](items=[CheckpointDocument.of(each) for each in shown], next_cursor=behind))
+
+
+@operation("GET", "/audit/checkpoints/keys", access=SECURITY, tag="audit", answer=JwkSet)
+def read_checkpoint_keys(at: ApiContext) -> Answer:
+    """Show the public keys that checkpoints are verified with, as a JWK set (RFC 7517 §5).
+
+    Also those of keys that sign no more and are in no JWKS any longer.
+    """
+    return Answer(JwkSet(keys=tuple(public_keys(at.store.keys.ring())["keys"])))
 
 
 @operation("POST", "/audit/verify", access=SECURITY, tag="audit", answer=ChainDocument)

@@ -2,18 +2,24 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from authserver.audit import Record
-from authserver.audit_export.lines import FORMATS, lines
+from authserver.audit_export.lines import FORMATS, lines, read
+from authserver.audit_export.offline import MAX_BYTES, OfflineVerdict, read_checkpoints, verify_export
 from authserver.cli.command import Answer, Noun
 from authserver.cli.context import command_context
 from authserver.cli.output import iso, line, table
+from authserver.ports.console_reads.audit_checkpoints import Checkpoint
+from authserver.ports.errors import Invalid
 
 audit = Noun("audit", help="What was changed, when and by whom; each record is chained to the one before.")
 
 _MAX_RECORDS = 10_000
+FILE_IN = click.Path(exists=True, dir_okay=False, allow_dash=True)
 _FILE_OUT = click.Path(dir_okay=False, allow_dash=True)
 
 
@@ -81,11 +87,64 @@ def export(output: str, form: str, after: int) -> Answer:
     return Answer(document, line(f"{number} records, up to number {last}."), streamed=output == "-")
 
 
-@audit.command("verify", examples=("flask audit verify", "flask audit verify --json"))
-def verify() -> Answer:
-    """Walk the whole chain; the first record that does not hold is named, and the exit code is 1."""
+@audit.command(
+    "verify",
+    examples=(
+        "flask audit verify",
+        "flask audit verify --json",
+        "flask audit verify --offline audit.jsonl --checkpoint checkpoints.json --jwks jwks.json",
+    ),
+)
+@click.option("--offline", type=FILE_IN, metavar="EXPORT", help="Verify an export instead; needs no database.")
+@click.option("--checkpoint", "checkpoint_file", type=FILE_IN, help="Checkpoints that were kept, with --offline.")
+@click.option("--jwks", "jwks_file", type=FILE_IN, help="JWK set that was kept with them.")
+def verify(offline: str | None, checkpoint_file: str | None, jwks_file: str | None) -> Answer:
+    """Walk the whole chain; the first record that does not hold is named, and the exit code is 1.
+
+    With --offline it walks an export, on any machine; with --checkpoint it also proves what the records say, and that
+    none was cut off.
+    """
+    if (checkpoint_file is None) != (jwks_file is None) or (offline is None and checkpoint_file is not None):
+        msg = "--checkpoint and --jwks go together, with --offline."
+        raise click.UsageError(msg)
+    if offline is not None:
+        return verify_offline(offline, checkpoint_file, jwks_file)
     verdict = command_context().accounts.audit_verify()
     ok = not verdict.fault
     document = {"ok": ok, "records": verdict.records, "first_bad": verdict.first_bad, "fault": verdict.fault or None}
     success = line(f"{verdict.records} records hold.")
     return Answer(document, success, fault="" if ok else f"audit record {verdict.first_bad}: {verdict.fault}")
+
+
+def verify_offline(export: str, checkpoint_file: str | None, jwks_file: str | None) -> Answer:
+    """The part of ``flask audit verify`` that needs no database."""
+    known: tuple[Checkpoint, ...] = ()
+    if checkpoint_file is not None and jwks_file is not None:
+        known = read_checkpoints(_text(checkpoint_file), _text(jwks_file))
+    with click.open_file(export, "rb") as file:
+        verdict = verify_export(read(file), known)
+    document = {"ok": not verdict.fault, **asdict(verdict), "fault": verdict.fault or None}
+    fault = f"audit record {verdict.first_bad}: {verdict.fault}" if verdict.fault else ""
+    return Answer(document, line(_summary(verdict)), fault=fault)
+
+
+def _summary(verdict: OfflineVerdict) -> str:
+    if not verdict.checkpoints:
+        return f"{verdict.records} records follow each other; --checkpoint proves what they say."
+    behind = verdict.last - verdict.proven
+    return f"{verdict.records} records follow each other; checkpoints prove those up to {verdict.proven}" + (
+        f", and the {behind} behind are newer." if behind else "."
+    )
+
+
+def _text(path: str) -> str:
+    with click.open_file(path, "rb") as file:
+        raw: bytes = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        msg = f"{Path(path).name} is too long for what it shall be"
+        raise Invalid(msg)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        msg = f"{Path(path).name} is not UTF-8"
+        raise Invalid(msg) from None

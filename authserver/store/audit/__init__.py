@@ -1,1 +1,4 @@
-"""Reads of the audit trail: ``reads`` lists, filters and exports what ``store.transaction`` wrote."""
+"""The audit trail, which ``store.transaction`` writes.
+
+``reads`` lists, filters and exports it; ``checkpoints`` keeps its signed checkpoints.
+"""
