@@ -8,7 +8,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
-JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js browser_js oidc_js)
+JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js api_js browser_js oidc_js)
 # The tool that writes the lock files; only `make lock` fetches it.
 UV_VERSION := 0.13.9
 

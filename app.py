@@ -93,7 +93,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         cli.register(app, Maintenance(db.engine, MIGRATIONS))
     app.extensions["services"] = Services(services_config, app, clock or SystemClock(), background=background)
     console.install(app)
-    api.install(app)
+    api.install(app, config.api_requests_per_minute)
     error_pages.install(
         app, own_errors=[(console.is_console_path, console.error_response), (api.is_ours, api.error_response)]
     )

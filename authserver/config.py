@@ -145,6 +145,14 @@ class Config(BaseModel):
             "all others get https to public addresses only"
         ),
     ] = ""
+    api_requests_per_minute: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="requests to `/api/v1` that a credential may send to a process; 0: any number",
+        ),
+    ] = 1200
     oidc_issuer: Annotated[
         str, Field(description="issuer of an OpenID Connect provider people may sign in to the console with")
     ] = ""

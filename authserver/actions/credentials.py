@@ -116,6 +116,8 @@ def create(
         secret = _new_secret(tx, client_id, pepper, now) if key is None and has_secret else ""
         if key is not None:
             insert_key(tx, client_id, key, now)
+        elif not has_secret:
+            tx.detail(secret=None)
         tx.detail(owner=user.id, roles=chosen)
     return Revealed(credential, secret)
 

@@ -12,7 +12,8 @@ Rules of the package:
 - an error is a problem detail (``problems``); no detail of a fault is disclosed; no cookie, no CORS.
 
 ``blueprint`` is Flask's; ``context`` says who asks, and when; ``schemas`` are the models' base, ``request_body`` reads
-JSON, ``cursors`` page lists, ``access_log`` writes lines and counts. ``resources/`` has a module for each resource.
+JSON, ``cursors`` page lists, ``access_log`` writes lines and counts,
+``rate_limits`` and ``deprecation`` have the headers of those names. ``resources/`` has a module for each resource.
 May import ``actions``, ``ports``, ``rules``, ``telemetry`` and ``keys``; never ``store``, ``oauth``, ``console``,
 ``cli`` or ``web``.
 """
@@ -20,7 +21,7 @@ May import ``actions``, ``ports``, ``rules``, ``telemetry`` and ``keys``; never 
 from flask import Flask, Response, request
 from werkzeug.routing import RequestRedirect
 
-from authserver.api import access_log, docs_page, resources
+from authserver.api import access_log, deprecation, docs_page, rate_limits, resources
 from authserver.api.blueprint import api, is_ours
 from authserver.api.context import api_context
 from authserver.api.problems import Problem, error_response
@@ -28,8 +29,10 @@ from authserver.api.problems import Problem, error_response
 MAX_HEADERS = 16 * 1024
 
 
-def install(app: Flask) -> None:
-    """Register the API on ``app``."""
+def install(app: Flask, requests_per_minute: int) -> None:
+    """Register the API on ``app``; each credential may send so many requests, 0 for any number."""
+    name, limits = rate_limits.install(requests_per_minute)
+    app.extensions[name] = limits
     access_log.log_requests(app)
     app.before_request(_refuse_redirects)
     app.register_blueprint(api)
@@ -40,6 +43,13 @@ def _refuse_redirects() -> Response | None:
     if is_ours(request.path) and isinstance(request.routing_exception, RequestRedirect):
         return error_response(Problem("not_found", "There is no such address; mind the slashes."))
     return None
+
+
+@api.after_request
+def tell_limits(response: Response) -> Response:
+    """Tell every caller what it may still send, and whether what it called will end."""
+    context = api_context()
+    return deprecation.add_headers(rate_limits.add_headers(response, context.quota_left), context.deprecated)
 
 
 @api.before_request

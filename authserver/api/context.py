@@ -8,6 +8,7 @@ from flask import current_app, g, request
 
 from authserver.actions.introspect import Presented, Verify
 from authserver.actions.signing_keys import KeyStore
+from authserver.api.deprecation import Deprecation
 from authserver.api.preconditions import Conditions
 from authserver.api.problems import Problem
 from authserver.ports.accounts import Accounts
@@ -97,6 +98,10 @@ class ApiContext:
     private: bool
     conditions: Conditions
     found_caller: Caller | None = None
+    quota_left: tuple[int, int] | None = None
+    """Requests that the window still takes, and its rest in seconds; None where nothing is limited."""
+    deprecated: Deprecation | None = None
+    """What the answer says about the end of the operation."""
 
     @property
     def caller(self) -> Caller:

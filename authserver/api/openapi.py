@@ -13,6 +13,7 @@ from authserver.api.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
 VERSION: Final = "1.0.0"
 _REF: Final = "#/components/schemas/{model}"
+_LIST: Final = re.compile(r"\bItems_(\w+?)(?:Document)?_(?!\w)")
 _ABOUT: Final = """\
 Everything that the web console does, for machines. A call carries a bearer token that the token endpoint issued for
 the audience of this API (`resource`), to an application credential with a builder role. What its roles open is open.
@@ -38,6 +39,7 @@ PATH_PARTS: Final = {
     "client_id": "Client id of a credential.",
     "secret_id": "Id of a secret.",
     "thumbprint": "RFC 7638 thumbprint of a public key.",
+    "trust_id": "Id of a trust.",
     "jti": "Id of a session, which is the `jti` of its token.",
     "username": "Name of a user, in any letter case.",
     "role_id": "Id of a role.",
@@ -60,7 +62,7 @@ def openapi_document(issuer: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for each in OPERATIONS:
         paths.setdefault(_template(each.path), {})[each.method.lower()] = _operation(each, named, components)
-    return {
+    made = {
         "openapi": "3.1.1",
         "info": {"title": "Management API", "version": VERSION, "description": _ABOUT},
         "servers": [{"url": issuer + PREFIX}],
@@ -71,6 +73,22 @@ def openapi_document(issuer: str) -> dict[str, Any]:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
+    renamed: dict[str, Any] = _named(made)
+    return renamed
+
+
+def _named(value: Any) -> Any:
+    """The same as generators like it.
+
+    They make a class of each name, so pydantic's ``Items_RoleDocument_`` is ``RoleList``. A default of null says no
+    more than that a member may be left out, but some take it for a member that is always there.
+    """
+    if isinstance(value, dict):
+        kept = ((name, each) for name, each in value.items() if not (name == "default" and each is None))
+        return {_LIST.sub(r"\1List", name): _named(each) for name, each in kept}
+    if isinstance(value, list):
+        return [_named(each) for each in value]
+    return _LIST.sub(r"\1List", value) if isinstance(value, str) and value.startswith(_REF[:2]) else value
 
 
 def access_words(access: Access) -> str:
@@ -110,6 +128,8 @@ def _operation(made: Operation, named: Any, components: dict[str, Any]) -> dict[
         "responses": _responses(made, named),
         "security": [{"bearer": []}] if made.access.token else [],
     }
+    if made.deprecated:
+        described["deprecated"] = True
     if made.access.permissions:
         described["x-permissions"] = list(made.access.permissions)
     if made.body is not None:
@@ -178,6 +198,12 @@ def _responses(made: Operation, named: Any) -> dict[str, Any]:
 def _answer_headers(made: Operation) -> dict[str, Any]:
     text = {"type": "string"}
     headers: dict[str, Any] = {}
+    if made.access.token:
+        headers["RateLimit-Policy"] = {"description": "Requests (`q`) in so many seconds (`w`).", "schema": text}
+        headers["RateLimit"] = {"description": "How many are left (`r`), and for how long (`t`).", "schema": text}
+    if made.deprecated:
+        headers["Deprecation"] = {"description": "Since when (RFC 9745).", "schema": text}
+        headers["Sunset"] = {"description": "When it may end (RFC 8594).", "schema": text}
     if made.etag:
         headers["ETag"] = {"description": "Names this version in If-Match.", "schema": text}
     if made.creates:
@@ -204,6 +230,7 @@ def problems_of(made: Operation) -> Sequence[str]:
         "unsupported_media_type": changes,
         "idempotency_key_reused": made.creates,
         "precondition_required": made.edits,
+        "too_many_requests": made.access.token,
         "headers_too_large": True,
         "temporarily_unavailable": True,
     }

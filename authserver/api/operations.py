@@ -17,7 +17,9 @@ from pydantic import BaseModel, ValidationError
 from authserver.api.authentication import authenticate
 from authserver.api.blueprint import PREFIX, api
 from authserver.api.context import ApiContext, api_context
+from authserver.api.deprecation import Deprecation
 from authserver.api.problems import Fault, Problem
+from authserver.api.rate_limits import require_quota
 from authserver.api.request_body import json_object
 from authserver.api.schemas import Empty, Query
 from authserver.rules import permission
@@ -91,6 +93,7 @@ class Operation:
     etag: bool
     produces: str
     problems: tuple[str, ...] = ()
+    deprecated: Deprecation | None = None
 
     @property
     def rule(self) -> str:
@@ -117,6 +120,7 @@ def operation(
     etag: bool = False,
     produces: str = JSON,
     problems: tuple[str, ...] = (),
+    deprecated: Deprecation | None = None,
 ) -> Callable[[View], View]:
     """Register a view; its docstring is the summary and the description in the document.
 
@@ -130,6 +134,7 @@ def operation(
             *(answer, status if answer or produces != JSON else 204, query, body, creates, edits, etag),
             produces=produces,
             problems=problems,
+            deprecated=deprecated,
         )
         OPERATIONS.append(made)
 
@@ -145,8 +150,10 @@ def operation(
 
 def _serve(made: Operation, view: View, path_parts: Mapping[str, str]) -> Response:
     context = api_context()
+    context.deprecated = made.deprecated
     if made.access.token:
         context.found_caller = authenticate(context, made.method, made.rule)
+        context.quota_left = require_quota(context.caller.client_id)
         _authorize(context, made.access)
     given: dict[str, Any] = dict(path_parts)
     parameters = _query(made.query)

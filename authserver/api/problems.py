@@ -41,13 +41,16 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unsupported_media_type": Kind(415, "The body is no JSON", "Send Content-Type: application/json."),
     "idempotency_key_reused": Kind(422, "The key came with another request", "Draw a new key for each request."),
     "precondition_required": Kind(428, "An edit says what it edits", "Send the ETag of what you read in If-Match."),
+    "too_many_requests": Kind(
+        429, "Too many requests", "Wait as long as Retry-After says; RateLimit tells what is left."
+    ),
     "headers_too_large": Kind(431, "The headers are too large", "They may have 16 kB at most."),
     "server_error": Kind(500, "Something went wrong here", "The operator's log has the details."),
     "temporarily_unavailable": Kind(503, "The server cannot tell now", "Try again shortly."),
 }
 _BY_STATUS: Final = {
     405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type", 404: "not_found",
-    431: "headers_too_large",
+    429: "too_many_requests", 431: "headers_too_large",
 }  # fmt: skip
 
 _BY_REFUSAL: Final = ((KeyReused, "idempotency_key_reused"), (Conflict, "conflict"))

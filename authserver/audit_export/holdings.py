@@ -41,7 +41,7 @@ class Person:
 
 @dataclass(slots=True)
 class Proof:
-    """A secret (by its id) or a public key (by its thumbprint); ``ends_at`` is None while no end is set."""
+    """A secret (by its id), a public key (by its thumbprint) or a trust (by its id); no ``ends_at``: no end is set."""
 
     id: str | None
     kind: str
@@ -161,6 +161,7 @@ def document(found: Holdings, at: Instant | None) -> dict[str, Any]:
                 "expired": at is not None and at >= each.expires_at,
                 "secrets": [_proof(proof, at) for proof in each.proofs if proof.kind == "secret"],
                 "keys": [_proof(proof, at) for proof in each.proofs if proof.kind == "key"],
+                "trusts": [_proof(proof, at) for proof in each.proofs if proof.kind == "trust"],
             }
             for each in found.credentials.values()
             if not each.deleted
@@ -216,7 +217,8 @@ def _credential_created(found: Holdings, record: Record, detail: Detail) -> None
     roles = [found.role(name).id for name in detail["roles"]]
     made = HeldCredential(record.target, detail["owner"], detail["name"], roles, detail["expires_at"], record.at)
     found.credentials[record.target] = made
-    made.proofs.append(_new_proof(record, detail))
+    if "key" in detail or detail.get("secret", "") is not None:
+        made.proofs.append(_new_proof(record, detail))
 
 
 def _credential_edited(found: Holdings, record: Record, detail: Detail) -> None:
@@ -228,7 +230,7 @@ def _credential_edited(found: Holdings, record: Record, detail: Detail) -> None:
 def _regenerated(found: Holdings, record: Record, detail: Detail) -> None:
     credential = found.credentials[record.target]
     _end_secrets(credential, record.at, record.at + detail["overlap_seconds"])
-    credential.proofs.append(_new_proof(record, {"secret": None, **detail}))
+    credential.proofs.append(_new_proof(record, detail))
 
 
 def _old_secret_moved(found: Holdings, record: Record, detail: Detail) -> None:
@@ -246,7 +248,15 @@ def _key_added(found: Holdings, record: Record, detail: Detail) -> None:
 
 
 def _key_removed(found: Holdings, record: Record, detail: Detail) -> None:
-    _end_key(found.credentials[record.target].proofs, record, detail)
+    _end(found.credentials[record.target].proofs, "key", record, detail)
+
+
+def _trust_added(found: Holdings, record: Record, detail: Detail) -> None:
+    found.credentials[record.target].proofs.append(Proof(detail["trust"], "trust", record.at))
+
+
+def _trust_removed(found: Holdings, record: Record, detail: Detail) -> None:
+    _end(found.credentials[record.target].proofs, "trust", record, detail)
 
 
 def _restricted(found: Holdings, record: Record, detail: Detail) -> None:
@@ -276,7 +286,7 @@ def _server_key_added(found: Holdings, record: Record, detail: Detail) -> None:
 
 
 def _server_key_removed(found: Holdings, record: Record, detail: Detail) -> None:
-    _end_key(found.server(record, detail).keys, record, detail)
+    _end(found.server(record, detail).keys, "key", record, detail)
 
 
 def _key_generated(found: Holdings, record: Record, detail: Detail) -> None:
@@ -318,8 +328,8 @@ def _end_secrets(credential: HeldCredential, at: Instant, ends_at: Instant) -> N
             proof.ends_at = at
 
 
-def _end_key(proofs: list[Proof], record: Record, detail: Detail) -> None:
-    live = next(each for each in proofs if each.kind == "key" and each.id == detail["key"] and each.ends_at is None)
+def _end(proofs: list[Proof], kind: str, record: Record, detail: Detail) -> None:
+    live = next(each for each in proofs if each.kind == kind and each.id == detail[kind] and each.ends_at is None)
     live.ends_at = record.at
 
 
@@ -340,6 +350,8 @@ _APPLY: Final[Mapping[str, Apply]] = {
     "credential.secrets_ended": _secrets_ended,
     "credential.key_added": _key_added,
     "credential.key_removed": _key_removed,
+    "credential.trust_added": _trust_added,
+    "credential.trust_removed": _trust_removed,
     "credential.restricted": _restricted,
     "credential.disabled": _credential_switched,
     "credential.enabled": _credential_switched,

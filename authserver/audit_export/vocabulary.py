@@ -122,7 +122,7 @@ EVENTS: Final[Mapping[str, EventType]] = {
             "expires_at": "instant, seconds of UTC",
             "owner": "id of the owner",
             "roles": "names of the chosen roles",
-            "secret": "id of its secret; absent where it has a key",
+            "secret": "id of its secret; null where it has none and gets a trust, absent where it has a key",
             "key": "thumbprint of its public key (RFC 7638); absent where it has a secret",
             "alg": "what the key signs with",
         },

@@ -60,6 +60,7 @@ def export(accounts: Accounts) -> StateDocument:
                 token_alg=each.token_alg,
                 token_typ=each.token_typ,
                 max_staleness=each.max_staleness,
+                requires=list(each.requires),
                 disabled=each.disabled_at is not None,
             )
             for each in accounts.resource_servers()
@@ -187,6 +188,7 @@ def _edit_server(accounts: Accounts, step: Step, _pepper: bytes, actor_and_time:
         "token_alg": resource_server_actions.edit_resource_server,
         "token_typ": resource_server_actions.choose_token_typ,
         "max_staleness": resource_server_actions.bound_staleness,
+        "requires": resource_server_actions.require_of_tokens,
     }
     return edits[name](accounts, step.target, value, **actor_and_time)
 

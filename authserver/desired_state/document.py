@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from authserver.ports.errors import Invalid
 from authserver.ports.resource_servers import TOKEN_TYPES
+from authserver.rules.client_authentication.policy import REQUIREMENTS
 from authserver.rules.facts import Instant
 
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -69,6 +70,8 @@ class ResourceServerState(_Model):
     token_alg: Annotated[str, Field(max_length=16)] | None = None
     token_typ: Annotated[str, Field(max_length=16)] = TOKEN_TYPES[0]
     max_staleness: Annotated[int, Field(ge=0, le=3600)] = 0
+    requires: list[Annotated[str, Field(max_length=16)]] | None = Field(default=None, max_length=len(REQUIREMENTS))
+    """None where a state of before does not say: it is not touched."""
     disabled: bool = False
 
 

@@ -118,13 +118,15 @@ def _servers(
         if existing is None:
             values = {"audience": server.audience, "token_alg": server.token_alg, "token_typ": server.token_typ}
             yield Step("create_resource_server", server.name, values)
-            existing = server.model_copy(update={"max_staleness": 0, "disabled": False})
+            existing = server.model_copy(update={"max_staleness": 0, "requires": [], "disabled": False})
         if server.audience != existing.audience:
             msg = f"the resource server {server.name} has the audience {existing.audience}, which is never edited"
             raise Invalid(msg)
         for name in ("token_alg", "token_typ", "max_staleness"):
             if getattr(server, name) != getattr(existing, name):
                 yield Step("edit_resource_server", server.name, {name: getattr(server, name)})
+        if server.requires is not None and set(server.requires) != set(existing.requires or ()):
+            yield Step("edit_resource_server", server.name, {"requires": sorted(server.requires)})
         if server.disabled != existing.disabled:
             yield Step("disable_resource_server" if server.disabled else "enable_resource_server", server.name)
     if prune:

@@ -211,6 +211,10 @@ class Transaction(Protocol):
         """The algorithms that a key is active for."""
         ...
 
+    def key_state(self, kid: str) -> str:
+        """The state of a signing key; empty where there is none."""
+        ...
+
     def update_settings(self, **values: object) -> None:
         """Set general settings."""
         ...

@@ -436,6 +436,11 @@ class SqlTransaction:
         active = select(signing_keys.c.alg).where(signing_keys.c.state == State.ACTIVE.value)
         return frozenset(self.connection.execute(active).scalars())
 
+    def key_state(self, kid: str) -> str:
+        """The state of a signing key; empty where there is none."""
+        found = self.connection.execute(select(signing_keys.c.state).where(signing_keys.c.kid == kid)).scalar()
+        return found or ""
+
     def update_settings(self, **values: object) -> None:
         """Set general settings."""
         self.connection.execute(update(settings).values(**values))

@@ -215,3 +215,34 @@ def test_methods_that_no_operation_has_are_refused_also_without_a_token(world, m
     answer = world.http.open("/api/v1/me", method=method)
     problem(answer, 405, "method_not_allowed")
     assert answer.headers["Allow"] == "GET, HEAD"
+
+
+ENDS_FOR_GOOD = {("DELETE", "/credentials/<client_id>/sessions"), ("DELETE", "/sessions/<jti>")}
+"""A token has no versions: it lives, or its end is final, and to end it again changes nothing."""
+
+CHANGES_NOTHING = {
+    ("POST", "/audit/verify"),
+    ("POST", "/inventory/credentials/preview"),
+    ("POST", "/credentials/<client_id>/trusts/try"),
+}
+
+SENDS_AGAIN = {
+    ("POST", "/webhooks/<webhook_id>/test"),
+    ("POST", "/webhooks/<webhook_id>/replay"),
+    ("POST", "/webhooks/<webhook_id>/deliveries/<event_id>/replay"),
+}
+"""What is delivered carries an id of its own, by which a receiver knows it again."""
+
+
+def test_every_change_is_an_edit_with_if_match_or_takes_an_idempotency_key():
+    changes = {(made.method, made.path): made for made in OPERATIONS if made.method != "GET"}
+    assert set(changes) >= (ENDS_FOR_GOOD | CHANGES_NOTHING | SENDS_AGAIN)
+    bare = {key for key, made in changes.items() if made.edits == made.creates}
+    assert bare == ENDS_FOR_GOOD | CHANGES_NOTHING | SENDS_AGAIN
+
+
+def test_what_can_be_edited_is_read_with_its_etag():
+    edited = {made.path for made in OPERATIONS if made.edits}
+    tagged = {made.path for made in OPERATIONS if made.method == "GET" and made.etag}
+    without = {path for path in edited if not any(path == each or path.startswith(f"{each}/") for each in tagged)}
+    assert not without

@@ -38,6 +38,13 @@ def test_the_life_of_a_resource_server(world):
     assert world.root.edit("PATCH", path, {"token_alg": None}).json["token_alg"] is None
     assert world.root.edit("PATCH", path, {"token_typ": "JWT"}).json["token_typ"] == "JWT"
     assert world.root.edit("PATCH", path, {"token_typ": "at+jwt"}).json["token_typ"] == "at+jwt"
+    read = world.root.get(path)
+    assert read.json["requires"] == []
+    assert world.root.edit("PATCH", path, {"requires": ["bound", "key"]}).json["requires"] == ["key", "bound"]
+    problem(world.root("PATCH", path, {"max_staleness": 9}, If_Match=read.headers["ETag"]), 412, "precondition_failed")
+    problem(world.root.edit("PATCH", path, {"requires": ["luck"]}), 400, "invalid")
+    problem(world.root.edit("PATCH", path, {"requires": ["key", "bound"]}), 409, "conflict")
+    assert world.root.edit("PATCH", path, {"requires": []}).json["requires"] == []
     problem(world.root.edit("PATCH", path, {"token_typ": "x"}), 400, "invalid")
     problem(world.root.edit("PATCH", path, {"token_alg": "RS256"}), 409, "conflict")
     problem(world.root.edit("PATCH", path, {"token_alg": "none"}), 400, "invalid")
@@ -123,18 +130,29 @@ def test_the_signing_keys_and_their_moves(world):
     assert (drill["survivors"], drill["successor"]) == (0, staged.json["kid"])
     assert drill["judged"] >= 1
     assert world.active(token)
-    rotated = world.root("POST", "/signing-keys/rotate", {"alg": "ES256", "reason": "a drill"})
+    again = {"alg": "ES256", "reason": "a drill"}
+    rotated = world.root("POST", "/signing-keys/rotate", again, Idempotency_Key="rotation-1")
+    replayed = world.root("POST", "/signing-keys/rotate", again, Idempotency_Key="rotation-1")
+    assert (replayed.json["kid"], replayed.headers["Idempotency-Replayed"]) == (rotated.json["kid"], "true")
     assert (rotated.json["kid"], rotated.json["state"]) == (staged.json["kid"], "active")
     assert world.active(token)
-    problem(world.root("POST", f"/signing-keys/{first['kid']}/withdraw"), 409, "conflict")
-    dead = world.root("POST", f"/signing-keys/{first['kid']}/compromise", {"reason": "a test"})
+    problem(
+        world.root.edit("POST", f"/signing-keys/{first['kid']}/withdraw", of=f"/signing-keys/{first['kid']}"),
+        409,
+        "conflict",
+    )
+    of_key = f"/signing-keys/{first['kid']}"
+    problem(world.root("POST", f"{of_key}/compromise", {"reason": "a test"}), 428, "precondition_required")
+    stale = world.root("POST", f"{of_key}/compromise", {"reason": "a test"}, If_Match='"stale"')
+    problem(stale, 412, "precondition_failed")
+    dead = world.root.edit("POST", f"{of_key}/compromise", {"reason": "a test"}, of=of_key)
     assert dead.json["state"] == "compromised"
     assert not world.active(token)
-    problem(world.root("POST", f"/signing-keys/{first['kid']}/retire", {}), 401, "invalid_token")
+    problem(world.root("POST", f"/signing-keys/{first['kid']}/retire", {}, If_Match="*"), 401, "invalid_token")
     for each in (world.root, world.ada):
         each.renew()
     world._narrow.clear()
-    problem(world.root("POST", f"/signing-keys/{first['kid']}/retire", {}), 409, "conflict")
+    problem(world.root("POST", f"/signing-keys/{first['kid']}/retire", {}, If_Match="*"), 409, "conflict")
     problem(world.root("POST", "/signing-keys", {"alg": "none"}), 400, "invalid")
     problem(world.root("POST", "/signing-keys/rotate", {"alg": "ES256", "reason": "a\nb"}), 400, "invalid")
     for path in ("", "/readiness", "/drill"):

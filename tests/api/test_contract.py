@@ -78,6 +78,11 @@ def values(schema):
     return TYPES[schema["type"]](schema)
 
 
+def test_every_schema_has_a_name_that_is_a_class_name_in_any_language():
+    named = DOCUMENT["components"]["schemas"]
+    assert not [each for each in named if not re.fullmatch("[A-Z][A-Za-z]+", each)]
+
+
 @pytest.fixture(scope="module")
 def pools(world):
     """Ids that exist and that a test may spoil, by the part of a path."""

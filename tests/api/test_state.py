@@ -68,6 +68,18 @@ def test_a_state_is_made_so_and_a_second_time_changes_nothing(world):
     applied(world, "settings: {default_audience: null}")
 
 
+def test_what_an_api_requires_is_part_of_the_state_and_left_alone_where_it_is_not_named(world):
+    text = "resource_servers: [{name: strict, audience: 'urn:strict', requires: [bound, key]}]"
+    assert [each.values for each in applied(world, text).steps][-1] == {"requires": ["bound", "key"]}
+    assert steps(applied(world, text)) == []
+    assert steps(applied(world, text.replace(", requires: [bound, key]", ""))) == []
+    strict = next(each for each in export(world.accounts).resource_servers if each.name == "strict")
+    assert strict.requires == ["key", "bound"]
+    with pytest.raises(Invalid):
+        applied(world, text.replace("bound", "luck"))
+    assert len(applied(world, text.replace("[bound, key]", "[]")).steps) == 1
+
+
 def test_what_dies_is_shown_and_dies(world):
     applied(world, "roles: [{name: temp, kind: operational}]\nusers: [{username: tim, roles: [reader, temp]}]")
     client = world.credential("tim", ["reader", "temp"])

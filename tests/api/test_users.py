@@ -132,7 +132,9 @@ def test_nobody_disables_oneself_or_takes_the_last_administrator_away(world):
 
 def test_a_login_link_opens_the_console_once_and_never_for_more_than_the_token_has(world):
     name = make(world, "reader", "builder")
-    made = world.root("POST", f"/users/{name}/login-links")
+    made = world.root("POST", f"/users/{name}/login-links", Idempotency_Key=f"link-{name}")
+    again = world.root("POST", f"/users/{name}/login-links", Idempotency_Key=f"link-{name}")
+    assert (again.json["url"], again.headers["Idempotency-Replayed"]) == (None, "true")
     assert made.status_code == 201
     code = made.json["url"].rpartition("/")[2]
     assert world.http.get(made.json["url"].removeprefix("http://127.0.0.1:8000")).status_code == 200

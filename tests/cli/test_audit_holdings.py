@@ -7,9 +7,11 @@ from contextlib import suppress
 import pytest
 
 from authserver.actions import client_keys, credentials, resource_servers, roles, sessions, signing_keys, users
+from authserver.actions.client_authentication import trusts
 from authserver.audit_export.holdings import document, rebuild
 from authserver.audit_export.lines import lines, read
 from authserver.ports.errors import Invalid, Refusal
+from authserver.rules.client_authentication.trust import Trust
 from authserver.rules.facts import Reason
 from keys.public_keys import registered
 from tests.conftest import World
@@ -49,6 +51,7 @@ def told_by_database(world):
                 *(each.disabled_at is not None, each.restrictions or None, at >= each.expires_at),
                 proofs(each.secrets, [secret.id for secret in each.secrets]),
                 proofs(each.keys, [registered(key.public_jwk).thumbprint for key in each.keys]),
+                proofs(each.trusts, [trust.id for trust in each.trusts]),
             )
             for each in accounts.credentials()
         ),
@@ -82,7 +85,7 @@ def told_by_export(found):
             (
                 *(each[name] for name in ("client_id", "owner", "name", "roles", "expires_at", "created_at")),
                 *(each["disabled"], each["restrictions"] or None, each["expired"]),
-                *(proofs(each["secrets"]), proofs(each["keys"])),
+                *(proofs(each["secrets"]), proofs(each["keys"]), proofs(each["trusts"])),
             )
             for each in found["credentials"]
         ),
@@ -112,6 +115,7 @@ def steps(world, chosen):
         for each in one.keys
         if not each.ends_at
     ] or ["none"]
+    of_credentials = [each.id for one in accounts.credentials() for each in one.trusts if not each.ends_at] or ["none"]
     of_server = [registered(each.public_jwk).thumbprint for each in accounts.server_keys(server)] or ["none"]
     yield lambda: roles.create_role(accounts, f"role{number}", chosen.choice(["operational", "builder"]), ["p"], **who)
     yield lambda: roles.delete_role(accounts, f"role{number}", **who)
@@ -134,6 +138,11 @@ def steps(world, chosen):
     yield lambda: credentials.delete(accounts, client, **who)
     yield lambda: client_keys.add(accounts, client, key, **who)
     yield lambda: client_keys.remove(accounts, client, chosen.choice(thumbprints), **who)
+    yield lambda: credentials.create(
+        accounts, user, "without", world.clock.at + 900, ["reader"], pepper=pepper, has_secret=False, **who
+    )
+    yield lambda: trusts.add(accounts, client, Trust(f"https://idp{number}.example", "urn:a", (("sub", "x"),)), **who)
+    yield lambda: trusts.remove(accounts, client, chosen.choice(of_credentials), **who)
     yield lambda: sessions.end_all(accounts, client, Reason.REVOKED, **who)
     yield lambda: resource_servers.register_resource_server(
         accounts, f"api {number}", f"urn:{number}", pepper=pepper, **who

@@ -510,6 +510,19 @@ def test_an_api_gets_tokens_of_the_type_its_verifier_takes(world, root):
     assert {each.name: each.token_typ for each in world.accounts.resource_servers()} == {"api": "JWT", "Spring": "JWT"}
 
 
+def test_what_token_requests_must_meet_is_chosen_and_holds_at_once(world, root):
+    at = f"/console/resource-servers/{world.accounts.resource_servers()[0].id}"
+    page = root.get(f"{at}/requirements")
+    assert page.send(requires="").status == 400
+    assert page.send(requires="luck").status == 400
+    shown = page.send(requires="key bound")
+    assert (shown.path, "both: proof by a key" in shown.words) == (at, True)
+    assert world.accounts.resource_servers()[0].requires == ("key", "bound")
+    assert world.token(resource=API).status_code == 400
+    assert root.get(f"{at}/requirements").send(requires="").path == at
+    assert world.token(resource=API).status_code == 200
+
+
 # --- keys ---------------------------------------------------------------------------------------------
 
 

@@ -233,6 +233,9 @@ class Change:
     def algorithms_ready(self):
         return frozenset(key.alg for key in self.t.keys.values() if key.state is State.ACTIVE)
 
+    def key_state(self, kid):
+        return self.t.keys[kid].state.value if kid in self.t.keys else ""
+
     def update_settings(self, **values):
         self.t.settings = replace(self.t.settings, **values)
         for key in list(self.t.keys.values()):

@@ -11,6 +11,7 @@ from authserver.api.resources.credentials import CredentialDocument, list_part, 
 from authserver.api.resources.previews import PreviewDocument
 from authserver.api.schemas import InstantOut, Items, Model, Paged, Query
 from authserver.ports.console_reads.credentials import CredentialQuery
+from authserver.ports.errors import AlreadyDone
 from authserver.ports.events.unused import UnusedPolicy
 from authserver.rules.credential_status import Status
 from authserver.rules.lifetime import DAY
@@ -129,8 +130,20 @@ def preview_inventory(context: ApiContext, body: Chosen) -> Answer:
     )
 
 
-@operation("POST", "/inventory/credentials/disable", access=INVENTORY, tag="inventory", answer=Disabled, body=Chosen)
+@operation(
+    "POST",
+    "/inventory/credentials/disable",
+    access=INVENTORY,
+    tag="inventory",
+    answer=Disabled,
+    body=Chosen,
+    creates=True,
+)
 def disable_inventory(context: ApiContext, body: Chosen) -> Answer:
     """Disable several credentials, all or none, whoever owns them."""
-    disable_many(context.accounts, body.client_ids, **context.who)
-    return Answer(Disabled(disabled=len(body.client_ids)))
+    replayed = False
+    try:
+        disable_many(context.creating().accounts, body.client_ids, **context.who)
+    except AlreadyDone:
+        replayed = True
+    return Answer(Disabled(disabled=len(body.client_ids)), replayed=replayed)

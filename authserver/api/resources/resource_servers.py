@@ -15,10 +15,12 @@ from authserver.api.schemas import InstantOut, Items, Model, Paged
 from authserver.ports.errors import AlreadyDone, Invalid, NotFound
 from authserver.ports.resource_servers import TOKEN_TYPES, ResourceServer
 from authserver.ports.transaction import Transaction
+from authserver.rules.client_authentication.policy import REQUIREMENTS
 from authserver.rules.names import MAX_AUDIENCE, MAX_DISPLAY_NAME
 
 Algorithm = Annotated[str, Field(min_length=1, max_length=16)]
 Typ = Annotated[str, Field(min_length=1, max_length=16)]
+Requirement = Annotated[str, Field(min_length=1, max_length=16)]
 
 
 class ResourceServerDocument(Model):
@@ -31,6 +33,7 @@ class ResourceServerDocument(Model):
     token_alg: str | None = Field(description="What tokens for it are signed with; null for the general setting.")
     token_typ: str = Field(description="The `typ` of tokens for it.")
     max_staleness: int = Field(description="For how many seconds it may trust an introspection response.")
+    requires: tuple[str, ...] = Field(description="What token requests for it must meet; none where it is empty.")
     created_at: InstantOut
     disabled_at: InstantOut | None
     last_asked_at: InstantOut | None = Field(description="When it last introspected a token.")
@@ -47,6 +50,7 @@ class ResourceServerDocument(Model):
             token_alg=server.token_alg,
             token_typ=server.token_typ,
             max_staleness=server.max_staleness,
+            requires=server.requires,
             created_at=server.created_at,
             disabled_at=server.disabled_at,
             last_asked_at=server.last_asked_at,
@@ -70,11 +74,14 @@ class NewResourceServer(Model):
 
 
 class ResourceServerChanges(Model):
-    """What shall be otherwise: one of the three."""
+    """What shall be otherwise: one of the four."""
 
     token_alg: Algorithm | None = Field(default=None, description="Null for the general setting.")
     token_typ: Typ | None = None
     max_staleness: Annotated[int, Field(ge=0, le=resource_server_actions.MAX_STALENESS)] | None = None
+    requires: Annotated[tuple[Requirement, ...], Field(max_length=len(REQUIREMENTS), strict=False)] | None = Field(
+        default=None, description=f"Some of {', '.join(f'`{each}`' for each in REQUIREMENTS)}; empty for nothing."
+    )
 
 
 class NewSecretOfServer(Model):
@@ -86,7 +93,7 @@ class NewSecretOfServer(Model):
 
 def etag_of_server(server: ResourceServer) -> str:
     """Names what can be edited."""
-    state = (server.token_alg, server.token_typ, server.max_staleness)
+    state = (server.token_alg, server.token_typ, server.max_staleness, server.requires)
     return etag_of(server.id, server.name, server.audience, *state, server.disabled_at)
 
 
@@ -193,9 +200,9 @@ def read_resource_server(context: ApiContext, server_id: str) -> Answer:
     etag=True,
 )
 def edit_resource_server(context: ApiContext, server_id: str, body: ResourceServerChanges) -> Answer:
-    """Change the algorithm or `typ` of its tokens, or for how long it may trust an answer.
+    """Change the algorithm or `typ` of its tokens, for how long it may trust an answer, or what it requires.
 
-    One of the three at a time, because each is a change of its own on record.
+    One of the four at a time, because each is a change of its own on record.
     """
     server = find(context, server_id)
     accounts = context.editing(_etag_in(server.client_id)).accounts
@@ -205,8 +212,10 @@ def edit_resource_server(context: ApiContext, server_id: str, body: ResourceServ
         resource_server_actions.choose_token_typ(accounts, server.client_id, body.token_typ, **context.who)
     elif body.model_fields_set == {"max_staleness"} and body.max_staleness is not None:
         resource_server_actions.bound_staleness(accounts, server.client_id, body.max_staleness, **context.who)
+    elif body.model_fields_set == {"requires"} and body.requires is not None:
+        resource_server_actions.require_of_tokens(accounts, server.client_id, body.requires, **context.who)
     else:
-        msg = "give token_alg, token_typ or max_staleness, one of them"
+        msg = "give token_alg, token_typ, max_staleness or requires, one of them"
         raise Invalid(msg)
     return _show(context, server_id)
 

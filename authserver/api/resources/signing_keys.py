@@ -8,6 +8,7 @@ from authserver.actions import signing_keys
 from authserver.actions.signing_keys import KeyContext
 from authserver.api.context import ApiContext
 from authserver.api.operations import KEYS, SECURITY, Answer, operation
+from authserver.api.preconditions import etag_of
 from authserver.api.schemas import InstantOut, Items, Model, Query
 from authserver.ports.errors import AlreadyDone, Invalid, NotFound
 from authserver.ports.store import Store
@@ -70,7 +71,7 @@ class DrillDocument(Model):
     successor_before_its_time: bool
 
 
-class StepDocument(Model):
+class RotationStep(Model):
     """A step of the rotation."""
 
     at: InstantOut
@@ -103,6 +104,16 @@ class Because(Model):
     reason: Reason = ""
 
 
+def _etag(kid: str, state: str) -> str:
+    """Names what can be edited of a key: its state."""
+    return etag_of("signing key", kid, state)
+
+
+def _editing(context: ApiContext, kid: str) -> Store:
+    """The store for one change of a key in the state that If-Match names."""
+    return context.editing(lambda tx: _etag(kid, tx.key_state(kid)))
+
+
 def _context(context: ApiContext, store: Store | None = None) -> KeyContext:
     opened = store or context.store
     return signing_keys.key_context(opened.accounts, opened.keys, context.services.key_store, opened.jwks_fetchers)
@@ -133,8 +144,12 @@ def _document(key: KeyInfo, context: KeyContext, live: int) -> KeyDocument:
 
 def _show(context: ApiContext, kid: str, *, replayed: bool = False) -> Answer:
     live = context.store.token_reads.by_key(context.now, kid).get(kid, 0)
+    key = _find(context, kid)
     return Answer(
-        _document(_find(context, kid), _context(context), live), location=f"/signing-keys/{kid}", replayed=replayed
+        _document(key, _context(context), live),
+        etag=_etag(kid, key.state.value),
+        location=f"/signing-keys/{kid}",
+        replayed=replayed,
     )
 
 
@@ -155,6 +170,7 @@ def list_signing_keys(context: ApiContext) -> Answer:
     status=201,
     body=NewKeyOf,
     creates=True,
+    etag=True,
 )
 def create_signing_key(context: ApiContext, body: NewKeyOf) -> Answer:
     """Make a key and publish it.
@@ -170,7 +186,16 @@ def create_signing_key(context: ApiContext, body: NewKeyOf) -> Answer:
     return _show(context, kid, replayed=replayed)
 
 
-@operation("POST", "/signing-keys/rotate", access=KEYS, tag="signing keys", answer=KeyDocument, body=Rotation)
+@operation(
+    "POST",
+    "/signing-keys/rotate",
+    access=KEYS,
+    tag="signing keys",
+    answer=KeyDocument,
+    body=Rotation,
+    creates=True,
+    etag=True,
+)
 def rotate_signing_keys(context: ApiContext, body: Rotation) -> Answer:
     """Let the next key of an algorithm sign.
 
@@ -178,7 +203,17 @@ def rotate_signing_keys(context: ApiContext, body: Rotation) -> Answer:
     resource server that fetches the keys. The answer is the key that signs, or will.
     """
     _check_algorithm(body.alg)
-    return _show(context, signing_keys.rotate(_context(context), body.alg, reason=body.reason, **context.who).kid)
+    replayed = False
+    try:
+        kid = signing_keys.rotate(
+            _context(context, context.creating()), body.alg, reason=body.reason, **context.who
+        ).kid
+    except AlreadyDone as done:
+        # A rotation is on record by its algorithm, a key that was only published by its kid.
+        ring = context.store.keys.ring()
+        signing = (key.kid for key in ring if key.alg == done.subject and key.state is State.ACTIVE)
+        kid, replayed = next(signing, done.subject), True
+    return _show(context, kid, replayed=replayed)
 
 
 @operation(
@@ -186,7 +221,7 @@ def rotate_signing_keys(context: ApiContext, body: Rotation) -> Answer:
     "/signing-keys/forecast",
     access=SECURITY,
     tag="signing keys",
-    answer=Items[StepDocument],
+    answer=Items[RotationStep],
     query=ForecastQuery,
 )
 def forecast_signing_keys(context: ApiContext, query: ForecastQuery) -> Answer:
@@ -195,13 +230,13 @@ def forecast_signing_keys(context: ApiContext, query: ForecastQuery) -> Answer:
     If nobody intervenes and every resource server goes on fetching the keys.
     """
     items = [
-        StepDocument(at=due, step=_STEPS[type(step)], key=step.alg if isinstance(step, Generate) else step.kid)
+        RotationStep(at=due, step=_STEPS[type(step)], key=step.alg if isinstance(step, Generate) else step.kid)
         for due, step in signing_keys.forecast_steps(_context(context), context.now, query.days)
     ]
-    return Answer(Items[StepDocument](items=items))
+    return Answer(Items[RotationStep](items=items))
 
 
-@operation("GET", "/signing-keys/<kid>", access=SECURITY, tag="signing keys", answer=KeyDocument)
+@operation("GET", "/signing-keys/<kid>", access=SECURITY, tag="signing keys", answer=KeyDocument, etag=True)
 def read_signing_key(context: ApiContext, kid: str) -> Answer:
     """Show one key."""
     return _show(context, kid)
@@ -256,33 +291,61 @@ def rehearse_compromise(context: ApiContext, kid: str) -> Answer:
     )
 
 
-@operation("POST", "/signing-keys/<kid>/retire", access=KEYS, tag="signing keys", answer=KeyDocument, body=Because)
+@operation(
+    "POST",
+    "/signing-keys/<kid>/retire",
+    access=KEYS,
+    tag="signing keys",
+    answer=KeyDocument,
+    body=Because,
+    edits=True,
+    etag=True,
+)
 def retire_signing_key(context: ApiContext, kid: str, body: Because) -> Answer:
     """Take the active key out of signing.
 
     Its tokens stay good; the next one takes over, and with a reason at once.
     """
-    signing_keys.retire(_context(context), _find(context, kid).kid, reason=body.reason, **context.who)
+    key_context = _context(context, _editing(context, _find(context, kid).kid))
+    signing_keys.retire(key_context, kid, reason=body.reason, **context.who)
     return _show(context, kid)
 
 
-@operation("POST", "/signing-keys/<kid>/compromise", access=KEYS, tag="signing keys", answer=KeyDocument, body=Because)
+@operation(
+    "POST",
+    "/signing-keys/<kid>/compromise",
+    access=KEYS,
+    tag="signing keys",
+    answer=KeyDocument,
+    body=Because,
+    edits=True,
+    etag=True,
+)
 def compromise_signing_key(context: ApiContext, kid: str, body: Because) -> Answer:
     """Compromise a key.
 
     Every token it signed ends; another key signs at once.
     """
-    signing_keys.compromise(_context(context), _find(context, kid).kid, reason=body.reason, **context.who)
+    key_context = _context(context, _editing(context, _find(context, kid).kid))
+    signing_keys.compromise(key_context, kid, reason=body.reason, **context.who)
     return _show(context, kid)
 
 
-@operation("POST", "/signing-keys/<kid>/withdraw", access=KEYS, tag="signing keys", answer=KeyDocument)
+@operation(
+    "POST",
+    "/signing-keys/<kid>/withdraw",
+    access=KEYS,
+    tag="signing keys",
+    answer=KeyDocument,
+    edits=True,
+    etag=True,
+)
 def withdraw_signing_key(context: ApiContext, kid: str) -> Answer:
     """Take a retired key out of the JWKS.
 
     Once its last token is over, and not before.
     """
-    context.store.keys.remove(_find(context, kid).kid, context.who["actor"], context.now)
+    _editing(context, _find(context, kid).kid).keys.remove(kid, context.who["actor"], context.now)
     return _show(context, kid)
 
 

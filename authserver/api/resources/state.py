@@ -19,7 +19,7 @@ class ApplyQuery(Query):
     prune: bool = Field(default=False, description="Let go what a section does not name.")
 
 
-class StepDocument(Model):
+class StateStep(Model):
     """One change."""
 
     action: str
@@ -40,7 +40,7 @@ class AppliedDocument(Model):
     """What was changed, or would be."""
 
     dry_run: bool
-    steps: list[StepDocument]
+    steps: list[StateStep]
     secrets: list[SecretOfServer] = Field(description="Of new resource servers; shown this once.")
 
 
@@ -85,7 +85,7 @@ def put_state(context: ApiContext, query: ApplyQuery, body: StateDocument) -> An
         AppliedDocument(
             dry_run=query.dry_run,
             steps=[
-                StepDocument(action=each.action, target=each.target, values=each.values, ends_tokens=each.ends)
+                StateStep(action=each.action, target=each.target, values=each.values, ends_tokens=each.ends)
                 for each in done.steps
             ],
             secrets=[

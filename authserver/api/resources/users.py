@@ -95,8 +95,10 @@ class UserPreviewQuery(Query):
 class LoginLinkDocument(Model):
     """A link that signs a user in to the console once."""
 
-    url: str = Field(description="Shown this once. Whoever has it signs in as the user.")
-    expires_at: InstantOut
+    url: str | None = Field(
+        description="Shown this once; whoever has it signs in as the user. Null where the request was answered before."
+    )
+    expires_at: InstantOut | None
 
 
 def etag_of_user(user: User) -> str:
@@ -266,6 +268,7 @@ def revoke_role(context: ApiContext, username: str, role_id: str) -> Answer:
     tag="users",
     answer=LoginLinkDocument,
     status=201,
+    creates=True,
 )
 def create_login_link(context: ApiContext, username: str) -> Answer:
     """Make a link that signs a user in to the console once.
@@ -277,7 +280,10 @@ def create_login_link(context: ApiContext, username: str) -> Answer:
     if more:
         msg = f"The user's roles open {', '.join(sorted(more))}; those of the token do not."
         raise Problem("insufficient_scope", msg)
-    link = sign_in_actions.make_link(context.accounts, user.username, **context.who)
+    try:
+        link = sign_in_actions.make_link(context.creating().accounts, user.username, **context.who)
+    except AlreadyDone:
+        return Answer(LoginLinkDocument(url=None, expires_at=None), replayed=True)
     url = sign_in_actions.link_url(context.services.issuer, link.code)
     return Answer(LoginLinkDocument(url=url, expires_at=link.expires_at))
 

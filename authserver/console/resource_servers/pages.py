@@ -22,6 +22,7 @@ from authserver.console.resource_servers.traffic import hour_without, mode, snip
 from authserver.ports.errors import AlreadyDone, Conflict, Invalid, NotFound
 from authserver.ports.resource_servers import TOKEN_TYPES, ResourceServer
 from authserver.rules import permission
+from authserver.rules.client_authentication.policy import BOUND, KEY
 from authserver.rules.names import audience_fault, display_name_fault
 from keys.keyring import State
 
@@ -101,6 +102,7 @@ def resource_server(server_id: str) -> ResponseReturnValue:
         snippets=snippets(server, at.services.issuer, kind),
         streams=at.store.event_streams.of_server(server.id),
         newest=at.store.event_streams.newest(),
+        requirements=dict(_requirements())[" ".join(server.requires)],
     )
 
 
@@ -195,6 +197,36 @@ def resource_server_token_type(server_id: str) -> ResponseReturnValue:
     live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
     status = form.status()
     return page("resource_servers/token_type.html", status, form=form, server=server, types=_types(), live=live)
+
+
+@console.route("/resource-servers/<server_id>/requirements", methods=["GET", "POST"])
+@requires(permission.RESOURCE_SERVERS)
+@step_up(RECENT)
+def resource_server_requirements(server_id: str) -> ResponseReturnValue:
+    """Choose what token requests for it must meet; tokens of before live on."""
+    at = console_context()
+    server = _server(server_id)
+    form = Form.submitted() if Form.is_submitted() else Form.initial({"requires": " ".join(server.requires)})
+    chosen = form["requires"].split()
+    return submit(
+        form,
+        lambda: resource_server_actions.require_of_tokens(at.accounts, server.name, chosen, **at.who),
+        message=_("Saved. It holds for tokens from now on."),
+        target=_href(server),
+        errors=(
+            (Conflict, "requires", _("It has this value already.")),
+            (Invalid, "requires", _("Choose one of the list.")),
+        ),
+    ) or page("resource_servers/requirements.html", form.status(), form=form, server=server, choices=_requirements())
+
+
+def _requirements() -> list[tuple[str, str]]:
+    return [
+        ("", _("nothing more")),
+        (KEY, _("the client proves itself by a key, not a secret")),
+        (BOUND, _("the token is bound to a key (DPoP)")),
+        (f"{KEY} {BOUND}", _("both: proof by a key, and a bound token")),
+    ]
 
 
 @console.route("/resource-servers/<server_id>/disable", methods=["GET", "POST"])
