@@ -251,8 +251,10 @@ def test_what_is_no_jwk_set_is_refused(jwks):
         read_checkpoints("e30.e30.e30", jwks)
 
 
-def test_every_command_of_the_page_does_what_it_says(world, shell, tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "audit-events.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["audit-events.md", "security-team.md"])
+def test_every_command_of_the_page_does_what_it_says(world, shell, tmp_path, monkeypatch, name):
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    page = page.replace("CLIENT_ID", world.client[0]).replace("USERNAME", "ada")
     blocks = re.findall(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines() if line.startswith("flask ")]
     assert len(commands) > 9
