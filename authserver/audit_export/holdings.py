@@ -62,6 +62,7 @@ class HeldCredential:
     disabled: bool = False
     deleted: bool = False
     restrictions: str | None = None
+    jwks_uri: str | None = None
     proofs: list[Proof] = field(default_factory=list)
 
 
@@ -239,6 +240,16 @@ def _old_secret_moved(found: Holdings, record: Record, detail: Detail) -> None:
             proof.ends_at = detail["after"]
 
 
+def _leak_reported(found: Holdings, record: Record, detail: Detail) -> None:
+    for proof in found.credentials[record.target].proofs:
+        if detail["ended"] and proof.id == detail["secret"]:
+            proof.ends_at = record.at
+
+
+def _keys_published(found: Holdings, record: Record, detail: Detail) -> None:
+    found.credentials[record.target].jwks_uri = detail.get("jwks_uri")
+
+
 def _secrets_ended(found: Holdings, record: Record, _detail: Detail) -> None:
     _end_secrets(found.credentials[record.target], record.at, record.at)
 
@@ -347,6 +358,9 @@ _APPLY: Final[Mapping[str, Apply]] = {
     "credential.edited": _credential_edited,
     "credential.regenerated": _regenerated,
     "credential.old_secret_moved": _old_secret_moved,
+    "credential.leak_reported": _leak_reported,
+    "credential.keys_published": _keys_published,
+    "credential.keys_withdrawn": _keys_published,
     "credential.secrets_ended": _secrets_ended,
     "credential.key_added": _key_added,
     "credential.key_removed": _key_removed,

@@ -8,6 +8,7 @@ import pytest
 
 from authserver.actions import client_keys, credentials, resource_servers, roles, sessions, signing_keys, users
 from authserver.actions.client_authentication import trusts
+from authserver.audit import Event
 from authserver.audit_export.holdings import document, rebuild
 from authserver.audit_export.lines import lines, read
 from authserver.ports.errors import Invalid, Refusal
@@ -176,6 +177,26 @@ def test_at_every_instant_it_is_what_the_database_said(world):
         assert told_by_export(document(rebuild(read(export), at), at)) == expected
     events = {json.loads(line)["event"] for line in export}
     assert len(events) > 20, events
+
+
+def test_a_leak_ends_the_secret_and_an_address_of_keys_comes_and_goes(world):
+    accounts = world.accounts
+    users.create_user(accounts, "leaky", ["reader"], **world.who)
+    client_id, _secret = world.credential("leaky", ["reader"])
+    (secret,) = accounts.credential(client_id).secrets
+    told = []
+    for name, detail in (
+        ("credential.keys_published", {"jwks_uri": "https://client.example/jwks"}),
+        ("credential.leak_reported", {"secret": secret.id, "ended": True}),
+        ("credential.keys_withdrawn", {}),
+    ):
+        world.clock.at += 1
+        with accounts.change(Event(name, "test", client_id, detail), world.clock.at):
+            pass
+        found = document(rebuild(accounts.audit_records(), world.clock.at), world.clock.at)
+        mine = next(each for each in found["credentials"] if each["client_id"] == client_id)
+        told.append((mine["jwks_uri"], mine["secrets"][0]["works"]))
+    assert told == [("https://client.example/jwks", True), ("https://client.example/jwks", False), (None, False)]
 
 
 def test_the_command_needs_the_file_alone(world, tmp_path):
