@@ -17,7 +17,6 @@ services. ``arguments``, ``durations``: how values are parsed. ``output``, ``ter
 from flask import Flask
 
 from authserver.cli.command import Nouns
-from authserver.cli.commands import audit_follow, audit_proofs
 from authserver.cli.commands.audit import audit
 from authserver.cli.commands.credentials import credentials
 from authserver.cli.commands.database import db
@@ -50,10 +49,6 @@ NOUNS = (
     db,
     doctor,
 )
-
-
-_OF_AUDIT = (audit_proofs, audit_follow)
-"""Modules that add commands to a noun of another one."""
 
 
 def register(app: Flask, maintenance: Maintenance) -> None:

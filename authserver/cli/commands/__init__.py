@@ -4,6 +4,4 @@
 ``webhooks``, ``leaks``, ``database`` (``flask db``), ``state`` (``flask apply``, ``flask export``) and ``doctor``;
 ``client_keys`` has the keys of credentials and of resource servers, ``client_trusts`` whose tokens stand for a
 credential; ``event_streams`` those of resource servers.
-
-``audit_proofs`` adds checkpoints, and what is done with an export; ``audit_follow`` feeds a SIEM.
 """

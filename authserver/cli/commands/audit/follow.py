@@ -13,7 +13,7 @@ from authserver.audit import Record
 from authserver.audit_export.siem import FORMATS
 from authserver.audit_export.syslog_sink import SyslogSink, collector
 from authserver.cli.command import Answer
-from authserver.cli.commands.audit import audit
+from authserver.cli.commands.audit.records import audit
 from authserver.cli.context import CommandContext, command_context
 from authserver.ports.errors import Invalid, Unavailable
 

@@ -9,7 +9,7 @@ from authserver.audit_export import checkpoints as checkpoint_actions
 from authserver.audit_export.holdings import document, rebuild
 from authserver.audit_export.lines import read
 from authserver.cli.command import Answer
-from authserver.cli.commands.audit import FILE_IN, audit
+from authserver.cli.commands.audit.records import FILE_IN, audit
 from authserver.cli.context import command_context
 from authserver.cli.durations import INSTANT
 from authserver.cli.output import HumanText, iso, line, table
