@@ -40,7 +40,7 @@ def take_if_due(
     newest = checkpoints.newest()
     if newest is not None and now - newest.at < after and checkpoints.records() - newest.seq < MOST_RECORDS:
         return None
-    return take(checkpoints, sign, issuer=issuer, now=now)
+    return _next(checkpoints, newest, sign, issuer=issuer, now=now)
 
 
 def take(checkpoints: AuditCheckpoints, sign: Sign, *, issuer: str, now: Instant) -> Checkpoint | None:
@@ -49,7 +49,13 @@ def take(checkpoints: AuditCheckpoints, sign: Sign, *, issuer: str, now: Instant
     Raises:
         Unavailable: the chain does not hold, or nothing can be signed.
     """
-    newest = checkpoints.newest()
+    return _next(checkpoints, checkpoints.newest(), sign, issuer=issuer, now=now)
+
+
+def _next(
+    checkpoints: AuditCheckpoints, newest: Checkpoint | None, sign: Sign, *, issuer: str, now: Instant
+) -> Checkpoint | None:
+    """The one behind ``newest``, as it was read when this one was found due: of many nodes one puts it on record."""
     walked = checkpoints.walk(newest, MOST_RECORDS)
     number = 1 if newest is None else newest.number + 1
     previous = GENESIS if newest is None else fingerprint(newest.jws)
