@@ -49,7 +49,6 @@ PATH_PARTS: Final = {
     "seq": "Number of a record.",
     "code": "Name of a kind of problem.",
     "webhook_id": "Id of a webhook.",
-    "trust_id": "Id of a trust.",
     "event_id": "Id of an event, which is its `webhook-id`.",
 }
 
