@@ -6,8 +6,8 @@ The version before goes on working on it: it does not know the table (INV-24).
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0027"
-down_revision = "0026"
+revision = "0028"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 runs_from = "0016"
