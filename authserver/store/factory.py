@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from weakref import WeakSet
 
@@ -127,9 +127,8 @@ class Store:
             closing.callback(self.engine.dispose)
             closing.callback(self.thread_connections.close)
             closing.callback(self.one_time_ids.close)
-            closing.callback(self.jwks_fetchers.flush)
-            closing.callback(self.feed_fetches.flush)
-            closing.callback(self.statistics.flush)
+            for counts in (self.jwks_fetchers, self.feed_fetches, self.statistics):
+                closing.callback(_flush_if_reachable, counts)
             closing.callback(self.usage.close)
 
     def after_fork(self) -> None:
@@ -142,6 +141,12 @@ class Store:
         self.statistics.after_fork()
         self.thread_connections.close()
         self.engine.dispose(close=False)
+
+
+def _flush_if_reachable(counts: SqlJwksFetchers | SqlFeedFetches | SqlStatistics) -> None:
+    """Write counts at the end; they say how busy it was, so losing the last of them is no fault of the shutdown."""
+    with suppress(Unavailable):
+        counts.flush()
 
 
 _OPENED: WeakSet[Store] = WeakSet()
