@@ -136,7 +136,7 @@ class _Dataset:
             roles = ("reports.read", *self._rng.sample(_ROLES, 4))
             owner = _Owner(f"u-{number:06d}", f"owner{number:05d}@example.com", roles)
             gone = self._now - self._rng.randrange(_YEAR) if self._rng.random() < 0.01 else None
-            users.append((owner.id, owner.name, owner.name, None, 1, gone, self._now - _YEAR))
+            users.append((owner.id, owner.name, owner.name, None, None, 1, gone, self._now - _YEAR))
             held += [(owner.id, self._roles[name], self._now - _YEAR) for name in (*roles, "builders")]
             made.append(owner)
         self._bulk_insert(tables.users, users)
@@ -279,9 +279,10 @@ def _write_audit_chain(connection: Connection, count: int, now: int, key: bytes)
 
 
 def _bulk_insert(connection: Connection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
-    """Insert many whole rows by the quickest way the database has."""
+    """Insert many rows by the quickest way the database has; columns behind those that a row gives are NULL."""
     cursor: Any = connection.connection.cursor()
-    waiting = iter(rows)
+    width = len(table.columns)
+    waiting = ((*row, *(None,) * (width - len(row))) for row in rows)
     columns = ", ".join(column.name for column in table.columns)
     statement = str(insert(table).compile(dialect=connection.dialect))
     while part := list(islice(waiting, _BATCH_ROWS)):

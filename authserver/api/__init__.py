@@ -18,12 +18,12 @@ May import ``actions``, ``ports``, ``rules``, ``telemetry`` and ``keys``; never 
 ``cli`` or ``web``.
 """
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.routing import RequestRedirect
 
 from authserver.api import access_log, deprecation, docs_page, rate_limits, resources
 from authserver.api.blueprint import api, is_ours
-from authserver.api.context import api_context
+from authserver.api.context import ApiContext, api_context
 from authserver.api.problems import Problem, error_response
 
 MAX_HEADERS = 16 * 1024
@@ -48,7 +48,9 @@ def _refuse_redirects() -> Response | None:
 @api.after_request
 def tell_limits(response: Response) -> Response:
     """Tell every caller what it may still send, and whether what it called will end."""
-    context = api_context()
+    context: ApiContext | None = g.get("api_context")
+    if context is None:  # there is no database to ask who calls, which the answer says already
+        return response
     return deprecation.add_headers(rate_limits.add_headers(response, context.quota_left), context.deprecated)
 
 

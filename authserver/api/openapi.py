@@ -31,6 +31,7 @@ TAGS: Final = {
     "settings": "General settings.",
     "signing keys": "The keys that sign tokens.",
     "audit": "What was changed, by whom, and whether the record is intact.",
+    "webhooks": "Who is told of what happens, and what was sent.",
     "state": "Everything that can be declared, as one document.",
     "inventory": "All credentials, for the security team.",
     "document": "This document.",

@@ -385,7 +385,7 @@ def test_a_setting_that_ends_tokens_says_so_first_and_then_holds_at_once(world, 
     assert (world.active(token), world.active(other)) == (False, True)
     assert "root 30 min" in saved.words
     longer = root.get("/console/settings/idle_timeout_minutes/change").send(value="60")
-    assert "Idle timeout is 60 min now" in longer.words
+    assert "Idle timeout is 1 h now" in longer.words
     assert not world.active(token)
 
 
