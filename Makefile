@@ -9,10 +9,11 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
 JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js api_js browser_js oidc_js)
-# The tool that writes the lock files; only `make lock` fetches it.
+# The tool that writes the lock files and tries them.
 UV_VERSION := 0.13.9
+UV := .lock-venv/.uv-$(UV_VERSION)-installed
 
-.PHONY: help run test check lint fix docs clients screenshots crash history faults platforms rotations bench audit lock clean
+.PHONY: help run test check lint fix docs clients screenshots crash history faults platforms rotations bench audit uv lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,9 +58,7 @@ history: $(DEV) ## Call 100,000 times through verifiers in each mode while token
 faults: $(DEV) ## Inject faults into real servers and write what it showed into docs/reliability.md; ARGS=--short kills less often
 	$(BIN)/python -m tests.support.fault_matrix $(ARGS)
 
-platforms: $(DEV) ## Try the lock file on every platform, without installing anything
-	@$(find_python); [ -x .lock-venv/bin/python ] || "$$python" -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+platforms: $(DEV) $(UV) ## Try the lock file on every platform, without installing anything
 	$(BIN)/python -m pytest tests/project/test_lock_files.py $(ARGS)
 
 rotations: $(DEV) ## Rotate a hundred times under load on eight processes
@@ -71,9 +70,10 @@ bench: $(DEV) ## Measure the server
 audit: $(DEV) ## Ask PyPI for known holes in the pinned packages
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.txt
 
-lock: ## Write the requirements files anew from pyproject.toml; ARGS=--upgrade moves pins
-	@$(find_python); [ -x .lock-venv/bin/python ] || "$$python" -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+uv: $(UV) ## Install the tool of the lock files, so that `make test` tries them too
+	@:
+
+lock: $(UV) ## Write the requirements files anew from pyproject.toml; ARGS=--upgrade moves pins
 	$(compile) -o requirements.txt $(ARGS)
 	$(compile) --extra otel --constraint requirements.txt -o requirements-otel.txt $(ARGS)
 	$(compile) --extra dev --constraint requirements.txt -o requirements-dev.txt $(ARGS)
@@ -104,6 +104,11 @@ locked = --quiet --disable-pip-version-check --require-hashes --no-deps
 
 compile = .lock-venv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --system-certs \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+$(UV):
+	@$(find_python); [ -x .lock-venv/bin/python ] || "$$python" -m venv .lock-venv
+	.lock-venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
 
 .venv/bin/python:
 	@$(find_python); echo "Making .venv with $$python"; "$$python" -m venv .venv

@@ -23,7 +23,7 @@ PLATFORMS = (
 @pytest.fixture(scope="module")
 def uv():
     found = shutil.which("uv", path=f"{ROOT / '.lock-venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
-    need("The lock file for other platforms was", "" if found else "`make platforms` gets uv and tries it")
+    need("The lock file for other platforms was", "" if found else "`make uv` gets what tries it")
     return found
 
 
