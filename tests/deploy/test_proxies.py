@@ -23,7 +23,7 @@ from tests.support.servers import free_port
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 FILES = ROOT / "deploy" / "proxies"
 MODULES = (
-    *("mpm_event", "authz_core", "ssl", "http2", "headers", "proxy", "proxy_http", "rewrite", "unique_id"),
+    *("mpm_event", "authz_core", "env", "ssl", "http2", "headers", "proxy", "proxy_http", "rewrite", "unique_id"),
     "socache_shmcb",
 )
 
