@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from authserver.rules.events.addresses import Network, address_fault
+from authserver.rules.events.addresses import address_fault
+from authserver.rules.outbound.public_addresses import Network
 
 TOTAL_SECONDS: Final = 15.0
 """For one attempt, look-up and answer included."""

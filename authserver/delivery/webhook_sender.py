@@ -20,11 +20,11 @@ from authserver.ports.errors import Refusal
 from authserver.ports.events.outbox import Outcome
 from authserver.ports.events.webhooks import Delivery, Webhook
 from authserver.ports.store import Store
-from authserver.rules.events.addresses import Network
 from authserver.rules.events.backoff import next_wait
 from authserver.rules.events.catalogue import body
 from authserver.rules.events.signature import headers
 from authserver.rules.facts import Instant
+from authserver.rules.outbound.public_addresses import Network
 from authserver.telemetry.logs import logger
 
 AT_ONCE: Final = 8

@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from authserver.outbound.safe_fetch import Address, Network, is_allowed
+from authserver.outbound.safe_fetch import is_allowed
 from authserver.ports.shared_signals.streams import Outcome
+from authserver.rules.outbound.public_addresses import Address, Network
 
 STEP_SECONDS = 5.0
 TOTAL_SECONDS = 15.0

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from authserver.outbound.safe_fetch import FetchError, Network, fetch
+from authserver.outbound.safe_fetch import FetchError, fetch
 from authserver.ports.client_authentication import KeysUnavailable
+from authserver.rules.outbound.public_addresses import Network
 from keys.key_sets import KeySet, UnusableKeySet, key_set
 
 FRESH_SECONDS: Final = 300.0

@@ -18,9 +18,8 @@ from typing import Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from authserver.rules.client_authentication.trust import address_fault
+from authserver.rules.outbound.public_addresses import Address, Network, embedded, is_public
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
 T = TypeVar("T")
 
@@ -28,8 +27,6 @@ CONNECT_SECONDS: Final = 3.0
 TOTAL_SECONDS: Final = 5.0
 MOST_BYTES: Final = 256 * 1024
 _OK: Final = 200
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-"""RFC 6052 §2.1: an IPv4 address in the clothes of IPv6, as some networks translate it."""
 
 
 class FetchError(Exception):
@@ -70,20 +67,9 @@ def is_allowed(text: str, allowed: Sequence[Network]) -> bool:
         address: Address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    inner = _embedded(address)
-    if any(each in network for network in allowed for each in {address, inner}):
+    if any(each in network for network in allowed for each in {address, embedded(address)}):
         return True
-    return all(each.is_global and not each.is_multicast for each in (address, inner))
-
-
-def _embedded(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address leads to, by any of the ways to write one; itself where there is none."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else address)
+    return is_public(address)
 
 
 def _addresses(host: str, port: int) -> Sequence[str]:

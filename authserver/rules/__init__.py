@@ -15,6 +15,7 @@
 - ``key_readiness``: whether an announced key may sign. ``sign_in``: how long a console session and a proof hold.
 - ``permission``: what builder roles open. ``password``: what a local password may be.
 - ``events``: what webhooks and mail tell, how a delivery is signed, and where it may be sent.
+- ``outbound``: where this server may send requests of its own.
 - ``shared_signals``: what is told as security events, and what of it a receiver has still to get.
 - ``names``: what roles, users and audiences may be called.
 """

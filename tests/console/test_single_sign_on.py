@@ -465,6 +465,8 @@ class TestProviderAstray:
             {"token_endpoint": "https://0x7f.1/token"},
             {"token_endpoint": "https://localhost/token"},
             {"token_endpoint": "https://[::ffff:127.0.0.1]/token"},
+            {"token_endpoint": "https://[::a00:1]/token"},
+            {"token_endpoint": "https://[64:ff9b::a00:1]/token"},
             {"jwks_uri": "file:///etc/passwd"},
             {"jwks_uri": "https://user@id.example.com/jwks"},
             {"authorization_endpoint": "javascript:alert(1)"},

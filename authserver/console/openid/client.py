@@ -30,6 +30,7 @@ from authserver.console.openid.identity import (
     ProviderUnavailable,
     State,
 )
+from authserver.rules.outbound.public_addresses import is_public
 from authserver.telemetry.outgoing import outgoing_request
 
 READ_SECONDS: Final = 3.0
@@ -273,7 +274,7 @@ def _is_internal_host(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return not ipaddress.ip_address(host).is_global
+        return not is_public(ipaddress.ip_address(host))
     except ValueError:
         # All digits and dots, or hexadecimal, and yet no address: some resolvers read it as one.
         return re.fullmatch(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\.?", host) is not None

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from authserver.rules.outbound.public_addresses import Address, Network, is_public
 
 MAX_URL: Final = 1000
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _SCHEMES: Final = frozenset({"https", "http"})
 
 
@@ -36,21 +34,9 @@ def address_fault(address: Address, allowed: Sequence[Network], *, encrypted: bo
         return ""
     if not encrypted:
         return "plain http is for networks in AUTHSERVER_WEBHOOK_NETWORKS only; use https"
-    if not _public(address):
+    if not is_public(address):
         return "its address is private; AUTHSERVER_WEBHOOK_NETWORKS can allow it"
     return ""
-
-
-def _public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if address.teredo is not None or address.is_site_local:
-            return False
-        if inner is not None:
-            return _public(inner)
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
 def network_of(peer: str) -> str:
