@@ -3,9 +3,9 @@
 The charts read these rows alone, so that a page costs the same however many tokens and credentials there are.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import add
 from typing import Any
 
 from sqlalchemy import (
@@ -34,6 +34,7 @@ from authserver.ports.console_reads.statistics import (
 from authserver.rules.facts import Instant, Span
 from authserver.store.engine.batch_statements import greatest, insert_for
 from authserver.store.engine.connections import reading, writing
+from authserver.store.engine.pending_counts import PendingCounts
 from authserver.store.tables import credentials, resource_servers, secrets, sessions, statistics
 
 LOOK_SECONDS = 50
@@ -62,28 +63,25 @@ class SqlStatistics:
         )
         self._set = added.on_conflict_do_update(index_elements=key, set_={"number": added.excluded.number})
         self._raise = added.on_conflict_do_update(index_elements=key, set_={"number": larger})
-        self._begin()
-
-    def _begin(self) -> None:
-        self._lock, self._flushing = threading.Lock(), threading.Lock()
-        self._pending: Counter[_Key] = Counter()
+        self._pending: PendingCounts[_Key, int] = PendingCounts(add)
         self._labels: Counter[tuple[str, Instant]] = Counter()
 
     def after_fork(self) -> None:
         """Start empty in a child process: the parent writes what is buffered."""
-        self._begin()
+        self._pending.reset()
+        self._labels.clear()
 
     def count(self, measure: Measure, label: str, at: Instant) -> None:
         """Count one event of the hour of ``at``."""
         hour = at - at % HOUR
         key = (measure.value, hour, label[:64])
-        with self._lock:
+        with self._pending.lock:
             if key not in self._pending:
                 if self._labels[measure.value, hour] >= MOST_LABELS:
                     key = (measure.value, hour, OTHERS)
                 else:
                     self._labels[measure.value, hour] += 1
-            self._pending[key] += 1
+            self._pending.add(key, 1)
 
     def flush(self) -> None:
         """Write what was counted; what could not be written stays buffered.
@@ -91,20 +89,14 @@ class SqlStatistics:
         Raises:
             Unavailable: the database does not take it.
         """
-        with self._flushing:
-            with self._lock:
-                pending, self._pending = self._pending, Counter()
-                newest = max((hour for _, hour in self._labels), default=0)
-                self._labels = Counter({at: number for at, number in self._labels.items() if at[1] >= newest - HOUR})
-            if not pending:
-                return
-            try:
-                with writing(self._engine) as connection:
-                    connection.execute(self._add, _rows(pending))
-            except BaseException:
-                with self._lock:
-                    self._pending += pending
-                raise
+        with self._pending.lock:
+            newest = max((hour for _, hour in self._labels), default=0)
+            self._labels = Counter({at: number for at, number in self._labels.items() if at[1] >= newest - HOUR})
+        self._pending.flush(self._write)
+
+    def _write(self, pending: Mapping[_Key, int]) -> None:
+        with writing(self._engine) as connection:
+            connection.execute(self._add, _rows(pending))
 
     def look(self, now: Instant) -> bool:
         """Write down how it stands, and what ended this hour and the last; False where another just did.

@@ -29,6 +29,10 @@ class PendingCounts(Generic[K, V]):
         with self.lock:
             self._values[key] = self._merge(self._values[key], value) if key in self._values else value
 
+    def __contains__(self, key: K) -> bool:
+        """Whether a value waits under a key; hold ``lock`` to act on it."""
+        return key in self._values
+
     def waiting(self) -> tuple[K, ...]:
         """The keys that wait."""
         with self.lock:
