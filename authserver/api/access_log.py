@@ -23,10 +23,10 @@ def log_requests(app: Flask) -> None:
 
 
 def _log_request(app: Flask, response: Response) -> Response:
-    at: ApiContext | None = g.get("api_context")
-    who = {"peer": at.peer} if at else {}
-    if at and at.found_caller:
-        who |= {"client": at.found_caller.client_id, "user": at.found_caller.user.id}
+    context: ApiContext | None = g.get("api_context")
+    who = {"peer": context.peer} if context else {}
+    if context and context.found_caller:
+        who |= {"client": context.found_caller.client_id, "user": context.found_caller.user.id}
     seconds = flask_requests.log_request("api", response, g.api_began, who)
     services: Services = app.extensions["services"]
     services.observe_api_request(response.status_code, seconds)

@@ -89,7 +89,7 @@ class JwkSet(Model):
 
 
 @operation("GET", "/audit", access=SECURITY, tag="audit", answer=Items[RecordDocument], query=RecordsQuery)
-def list_records(at: ApiContext, query: RecordsQuery) -> Answer:
+def list_records(context: ApiContext, query: RecordsQuery) -> Answer:
     """List records, the newest first.
 
     With `q` a call looks at a bounded number of records: a part may be short and still have a next one.
@@ -102,63 +102,63 @@ def list_records(at: ApiContext, query: RecordsQuery) -> Answer:
         since=query.since,
         until=query.until,
     )
-    page = at.store.audit_reads.audit_page(wanted, query.limit, audit_place(query))
+    page = context.store.audit_reads.audit_page(wanted, query.limit, audit_place(query))
     items = [RecordDocument.of(each) for each in page.records]
     return Answer(Items[RecordDocument](items=items, next_cursor=audit_cursor(query, page.after)))
 
 
 @operation("GET", "/audit/head", access=SECURITY, tag="audit", answer=HeadDocument)
-def read_audit_head(at: ApiContext) -> Answer:
+def read_audit_head(context: ApiContext) -> Answer:
     """Show the head of the chain and whether it holds; cheap, however many records there are."""
-    head = at.store.audit_reads.chain_status()
+    head = context.store.audit_reads.chain_status()
     return Answer(HeadDocument(intact=head.intact, records=head.records, newest_at=head.newest_at, fault=head.fault))
 
 
 @operation("GET", "/audit/export", access=SECURITY, tag="audit", query=ExportQuery, produces=MEDIA_TYPES["jsonl"])
-def export_records(at: ApiContext, query: ExportQuery) -> Answer:
+def export_records(context: ApiContext, query: ExportQuery) -> Answer:
     """Export all records behind one, the oldest first, a JSON object a line.
 
     In their order in the chain and with its hashes, read and sent a part at a time.
     """
-    return Answer(lines=lines(at.accounts.audit_records(query.after)))
+    return Answer(lines=lines(context.accounts.audit_records(query.after)))
 
 
 @operation("GET", "/audit/export.csv", access=SECURITY, tag="audit", query=ExportQuery, produces=MEDIA_TYPES["csv"])
-def export_records_as_csv(at: ApiContext, query: ExportQuery) -> Answer:
+def export_records_as_csv(context: ApiContext, query: ExportQuery) -> Answer:
     """Export all records behind one as CSV (RFC 4180), the oldest first.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
     """
-    return Answer(lines=lines(at.accounts.audit_records(query.after), "csv"))
+    return Answer(lines=lines(context.accounts.audit_records(query.after), "csv"))
 
 
 @operation("GET", "/audit/checkpoints", access=SECURITY, tag="audit", answer=Items[CheckpointDocument], query=Paged)
-def list_checkpoints(at: ApiContext, query: Paged) -> Answer:
+def list_checkpoints(context: ApiContext, query: Paged) -> Answer:
     """List the signed checkpoints, the oldest first; keep them, and the keys, somewhere else.
 
     One is taken each hour. It names a digest of every record up to its own, so that an export can be verified without
     this server, and a tail that was cut off is noticed.
     """
     place = decode(query, query.cursor, int)
-    found = at.store.checkpoints.after(int(place[0]) if place else 0, query.limit + 1)
+    found = context.store.checkpoints.after(int(place[0]) if place else 0, query.limit + 1)
     shown = found[: query.limit]
     behind = encode(query, shown[-1].number) if len(found) > len(shown) else None
     return Answer(Items[CheckpointDocument](items=[CheckpointDocument.of(each) for each in shown], next_cursor=behind))
 
 
 @operation("GET", "/audit/checkpoints/keys", access=SECURITY, tag="audit", answer=JwkSet)
-def read_checkpoint_keys(at: ApiContext) -> Answer:
+def read_checkpoint_keys(context: ApiContext) -> Answer:
     """Show the public keys that checkpoints are verified with, as a JWK set (RFC 7517 §5).
 
     Also those of keys that sign no more and are in no JWKS any longer.
     """
-    return Answer(JwkSet(keys=tuple(public_keys(at.store.keys.ring())["keys"])))
+    return Answer(JwkSet(keys=tuple(public_keys(context.store.keys.ring())["keys"])))
 
 
 @operation("POST", "/audit/verify", access=SECURITY, tag="audit", answer=ChainDocument)
-def verify_audit(at: ApiContext) -> Answer:
+def verify_audit(context: ApiContext) -> Answer:
     """Walk the whole chain; it takes as long as there are records."""
-    verdict = at.accounts.audit_verify()
+    verdict = context.accounts.audit_verify()
     return Answer(
         ChainDocument(
             intact=not verdict.fault, records=verdict.records, first_bad=verdict.first_bad, fault=verdict.fault

@@ -123,22 +123,24 @@ class KeyAddress(Model):
 
 
 @operation("PUT", "/credentials/<client_id>/jwks-uri", access=BUILDER, tag="credentials", body=KeyAddress, edits=True)
-def publish_keys(at: ApiContext, client_id: str, body: KeyAddress) -> Answer:
+def publish_keys(context: ApiContext, client_id: str, body: KeyAddress) -> Answer:
     """Take the keys of a client from where it publishes them, so that it rotates them by itself.
 
     If-Match names the credential. Whoever writes there acts as the client, so a token names none for a credential with
     roles that it does not have.
     """
-    at.require_roles(at.accounts.credential(client_id, at.owner_id).roles)
-    editing = at.editing(etag_in(at, client_id)).accounts
-    key_addresses.publish(editing, client_id, body.jwks_uri, owner_id=at.owner_id, **at.who)
+    context.require_roles(context.accounts.credential(client_id, context.owner_id).roles)
+    editing = context.editing(etag_in(context, client_id)).accounts
+    key_addresses.publish(editing, client_id, body.jwks_uri, owner_id=context.owner_id, **context.who)
     return Answer()
 
 
 @operation("DELETE", "/credentials/<client_id>/jwks-uri", access=BUILDER, tag="credentials", edits=True)
-def withdraw_keys(at: ApiContext, client_id: str) -> Answer:
+def withdraw_keys(context: ApiContext, client_id: str) -> Answer:
     """Take its keys from no address any more; the tokens that they obtained die. If-Match names the credential."""
-    key_addresses.withdraw(at.editing(etag_in(at, client_id)).accounts, client_id, owner_id=at.owner_id, **at.who)
+    key_addresses.withdraw(
+        context.editing(etag_in(context, client_id)).accounts, client_id, owner_id=context.owner_id, **context.who
+    )
     return Answer()
 
 

@@ -108,12 +108,12 @@ def _listed(credential: Credential) -> Items[TrustDocument]:
     answer=Items[TrustDocument],
     etag=True,
 )
-def list_trusts(at: ApiContext, client_id: str) -> Answer:
+def list_trusts(context: ApiContext, client_id: str) -> Answer:
     """List whom a credential trusts.
 
     Those that have ended too. The ETag is the credential's.
     """
-    credential = at.accounts.credential(client_id, at.owner_id)
+    credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(_listed(credential), etag=etag_of_credential(credential))
 
 
@@ -127,16 +127,16 @@ def list_trusts(at: ApiContext, client_id: str) -> Answer:
     body=NewTrust,
     creates=True,
 )
-def add_trust(at: ApiContext, client_id: str, body: NewTrust) -> Answer:
+def add_trust(context: ApiContext, client_id: str, body: NewTrust) -> Answer:
     """Let tokens of an issuer stand for a credential.
 
     Whoever gets such a token acts as the client, so a token adds none to a credential with roles that it does not have.
     """
-    at.require_roles(at.accounts.credential(client_id, at.owner_id).roles)
+    context.require_roles(context.accounts.credential(client_id, context.owner_id).roles)
     try:
         wanted = made_trust(
             body.issuer,
-            body.audience or at.services.issuer,
+            body.audience or context.services.issuer,
             body.claims.items(),
             jwks=body.jwks,
             jwks_uri=body.jwks_uri,
@@ -146,17 +146,21 @@ def add_trust(at: ApiContext, client_id: str, body: NewTrust) -> Answer:
         raise Invalid(str(error)) from error
     replayed = True
     with suppress(AlreadyDone):
-        client_trusts.add(at.creating().accounts, client_id, wanted, owner_id=at.owner_id, **at.who)
+        client_trusts.add(context.creating().accounts, client_id, wanted, owner_id=context.owner_id, **context.who)
         replayed = False
-    credential = at.accounts.credential(client_id, at.owner_id)
+    credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(_listed(credential), location=f"/credentials/{client_id}/trusts", replayed=replayed)
 
 
 @operation("DELETE", "/credentials/<client_id>/trusts/<trust_id>", access=BUILDER, tag="credentials", edits=True)
-def remove_trust(at: ApiContext, client_id: str, trust_id: str) -> Answer:
+def remove_trust(context: ApiContext, client_id: str, trust_id: str) -> Answer:
     """End a trust, and the tokens that it obtained; If-Match names the credential."""
     client_trusts.remove(
-        at.editing(etag_in(at, client_id)).accounts, client_id, trust_id, owner_id=at.owner_id, **at.who
+        context.editing(etag_in(context, client_id)).accounts,
+        client_id,
+        trust_id,
+        owner_id=context.owner_id,
+        **context.who,
     )
     return Answer()
 
@@ -169,10 +173,15 @@ def remove_trust(at: ApiContext, client_id: str, trust_id: str) -> Answer:
     answer=Items[TrialDocument],
     body=TokenToTry,
 )
-def try_token(at: ApiContext, client_id: str, body: TokenToTry) -> Answer:
+def try_token(context: ApiContext, client_id: str, body: TokenToTry) -> Answer:
     """Hold a token of an issuer against each trust, and show which condition fails; nothing is recorded or used up."""
     trials = client_trusts.try_token(
-        at.accounts, client_id, body.token, at.services.remote_keys, now=at.now, owner_id=at.owner_id
+        context.accounts,
+        client_id,
+        body.token,
+        context.services.remote_keys,
+        now=context.now,
+        owner_id=context.owner_id,
     )
     return Answer(Items[TrialDocument](items=[_trial(each) for each in trials]))
 

@@ -64,9 +64,9 @@ class RestrictionsDocument(Model):
     answer=RestrictionsDocument,
     etag=True,
 )
-def show_restrictions(at: ApiContext, client_id: str) -> Answer:
+def show_restrictions(context: ApiContext, client_id: str) -> Answer:
     """Show what a credential is held to; the ETag is the credential's."""
-    credential = at.accounts.credential(client_id, at.owner_id)
+    credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(RestrictionsDocument.of(credential), etag=etag_of_credential(credential))
 
 
@@ -79,17 +79,17 @@ def show_restrictions(at: ApiContext, client_id: str) -> Answer:
     body=RestrictionsDocument,
     edits=True,
 )
-def replace_restrictions(at: ApiContext, client_id: str, body: RestrictionsDocument) -> Answer:
+def replace_restrictions(context: ApiContext, client_id: str, body: RestrictionsDocument) -> Answer:
     """Hold a credential to these restrictions and no others; its tokens die. If-Match names the credential.
 
     Whoever lifts a restriction gives more than there was, so a token lifts none of a credential with roles that it does
     not have.
     """
-    at.require_roles(at.accounts.credential(client_id, at.owner_id).roles)
+    context.require_roles(context.accounts.credential(client_id, context.owner_id).roles)
     try:
         wanted = restrictions(body.networks, body.audiences, body.max_lifetime_seconds, bound=body.bound)
     except ValueError as error:
         raise Invalid(str(error)) from error
-    editing = at.editing(etag_in(at, client_id)).accounts
-    changed = credential_actions.restrict(editing, client_id, wanted, owner_id=at.owner_id, **at.who)
+    editing = context.editing(etag_in(context, client_id)).accounts
+    changed = credential_actions.restrict(editing, client_id, wanted, owner_id=context.owner_id, **context.who)
     return Answer(RestrictionsDocument.of(changed))

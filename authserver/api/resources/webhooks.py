@@ -152,23 +152,23 @@ def _etag_in(webhook_id: str) -> Callable[[Transaction], str]:
     return lambda tx: etag_of_webhook(tx.webhooks.find(webhook_id))
 
 
-def _show(at: ApiContext, webhook_id: str) -> Answer:
-    webhook = at.store.webhooks.find(webhook_id)
-    counts = at.store.webhooks.counts().get(webhook_id, DeliveryCounts())
+def _show(context: ApiContext, webhook_id: str) -> Answer:
+    webhook = context.store.webhooks.find(webhook_id)
+    counts = context.store.webhooks.counts().get(webhook_id, DeliveryCounts())
     return Answer(WebhookDocument.of(webhook, counts), etag=etag_of_webhook(webhook))
 
 
-def _revealed(at: ApiContext, webhook_id: str, secret: str | None) -> RevealedWebhookDocument:
-    webhook = at.store.webhooks.find(webhook_id)
-    document = WebhookDocument.of(webhook, at.store.webhooks.counts().get(webhook_id, DeliveryCounts()))
+def _revealed(context: ApiContext, webhook_id: str, secret: str | None) -> RevealedWebhookDocument:
+    webhook = context.store.webhooks.find(webhook_id)
+    document = WebhookDocument.of(webhook, context.store.webhooks.counts().get(webhook_id, DeliveryCounts()))
     return RevealedWebhookDocument(**dict(document), secret=secret)
 
 
 @operation("GET", "/webhooks", access=SECURITY, tag="webhooks", answer=Items[WebhookDocument], query=Paged)
-def list_webhooks(at: ApiContext, query: Paged) -> Answer:
+def list_webhooks(context: ApiContext, query: Paged) -> Answer:
     """List webhooks by their ids."""
-    counts = at.store.webhooks.counts()
-    found = sorted(at.store.webhooks.all(), key=lambda each: each.id)
+    counts = context.store.webhooks.counts()
+    found = sorted(context.store.webhooks.all(), key=lambda each: each.id)
     shown, more = part(found, query, query.cursor, query.limit, [each.id for each in found])
     items = [WebhookDocument.of(each, counts.get(each.id, DeliveryCounts())) for each in shown]
     return Answer(Items[WebhookDocument](items=items, next_cursor=more))
@@ -185,7 +185,7 @@ def list_webhooks(at: ApiContext, query: Paged) -> Answer:
     creates=True,
     etag=True,
 )
-def create_webhook(at: ApiContext, body: NewWebhook) -> Answer:
+def create_webhook(context: ApiContext, body: NewWebhook) -> Answer:
     """Let events be sent to a URL.
 
     Its secret is in this answer and nowhere else. Each delivery is signed by it (Standard Webhooks).
@@ -193,29 +193,29 @@ def create_webhook(at: ApiContext, body: NewWebhook) -> Answer:
     secret = None
     try:
         made = webhook_actions.create(
-            at.creating().accounts,
+            context.creating().accounts,
             body.url,
-            pepper=at.store.pepper,
+            pepper=context.store.pepper,
             events=body.events,
             description=body.description,
-            **at.who,
+            **context.who,
         )
         webhook_id, secret = made.webhook.id, made.secret
     except AlreadyDone as done:
         webhook_id = done.subject
-    document = _revealed(at, webhook_id, secret)
+    document = _revealed(context, webhook_id, secret)
     return Answer(
         document,
-        etag=etag_of_webhook(at.store.webhooks.find(webhook_id)),
+        etag=etag_of_webhook(context.store.webhooks.find(webhook_id)),
         location=f"/webhooks/{webhook_id}",
         replayed=secret is None,
     )
 
 
 @operation("GET", "/webhooks/<webhook_id>", access=SECURITY, tag="webhooks", answer=WebhookDocument, etag=True)
-def read_webhook(at: ApiContext, webhook_id: str) -> Answer:
+def read_webhook(context: ApiContext, webhook_id: str) -> Answer:
     """Show one webhook."""
-    return _show(at, webhook_id)
+    return _show(context, webhook_id)
 
 
 @operation(
@@ -228,23 +228,23 @@ def read_webhook(at: ApiContext, webhook_id: str) -> Answer:
     edits=True,
     etag=True,
 )
-def edit_webhook(at: ApiContext, webhook_id: str, body: WebhookChanges) -> Answer:
+def edit_webhook(context: ApiContext, webhook_id: str, body: WebhookChanges) -> Answer:
     """Change where it is sent, what is sent, or what it is called."""
     webhook_actions.edit(
-        at.editing(_etag_in(webhook_id)).accounts,
+        context.editing(_etag_in(webhook_id)).accounts,
         webhook_id,
         url=body.url,
         events=body.events,
         description=body.description,
-        **at.who,
+        **context.who,
     )
-    return _show(at, webhook_id)
+    return _show(context, webhook_id)
 
 
 @operation("DELETE", "/webhooks/<webhook_id>", access=SECURITY, tag="webhooks", edits=True)
-def delete_webhook(at: ApiContext, webhook_id: str) -> Answer:
+def delete_webhook(context: ApiContext, webhook_id: str) -> Answer:
     """Delete a webhook with its deliveries; what is on its way is not sent any more."""
-    webhook_actions.delete(at.editing(_etag_in(webhook_id)).accounts, webhook_id, **at.who)
+    webhook_actions.delete(context.editing(_etag_in(webhook_id)).accounts, webhook_id, **context.who)
     return Answer()
 
 
@@ -258,16 +258,16 @@ def delete_webhook(at: ApiContext, webhook_id: str) -> Answer:
     body=NewWebhookSecret,
     creates=True,
 )
-def rotate_webhook_secret(at: ApiContext, webhook_id: str, body: NewWebhookSecret) -> Answer:
+def rotate_webhook_secret(context: ApiContext, webhook_id: str, body: NewWebhookSecret) -> Answer:
     """Make a new secret; while both overlap, deliveries have a signature by each."""
     secret = None
     try:
         secret = webhook_actions.rotate(
-            at.creating().accounts, webhook_id, body.overlap_seconds, pepper=at.store.pepper, **at.who
+            context.creating().accounts, webhook_id, body.overlap_seconds, pepper=context.store.pepper, **context.who
         ).secret
     except AlreadyDone as done:
         webhook_id = done.subject
-    return Answer(_revealed(at, webhook_id, secret), replayed=secret is None)
+    return Answer(_revealed(context, webhook_id, secret), replayed=secret is None)
 
 
 @operation(
@@ -279,10 +279,10 @@ def rotate_webhook_secret(at: ApiContext, webhook_id: str, body: NewWebhookSecre
     edits=True,
     etag=True,
 )
-def disable_webhook(at: ApiContext, webhook_id: str) -> Answer:
+def disable_webhook(context: ApiContext, webhook_id: str) -> Answer:
     """Send nothing any more; what is on its way waits, and what happens meanwhile is not told."""
-    webhook_actions.disable(at.editing(_etag_in(webhook_id)).accounts, webhook_id, **at.who)
-    return _show(at, webhook_id)
+    webhook_actions.disable(context.editing(_etag_in(webhook_id)).accounts, webhook_id, **context.who)
+    return _show(context, webhook_id)
 
 
 @operation(
@@ -294,17 +294,17 @@ def disable_webhook(at: ApiContext, webhook_id: str) -> Answer:
     edits=True,
     etag=True,
 )
-def enable_webhook(at: ApiContext, webhook_id: str) -> Answer:
+def enable_webhook(context: ApiContext, webhook_id: str) -> Answer:
     """Send again, first what waits."""
-    webhook_actions.enable(at.editing(_etag_in(webhook_id)).accounts, webhook_id, **at.who)
-    return _show(at, webhook_id)
+    webhook_actions.enable(context.editing(_etag_in(webhook_id)).accounts, webhook_id, **context.who)
+    return _show(context, webhook_id)
 
 
 @operation("POST", "/webhooks/<webhook_id>/test", access=SECURITY, tag="webhooks", status=202, answer=WebhookDocument)
-def test_webhook(at: ApiContext, webhook_id: str) -> Answer:
+def test_webhook(context: ApiContext, webhook_id: str) -> Answer:
     """Send a `webhook.test` event to it, and to no other."""
-    webhook_actions.test(at.accounts, webhook_id, **at.who)
-    return _show(at, webhook_id)
+    webhook_actions.test(context.accounts, webhook_id, **context.who)
+    return _show(context, webhook_id)
 
 
 @operation(
@@ -315,12 +315,12 @@ def test_webhook(at: ApiContext, webhook_id: str) -> Answer:
     answer=Items[DeliveryDocument],
     query=DeliveriesQuery,
 )
-def list_deliveries(at: ApiContext, webhook_id: str, query: DeliveriesQuery) -> Answer:
+def list_deliveries(context: ApiContext, webhook_id: str, query: DeliveriesQuery) -> Answer:
     """List the deliveries of a webhook, the newest first; what is over is kept for 30 days."""
-    at.store.webhooks.find(webhook_id)
+    context.store.webhooks.find(webhook_id)
     place = decode(query, query.cursor, int)
     before = None if place is None else int(place[0])
-    found = at.store.webhooks.deliveries(webhook_id, query.limit + 1, before=before, state=query.state or "")
+    found = context.store.webhooks.deliveries(webhook_id, query.limit + 1, before=before, state=query.state or "")
     shown = found[: query.limit]
     more = encode(query, shown[-1].seq) if len(found) > query.limit else None
     items = [DeliveryDocument(**DeliveryDocument.members(each)) for each in shown]
@@ -334,9 +334,9 @@ def list_deliveries(at: ApiContext, webhook_id: str, query: DeliveriesQuery) -> 
     tag="webhooks",
     answer=DeliveryDetailDocument,
 )
-def read_delivery(at: ApiContext, webhook_id: str, event_id: str) -> Answer:
+def read_delivery(context: ApiContext, webhook_id: str, event_id: str) -> Answer:
     """Show one delivery with its data and its attempts."""
-    delivery, attempts = at.store.webhooks.delivery(webhook_id, event_id)
+    delivery, attempts = context.store.webhooks.delivery(webhook_id, event_id)
     log = [
         AttemptDocument(
             number=each.number, at=each.at, milliseconds=each.milliseconds, status=each.status, error=each.error
@@ -354,15 +354,15 @@ def read_delivery(at: ApiContext, webhook_id: str, event_id: str) -> Answer:
     status=202,
     answer=ReplayedDocument,
 )
-def replay_delivery(at: ApiContext, webhook_id: str, event_id: str) -> Answer:
+def replay_delivery(context: ApiContext, webhook_id: str, event_id: str) -> Answer:
     """Send one event again, with the same `webhook-id`."""
-    webhook_actions.replay(at.accounts, webhook_id, event_id, **at.who)
+    webhook_actions.replay(context.accounts, webhook_id, event_id, **context.who)
     return Answer(ReplayedDocument(deliveries=1))
 
 
 @operation(
     "POST", "/webhooks/<webhook_id>/replay", access=SECURITY, tag="webhooks", status=202, answer=ReplayedDocument
 )
-def replay_dead_deliveries(at: ApiContext, webhook_id: str) -> Answer:
+def replay_dead_deliveries(context: ApiContext, webhook_id: str) -> Answer:
     """Send everything again that was given up."""
-    return Answer(ReplayedDocument(deliveries=webhook_actions.replay_dead(at.accounts, webhook_id, **at.who)))
+    return Answer(ReplayedDocument(deliveries=webhook_actions.replay_dead(context.accounts, webhook_id, **context.who)))

@@ -109,11 +109,11 @@ def publish_keys(client_id: str, uri: str | None, *, is_none: bool) -> Answer:
     if bool(uri) == is_none:
         msg = "Give the URL of the JWK set, or --none."
         raise click.UsageError(msg)
-    at = command_context()
+    context = command_context()
     if uri:
-        key_addresses.publish(at.accounts, client_id, uri, **at.who)
+        key_addresses.publish(context.accounts, client_id, uri, **context.who)
     else:
-        key_addresses.withdraw(at.accounts, client_id, **at.who)
+        key_addresses.withdraw(context.accounts, client_id, **context.who)
     document = {"client_id": client_id, "jwks_uri": uri}
     return Answer(document, fields(document))
 

@@ -97,11 +97,11 @@ def trust(
 ) -> Answer:
     """Let tokens of another issuer stand for a credential; all conditions must hold."""
     conditions = [_condition(each) for each in claims] + ([("sub", subject)] if subject else [])
-    at = command_context()
+    context = command_context()
     try:
         wanted = made_trust(
             issuer,
-            audience or at.services.issuer,
+            audience or context.services.issuer,
             conditions,
             jwks=jwks.read(MOST_SETS + 1) if jwks else "",
             jwks_uri=jwks_uri,
@@ -109,7 +109,7 @@ def trust(
         )
     except ValueError as error:
         raise Invalid(str(error)) from error
-    document = trust_document(client_trusts.add(at.accounts, client_id, wanted, **at.who))
+    document = trust_document(client_trusts.add(context.accounts, client_id, wanted, **context.who))
     shown = fields({**document, "claims": _claims(document["claims"])})
     return Answer(document, shown, hint=f"Try a token: flask credentials try-federation {client_id} token.jwt")
 
@@ -131,8 +131,8 @@ def trusts(client_id: str) -> Answer:
 def distrust(client_id: str, trust_id: str, *, yes: bool) -> Answer:
     """Remove a trust; the tokens that it obtained die."""
     confirm(f"Remove the trust {trust_id} of {client_id}?", yes=yes)
-    at = command_context()
-    client_trusts.remove(at.accounts, client_id, trust_id, **at.who)
+    context = command_context()
+    client_trusts.remove(context.accounts, client_id, trust_id, **context.who)
     return Answer({"client_id": client_id, "removed": trust_id}, line("It is removed, and its tokens are dead."))
 
 
@@ -147,9 +147,9 @@ def distrust(client_id: str, trust_id: str, *, yes: bool) -> Answer:
 @click.argument("file", type=_FILE)
 def try_federation(client_id: str, file: IO[str]) -> Answer:
     """Hold a token, from a file or from standard input (-), against each trust, and show which condition fails."""
-    at = command_context()
+    context = command_context()
     text = file.read(MOST_CHARS * 2)
-    trials = client_trusts.try_token(at.accounts, client_id, text, at.services.remote_keys, now=at.now)
+    trials = client_trusts.try_token(context.accounts, client_id, text, context.services.remote_keys, now=context.now)
     documents = [
         {
             "trust": each.trust_id,

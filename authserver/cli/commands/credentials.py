@@ -115,9 +115,9 @@ def _secret(secret: SecretRecord, now: Instant) -> dict[str, object]:
 @click.option("--within", type=SPAN, default="30d", show_default=True, help="Disabled at the latest then.")
 def unused(days: int | None, within: Span) -> Answer:
     """Forecast which credentials `unused_disable_days` disables because nobody uses them, the soonest first."""
-    at = command_context()
-    reads = at.store.unused
-    policy = reads.policy() if days is None else UnusedPolicy(days, at.now)
+    context = command_context()
+    reads = context.store.unused
+    policy = reads.policy() if days is None else UnusedPolicy(days, context.now)
     documents: list[dict[str, object]] = [
         {
             "client_id": each.client_id,
@@ -126,7 +126,7 @@ def unused(days: int | None, within: Span) -> Answer:
             "last_used_at": iso_or_none(each.last_used_at),
             "disables_at": iso(each.disables_at),
         }
-        for each in reads.disabled_by(policy, at.now + within, _MOST_UNUSED)
+        for each in reads.disabled_by(policy, context.now + within, _MOST_UNUSED)
     ]
     empty = "There are none." if policy.days else "The setting unused_disable_days is 0: nothing is disabled unused."
     return Answer(
@@ -165,19 +165,19 @@ def create(
     if span is None and instant is None:
         msg = "Missing option '--expires-in' or '--expires-at': a credential always ends."
         raise click.UsageError(msg)
-    at = command_context()
-    end = expiry(at.now, span, instant)
+    context = command_context()
+    end = expiry(context.now, span, instant)
     public = public_key(key_text(key), alg or "") if key else None
     made = credential_actions.create(
-        at.accounts,
+        context.accounts,
         owner,
         name,
         end or 0,
         roles,
-        pepper=at.store.pepper,
+        pepper=context.store.pepper,
         key=public,
         has_secret=not no_secret,
-        **at.who,
+        **context.who,
     )
     proof = {"key": public.thumbprint, "alg": public.alg} if public else {}
     if made.secret:
@@ -198,12 +198,12 @@ def create(
 @click.option("--state", type=click.Choice(("live", "disabled", "expired")), help="Only those in this state.")
 def list_(owner: str | None, state: str | None) -> Answer:
     """List credentials, newest first; deleted ones are gone."""
-    at = command_context()
-    owner_id = None if owner is None else at.accounts.user(owner).id
+    context = command_context()
+    owner_id = None if owner is None else context.accounts.user(owner).id
     documents = [
-        _document(each, at.now)
-        for each in at.accounts.credentials(owner_id)
-        if state is None or _state(each, at.now) == state
+        _document(each, context.now)
+        for each in context.accounts.credentials(owner_id)
+        if state is None or _state(each, context.now) == state
     ]
     empty = "There are none; `flask credentials create` makes one."
     columns = ("client_id", "name", "owner", "roles", "state", "expires_at")
@@ -213,11 +213,11 @@ def list_(owner: str | None, state: str | None) -> Answer:
 @credentials.command("by-secret", examples=("flask credentials by-secret", "flask credentials by-secret --json"))
 def by_secret() -> Answer:
     """List who still uses a shared secret, by owner: what would stop under `client_secrets_allowed 0` comes first."""
-    at = command_context()
+    context = command_context()
     documents = []
-    for each in at.accounts.credentials():
-        live = [secret for secret in each.secrets if secret.ends_at is None or not over(at.now, secret.ends_at)]
-        if live and _state(each, at.now) == "live":
+    for each in context.accounts.credentials():
+        live = [secret for secret in each.secrets if secret.ends_at is None or not over(context.now, secret.ends_at)]
+        if live and _state(each, context.now) == "live":
             used = max((secret.last_used_at for secret in live if secret.last_used_at), default=None)
             documents.append(
                 {
@@ -238,10 +238,10 @@ def by_secret() -> Answer:
 @click.argument("client_id", type=CLIENT)
 def show(client_id: str) -> Answer:
     """Show one credential and its secrets, without the secrets themselves."""
-    at = command_context()
-    credential = at.accounts.credential(client_id)
-    document = _document(credential, at.now)
-    secrets = [_secret(secret, at.now) for secret in credential.secrets]
+    context = command_context()
+    credential = context.accounts.credential(client_id)
+    document = _document(credential, context.now)
+    secrets = [_secret(secret, context.now) for secret in credential.secrets]
     columns = ("hint", "live", "created_at", "ends_at", "last_used_at")
     parts = {name: value for name, value in document.items() if name not in _SHOWN_APART}
     parts |= restrictions_document(credential.restrictions)
@@ -268,12 +268,12 @@ def show(client_id: str) -> Answer:
 def edit(client_id: str, name: str | None, span: Span | None, instant: Instant | None) -> Answer:
     """Change name or expiry; the chosen roles are fixed."""
     if name is None and span is None and instant is None:
-        msg = "Nothing to change: give --name, --expires-in or --expires-at."
+        msg = "Nothing to change: give --name, --expires-in or --expires-context."
         raise click.UsageError(msg)
-    at = command_context()
-    expires_at = expiry(at.now, span, instant)
-    credential = credential_actions.edit(at.accounts, client_id, name=name, expires_at=expires_at, **at.who)
-    document = _document(credential, at.now)
+    context = command_context()
+    expires_at = expiry(context.now, span, instant)
+    credential = credential_actions.edit(context.accounts, client_id, name=name, expires_at=expires_at, **context.who)
+    document = _document(credential, context.now)
     return Answer(document, line(f"{credential.name} ends {iso(credential.expires_at)}."))
 
 
@@ -288,8 +288,10 @@ def edit(client_id: str, name: str | None, span: Span | None, instant: Instant |
 @click.option("--overlap", type=OVERLAP, default="0", show_default=True, help="How long the old secret lives on.")
 def regenerate(client_id: str, overlap: Span) -> Answer:
     """Make a new secret; the old one ends now or after the overlap, and its tokens with it."""
-    at = command_context()
-    revealed = credential_actions.regenerate(at.accounts, client_id, overlap, pepper=at.store.pepper, **at.who)
+    context = command_context()
+    revealed = credential_actions.regenerate(
+        context.accounts, client_id, overlap, pepper=context.store.pepper, **context.who
+    )
     document = {"client_id": revealed.credential.client_id, "client_secret": revealed.secret}
     return Answer(document, fields(document), hint=ONCE)
 
@@ -325,9 +327,9 @@ def restrict(
         wanted = restrictions(networks, audiences, lifetime or 0, bound=bound)
     except ValueError as error:
         raise Invalid(str(error)) from error
-    at = command_context()
-    credential = credential_actions.restrict(at.accounts, client_id, wanted, **at.who)
-    return Answer(_document(credential, at.now), line("It is restricted so, and its tokens from before are dead."))
+    context = command_context()
+    credential = credential_actions.restrict(context.accounts, client_id, wanted, **context.who)
+    return Answer(_document(credential, context.now), line("It is restricted so, and its tokens from before are dead."))
 
 
 @credentials.command(
@@ -338,10 +340,11 @@ def restrict(
 def end_secrets(client_id: str, *, yes: bool) -> Answer:
     """End all secrets of a credential that has a key; the tokens that they obtained die."""
     confirm(f"End all secrets of {client_id}? Only its keys work then.", yes=yes)
-    at = command_context()
-    credential_actions.end_secrets(at.accounts, client_id, **at.who)
+    context = command_context()
+    credential_actions.end_secrets(context.accounts, client_id, **context.who)
     return Answer(
-        _document(at.accounts.credential(client_id), at.now), line("It has no secret any more; its keys work.")
+        _document(context.accounts.credential(client_id), context.now),
+        line("It has no secret any more; its keys work."),
     )
 
 
@@ -360,9 +363,9 @@ def enable(client_id: str) -> Answer:
 
 
 def _switch(action: Callable[..., None], client_id: str, sentence: str) -> Answer:
-    at = command_context()
-    action(at.accounts, client_id, **at.who)
-    return Answer(_document(at.accounts.credential(client_id), at.now), line(sentence))
+    context = command_context()
+    action(context.accounts, client_id, **context.who)
+    return Answer(_document(context.accounts.credential(client_id), context.now), line(sentence))
 
 
 @credentials.command("delete", examples=("flask credentials delete 3b241101-e2bb-4255-8caf-4136c566a962 --yes",))
@@ -371,6 +374,8 @@ def _switch(action: Callable[..., None], client_id: str, sentence: str) -> Answe
 def delete(client_id: str, *, yes: bool) -> Answer:
     """Delete it for good; its tokens die and its id is never used again."""
     confirm(f"Delete the credential {client_id} for good?", yes=yes)
-    at = command_context()
-    credential_actions.delete(at.accounts, client_id, **at.who)
-    return Answer({"client_id": client_id, "deleted_at": iso(at.now)}, line("It is deleted, and its tokens are dead."))
+    context = command_context()
+    credential_actions.delete(context.accounts, client_id, **context.who)
+    return Answer(
+        {"client_id": client_id, "deleted_at": iso(context.now)}, line("It is deleted, and its tokens are dead.")
+    )

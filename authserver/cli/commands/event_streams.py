@@ -50,9 +50,9 @@ def _server(name: str) -> ResourceServer:
 @click.argument("name", type=RESOURCE_SERVER)
 def list_streams(name: str) -> Answer:
     """List the streams of an API: how many entries each is behind, and what its receiver refused last."""
-    at = command_context()
-    newest = at.store.event_streams.newest()
-    found = at.store.event_streams.of_server(_server(name).id)
+    context = command_context()
+    newest = context.store.event_streams.newest()
+    found = context.store.event_streams.of_server(_server(name).id)
     documents = [_document(stream, newest) for stream in found]
     return Answer(documents, table(_COLUMNS, documents, empty="It has no stream; its receiver makes one."))
 
@@ -70,11 +70,11 @@ def list_streams(name: str) -> Answer:
 @click.option("--reason", default="", help="One line, which the receiver is told.")
 def set_status(name: str, stream_id: str, status: str, reason: str) -> Answer:
     """Enable, pause or disable a stream; its receiver is told. What ends while it is disabled is never sent."""
-    at = command_context()
+    context = command_context()
     stream = stream_actions.set_status(
-        at.store.event_streams, _server(name).id, stream_id, status, reason, by_receiver=False, **at.who
+        context.store.event_streams, _server(name).id, stream_id, status, reason, by_receiver=False, **context.who
     )
-    document = _document(stream, at.store.event_streams.newest())
+    document = _document(stream, context.store.event_streams.newest())
     return Answer(document, fields(document))
 
 
@@ -85,7 +85,7 @@ def set_status(name: str, stream_id: str, status: str, reason: str) -> Answer:
 def delete(name: str, stream_id: str, *, yes: bool) -> Answer:
     """Delete a stream; its receiver gets no more events and is not told."""
     confirm(f"Delete the stream {stream_id} of {name}?", yes=yes)
-    at = command_context()
-    stream_actions.find(at.store.event_streams, _server(name).id, stream_id)
-    at.store.event_streams.delete(stream_id, **at.who)
+    context = command_context()
+    stream_actions.find(context.store.event_streams, _server(name).id, stream_id)
+    context.store.event_streams.delete(stream_id, **context.who)
     return Answer({"id": stream_id, "deleted": True}, line("It is deleted."))

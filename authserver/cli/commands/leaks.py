@@ -41,8 +41,8 @@ def list_() -> Answer:
 @click.option("--key-file", required=True, type=_FILE, help="Its public key of P-256, as PEM.")
 def add(identifier: str, name: str, key_file: Path) -> Answer:
     """Believe reports that are signed by a key; IDENTIFIER is what its reports name it by."""
-    at = command_context()
-    reporter = leak_actions.add_reporter(at.accounts, identifier, name, _read(key_file), **at.who)
+    context = command_context()
+    reporter = leak_actions.add_reporter(context.accounts, identifier, name, _read(key_file), **context.who)
     return Answer(_document(reporter), fields(_document(reporter)))
 
 
@@ -54,7 +54,7 @@ def import_(file: Path, name: str) -> Answer:
 
     Keys that are known already are left as they are.
     """
-    at = command_context()
+    context = command_context()
     try:
         listed = json.loads(_read(file))["public_keys"]
         pairs = [(str(each["key_identifier"]), str(each["key"])) for each in listed]
@@ -64,7 +64,9 @@ def import_(file: Path, name: str) -> Answer:
     documents: list[dict[str, object]] = []
     for identifier, key in pairs:
         try:
-            documents.append(_document(leak_actions.add_reporter(at.accounts, identifier, name, key, **at.who)))
+            documents.append(
+                _document(leak_actions.add_reporter(context.accounts, identifier, name, key, **context.who))
+            )
         except Conflict:
             continue
     return Answer(documents, table(("identifier", "name"), documents, empty="All of its keys are known already."))
@@ -74,6 +76,6 @@ def import_(file: Path, name: str) -> Answer:
 @click.argument("identifier")
 def remove(identifier: str) -> Answer:
     """Believe reports by a key no more."""
-    at = command_context()
-    leak_actions.remove_reporter(at.accounts, identifier, **at.who)
+    context = command_context()
+    leak_actions.remove_reporter(context.accounts, identifier, **context.who)
     return Answer({"identifier": identifier, "removed": True}, line("Its reports are refused from now on."))

@@ -64,9 +64,15 @@ def _document(server: ResourceServer) -> dict[str, object]:
 )
 def create(name: str, audience: str, token_alg: str | None, token_typ: str) -> Answer:
     """Register an API; its id and secret are for introspection."""
-    at = command_context()
+    context = command_context()
     registered = resource_server_actions.register_resource_server(
-        at.accounts, name, audience, pepper=at.store.pepper, token_alg=token_alg, token_typ=token_typ, **at.who
+        context.accounts,
+        name,
+        audience,
+        pepper=context.store.pepper,
+        token_alg=token_alg,
+        token_typ=token_typ,
+        **context.who,
     )
     document = {
         "id": registered.server.id,
@@ -84,9 +90,9 @@ def create(name: str, audience: str, token_alg: str | None, token_typ: str) -> A
 @click.option("--audience", metavar="URI", help="What tokens for it name in `aud`; else the issuer with /api/v1.")
 def register_api(audience: str | None) -> Answer:
     """Open the management API at /api/v1 to tokens: register it as a resource server. Once is enough."""
-    at = command_context()
+    context = command_context()
     server = resource_server_actions.register_management_api(
-        at.accounts, audience or f"{at.services.issuer}/api/v1", pepper=at.store.pepper, **at.who
+        context.accounts, audience or f"{context.services.issuer}/api/v1", pepper=context.store.pepper, **context.who
     )
     return Answer(_document(server), fields(_document(server)))
 
@@ -114,8 +120,10 @@ def show(name: str) -> Answer:
 @click.argument("name", type=RESOURCE_SERVER)
 def regenerate(name: str) -> Answer:
     """Make a new secret; the old one ends now."""
-    at = command_context()
-    registered = resource_server_actions.regenerate_resource_server(at.accounts, name, pepper=at.store.pepper, **at.who)
+    context = command_context()
+    registered = resource_server_actions.regenerate_resource_server(
+        context.accounts, name, pepper=context.store.pepper, **context.who
+    )
     document = {"client_id": registered.server.client_id, "client_secret": registered.secret}
     return Answer(document, fields(document), hint=ONCE)
 
@@ -156,22 +164,22 @@ def edit(
     name: str, *, alg: str | None, max_staleness: int | None, token_typ: str | None, require: str | None
 ) -> Answer:
     """Choose the algorithm or the `typ` of its tokens, how long it may trust an answer, or what it requires; one."""
-    at = command_context()
+    context = command_context()
     if sum(each is not None for each in (alg, max_staleness, token_typ, require)) != 1:
         msg = "give --alg, --token-typ, --max-staleness or --require, one of them"
         raise click.UsageError(msg)
     if require is not None:
         words = [] if require == "none" else require.split("+")
-        server = resource_server_actions.require_of_tokens(at.accounts, name, words, **at.who)
+        server = resource_server_actions.require_of_tokens(context.accounts, name, words, **context.who)
         return Answer(_document(server), line(f"Token requests for {server.name} must meet: {require}."))
     if max_staleness is not None:
-        server = resource_server_actions.bound_staleness(at.accounts, name, max_staleness, **at.who)
+        server = resource_server_actions.bound_staleness(context.accounts, name, max_staleness, **context.who)
         return Answer(_document(server), line(f"{server.name} may trust an answer for {max_staleness} s."))
     if token_typ is not None:
-        server = resource_server_actions.choose_token_typ(at.accounts, name, token_typ, **at.who)
+        server = resource_server_actions.choose_token_typ(context.accounts, name, token_typ, **context.who)
         return Answer(_document(server), line(f"Tokens for {server.name} have the typ {token_typ} from now on."))
     server = resource_server_actions.edit_resource_server(
-        at.accounts, name, None if alg == "general" else alg, **at.who
+        context.accounts, name, None if alg == "general" else alg, **context.who
     )
     return Answer(_document(server), line(f"{server.name} gets tokens signed with {alg}."))
 
@@ -183,9 +191,12 @@ def jwks_client(name: str) -> Answer:
 
     For verifiers that cannot send their own id and secret there. The name in the address is no secret.
     """
-    at = command_context()
-    token = resource_server_actions.name_jwks_client(at.accounts, name, **at.who)
-    document = {"jwks_client": token, "jwks_uri": f"{at.services.issuer}/.well-known/jwks.json?jwks_client={token}"}
+    context = command_context()
+    token = resource_server_actions.name_jwks_client(context.accounts, name, **context.who)
+    document = {
+        "jwks_client": token,
+        "jwks_uri": f"{context.services.issuer}/.well-known/jwks.json?jwks_client={token}",
+    }
     return Answer(document, fields(document), hint="An earlier address of it is served on, as an anonymous one.")
 
 
@@ -193,8 +204,8 @@ def jwks_client(name: str) -> Answer:
 @click.argument("name", type=RESOURCE_SERVER)
 def disable(name: str) -> Answer:
     """Switch it off: it may not introspect, and no token is issued for it."""
-    at = command_context()
-    server = resource_server_actions.disable_resource_server(at.accounts, name, **at.who)
+    context = command_context()
+    server = resource_server_actions.disable_resource_server(context.accounts, name, **context.who)
     return Answer(_document(server), line(f"{server.name} is disabled."))
 
 
@@ -202,6 +213,6 @@ def disable(name: str) -> Answer:
 @click.argument("name", type=RESOURCE_SERVER)
 def enable(name: str) -> Answer:
     """Switch it on again."""
-    at = command_context()
-    server = resource_server_actions.enable_resource_server(at.accounts, name, **at.who)
+    context = command_context()
+    server = resource_server_actions.enable_resource_server(context.accounts, name, **context.who)
     return Answer(_document(server), line(f"{server.name} is enabled."))

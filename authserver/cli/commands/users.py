@@ -117,8 +117,8 @@ def email(username: str, *, address: str | None, remove: bool) -> Answer:
     if (address is None) != remove:
         msg = "give an address, or --remove"
         raise click.UsageError(msg)
-    at = command_context()
-    set_address(at.accounts, username, address, **at.who)
+    context = command_context()
+    set_address(context.accounts, username, address, **context.who)
     return Answer({"username": username, "email": address}, line("Saved."))
 
 

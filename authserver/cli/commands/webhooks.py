@@ -61,9 +61,9 @@ def _delivery_document(delivery: Delivery) -> dict[str, object]:
 @click.option("--description", default="", help="What people call it.")
 def create(url: str, events: tuple[str, ...], description: str) -> Answer:
     """Let events be sent to a URL; its secret is for the receiver."""
-    at = command_context()
+    context = command_context()
     made = webhook_actions.create(
-        at.accounts, url, pepper=at.store.pepper, events=events, description=description, **at.who
+        context.accounts, url, pepper=context.store.pepper, events=events, description=description, **context.who
     )
     document = {**_document(made.webhook), "secret": made.secret}
     return Answer(document, fields(document), hint=ONCE)
@@ -117,9 +117,11 @@ def edit(
     if events and all_events:
         msg = "give --event or --all-events, not both"
         raise click.UsageError(msg)
-    at = command_context()
+    context = command_context()
     wanted = events if events or all_events else None
-    webhook = webhook_actions.edit(at.accounts, webhook_id, url=url, events=wanted, description=description, **at.who)
+    webhook = webhook_actions.edit(
+        context.accounts, webhook_id, url=url, events=wanted, description=description, **context.who
+    )
     return Answer(_document(webhook), line("Saved."))
 
 
@@ -132,8 +134,8 @@ def edit(
 )
 def rotate(webhook_id: str, overlap: int) -> Answer:
     """Make a new secret; while both overlap, deliveries have a signature by each."""
-    at = command_context()
-    made = webhook_actions.rotate(at.accounts, webhook_id, overlap, pepper=at.store.pepper, **at.who)
+    context = command_context()
+    made = webhook_actions.rotate(context.accounts, webhook_id, overlap, pepper=context.store.pepper, **context.who)
     document = {
         "id": webhook_id,
         "secret": made.secret,
@@ -146,8 +148,8 @@ def rotate(webhook_id: str, overlap: int) -> Answer:
 @click.argument("webhook_id")
 def disable(webhook_id: str) -> Answer:
     """Send nothing any more; what is on its way waits."""
-    at = command_context()
-    webhook = webhook_actions.disable(at.accounts, webhook_id, **at.who)
+    context = command_context()
+    webhook = webhook_actions.disable(context.accounts, webhook_id, **context.who)
     return Answer(_document(webhook), line("It is disabled."))
 
 
@@ -155,8 +157,8 @@ def disable(webhook_id: str) -> Answer:
 @click.argument("webhook_id")
 def enable(webhook_id: str) -> Answer:
     """Send again, first what waits."""
-    at = command_context()
-    webhook = webhook_actions.enable(at.accounts, webhook_id, **at.who)
+    context = command_context()
+    webhook = webhook_actions.enable(context.accounts, webhook_id, **context.who)
     return Answer(_document(webhook), line("It is enabled."))
 
 
@@ -164,8 +166,8 @@ def enable(webhook_id: str) -> Answer:
 @click.argument("webhook_id")
 def delete(webhook_id: str) -> Answer:
     """Delete a webhook with its deliveries; what is on its way is not sent any more."""
-    at = command_context()
-    webhook_actions.delete(at.accounts, webhook_id, **at.who)
+    context = command_context()
+    webhook_actions.delete(context.accounts, webhook_id, **context.who)
     return Answer({"id": webhook_id, "deleted": True}, line("It is deleted."))
 
 
@@ -173,8 +175,8 @@ def delete(webhook_id: str) -> Answer:
 @click.argument("webhook_id")
 def test(webhook_id: str) -> Answer:
     """Let a running server send a `webhook.test` event to it, and to no other."""
-    at = command_context()
-    webhook_actions.test(at.accounts, webhook_id, **at.who)
+    context = command_context()
+    webhook_actions.test(context.accounts, webhook_id, **context.who)
     hint = f"`flask webhooks deliveries {webhook_id}` shows what became of it."
     return Answer({"id": webhook_id, "raised": "webhook.test"}, line("It is on its way."), hint=hint)
 
@@ -227,10 +229,10 @@ def replay(webhook_id: str, *, event_id: str | None, dead: bool) -> Answer:
     if (event_id is None) == (not dead):
         msg = "give --event or --dead, one of them"
         raise click.UsageError(msg)
-    at = command_context()
+    context = command_context()
     if event_id is not None:
-        webhook_actions.replay(at.accounts, webhook_id, event_id, **at.who)
+        webhook_actions.replay(context.accounts, webhook_id, event_id, **context.who)
         number = 1
     else:
-        number = webhook_actions.replay_dead(at.accounts, webhook_id, **at.who)
+        number = webhook_actions.replay_dead(context.accounts, webhook_id, **context.who)
     return Answer({"id": webhook_id, "deliveries": number}, line(f"{number} on the way again."))

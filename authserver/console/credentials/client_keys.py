@@ -82,12 +82,12 @@ def remove_key(client_id: str, thumbprint: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def publish_keys(client_id: str) -> ResponseReturnValue:
     """Take its keys from where the client publishes them, or with an empty address from nowhere."""
-    at, row, form = console_context(), own(client_id), Form.submitted()
+    context, row, form = console_context(), own(client_id), Form.submitted()
     try:
         if form["jwks_uri"]:
-            key_addresses.publish(at.accounts, client_id, form["jwks_uri"], owner_id=row.owner_id, **at.who)
+            key_addresses.publish(context.accounts, client_id, form["jwks_uri"], owner_id=row.owner_id, **context.who)
         else:
-            key_addresses.withdraw(at.accounts, client_id, owner_id=row.owner_id, **at.who)
+            key_addresses.withdraw(context.accounts, client_id, owner_id=row.owner_id, **context.who)
     except (Conflict, Invalid, NotFound) as error:
         form.add_error("jwks_uri", error_text(error))
         return _add_page(client_id, form, HTTPStatus.BAD_REQUEST)

@@ -56,12 +56,12 @@ class ShownTrust:
 @step_up(JUST_NOW)
 def add_trust(client_id: str) -> ResponseReturnValue:
     """Ask whose tokens are trusted, and add it."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial(dict.fromkeys(_FIELDS, ""))
     if Form.is_submitted():
         try:
-            wanted = _wanted(form, at.services.issuer)
-            client_trusts.add(at.accounts, client_id, wanted, owner_id=row.owner_id, **at.who)
+            wanted = _wanted(form, context.services.issuer)
+            client_trusts.add(context.accounts, client_id, wanted, owner_id=row.owner_id, **context.who)
         except (Conflict, Invalid) as error:
             form.add_error("", error_text(error))
             if '"d"' in form["jwks"]:
@@ -70,7 +70,7 @@ def add_trust(client_id: str) -> ResponseReturnValue:
             flash(_("The trust is added. Try a token of your platform before you rely on it."))
             return redirect(url_for("console.try_trust", client_id=client_id), 303)
     status = HTTPStatus.OK if form.is_valid else HTTPStatus.BAD_REQUEST
-    ours = at.services.issuer
+    ours = context.services.issuer
     return page("credentials/add_trust.html", status, row=row, form=form, platforms=PLATFORMS, ours=ours)
 
 
@@ -78,11 +78,11 @@ def add_trust(client_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def remove_trust(client_id: str, trust_id: str) -> ResponseReturnValue:
     """Ask before a trust ends with its tokens, and end it."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     if not Form.is_submitted():
         return page("credentials/remove_trust.html", row=row, trust_id=trust_id)
     try:
-        client_trusts.remove(at.accounts, client_id, trust_id, owner_id=row.owner_id, **at.who)
+        client_trusts.remove(context.accounts, client_id, trust_id, owner_id=row.owner_id, **context.who)
         flash(_("The trust is removed, and its tokens are dead."))
     except NotFound:
         flash(_("That trust had been removed already."))
@@ -92,17 +92,17 @@ def remove_trust(client_id: str, trust_id: str) -> ResponseReturnValue:
 @console.route("/credentials/<client_id>/trusts/try", methods=["GET", "POST"])
 def try_trust(client_id: str) -> ResponseReturnValue:
     """Hold a pasted token against each trust; it is neither kept nor given back."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"secret_token": ""})
     trials: tuple[client_trusts.Trial, ...] = ()
     if Form.is_submitted():
         try:
             trials = client_trusts.try_token(
-                at.accounts,
+                context.accounts,
                 client_id,
                 form["secret_token"],
-                at.services.remote_keys,
-                now=at.now,
+                context.services.remote_keys,
+                now=context.now,
                 owner_id=row.owner_id,
             )
         except (Invalid, NotFound) as error:

@@ -156,15 +156,15 @@ class ShownKey:
 @console.get("/credentials/<client_id>")
 def credential(client_id: str) -> ResponseReturnValue:
     """Show all there is to know."""
-    at, row = console_context(), own(client_id)
-    since = at.now - at.now % DAY - (_USAGE_DAYS - 1) * DAY
-    reads = at.store.credential_reads
+    context, row = console_context(), own(client_id)
+    since = context.now - context.now % DAY - (_USAGE_DAYS - 1) * DAY
+    reads = context.store.credential_reads
     inspected = session_actions.inspect_sessions_unchecked(
-        at.store.sessions, at.store.hot_path, client_id, limit=_MAX_SESSIONS, now=at.now
+        context.store.sessions, context.store.hot_path, client_id, limit=_MAX_SESSIONS, now=context.now
     )
     after = _timeline_position(request.args.get("before", ""))
-    timeline = at.store.audit_reads.timeline(client_id, _MAX_EVENTS, after, owner_id=row.owner_id)
-    whole = at.accounts.credential(client_id, row.owner_id)
+    timeline = context.store.audit_reads.timeline(client_id, _MAX_EVENTS, after, owner_id=row.owner_id)
+    whole = context.accounts.credential(client_id, row.owner_id)
     return page(
         "credentials/detail.html",
         row=row,
@@ -184,23 +184,23 @@ def credential(client_id: str) -> ResponseReturnValue:
         timeline_entries=[_timeline_entry(record) for record in timeline.records],
         older=f"{timeline.after.at}-{timeline.after.seq}" if timeline.after else "",
         lost_roles=_lost_roles(row, timeline.records),
-        idle_minutes=at.accounts.general().idle_timeout_minutes,
+        idle_minutes=context.accounts.general().idle_timeout_minutes,
     )
 
 
 @console.post("/credentials/<client_id>/sessions/end")
 def end_sessions(client_id: str) -> ResponseReturnValue:
     """End one session, or all: the field ``session`` holds its id or ``all``."""
-    at, row, jti = console_context(), own(client_id), request.form.get("session", "")
+    context, row, jti = console_context(), own(client_id), request.form.get("session", "")
     if jti == "all":
         _same, ended = session_actions.end_all(
-            at.accounts, client_id, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **at.who
+            context.accounts, client_id, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **context.who
         )
         text = ngettext("%(num)d session is ended.", "%(num)d sessions are ended.", ended)
         flash(text % {"num": ended})
     else:
         try:
-            session_actions.end(at.accounts, jti, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **at.who)
+            session_actions.end(context.accounts, jti, Reason.ENDED_BY_OWNER, owner_id=row.owner_id, **context.who)
             flash(_("That session is ended. The others live on."))
         except NotFound:
             flash(_("That session had ended already."))

@@ -19,8 +19,8 @@ from authserver.rules import permission
 @console.get("/sessions/<jti>")
 def explain_session(jti: str) -> ResponseReturnValue:
     """Explain the end of a token of one's own."""
-    at = console_context()
-    return _explained(jti, at.signed_in.user.id, url_for("console.credentials"))
+    context = console_context()
+    return _explained(jti, context.signed_in.user.id, url_for("console.credentials"))
 
 
 @console.get("/security/sessions/<jti>")
@@ -37,19 +37,26 @@ def explain() -> ResponseReturnValue:
     jti = query_args.text("jti")
     if not jti:
         return page("sessions/find.html", jti="", missing=False)
-    at = console_context()
+    context = console_context()
     try:
-        session_actions.explain(at.accounts, at.store.sessions, at.store.hot_path, at.store.audit_reads, jti)
+        session_actions.explain(
+            context.accounts, context.store.sessions, context.store.hot_path, context.store.audit_reads, jti
+        )
     except NotFound:
         return page("sessions/find.html", 404, jti=jti, missing=True)
     return redirect(url_for("console.explain_any_session", jti=jti), 303)
 
 
 def _explained(jti: str, owner_id: str | None, back: str) -> ResponseReturnValue:
-    at = console_context()
+    context = console_context()
     try:
         found = session_actions.explain(
-            at.accounts, at.store.sessions, at.store.hot_path, at.store.audit_reads, jti, owner_id=owner_id
+            context.accounts,
+            context.store.sessions,
+            context.store.hot_path,
+            context.store.audit_reads,
+            jti,
+            owner_id=owner_id,
         )
     except NotFound:
         abort(404)

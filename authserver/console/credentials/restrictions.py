@@ -31,9 +31,9 @@ REFUSALS: Final = (
 @step_up(JUST_NOW)
 def restrict_credential(client_id: str) -> ResponseReturnValue:
     """Show the restrictions, and replace them; its tokens die."""
-    at, row = console_context(), own(client_id)
+    context, row = console_context(), own(client_id)
     try:
-        before = restrictions_of(at.accounts.credential(client_id, row.owner_id).restrictions)
+        before = restrictions_of(context.accounts.credential(client_id, row.owner_id).restrictions)
     except ValueError:
         # To replace them here would lift what this version does not know.
         flash(_("The restrictions were written by a newer version; change them there."))
@@ -41,7 +41,7 @@ def restrict_credential(client_id: str) -> ResponseReturnValue:
     if Form.is_submitted():
         form = Form.submitted()
         try:
-            credentials.restrict(at.accounts, client_id, _wanted(form), owner_id=row.owner_id, **at.who)
+            credentials.restrict(context.accounts, client_id, _wanted(form), owner_id=row.owner_id, **context.who)
         except (Conflict, Invalid) as error:
             form.add_error("", error_text(error))
         else:
@@ -49,7 +49,7 @@ def restrict_credential(client_id: str) -> ResponseReturnValue:
             return redirect(url_for("console.credential", client_id=client_id), 303)
     else:
         form = Form.initial(_shown(before))
-    apis = {each.audience: each.name for each in at.accounts.resource_servers() if each.disabled_at is None}
+    apis = {each.audience: each.name for each in context.accounts.resource_servers() if each.disabled_at is None}
     # One that is gone stays in the list: to leave it out in silence would leave no restriction at all.
     apis = {**{each: each for each in before.audiences}, **apis}
     options = [(audience, apis[audience], audience) for audience in sorted(apis)]

@@ -40,9 +40,11 @@ def _start_timer() -> None:
 def _log_request(response: Response) -> Response:
     if not is_console_path(request.path) or request.endpoint == _QUIET:
         return response
-    at: ConsoleContext | None = g.get("console_context")
-    who = {"peer": at.peer, "user": at.current_user.user.id if at.current_user else ""} if at else {}
+    context: ConsoleContext | None = g.get("console_context")
+    who = (
+        {"peer": context.peer, "user": context.current_user.user.id if context.current_user else ""} if context else {}
+    )
     seconds = log_request("console", response, g.console_began, who)
-    if at:
-        at.services.observe_console_request(response.status_code, seconds)
+    if context:
+        context.services.observe_console_request(response.status_code, seconds)
     return response

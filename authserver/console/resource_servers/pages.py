@@ -31,12 +31,12 @@ from keys.keyring import State
 @requires(permission.RESOURCE_SERVERS)
 def resource_servers() -> ResponseReturnValue:
     """List the registered APIs."""
-    at = console_context()
+    context = console_context()
     return page(
         "resource_servers/list.html",
-        servers=at.accounts.resource_servers(),
-        live=at.store.token_reads.by_audience(at.now),
-        general=at.accounts.general(),
+        servers=context.accounts.resource_servers(),
+        live=context.store.token_reads.by_audience(context.now),
+        general=context.accounts.general(),
     )
 
 
@@ -45,7 +45,7 @@ def resource_servers() -> ResponseReturnValue:
 @step_up(RECENT)
 def new_resource_server() -> ResponseReturnValue:
     """Register an API and show its secret once."""
-    at = console_context()
+    context = console_context()
     if not Form.is_submitted():
         blank = {"name": "", "audience": "", "alg": "", "typ": TOKEN_TYPES[0], "form_key": dice.token_urlsafe(18)}
         return _new(Form.initial(blank))
@@ -61,14 +61,14 @@ def new_resource_server() -> ResponseReturnValue:
         return _new(form, HTTPStatus.BAD_REQUEST)
     try:
         made = resource_server_actions.register_resource_server(
-            at.accounts,
+            context.accounts,
             form["name"],
             form["audience"],
-            pepper=at.store.pepper,
+            pepper=context.store.pepper,
             token_alg=form["alg"] or None,
             token_typ=form["typ"] or TOKEN_TYPES[0],
             form_key=form["form_key"],
-            **at.who,
+            **context.who,
         )
     except AlreadyDone as error:
         flash(_("This was registered already; its secret was shown then and is not shown again."))
@@ -86,11 +86,11 @@ def new_resource_server() -> ResponseReturnValue:
 @requires(permission.RESOURCE_SERVERS)
 def resource_server(server_id: str) -> ResponseReturnValue:
     """Show one API."""
-    at = console_context()
+    context = console_context()
     server = _server(server_id)
-    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
-    activity, general = at.store.feed_fetches.activity(server.id, at.now), at.accounts.general()
-    kind = mode(server, activity, at.now)
+    live = context.store.token_reads.by_audience(context.now, server.audience)[server.audience]
+    activity, general = context.store.feed_fetches.activity(server.id, context.now), context.accounts.general()
+    kind = mode(server, activity, context.now)
     return page(
         "resource_servers/one.html",
         server=server,
@@ -99,9 +99,9 @@ def resource_server(server_id: str) -> ResponseReturnValue:
         activity=activity,
         mode=kind,
         hour=hour_without(kind, server, activity, general.idle_timeout_minutes),
-        snippets=snippets(server, at.services.issuer, kind),
-        streams=at.store.event_streams.of_server(server.id),
-        newest=at.store.event_streams.newest(),
+        snippets=snippets(server, context.services.issuer, kind),
+        streams=context.store.event_streams.of_server(server.id),
+        newest=context.store.event_streams.newest(),
         requirements=dict(_requirements())[" ".join(server.requires)],
     )
 
@@ -111,13 +111,13 @@ def resource_server(server_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def regenerate_resource_server(server_id: str) -> ResponseReturnValue:
     """Make a new secret and show it once; the old one ends now, so the name is typed first."""
-    at = console_context()
+    context = console_context()
     server = _server(server_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"form_key": dice.token_urlsafe(18)})
     if Form.is_submitted() and form["confirm"] == server.name and form["form_key"]:
         try:
             made = resource_server_actions.regenerate_resource_server(
-                at.accounts, server.name, pepper=at.store.pepper, form_key=form["form_key"], **at.who
+                context.accounts, server.name, pepper=context.store.pepper, form_key=form["form_key"], **context.who
             )
         except AlreadyDone:
             flash(_("This was done already; the secret was shown then and is not shown again."))
@@ -134,14 +134,14 @@ def regenerate_resource_server(server_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def resource_server_algorithm(server_id: str) -> ResponseReturnValue:
     """Choose what its tokens are signed with."""
-    at = console_context()
+    context = console_context()
     server = _server(server_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"alg": server.token_alg or ""})
     alg = form["alg"] or None
     same = alg == server.token_alg
     return submit(
         form,
-        lambda: resource_server_actions.edit_resource_server(at.accounts, server.name, alg, **at.who),
+        lambda: resource_server_actions.edit_resource_server(context.accounts, server.name, alg, **context.who),
         message=_("Saved. Tokens from before stay good."),
         target=_href(server),
         errors=(
@@ -156,7 +156,7 @@ def resource_server_algorithm(server_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def resource_server_staleness(server_id: str) -> ResponseReturnValue:
     """Choose for how long it may trust an answer of introspection."""
-    at = console_context()
+    context = console_context()
     server = _server(server_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"seconds": str(server.max_staleness)})
     most, text = resource_server_actions.MAX_STALENESS, form["seconds"]
@@ -164,7 +164,7 @@ def resource_server_staleness(server_id: str) -> ResponseReturnValue:
     seconds = int(text) if is_number else most + 1
     return submit(
         form,
-        lambda: resource_server_actions.bound_staleness(at.accounts, server.name, seconds, **at.who),
+        lambda: resource_server_actions.bound_staleness(context.accounts, server.name, seconds, **context.who),
         message=_("Saved. It holds from the next answer on."),
         target=_href(server),
         errors=(
@@ -179,12 +179,12 @@ def resource_server_staleness(server_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def resource_server_token_type(server_id: str) -> ResponseReturnValue:
     """Choose the ``typ`` of its tokens; those of before end, so their number is shown."""
-    at = console_context()
+    context = console_context()
     server = _server(server_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"typ": server.token_typ})
     done = submit(
         form,
-        lambda: resource_server_actions.choose_token_typ(at.accounts, server.name, form["typ"], **at.who),
+        lambda: resource_server_actions.choose_token_typ(context.accounts, server.name, form["typ"], **context.who),
         message=_("Saved. It holds for tokens from now on."),
         target=_href(server),
         errors=(
@@ -194,7 +194,7 @@ def resource_server_token_type(server_id: str) -> ResponseReturnValue:
     )
     if done:
         return done
-    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
+    live = context.store.token_reads.by_audience(context.now, server.audience)[server.audience]
     status = form.status()
     return page("resource_servers/token_type.html", status, form=form, server=server, types=_types(), live=live)
 
@@ -204,13 +204,13 @@ def resource_server_token_type(server_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def resource_server_requirements(server_id: str) -> ResponseReturnValue:
     """Choose what token requests for it must meet; tokens of before live on."""
-    at = console_context()
+    context = console_context()
     server = _server(server_id)
     form = Form.submitted() if Form.is_submitted() else Form.initial({"requires": " ".join(server.requires)})
     chosen = form["requires"].split()
     return submit(
         form,
-        lambda: resource_server_actions.require_of_tokens(at.accounts, server.name, chosen, **at.who),
+        lambda: resource_server_actions.require_of_tokens(context.accounts, server.name, chosen, **context.who),
         message=_("Saved. It holds for tokens from now on."),
         target=_href(server),
         errors=(
@@ -234,18 +234,18 @@ def _requirements() -> list[tuple[str, str]]:
 @step_up(JUST_NOW)
 def disable_resource_server(server_id: str) -> ResponseReturnValue:
     """Show how many live tokens it would leave without an answer, then switch it off."""
-    at = console_context()
+    context = console_context()
     server, form = _server(server_id), Form.submitted()
     done = submit(
         form,
-        lambda: resource_server_actions.disable_resource_server(at.accounts, server.name, **at.who),
+        lambda: resource_server_actions.disable_resource_server(context.accounts, server.name, **context.who),
         message=_("%(name)s is disabled.", name=server.name),
         target=_href(server),
         errors=((Conflict, "", _("%(name)s is disabled already.", name=server.name)),),
     )
     if done:
         return done
-    live = at.store.token_reads.by_audience(at.now, server.audience)[server.audience]
+    live = context.store.token_reads.by_audience(context.now, server.audience)[server.audience]
     return page("resource_servers/disable.html", form.status(), form=form, server=server, live=live)
 
 
@@ -254,12 +254,12 @@ def disable_resource_server(server_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def enable_resource_server(server_id: str) -> ResponseReturnValue:
     """Switch it on again."""
-    at = console_context()
+    context = console_context()
     server, form = _server(server_id), Form.submitted()
     already = _("%(name)s is enabled already.", name=server.name) if server.disabled_at is None else ""
     return submit(
         form,
-        lambda: resource_server_actions.enable_resource_server(at.accounts, server.name, **at.who),
+        lambda: resource_server_actions.enable_resource_server(context.accounts, server.name, **context.who),
         message=_("%(name)s is enabled.", name=server.name),
         target=_href(server),
         errors=((Conflict, "", already or error_text),),
@@ -286,9 +286,9 @@ def _types() -> list[tuple[str, str]]:
 
 
 def _algorithms() -> list[tuple[str, str]]:
-    at = console_context()
-    active = sorted({key.alg for key in at.store.keys.ring() if key.state is State.ACTIVE})
-    general = _("General setting (%(alg)s)", alg=at.accounts.general().token_alg)
+    context = console_context()
+    active = sorted({key.alg for key in context.store.keys.ring() if key.state is State.ACTIVE})
+    general = _("General setting (%(alg)s)", alg=context.accounts.general().token_alg)
     return [("", general), *((alg, alg) for alg in active)]
 
 

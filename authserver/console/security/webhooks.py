@@ -55,7 +55,7 @@ def webhooks() -> ResponseReturnValue:
 @step_up(RECENT)
 def new_webhook() -> ResponseReturnValue:
     """Let events be sent to a URL, and show its secret once."""
-    at = console_context()
+    context = console_context()
     if not Form.is_submitted():
         return _form(Form.initial({"url": "", "description": "", "form_key": dice.token_urlsafe(18)}))
     form = Form.submitted()
@@ -67,13 +67,13 @@ def new_webhook() -> ResponseReturnValue:
         return _form(form)
     try:
         made = webhook_actions.create(
-            at.accounts,
+            context.accounts,
             form["url"],
-            pepper=at.store.pepper,
+            pepper=context.store.pepper,
             events=form.getlist("events"),
             description=form["description"],
             form_key=form["form_key"],
-            **at.who,
+            **context.who,
         )
     except AlreadyDone as error:
         flash(_("This was made already; its secret was shown then and is not shown again."))
@@ -110,8 +110,8 @@ def webhook(webhook_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def edit_webhook(webhook_id: str) -> ResponseReturnValue:
     """Change where it is sent, what is sent, or what it is called."""
-    at = console_context()
-    found = at.store.webhooks.find(webhook_id)
+    context = console_context()
+    found = context.store.webhooks.find(webhook_id)
     if Form.is_submitted():
         form = Form.submitted()
         _check(form)
@@ -122,13 +122,13 @@ def edit_webhook(webhook_id: str) -> ResponseReturnValue:
     done = submit(
         form,
         lambda: webhook_actions.edit(
-            at.accounts,
+            context.accounts,
             webhook_id,
             url=form["url"],
             events=form.getlist("events"),
             description=form["description"],
             seen=seen,
-            **at.who,
+            **context.who,
         ),
         message=_("Saved."),
         target=_href(found),
@@ -145,8 +145,8 @@ def edit_webhook(webhook_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def rotate_webhook(webhook_id: str) -> ResponseReturnValue:
     """Make a new secret and show it once."""
-    at = console_context()
-    found = at.store.webhooks.find(webhook_id)
+    context = console_context()
+    found = context.store.webhooks.find(webhook_id)
     spans = _spans()
     form = (
         Form.submitted()
@@ -157,12 +157,12 @@ def rotate_webhook(webhook_id: str) -> ResponseReturnValue:
         if form["overlap"] in {value for value, _label in spans} and form["form_key"]:
             try:
                 made = webhook_actions.rotate(
-                    at.accounts,
+                    context.accounts,
                     webhook_id,
                     int(form["overlap"]),
-                    pepper=at.store.pepper,
+                    pepper=context.store.pepper,
                     form_key=form["form_key"],
-                    **at.who,
+                    **context.who,
                 )
             except AlreadyDone:
                 flash(_("This was done already; the secret was shown then and is not shown again."))
@@ -178,11 +178,11 @@ def rotate_webhook(webhook_id: str) -> ResponseReturnValue:
 @step_up(JUST_NOW)
 def delete_webhook(webhook_id: str) -> ResponseReturnValue:
     """Delete it with its deliveries."""
-    at, form = console_context(), Form.submitted()
-    found = at.store.webhooks.find(webhook_id)
+    context, form = console_context(), Form.submitted()
+    found = context.store.webhooks.find(webhook_id)
     return submit(
         form,
-        lambda: webhook_actions.delete(at.accounts, webhook_id, **at.who),
+        lambda: webhook_actions.delete(context.accounts, webhook_id, **context.who),
         message=_("The webhook is deleted."),
         target=url_for("console.webhooks"),
         errors=(),
@@ -191,7 +191,7 @@ def delete_webhook(webhook_id: str) -> ResponseReturnValue:
         form.status(),
         form=form,
         webhook=found,
-        counts=at.store.webhooks.counts().get(webhook_id, DeliveryCounts()),
+        counts=context.store.webhooks.counts().get(webhook_id, DeliveryCounts()),
     )
 
 
@@ -200,8 +200,8 @@ def delete_webhook(webhook_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def disable_webhook(webhook_id: str) -> ResponseReturnValue:
     """Send nothing any more."""
-    at = console_context()
-    webhook_actions.disable(at.accounts, webhook_id, **at.who)
+    context = console_context()
+    webhook_actions.disable(context.accounts, webhook_id, **context.who)
     flash(_("It is disabled. What is on its way waits; what happens meanwhile is not told."))
     return redirect(url_for("console.webhook", webhook_id=webhook_id), 303)
 
@@ -211,8 +211,8 @@ def disable_webhook(webhook_id: str) -> ResponseReturnValue:
 @step_up(RECENT)
 def enable_webhook(webhook_id: str) -> ResponseReturnValue:
     """Send again."""
-    at = console_context()
-    webhook_actions.enable(at.accounts, webhook_id, **at.who)
+    context = console_context()
+    webhook_actions.enable(context.accounts, webhook_id, **context.who)
     flash(_("It is enabled."))
     return redirect(url_for("console.webhook", webhook_id=webhook_id), 303)
 
@@ -221,8 +221,8 @@ def enable_webhook(webhook_id: str) -> ResponseReturnValue:
 @requires(permission.SECURITY)
 def test_webhook(webhook_id: str) -> ResponseReturnValue:
     """Send it a test event."""
-    at = console_context()
-    webhook_actions.test(at.accounts, webhook_id, **at.who)
+    context = console_context()
+    webhook_actions.test(context.accounts, webhook_id, **context.who)
     flash(_("A test event is on its way; reload to see what became of it."))
     return redirect(url_for("console.webhook", webhook_id=webhook_id), 303)
 
@@ -231,8 +231,8 @@ def test_webhook(webhook_id: str) -> ResponseReturnValue:
 @requires(permission.SECURITY)
 def replay_webhook(webhook_id: str) -> ResponseReturnValue:
     """Send everything again that was given up."""
-    at = console_context()
-    webhook_actions.replay_dead(at.accounts, webhook_id, **at.who)
+    context = console_context()
+    webhook_actions.replay_dead(context.accounts, webhook_id, **context.who)
     flash(_("What was given up is on its way again."))
     return redirect(url_for("console.webhook", webhook_id=webhook_id), 303)
 
@@ -253,8 +253,8 @@ def webhook_delivery(webhook_id: str, event_id: str) -> ResponseReturnValue:
 @requires(permission.SECURITY)
 def replay_webhook_delivery(webhook_id: str, event_id: str) -> ResponseReturnValue:
     """Send one event again."""
-    at = console_context()
-    webhook_actions.replay(at.accounts, webhook_id, event_id, **at.who)
+    context = console_context()
+    webhook_actions.replay(context.accounts, webhook_id, event_id, **context.who)
     flash(_("It is on its way again, with the same webhook-id."))
     return redirect(url_for("console.webhook_delivery", webhook_id=webhook_id, event_id=event_id), 303)
 

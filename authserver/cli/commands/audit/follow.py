@@ -61,7 +61,7 @@ def follow(
     if ca is not None and not (syslog or "").startswith("tls://"):
         msg = "--ca goes with a collector at tls://."
         raise click.UsageError(msg)
-    at = command_context()
+    context = command_context()
     sink = SyslogSink(collector(syslog, ca)) if syslog is not None else None
     text_of = FORMATS[form]
 
@@ -71,9 +71,9 @@ def follow(
         else:
             sink.send(record, text_of(record))
 
-    position = Position(state, _begin(at, after, state, once=once))
+    position = Position(state, _begin(context, after, state, once=once))
     try:
-        _follow(at, send, position, every=every, once=once)
+        _follow(context, send, position, every=every, once=once)
     finally:
         if sink is not None:
             sink.close()
@@ -99,7 +99,7 @@ class Position:
         fresh.replace(self.file)
 
 
-def _begin(at: CommandContext, after: int | None, state: Path | None, *, once: bool) -> int:
+def _begin(context: CommandContext, after: int | None, state: Path | None, *, once: bool) -> int:
     if state is not None and state.exists():
         text = state.read_bytes()[:_MAX_DIGITS].strip()
         if not text.isdigit():
@@ -108,14 +108,14 @@ def _begin(at: CommandContext, after: int | None, state: Path | None, *, once: b
         return int(text)
     if after is not None or once:
         return after or 0
-    return max((record.seq for record in at.accounts.audit_newest(1)), default=0)
+    return max((record.seq for record in context.accounts.audit_newest(1)), default=0)
 
 
-def _follow(at: CommandContext, send: Send, position: Position, *, every: float, once: bool) -> None:
+def _follow(context: CommandContext, send: Send, position: Position, *, every: float, once: bool) -> None:
     wait = every
     while True:
         try:
-            sent = _send_part(at, send, position)
+            sent = _send_part(context, send, position)
             wait = every
         except Unavailable as error:
             if once:
@@ -131,11 +131,11 @@ def _follow(at: CommandContext, send: Send, position: Position, *, every: float,
         time.sleep(wait)
 
 
-def _send_part(at: CommandContext, send: Send, position: Position) -> int:
+def _send_part(context: CommandContext, send: Send, position: Position) -> int:
     """Send what is behind the position, a part of it; how many."""
     sent = 0
     try:
-        for record in at.accounts.audit_records(position.seq, limit=_AT_ONCE):
+        for record in context.accounts.audit_records(position.seq, limit=_AT_ONCE):
             send(record)
             position.seq, sent = record.seq, sent + 1
     finally:

@@ -34,9 +34,9 @@ def checkpoint_document(checkpoint: Checkpoint) -> dict[str, object]:
 @audit.command("checkpoint", examples=("flask audit checkpoint", "flask audit checkpoint --json"))
 def checkpoint() -> Answer:
     """Take a signed checkpoint now; a serving process takes one each hour by itself."""
-    at = command_context()
+    context = command_context()
     made = checkpoint_actions.take(
-        at.store.checkpoints, at.services.sign_checkpoint, issuer=at.services.issuer, now=at.now
+        context.store.checkpoints, context.services.sign_checkpoint, issuer=context.services.issuer, now=context.now
     )
     if made is None:
         msg = "another process has just taken one; `flask audit checkpoints` shows it"
