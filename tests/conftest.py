@@ -54,7 +54,7 @@ NOT_QUICK = {
     "test_full_disk", "test_pooler", "test_scanners", "test_schema_window",
     "test_restore", "test_spring", "test_state_machine", "test_verifier_history",
     "test_start", "test_sqlite_library", "test_failover", "test_modes_on_one_clock", "test_kit", "test_agents",
-    "test_fleet", "test_image", "test_proxies", "test_gateways",
+    "test_fleet", "test_image", "test_proxies", "test_gateways", "test_recipes",
 }  # fmt: skip
 """Modules that start servers, browsers, npm or PostgreSQL, or take long: left out by `make check`."""
 

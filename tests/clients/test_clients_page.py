@@ -17,6 +17,8 @@ from tests.support.client_server import ROLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 NOT_RUN = {"go", "powershell", "text"}
+"""Not run here; Go is by test_recipes."""
+
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r"^##+ (.+)$", re.MULTILINE)
 
