@@ -1,4 +1,4 @@
-"""The recipes of docs/spring.md, run by Spring Security itself against a real server."""
+"""The recipes of docs/spring.md, run by Spring Security and Nimbus themselves against a real server."""
 
 import os
 import re
@@ -80,6 +80,17 @@ def test_the_decoder_of_the_page_takes_at_jwt_and_no_other_type(jars, site, api)
     assert foreign.startswith("no "), "the audience is another's"
 
 
+@pytest.mark.parametrize("site", ["sqlite"], indirect=True)  # a start of Java is dear, and the database does not matter
+def test_nimbus_alone_takes_at_jwt_and_no_other_type(jars, site, api):
+    typ, audience, _ = api
+    good = asked(site, audience)
+    forged = good[:-8] + ("AAAAAAAA" if good[-8:] != "AAAAAAAA" else "BBBBBBBB")
+    own, foreign, other = judged(jars, site, api, "nimbus", good, site.token("ES256"), forged)
+    assert (own == GOOD) is (typ == "at+jwt"), own
+    assert foreign.startswith("no "), "the audience is another's"
+    assert other.startswith("no "), "the signature is another"
+
+
 def test_introspection_takes_the_registered_type_until_the_token_dies(jars, site, api):
     _, audience, _ = api
     mine = asked(site, audience)
@@ -96,6 +107,6 @@ def test_the_page_shows_what_was_run():
     page = (ROOT / "docs" / "spring.md").read_text(encoding="utf-8")
     run = " ".join((HERE / "Probe.java").read_text(encoding="utf-8").split())
     blocks = re.findall(r"```java\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         assert " ".join(block.replace("@Bean", "").split()) in run

@@ -1,6 +1,20 @@
+import com.nimbusds.jose.JOSEObjectType;
+import com.nimbusds.jose.JWSAlgorithm;
+import com.nimbusds.jose.jwk.source.JWKSourceBuilder;
+import com.nimbusds.jose.proc.DefaultJOSEObjectTypeVerifier;
+import com.nimbusds.jose.proc.JWSVerificationKeySelector;
+import com.nimbusds.jose.proc.SecurityContext;
+import com.nimbusds.jwt.JWTClaimsSet;
+import com.nimbusds.jwt.proc.ConfigurableJWTProcessor;
+import com.nimbusds.jwt.proc.DefaultJWTClaimsVerifier;
+import com.nimbusds.jwt.proc.DefaultJWTProcessor;
+import java.net.MalformedURLException;
+import java.net.URI;
+import java.net.URL;
 import java.util.List;
 import java.util.Objects;
 import java.util.Scanner;
+import java.util.Set;
 import org.springframework.security.oauth2.core.DelegatingOAuth2TokenValidator;
 import org.springframework.security.oauth2.jwt.Jwt;
 import org.springframework.security.oauth2.jwt.JwtClaimNames;
@@ -57,6 +71,20 @@ public class Probe {
             .build();
     }
 
+    ConfigurableJWTProcessor<SecurityContext> processor() throws MalformedURLException {
+        URL keys = URI.create(issuer + "/.well-known/jwks.json").toURL();
+        DefaultJWTClaimsVerifier<SecurityContext> claims = new DefaultJWTClaimsVerifier<>(
+            audience,
+            new JWTClaimsSet.Builder().issuer(issuer).build(),
+            Set.of("sub", "client_id", "iat", "exp", "jti"));
+        claims.setMaxClockSkew(0);
+        DefaultJWTProcessor<SecurityContext> processor = new DefaultJWTProcessor<>();
+        processor.setJWSTypeVerifier(new DefaultJOSEObjectTypeVerifier<>(new JOSEObjectType("at+jwt")));
+        processor.setJWSKeySelector(new JWSVerificationKeySelector<>(JWSAlgorithm.ES256, JWKSourceBuilder.create(keys).build()));
+        processor.setJWTClaimsSetVerifier(claims);
+        return processor;
+    }
+
     public static void main(String[] words) {
         Probe probe = new Probe(words[1], words[2], System.getenv("RS_ID"), System.getenv("RS_SECRET"));
         Scanner lines = new Scanner(System.in);
@@ -64,13 +92,16 @@ public class Probe {
             String text = lines.nextLine();
             try {
                 System.out.println("yes " + probe.judge(words[0], text));
-            } catch (RuntimeException error) {
+            } catch (Exception error) {
                 System.out.println("no " + Objects.toString(error.getMessage(), "").replace('\n', ' '));
             }
         }
     }
 
-    private Object judge(String way, String text) {
+    private Object judge(String way, String text) throws Exception {
+        if (way.equals("nimbus")) {
+            return processor().process(text, null).getStringListClaim("roles");
+        }
         if (way.equals("introspection")) {
             return introspector().introspect(text).getAttribute("roles");
         }
