@@ -13,7 +13,7 @@ JS_CLIENTS := $(patsubst %,tests/%/node_modules/.package-lock.json,clients_js ap
 UV_VERSION := 0.13.9
 UV := .lock-venv/.uv-$(UV_VERSION)-installed
 
-.PHONY: help run test check lint fix docs clients screenshots crash history faults platforms rotations bench audit uv lock clean
+.PHONY: help run test check lint fix docs clients screenshots crash fuzz history faults platforms rotations bench audit uv lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ screenshots: $(DEV) $(JS_CLIENTS) ## Make the pictures in docs/screenshots anew 
 
 crash: $(DEV) ## Kill the server a thousand times and look for lost promises
 	CRASH_RUNS=$${CRASH_RUNS:-1000} $(BIN)/python -m pytest tests/faults/test_crash.py $(ARGS)
+
+fuzz: $(DEV) ## Draw requests to the management API from its document and look for an answer that it does not have
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-25} $(BIN)/python -m pytest tests/api/test_schemathesis.py -n 0 -s --timeout 0 $(ARGS)
 
 history: $(DEV) ## Call 100,000 times through verifiers in each mode while tokens end in every way, and look for one let in too late
 	HISTORY_OPERATIONS=$${HISTORY_OPERATIONS:-100000} $(BIN)/python -m pytest tests/faults/test_verifier_history.py -n 0 -s $(ARGS)

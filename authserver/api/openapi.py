@@ -13,6 +13,7 @@ from authserver.api.problems import CONTENT_TYPE, KINDS, ProblemDocument
 
 VERSION: Final = "1.0.0"
 _REF: Final = "#/components/schemas/{model}"
+_IF_MATCH: Final = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 _LIST: Final = re.compile(r"\bItems_(\w+?)(?:Document)?_(?!\w)")
 _ABOUT: Final = """\
 Everything that the web console does, for machines. A call carries a bearer token that the token endpoint issued for
@@ -164,7 +165,7 @@ def _headers(made: Operation) -> Iterable[dict[str, Any]]:
             "in": "header",
             "required": True,
             "description": "The ETag of what is edited, or `*` for whatever it is (RFC 9110 §13.1.1).",
-            "schema": {"type": "string", "minLength": 1},
+            "schema": {"type": "string", "pattern": _IF_MATCH},
         }
     if made.creates:
         yield {
@@ -173,7 +174,7 @@ def _headers(made: Operation) -> Iterable[dict[str, Any]]:
             "required": False,
             "description": "Drawn at random for this request; sent again with it, the request takes effect once. "
             "A secret is in the first answer only.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            "schema": {"type": "string", "pattern": '^"?[!#-~]{1,255}"?$'},
         }
 
 

@@ -33,7 +33,7 @@ class Conditions:
     """What the headers of a request say about its change."""
 
     if_match: str
-    raw_key: str
+    raw_key: str | None
     fingerprint: str
 
     @classmethod
@@ -41,7 +41,7 @@ class Conditions:
         """Of the current request."""
         parts = (request.method.encode(), request.path.encode("utf-8", "surrogatepass"), request.get_data(cache=True))
         digest = hashlib.sha256(b"\n".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-        return cls(request.headers.get("If-Match", ""), request.headers.get("Idempotency-Key", ""), digest)
+        return cls(request.headers.get("If-Match", ""), request.headers.get("Idempotency-Key"), digest)
 
     def require_if_match(self) -> None:
         """Refuse an edit that does not say what it edits.
@@ -68,7 +68,7 @@ class Conditions:
         Raises:
             Problem: the header is no key.
         """
-        if not self.raw_key:
+        if self.raw_key is None:
             return None
         found = _KEY.fullmatch(self.raw_key.strip())
         if found is None:

@@ -127,5 +127,15 @@ def _problem_of(error: Exception) -> Problem:
 def _of_http(error: HTTPException) -> Problem:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     code = _BY_STATUS.get(status, "invalid_request" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error")
-    allowed = sorted(error.valid_methods or ()) if isinstance(error, MethodNotAllowed) else ()
+    allowed = _allowed(error) if isinstance(error, MethodNotAllowed) else ()
     return Problem(code, KINDS[code].remedy, headers={"Allow": ", ".join(allowed)} if allowed else {})
+
+
+def _allowed(error: MethodNotAllowed) -> Sequence[str]:
+    """The methods of the most exact route: `/signing-keys/rotate` is not the key that is called `rotate`."""
+    adapter = current_app.create_url_adapter(request)
+    if adapter is None:
+        return ()
+    rules = {each: adapter.match(method=each, return_rule=True)[0] for each in error.valid_methods or ()}
+    fewest = min((len(rule.arguments) for rule in rules.values()), default=0)
+    return sorted(each for each, rule in rules.items() if len(rule.arguments) == fewest)

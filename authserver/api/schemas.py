@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -53,6 +53,21 @@ def parse_instant(value: object) -> Instant:
         raise ValueError(msg)
     return at
 
+
+def refuse_boolean(value: object) -> object:
+    """The same value; false is no 0, though Python takes one for the other.
+
+    Raises:
+        ValueError: it is true or false.
+    """
+    if isinstance(value, bool):
+        msg = "a number is needed"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic tells a ValueError to the caller
+    return value
+
+
+Overlap = Annotated[Literal[0, 3600, 86400, 604800], BeforeValidator(refuse_boolean)]
+"""Seconds that an old secret may work on: ``rules.secret_format.OVERLAPS``."""
 
 InstantIn = Annotated[Instant, BeforeValidator(parse_instant), WithJsonSchema(_SCHEMA)]
 """An instant that a caller sends."""

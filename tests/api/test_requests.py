@@ -154,3 +154,33 @@ def test_a_database_that_is_away_is_503_and_never_a_stack(world, monkeypatch):
     problem_document = problem(answer, 503, "temporarily_unavailable")
     assert "password" not in str(problem_document)
     assert answer.headers["Retry-After"] == "2"
+
+
+def test_a_boolean_is_no_number_of_seconds(world):
+    found = problem(world.ada("POST", f"/credentials/{world.ada.client_id}/secrets", {"overlap_seconds": False}), 400,
+                    "invalid_request")  # fmt: skip
+    assert [each["pointer"] for each in found["errors"]] == ["/overlap_seconds"]
+
+
+def test_an_empty_idempotency_key_is_none_of_the_keys_there_are(world):
+    body = {"name": "x", "kind": "operational", "permissions": []}
+    problem(world.root("POST", "/roles", body, Idempotency_Key=""), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/signing-keys/rotate", "POST"), ("/credentials/x/trusts/try", "POST"), ("/credentials/x/trusts/y", "DELETE")],
+)
+def test_allow_names_the_methods_of_this_address_and_not_of_those_that_look_like_it(world, path, allowed):
+    answer = world.root("PUT", path, {})
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+
+
+def test_a_list_of_what_was_never_used_is_sorted_by_last_use_like_any_other(world):
+    world.credential("ada", ["reader"])
+    for path in ("/credentials", "/inventory/credentials"):
+        for order in ("last_used_at", "-last_used_at"):
+            found = world.root.read(path, never_used="true", sort=order)["items"]
+            assert all(each["last_used_at"] is None for each in found)
+    assert world.root.read("/inventory/credentials", never_used="true", unused_days="1", sort="last_used_at")

@@ -1,7 +1,5 @@
 """The secrets of a credential: list, make a new one, move or end the old one; and the caller's own."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from authserver.actions import credentials as credential_actions
@@ -9,15 +7,12 @@ from authserver.api.context import ApiContext
 from authserver.api.operations import BUILDER, TOKEN, Answer, operation
 from authserver.api.problems import Problem
 from authserver.api.resources.credentials import SecretDocument, etag_of_credential
-from authserver.api.schemas import Items, Model
+from authserver.api.schemas import Items, Model, Overlap
 from authserver.ports.credentials import Credential, SecretRecord
 from authserver.ports.errors import AlreadyDone, Conflict, NotFound
 from authserver.ports.store import Store
 from authserver.ports.transaction import Transaction
 from authserver.rules.facts import Instant, over
-
-Overlap = Literal[0, 3600, 86400, 604800]
-"""Seconds that an old secret may work on: ``rules.secret_format.OVERLAPS``."""
 
 
 class NewSecret(Model):

@@ -11,7 +11,7 @@ from authserver.api.context import ApiContext
 from authserver.api.cursors import decode, encode, part
 from authserver.api.operations import SECURITY, Answer, operation
 from authserver.api.preconditions import etag_of
-from authserver.api.schemas import InstantOut, Items, Model, Paged
+from authserver.api.schemas import InstantOut, Items, Model, Overlap, Paged
 from authserver.ports.errors import AlreadyDone
 from authserver.ports.events.webhooks import Delivery, DeliveryCounts, Webhook
 from authserver.ports.transaction import Transaction
@@ -80,7 +80,7 @@ class WebhookChanges(Model):
 class NewWebhookSecret(Model):
     """How long the old secret goes on signing beside the new one."""
 
-    overlap_seconds: Literal[0, 3600, 86400, 604800] = 86400
+    overlap_seconds: Overlap = 86400
 
 
 class DeliveryDocument(Model):

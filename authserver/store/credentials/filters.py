@@ -63,7 +63,8 @@ def query_parameters(query: CredentialQuery, now: Instant, owner_id: str | None)
 
 def _filters(shape: CredentialQuery, *, owned: bool) -> list[ColumnElement[bool]]:
     credential = credentials.c
-    used = exists().where(credential_use.c.client_id == credential.client_id)
+    # The order by last use joins the same table, which is another row of it.
+    used = exists().where(credential_use.c.client_id == credential.client_id).correlate(credentials)
     older, unused = (bindparam(name, type_=BigInteger) for name in ("older", "unused"))
     conditions: list[ColumnElement[bool]] = []
     if shape.status is not None:
