@@ -368,6 +368,7 @@ class Services:
             hot_path=store.hot_path,
             usage=store.usage,
             one_time_ids=store.one_time_ids,
+            limits=store.token_limits,
             remote_keys=self.remote_keys,
             sign=sign,
             issuer=issuer,

@@ -17,6 +17,7 @@ from authserver.actions.preconditions.client_assertion import (
     judged,
     use_up,
 )
+from authserver.actions.preconditions.token_limits import known_restrictions
 from authserver.actions.preconditions.workload_token import (
     PresentedWorkload,
     judged_token,
@@ -36,7 +37,7 @@ from authserver.ports.hot_path import HotPathReads, IssueFacts, LiveSecret
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart, claims_of
 from authserver.rules.client_authentication.policy import BOUND, KEY, required
-from authserver.rules.client_authentication.restrictions import NONE, Restrictions, restrictions_of
+from authserver.rules.client_authentication.restrictions import Restrictions
 from authserver.rules.facts import over
 from authserver.rules.lifetime import token_end
 from authserver.rules.names import audience_fault
@@ -170,7 +171,7 @@ def _refusal_reason(facts: IssueFacts, proven: LiveSecret, peer: str) -> str:
         ("credential_disabled", facts.credential_disabled),
         ("owner_disabled", facts.owner_disabled),
         ("credential_expired", over(now, facts.credential_expires_at)),
-        ("network_not_allowed", not _restrictions(facts).admits(peer)),
+        ("network_not_allowed", not known_restrictions(facts).admits(peer)),
     ):
         if holds:
             return name
@@ -241,7 +242,7 @@ _RESTRICTED = "This credential gets no tokens for that resource server; its owne
 
 def _checked(client: Authenticated, audience: str, jkt: str) -> Restrictions:
     """The restrictions of the credential, which the request meets, as it does what the policy requires."""
-    facts, restricted = client.facts, _restrictions(client.facts)
+    facts, restricted = client.facts, known_restrictions(client.facts)
     if restricted.audiences and audience not in restricted.audiences:
         raise InvalidTarget(_RESTRICTED)
     wanted = required(
@@ -255,19 +256,6 @@ def _checked(client: Authenticated, audience: str, jkt: str) -> Restrictions:
     if BOUND in wanted and not jkt:
         raise InvalidDpopProof("no_proof")
     return restricted
-
-
-def _restrictions(facts: IssueFacts) -> Restrictions:
-    """What the credential is held to.
-
-    Raises:
-        Unavailable: this version cannot tell; to issue all the same would lift a restriction (INV-24).
-    """
-    try:
-        return NONE if facts.restrictions is None else restrictions_of(facts.restrictions)
-    except ValueError as error:
-        msg = "the restrictions of a credential were written by a newer version"
-        raise Unavailable(msg) from error
 
 
 def _requested(scope: str) -> frozenset[str]:

@@ -9,7 +9,8 @@ Checked in this order; the first error is the response:
 1. the request alone: form, each parameter once, one way to authenticate (``invalid_request``),
    the grant (``invalid_request`` when missing, ``unsupported_grant_type``). Nothing of this
    depends on who calls, so it tells nothing about any client;
-2. the caller (``invalid_client``, the same response for every reason);
+2. the caller (``invalid_client``, the same response for every reason), and how often it asks, where that is limited
+   (429 ``temporarily_unavailable``);
 3. what it asks for, told to the rightful client alone: ``scope`` (``invalid_scope``), ``resource``
    (``invalid_target``). ``audience``, which many client libraries send, means ``resource`` where that is absent.
 
@@ -29,6 +30,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.actions.preconditions.client_assertion import AssertionContext, PresentedAssertion
 from authserver.actions.preconditions.dpop_proof import PresentedProof, presented_proof, require_proof
+from authserver.actions.preconditions.token_limits import admit_session, count_request
 from authserver.actions.preconditions.workload_token import PresentedWorkload
 from authserver.oauth.client_authentication import (
     NoCredentials,
@@ -47,9 +49,11 @@ from authserver.ports.errors import (
     InvalidScope,
     InvalidTarget,
     KeyGone,
+    TooManyRequests,
     UnauthorizedClient,
 )
 from authserver.ports.hot_path import HotPathReads
+from authserver.ports.token_limits import TokenLimits
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret
@@ -116,17 +120,21 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
     request: AuthlibRequest
     who: Presented
     proof: PresentedProof | None = None
+    counted = False
 
     def validate_token_request(self) -> None:
         """Authenticate, then decide roles, audience and end; all from one statement."""
-        self.request.client = AuthenticatedClient(self.server.authenticate_client(self.request, self.who))
+        client = self.server.authenticate_client(self.request, self.who)
+        if client.facts.restrictions is not None and not self.counted:
+            self.server.count_request(client)
+        self.request.client = AuthenticatedClient(client)
         self.request.issued = self.server.issue_token(self.request, self.proof)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], str]:
         """RFC 6749 §5.1; signed, then recorded: what is not recorded is not active on other nodes (INV-33)."""
         issued = self.request.issued
         text = self.server.sign(issued)
-        self.server.record(issued, text, self.request.http_request)
+        self.server.record(issued, text, self.request)
         token = {
             "access_token": text,
             "token_type": "Bearer" if self.proof is None else "DPoP",
@@ -145,6 +153,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         hot_path: HotPathReads,
         usage: UsageRecorder,
         one_time_ids: OneTimeIds,
+        limits: TokenLimits,
         remote_keys: RemoteKeys,
         sign: Sign,
         issuer: str,
@@ -154,7 +163,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         self._assertions = AssertionContext(issuer, one_time_ids, remote_keys)
         self._uris = frozenset(target_uri(f"{issuer}{path}") for path in _PATHS)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
-        self._hash_key = token_hash_key(pepper)
+        self._hash_key, self._limits = token_hash_key(pepper), limits
         self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
         self.register_grant(DelegatedClientCredentialsGrant)
 
@@ -173,6 +182,10 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             usage=self._usage,
             peer=request.http_request.peer,
         )
+
+    def count_request(self, client: Authenticated) -> None:
+        """Count a request of a restricted client; raises the refusals of the action."""
+        count_request(client.facts, self._limits, self._usage)
 
     def issue_token(self, request: AuthlibRequest, proof: PresentedProof | None) -> Issued:
         """What it gets; a token that comes with a proof is bound to the key of that proof (RFC 9449 §5)."""
@@ -194,11 +207,14 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             jkt="" if proof is None else proof.jkt,
         )
 
-    def record(self, issued: Issued, text: str, http_request: Request) -> None:
-        """Buffer the new session with the keyed hash of its token's text."""
+    def record(self, issued: Issued, text: str, request: AuthlibRequest) -> None:
+        """Buffer the new session with the keyed hash of its token's text, once it is admitted where it must be."""
+        hashed, http_request, facts = token_hash(self._hash_key, text), request.http_request, request.client.who.facts
+        if facts.restrictions is not None:
+            admit_session(facts, issued.start, hashed, self._limits, self._usage)
         self._usage.issued(
             issued.start,
-            token_hash=token_hash(self._hash_key, text),
+            token_hash=hashed,
             peer=http_request.peer,
             agent=http_request.headers.get("user-agent", ""),
         )
@@ -226,6 +242,9 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         except InvalidDpopProof as error:
             fields = {"reason": error.reason, "client": token_request.who.client_id}
             return error_response(error.code, str(error), log_fields=fields)
+        except TooManyRequests as error:
+            fields = {"outcome": "throttled", "reason": error.reason, "client": token_request.who.client_id}
+            return error_response(error.code, str(error), 429, (("Retry-After", str(error.wait)),), fields)
         except (InvalidScope, InvalidTarget, UnauthorizedClient) as error:
             return error_response(error.code, str(error), log_fields={"client": token_request.who.client_id})
         if cached is None and isinstance(token_request.who, PresentedSecret):  # an assertion is used once
@@ -264,5 +283,6 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             # Another key took over between the facts and the signature: once more, from the facts of now.
             grant.who = who if isinstance(who, PresentedSecret) else who.again()
             grant.proof = proof.again() if proof is not None else None
+            grant.counted = True
             grant.validate_token_request()
             return self.handle_response(*grant.create_token_response())

@@ -84,6 +84,22 @@ class UnauthorizedClient(Refusal):
     code = "unauthorized_client"
 
 
+class TooManyRequests(Refusal):
+    """RFC 6585 §4: the client is who it says, and its credential is held to fewer; ``wait`` is in seconds."""
+
+    code = "temporarily_unavailable"
+
+    def __init__(self, reason: str, wait: int) -> None:
+        super().__init__(_LIMITS[reason])
+        self.reason, self.wait = reason, wait
+
+
+_LIMITS = {
+    "rate_limited": "More token requests in a minute than this credential may send; use a token until it ends.",
+    "sessions_full": "This credential has as many live sessions as it may have; use one of its tokens, or revoke one.",
+}
+
+
 class InvalidScope(Refusal):
     """A role was asked for that is not to be had, or none is left."""
 

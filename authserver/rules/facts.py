@@ -33,6 +33,7 @@ class Reason(StrEnum):
     ROLES_CHANGED = "roles_changed"
     IDLE = "idle"
     TYP_CHANGED = "token_typ_changed"
+    SESSION_LIMIT = "session_limit"
 
 
 class Token(NamedTuple):

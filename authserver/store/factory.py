@@ -38,6 +38,7 @@ from authserver.store.tokens.kill_reads import SqlKillReads
 from authserver.store.tokens.one_time_ids import SqlOneTimeIds
 from authserver.store.tokens.reads import SqlTokenReads
 from authserver.store.tokens.sessions import SqlSessions
+from authserver.store.tokens.token_limits import SqlTokenLimits
 from authserver.store.tokens.usage_buffer import SqlUsageBuffer
 from authserver.store.tokens.usage_reports import SqlUsageReports
 from authserver.store.user_reads import SqlUserReads
@@ -83,6 +84,7 @@ class Store:
     event_streams: SqlEventStreams
     hot_path: SqlHotPathReads
     one_time_ids: SqlOneTimeIds
+    token_limits: SqlTokenLimits
     keys: SqlSigningKeys
     sign_ins: SqlSignIns
     login_attempts: SqlLoginAttemptCounter
@@ -193,6 +195,7 @@ def open_store(
         event_streams=SqlEventStreams(engine, held, accounts, master),
         hot_path=SqlHotPathReads(held, clock),
         one_time_ids=SqlOneTimeIds(engine, held),
+        token_limits=SqlTokenLimits(engine, held),
         keys=SqlSigningKeys(engine, held, accounts, master, key_stores or {"database": DatabaseKeyStore(master)}),
         jwks_fetchers=SqlJwksFetchers(engine, held),
         sign_ins=SqlSignIns(engine),

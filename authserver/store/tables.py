@@ -231,6 +231,13 @@ one_time_ids = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
+token_request_rates = Table(
+    "token_request_rates",
+    metadata,
+    Column("client_id", _ID, primary_key=True),
+    Column("empty_at_ms", BigInteger, nullable=False),  # when the leaky bucket of its requests will be empty
+)
+
 schema_window = Table(
     "schema_window",
     metadata,

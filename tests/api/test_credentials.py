@@ -389,6 +389,9 @@ def test_restrictions_are_replaced_as_a_whole(world, owner):
         "audiences": [],
         "max_lifetime_seconds": 0,
         "bound": False,
+        "max_sessions": 0,
+        "end_oldest": False,
+        "requests_per_minute": 0,
     }
     issued = world.access_token((client_id, made.json["client_secret"]))
     wanted = {"networks": ["192.0.2.0/24"], "max_lifetime_seconds": 600}
@@ -399,5 +402,9 @@ def test_restrictions_are_replaced_as_a_whole(world, owner):
     problem(owner.edit("PUT", f"{path}/restrictions", wanted, of=path), 409, "conflict")
     problem(owner.edit("PUT", f"{path}/restrictions", {"networks": ["x"]}, of=path), 400, "invalid")
     problem(owner.edit("PUT", f"{path}/restrictions", {"audiences": ["urn:nobody"]}, of=path), 400, "invalid")
+    problem(owner.edit("PUT", f"{path}/restrictions", {"end_oldest": True}, of=path), 400, "invalid")
+    counted = {"max_sessions": 3, "end_oldest": True, "requests_per_minute": 60}
+    told = owner.edit("PUT", f"{path}/restrictions", counted, of=path)
+    assert {name: told.json[name] for name in counted} == counted
     assert owner.edit("PUT", f"{path}/restrictions", {}, of=path).status_code == 200
     assert world.token((client_id, made.json["client_secret"])).status_code == 200

@@ -384,6 +384,7 @@ CHANGES = (
     ("credentials end-secrets CLIENT --yes", "credential.secrets_ended"),
     ("credentials keys remove CLIENT THUMBPRINT --yes", "credential.key_removed"),
     ("credentials restrict CLIENT --network 192.0.2.0/24 --max-lifetime 10m --bound", "credential.restricted"),
+    ("credentials restrict CLIENT --max-sessions 5 --end-oldest --rate 60", "credential.restricted"),
     ("credentials restrict CLIENT --none", "credential.restricted"),
     ("resource-servers keys add api PUBLIC", "resource_server.key_added"),
     ("resource-servers keys remove api THUMBPRINT --yes", "resource_server.key_removed"),

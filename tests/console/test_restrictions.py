@@ -23,13 +23,23 @@ def held(browser):
 def test_they_are_replaced_and_shown(browser, page):
     issued = browser.world.access_token()
     after = browser.get(page).send(
-        page, networks="192.0.2.0/24\n2001:db8::/32", audiences="https://api.example.com", minutes="10", bound="1"
+        page,
+        networks="192.0.2.0/24\n2001:db8::/32",
+        audiences="https://api.example.com",
+        minutes="10",
+        bound="1",
+        sessions="2",
+        end_oldest="1",
+        rate="60",
     )
     assert "tokens from before are dead" in after.words
     assert "Only from 192.0.2.0/24, 2001:db8::/32" in after.words
+    assert "2 live sessions at most: the oldest ends" in after.words
+    assert "60 token requests a minute" in after.words
     assert not browser.world.active(issued)
     found = held(browser)
     assert (found.lifetime, found.bound, found.audiences) == (600, True, {"https://api.example.com"})
+    assert (found.sessions, found.end_oldest, found.rate) == (2, True, 60)
     shown = browser.get(page)
     assert "2001:db8::/32" in shown.text
     assert 'value="10"' in shown.text
@@ -42,6 +52,9 @@ def test_they_are_replaced_and_shown(browser, page):
         ({"networks": "192.0.2.1/24"}, "no bits set"),
         ({"networks": "everywhere"}, "A network is written as"),
         ({"minutes": "ten"}, "whole number of minutes"),
+        ({"sessions": "two"}, "whole numbers"),
+        ({"rate": "9999"}, "1 to 6000 token requests"),
+        ({"end_oldest": "1"}, "how many sessions may live"),
         ({"minutes": "9999"}, "1 minute to 24 hours"),
         ({"audiences": "https://nobody.example.com"}, "no resource server"),
         ({}, "just so already"),

@@ -12,8 +12,11 @@ import pytest
 from sqlalchemy import event
 from werkzeug.test import EnvironBuilder
 
+from authserver.actions import credentials
 from authserver.oauth import verified_tokens
+from authserver.rules.client_authentication.restrictions import restrictions
 from authserver.store.engine.prepared import ThreadConnections
+from authserver.store.tokens.token_limits import SqlTokenLimits
 from keys.signing import TokenReader, TokenSigner
 from tests.support.wsgi_client import BACKENDS, basic, opened, parts, signed
 
@@ -41,6 +44,8 @@ def work(monkeypatch):
     counted(TokenReader, "read", "signature checks")
     counted(TokenSigner, "sign", "signatures")
     counted(verified_tokens, "_json", "JSON texts")
+    counted(SqlTokenLimits, "take", "rates")
+    counted(SqlTokenLimits, "admit", "admissions")
     return counts
 
 
@@ -57,6 +62,22 @@ def test_a_token_request_is_one_statement_and_one_signature(world, work):
         assert done["statements"] == 1
         assert done["signatures"] == 1
         assert "signature checks" not in done
+
+
+@pytest.mark.parametrize(
+    ("held", "writes"),
+    [({}, {}), ({"lifetime": 600}, {}), ({"rate": 60}, {"rates": 1}), ({"sessions": 100}, {"admissions": 1})],
+    ids=["neither", "lifetime", "rate", "sessions"],
+)
+def test_limits_cost_only_the_credentials_that_have_them(world, work, held, writes):
+    client = world.credential()
+    if held:
+        credentials.restrict(world.accounts, client[0], restrictions(**held), **world.who)
+    world.token(client)
+    answer, done = cost(work, lambda: world.token(client))
+    assert answer.status_code == 200
+    assert done["statements"] == 1 + writes.get("rates", 0)
+    assert {name: done[name] for name in ("rates", "admissions") if name in done} == writes
 
 
 def test_no_request_opens_a_connection_of_its_own(world):

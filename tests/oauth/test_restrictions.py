@@ -1,11 +1,18 @@
-"""What a credential is held to beside its roles: networks, resource servers, lifetime, and a key."""
+"""What a credential is held to beside its roles: where from, for whom, how long, how many, how often, and a key."""
 
 import ipaddress
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from pydantic import SecretStr
+from werkzeug.test import Client
 
+from app import create_app
 from authserver.actions import credentials, general_settings
 from authserver.actions import resource_servers as resource_server_actions
+from authserver.actions import roles as role_actions
+from authserver.actions import users as user_actions
+from authserver.config import Config
 from authserver.oauth.proxy import ProxyTrust
 from authserver.ports.errors import Conflict, Invalid
 from authserver.rules.client_authentication.restrictions import NONE, Restrictions, restrictions, restrictions_of
@@ -22,6 +29,7 @@ def world(request, tmp_path_factory):
         resource_server_actions.register_resource_server(
             world.accounts, "other", OTHER, pepper=world.store.pepper, **world.who
         )
+        role_actions.create_role(world.accounts, "spare", "operational", (), **world.who)
         yield world
 
 
@@ -41,6 +49,19 @@ def asked(world, client, peer="127.0.0.1", headers=(), **more):
         headers=[("Authorization", basic(*client)), *headers],
         environ_overrides={"REMOTE_ADDR": peer, "wsgi.url_scheme": "https"},
     )
+
+
+def at_once(world, client):
+    """The answers to eight token requests at the same moment, at two nodes over one database."""
+    config = Config(database_url=world.url, master_key=SecretStr("A" * 43), issuer=world.services.issuer)
+    services = create_app(config, clock=world.clock, background=False).extensions["services"]
+    try:
+        nodes = [world.http, Client(services.wsgi())] * 4
+        body, headers = {"grant_type": "client_credentials"}, {"Authorization": basic(*client)}
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            return list(pool.map(lambda node: node.post("/oauth/token", data=body, headers=headers), nodes))
+    finally:
+        services.close()
 
 
 class TestNetworks:
@@ -156,6 +177,98 @@ class TestBound:
         assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
 
 
+class TestSessions:
+    def test_one_more_is_refused_until_one_has_ended(self, world, client):
+        restrict(world, client, sessions=2)
+        first, second = (asked(world, client).json["access_token"] for _ in range(2))
+        with noted(world) as notes:
+            answer = asked(world, client)
+        assert (answer.status_code, answer.json["error"]) == (429, "temporarily_unavailable")
+        assert (notes[-1]["outcome"], notes[-1]["reason"]) == ("throttled", "sessions_full")
+        assert int(answer.headers["Retry-After"]) == 30 * 60  # the idle timeout: nobody has used one yet
+        assert world.active(first)
+        assert world.active(second)
+        revoked = {"Authorization": basic(*client)}
+        assert world.http.post("/oauth/revoke", data={"token": first}, headers=revoked).status_code == 200
+        assert world.active(asked(world, client).json["access_token"])
+        assert asked(world, client).status_code == 429
+        world.store.usage.flush()
+        assert world.store.credential_reads.refusals(client[0], 0)["sessions_full"] == 2
+
+    def test_the_oldest_makes_way_where_it_may(self, world, client):
+        restrict(world, client, sessions=2, end_oldest=True)
+        issued = [asked(world, client).json["access_token"]]
+        for _ in range(3):
+            world.clock.at += 1
+            issued.append(asked(world, client).json["access_token"])
+        assert [world.active(each) for each in issued] == [False, False, True, True]
+        ended = world.store.sessions.find(parts(issued[0])[1]["jti"])
+        assert (ended.end_reason, ended.ended_at) == ("session_limit", world.clock.at - 1)
+        world.store.usage.flush()
+        assert [world.active(each) for each in issued] == [False, False, True, True]
+
+    @pytest.mark.parametrize("end", ["idle", "expiry", "roles"])
+    def test_dead_sessions_take_no_place(self, world, client, end):
+        restrict(world, client, sessions=1, lifetime=60 if end == "expiry" else 0)
+        asked(world, client)
+        assert asked(world, client).status_code == 429
+        if end == "roles":
+            for change in (user_actions.grant, user_actions.revoke):
+                change(world.accounts, "ada", "spare", **world.who)
+        else:
+            world.clock.at += 60 if end == "expiry" else 30 * 60 + 2
+        assert asked(world, client).status_code == 200
+
+    def test_no_two_requests_take_the_same_place(self, world, client):
+        restrict(world, client, sessions=3)
+        assert sorted(each.status_code for each in at_once(world, client)) == [200] * 3 + [429] * 5
+
+    def test_of_many_at_once_as_many_live_as_may(self, world, client):
+        restrict(world, client, sessions=3, end_oldest=True)
+        issued = [each.json["access_token"] for each in at_once(world, client)]
+        assert sum(world.active(each) for each in issued) == 3
+
+
+class TestRate:
+    def test_more_are_refused_with_when_to_ask_again(self, world, client):
+        restrict(world, client, rate=3)
+        assert [asked(world, client).status_code for _ in range(4)] == [200, 200, 200, 429]
+        with noted(world) as notes:
+            answer = asked(world, client)
+        assert (answer.json["error"], answer.headers["Retry-After"]) == ("temporarily_unavailable", "20")
+        assert (notes[-1]["outcome"], notes[-1]["reason"]) == ("throttled", "rate_limited")
+        world.clock.at += 19
+        assert asked(world, client).headers["Retry-After"] == "1"
+        world.clock.at += 1
+        assert [asked(world, client).status_code for _ in range(2)] == [200, 429]
+        world.clock.at += 60
+        assert [asked(world, client).status_code for _ in range(4)] == [200, 200, 200, 429]
+
+    def test_it_holds_on_all_nodes_together(self, world, client):
+        restrict(world, client, rate=3)
+        assert sorted(each.status_code for each in at_once(world, client)) == [200] * 3 + [429] * 5
+
+    def test_nobody_else_can_use_it_up(self, world, client):
+        restrict(world, client, rate=1)
+        for _ in range(3):
+            assert asked(world, (client[0], world.credential()[1])).status_code == 401
+        assert asked(world, client).status_code == 200
+
+    def test_a_request_that_gets_nothing_counts_too(self, world, client):
+        restrict(world, client, rate=1)
+        assert asked(world, client, scope="nothing").json["error"] == "invalid_scope"
+        assert asked(world, client).status_code == 429
+
+    def test_a_clock_that_was_set_back_locks_nobody_out(self, world, client):
+        restrict(world, client, rate=1)
+        assert asked(world, client).status_code == 200
+        world.clock.at -= 3600
+        try:
+            assert asked(world, client).status_code == 200
+        finally:
+            world.clock.at += 3600
+
+
 class TestChange:
     def test_it_ends_the_tokens_from_before_and_is_audited(self, world, client):
         text = asked(world, client).json["access_token"]
@@ -192,6 +305,7 @@ class TestRules:
             NONE,
             restrictions(["10.0.0.0/8", "::1/128", "10.0.0.0/8"]),
             restrictions(audiences=[API, OTHER], lifetime=60, bound=True),
+            restrictions(sessions=1000, end_oldest=True, rate=6000),
         ],
     )
     def test_they_are_read_as_they_were_written(self, wanted):
@@ -211,6 +325,11 @@ class TestRules:
             restrictions([f"10.0.{number}.0/24" for number in range(51)])
         with pytest.raises(ValueError, match="audience"):
             restrictions(audiences=["not a uri"])
+        for wrong in ({"sessions": 1001}, {"sessions": -1}, {"rate": 6001}, {"rate": -1}):
+            with pytest.raises(ValueError, match="1 to 1000 live sessions"):
+                restrictions(**wrong)
+        with pytest.raises(ValueError, match="how many sessions"):
+            restrictions(end_oldest=True)
 
     def test_an_address_of_its_own(self):
         assert Restrictions((ipaddress.ip_network("192.0.2.1/32"),)).admits("192.0.2.1")

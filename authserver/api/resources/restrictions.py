@@ -1,4 +1,4 @@
-"""What a credential is held to beside its roles: networks, resource servers, a shorter life, bound tokens."""
+"""What a credential is held to beside its roles: where from, for whom, how long, how many, how often, bound to what."""
 
 from typing import Annotated
 
@@ -15,6 +15,8 @@ from authserver.rules.client_authentication.restrictions import (
     MAX_AUDIENCES,
     MAX_LIFETIME,
     MAX_NETWORKS,
+    MAX_RATE,
+    MAX_SESSIONS,
     restrictions,
     restrictions_of,
 )
@@ -36,6 +38,15 @@ class RestrictionsDocument(Model):
         int, Field(ge=0, le=MAX_LIFETIME, description="How long its tokens live; 0: the general maximum.")
     ] = 0
     bound: Annotated[bool, Field(description="Whether its tokens must be bound to a key (DPoP).")] = False
+    max_sessions: Annotated[
+        int, Field(ge=0, le=MAX_SESSIONS, description="How many of its tokens may live at once; 0: any number.")
+    ] = 0
+    end_oldest: Annotated[
+        bool, Field(description="Whether one session more ends the oldest; otherwise it is refused (429).")
+    ] = False
+    requests_per_minute: Annotated[
+        int, Field(ge=0, le=MAX_RATE, description="How many tokens it may ask for in a minute; 0: any number.")
+    ] = 0
 
     @classmethod
     def of(cls, credential: Credential) -> "RestrictionsDocument":
@@ -53,6 +64,9 @@ class RestrictionsDocument(Model):
             audiences=sorted(found.audiences),
             max_lifetime_seconds=found.lifetime,
             bound=found.bound,
+            max_sessions=found.sessions,
+            end_oldest=found.end_oldest,
+            requests_per_minute=found.rate,
         )
 
 
@@ -87,7 +101,15 @@ def replace_restrictions(context: ApiContext, client_id: str, body: Restrictions
     """
     context.require_roles(context.accounts.credential(client_id, context.owner_id).roles)
     try:
-        wanted = restrictions(body.networks, body.audiences, body.max_lifetime_seconds, bound=body.bound)
+        wanted = restrictions(
+            body.networks,
+            body.audiences,
+            body.max_lifetime_seconds,
+            bound=body.bound,
+            sessions=body.max_sessions,
+            end_oldest=body.end_oldest,
+            rate=body.requests_per_minute,
+        )
     except ValueError as error:
         raise Invalid(str(error)) from error
     editing = context.editing(etag_in(context, client_id)).accounts

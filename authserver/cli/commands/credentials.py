@@ -89,6 +89,9 @@ def restrictions_document(text: str | None) -> dict[str, object]:
         "audiences": sorted(found.audiences),
         "max_lifetime_seconds": found.lifetime or None,
         "bound": found.bound,
+        "max_sessions": found.sessions,
+        "end_oldest": found.end_oldest,
+        "requests_per_minute": found.rate,
     }
     return {name: value for name, value in document.items() if value}
 
@@ -301,6 +304,7 @@ def regenerate(client_id: str, overlap: Span) -> Answer:
     examples=(
         f"flask credentials restrict {_EXAMPLE} --network 192.0.2.0/24 --network 2001:db8::/32",
         f"flask credentials restrict {_EXAMPLE} --audience https://api.example.com --max-lifetime 10m --bound",
+        f"flask credentials restrict {_EXAMPLE} --max-sessions 5 --end-oldest --rate 60",
         f"flask credentials restrict {_EXAMPLE} --none",
     ),
 )
@@ -309,6 +313,9 @@ def regenerate(client_id: str, overlap: Span) -> Answer:
 @click.option("--audience", "audiences", type=AUDIENCE, multiple=True, help="Which APIs it gets tokens for; repeat.")
 @click.option("--max-lifetime", "lifetime", type=SPAN, metavar="SPAN", help="How long its tokens live, such as 10m.")
 @click.option("--bound", is_flag=True, help="Its tokens must be bound to a key (DPoP).")
+@click.option("--max-sessions", "sessions", type=int, metavar="N", help="How many of its tokens may live at once.")
+@click.option("--end-oldest", is_flag=True, help="One session more ends the oldest; otherwise it is refused.")
+@click.option("--rate", type=int, metavar="N", help="How many tokens it may ask for in a minute.")
 @click.option("--none", "lift", is_flag=True, help="Lift all restrictions.")
 def restrict(
     client_id: str,
@@ -317,14 +324,25 @@ def restrict(
     *,
     lifetime: Span | None,
     bound: bool,
+    sessions: int | None,
+    end_oldest: bool,
+    rate: int | None,
     lift: bool,
 ) -> Answer:
     """Hold a credential to these restrictions, and to no others from before; its tokens die."""
-    if lift == bool(networks or audiences or lifetime or bound):
+    if lift == bool(networks or audiences or lifetime or bound or sessions or end_oldest or rate):
         msg = "Name the restrictions, or --none to lift all."
         raise click.UsageError(msg)
     try:
-        wanted = restrictions(networks, audiences, lifetime or 0, bound=bound)
+        wanted = restrictions(
+            networks,
+            audiences,
+            lifetime or 0,
+            bound=bound,
+            sessions=sessions or 0,
+            end_oldest=end_oldest,
+            rate=rate or 0,
+        )
     except ValueError as error:
         raise Invalid(str(error)) from error
     context = command_context()

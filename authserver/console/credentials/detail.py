@@ -54,6 +54,7 @@ REASONS: Final[Mapping[str, str]] = {
     Reason.FROM_THE_FUTURE: N_("The server's clock was set back."),
     Reason.ROLES_CHANGED: N_("Your roles changed."),
     Reason.TYP_CHANGED: N_("The API takes tokens of another type now."),
+    Reason.SESSION_LIMIT: N_("A newer session took its place: the credential is held to a number of them."),
     Reason.IDLE: N_("It was not used for the idle timeout."),
 }
 """Why a token ended, as its owner is told."""
@@ -64,6 +65,8 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "secret_ended": N_("A secret that had ended"),
     "key_ended": N_("A key that had been removed"),
     "network_not_allowed": N_("From a network that it may not be used from"),
+    "rate_limited": N_("More requests in a minute than it may send"),
+    "sessions_full": N_("As many live sessions as it may have"),
     "invalid_dpop_proof": N_("Without a good proof of the key that its tokens are bound to"),
     "unauthorized_client": N_("A secret where a key is required"),
     "no_key": N_("A signature, and the credential has no key"),
@@ -220,6 +223,13 @@ def _restricted(text: str | None) -> list[str]:
         minutes = found.lifetime // 60
         told = ngettext("Tokens live for %(num)d minute", "Tokens live for %(num)d minutes", minutes)
         lines.append(told % {"num": minutes})
+    if found.sessions:
+        told = ngettext("%(num)d live session at most", "%(num)d live sessions at most", found.sessions)
+        full = _("the oldest ends") if found.end_oldest else _("one more is refused")
+        lines.append(f"{told % {'num': found.sessions}}: {full}")
+    if found.rate:
+        told = ngettext("%(num)d token request a minute", "%(num)d token requests a minute", found.rate)
+        lines.append(told % {"num": found.rate})
     if found.bound:
         lines.append(_("Tokens must be bound to a key (DPoP)"))
     return lines

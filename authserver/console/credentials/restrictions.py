@@ -1,4 +1,4 @@
-"""What a credential of one's own is held to: networks, APIs, a shorter life, bound tokens."""
+"""What a credential of one's own is held to: where from, for which APIs, how long, how many, how often."""
 
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +24,9 @@ REFUSALS: Final = (
     N_("a token of a restricted credential lives for 1 minute to 24 hours"),
     N_("the credential is restricted just so already"),
     N_("a lifetime is a whole number of minutes"),
+    N_("sessions and requests are whole numbers"),
+    N_("hold a credential to 1 to 1000 live sessions, and 1 to 6000 token requests a minute"),
+    N_("say how many sessions may live before the oldest ends"),
 )
 
 
@@ -62,6 +65,9 @@ def _shown(found: Restrictions) -> dict[str, str | list[str]]:
         "audiences": sorted(found.audiences),
         "minutes": str(found.lifetime // 60) if found.lifetime else "",
         "bound": ["1"] if found.bound else [],
+        "sessions": str(found.sessions or ""),
+        "end_oldest": ["1"] if found.end_oldest else [],
+        "rate": str(found.rate or ""),
     }
 
 
@@ -71,16 +77,28 @@ def _wanted(form: Form) -> Restrictions:
     Raises:
         Invalid: the text says what to write instead.
     """
-    minutes = form["minutes"] or "0"
-    if not minutes.isascii() or not minutes.isdigit() or len(minutes) > 4:  # noqa: PLR2004 - a day has 1440
-        msg = "a lifetime is a whole number of minutes"
-        raise Invalid(msg)
+    minutes = _number(form["minutes"], "a lifetime is a whole number of minutes")
+    sessions, rate = (_number(form[name], "sessions and requests are whole numbers") for name in ("sessions", "rate"))
     try:
         return restrictions(
             form["networks"].split(),
             form.getlist("audiences"),
-            int(minutes) * 60,
+            minutes * 60,
             bound=bool(form["bound"]),
+            sessions=sessions,
+            end_oldest=bool(form["end_oldest"]),
+            rate=rate,
         )
     except ValueError as error:
         raise Invalid(str(error)) from error
+
+
+def _number(text: str, otherwise: str) -> int:
+    """A number as it was typed, 0 where nothing was.
+
+    Raises:
+        Invalid: it is none, with the text ``otherwise``.
+    """
+    if text and (not text.isascii() or not text.isdigit() or len(text) > 4):  # noqa: PLR2004 - no limit has more digits
+        raise Invalid(otherwise)
+    return int(text or "0")

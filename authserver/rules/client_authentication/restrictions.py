@@ -1,4 +1,4 @@
-"""Restrictions of a credential beside its roles: networks, audiences, token lifetime, and only key-bound tokens.
+"""Restrictions of a credential beside its roles: where from, for whom, how long, how many, how often, bound.
 
 Most credentials have none, and then a request pays nothing. Stored as one text, so that a token request reads them in
 its one statement.
@@ -20,19 +20,25 @@ MAX_NETWORKS: Final = 50
 MAX_AUDIENCES: Final = 50
 MIN_LIFETIME: Span = 60
 MAX_LIFETIME: Span = 24 * 3600
+MAX_SESSIONS: Final = 1000
+MAX_RATE: Final = 6000
 
 
 @dataclass(frozen=True, slots=True)
 class Restrictions:
     """``networks`` and ``audiences`` are empty for any; ``lifetime`` is in seconds, 0 for the general maximum.
 
-    ``bound`` says that its tokens must be bound to a key (RFC 9449).
+    ``bound`` says that its tokens must be bound to a key (RFC 9449). ``sessions`` may live at once, 0 for any number;
+    one more ends the oldest if ``end_oldest``, and is refused if not. ``rate`` is token requests a minute, 0 for any.
     """
 
     networks: tuple[Network, ...] = ()
     audiences: frozenset[str] = frozenset()
     lifetime: Span = 0
     bound: bool = False
+    sessions: int = 0
+    end_oldest: bool = False
+    rate: int = 0
 
     @property
     def text(self) -> str | None:
@@ -46,6 +52,12 @@ class Restrictions:
             members["lifetime"] = self.lifetime
         if self.bound:
             members["bound"] = True
+        if self.sessions:
+            members["sessions"] = self.sessions
+        if self.end_oldest:
+            members["end_oldest"] = True
+        if self.rate:
+            members["rate"] = self.rate
         return json.dumps(members, separators=(",", ":")) if members else None
 
     def admits(self, peer: str) -> bool:
@@ -57,6 +69,7 @@ class Restrictions:
 
 
 NONE: Final = Restrictions()
+_MEMBERS: Final = frozenset({"networks", "audiences", "lifetime", "bound", "sessions", "end_oldest", "rate"})
 
 
 @lru_cache(maxsize=1024)
@@ -71,7 +84,7 @@ def restrictions_of(text: str | None) -> Restrictions:
     if text is None:
         return NONE
     members = json.loads(text)
-    if not isinstance(members, dict) or members.keys() - {"networks", "audiences", "lifetime", "bound"}:
+    if not isinstance(members, dict) or members.keys() - _MEMBERS:
         msg = "a restriction is not known to this version"
         raise ValueError(msg)
     return Restrictions(
@@ -79,13 +92,23 @@ def restrictions_of(text: str | None) -> Restrictions:
         audiences=frozenset(members.get("audiences", ())),
         lifetime=members.get("lifetime", 0),
         bound=members.get("bound", False),
+        sessions=members.get("sessions", 0),
+        end_oldest=members.get("end_oldest", False),
+        rate=members.get("rate", 0),
     )
 
 
 def restrictions(
-    networks: Iterable[str] = (), audiences: Iterable[str] = (), lifetime: Span = 0, *, bound: bool = False
+    networks: Iterable[str] = (),
+    audiences: Iterable[str] = (),
+    lifetime: Span = 0,
+    *,
+    bound: bool = False,
+    sessions: int = 0,
+    end_oldest: bool = False,
+    rate: int = 0,
 ) -> Restrictions:
-    """Parse restrictions.
+    """Parse restrictions; the arguments are the fields of ``Restrictions``.
 
     Raises:
         ValueError: the text says what to write instead.
@@ -101,7 +124,13 @@ def restrictions(
     if lifetime and not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
         msg = "a token of a restricted credential lives for 1 minute to 24 hours"
         raise ValueError(msg)
-    return Restrictions(tuple(sorted(set(nets), key=str)), uris, lifetime, bound)
+    if not (0 <= sessions <= MAX_SESSIONS and 0 <= rate <= MAX_RATE):
+        msg = f"hold a credential to 1 to {MAX_SESSIONS} live sessions, and 1 to {MAX_RATE} token requests a minute"
+        raise ValueError(msg)
+    if end_oldest and not sessions:
+        msg = "say how many sessions may live before the oldest ends"
+        raise ValueError(msg)
+    return Restrictions(tuple(sorted(set(nets), key=str)), uris, lifetime, bound, sessions, end_oldest, rate)
 
 
 def _network(text: str) -> Network:

@@ -131,7 +131,9 @@ def end_statement(dialect: str) -> Any:
     )
 
 
-_FEED_REASONS = frozenset({Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED})
+_FEED_REASONS = frozenset(
+    {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED, Reason.SESSION_LIMIT}
+)
 _SWEEP_BATCH = 500
 _MAX_PAUSE = 0.1
 _USAGE_DAYS = 400
@@ -184,7 +186,7 @@ class SqlSessions:
         with writing(self._engine) as connection:
             head = lock_head(connection)
             if connection.execute(self._statement.returning(sessions.c.jti), values).first():
-                _append_ends(connection, head, [start.jti], at)
+                append_ends(connection, head, [start.jti], at)
 
     def end_all(self, ends: Sequence[tuple[SessionStart, Reason]], at: Instant) -> None:
         """Durable before it returns, in one transaction; the first end of each stands."""
@@ -197,7 +199,7 @@ class SqlSessions:
             for start, reason in sorted(ends, key=lambda each: each[0].jti):
                 if connection.execute(statement, _ended_values(start, reason, at)).first() and reason in _FEED_REASONS:
                     feed_jtis.append(start.jti)
-            _append_ends(connection, head, feed_jtis, at)
+            append_ends(connection, head, feed_jtis, at)
 
     def end_known(self, jti: str, reason: Reason, at: Instant) -> bool:
         """End a session by its id; False when there is none that lives."""
@@ -205,7 +207,7 @@ class SqlSessions:
             head = lock_head(connection)
             ended = end_row(connection, jti, reason, at)
             if ended:
-                _append_ends(connection, head, [jti], at)
+                append_ends(connection, head, [jti], at)
             return ended
 
     def find(self, jti: str) -> Session | None:
@@ -313,7 +315,8 @@ def _ended_values(start: SessionStart, reason: Reason, at: Instant) -> dict[str,
     return {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
 
 
-def _append_ends(connection: Connection, head: Any, jtis: Sequence[str], at: Instant) -> None:
+def append_ends(connection: Connection, head: Any, jtis: Sequence[str], at: Instant) -> None:
+    """Tell the change feed of ended sessions, in the transaction that locked the ``head``."""
     if jtis:
         last = append_revocations(connection, head.kill_seq, [("session", jti, at, 0) for jti in jtis])
         connection.execute(update(audit_head).values(kill_seq=last))
