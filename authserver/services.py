@@ -22,6 +22,7 @@ from flask import Flask, Response, request
 from authserver.actions import restore, signing_keys
 from authserver.actions.introspect import Presented, Verify
 from authserver.actions.issue_token import Issued
+from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.actions.security_log import SecurityLog
 from authserver.audit_export import checkpoints as audit_checkpoints
 from authserver.background import PeriodicTask, PeriodicTasks
@@ -394,11 +395,13 @@ class Services:
             issuer=issuer,
             pepper=store.pepper,
         )
+        assertions = AssertionContext(issuer, store.one_time_ids)
         usage_endpoint = UsageEndpoint(
             hot_path=store.hot_path,
             sessions=store.sessions,
             usage=store.usage,
             reports=store.usage_reports,
+            assertions=assertions,
             pepper=store.pepper,
         )
         fetch_observer = JwksFetchObserver(
@@ -407,6 +410,8 @@ class Services:
         most_waiting = self.config.most_waiting
         seats = threading.BoundedSemaphore(most_waiting) if most_waiting else None
         receivers = ReceiverAccess(
+            hot_path=store.hot_path,
+            assertions=assertions,
             streams=lambda peer: store.requested_from(peer).event_streams,
             changes=store.changes,
             issuer=issuer,
@@ -432,6 +437,8 @@ class Services:
             {
                 "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.observe),
                 "/oauth/changes": ChangesEndpoint(
+                    hot_path=store.hot_path,
+                    assertions=assertions,
                     changes=store.changes,
                     fetches=store.feed_fetches,
                     sign=sign_answer,
@@ -456,7 +463,7 @@ class Services:
                     sessions=store.sessions,
                     usage=store.usage,
                     verified_tokens=verified_tokens,
-                    one_time_ids=store.one_time_ids,
+                    assertions=assertions,
                     pepper=store.pepper,
                 )
             },

@@ -7,7 +7,7 @@ commits, so a reader that has number n has every smaller one.
 import re
 from typing import Any, NamedTuple
 
-from authserver.actions.preconditions.calling_resource_server import require_resource_server
+from authserver.actions.preconditions.calling_resource_server import ProvenCaller, require_resource_server
 from authserver.ports.changes import ChangeReads, Limits
 from authserver.rules.facts import Instant
 from authserver.rules.lifetime import MAX_LIFETIME
@@ -36,11 +36,13 @@ class Feed(NamedTuple):
     """Number of the newest entry that the caller knows with this answer."""
 
 
-def change_feed(caller_secret: PresentedSecret, after: str, tag: str, *, changes: ChangeReads, issuer: str) -> Feed:
+def change_feed(
+    caller_secret: PresentedSecret | ProvenCaller, after: str, tag: str, *, changes: ChangeReads, issuer: str
+) -> Feed:
     """Read what ended, for one resource server.
 
     Args:
-        caller_secret: the resource server's id and secret, not authenticated yet.
+        caller_secret: the resource server's id and secret, not authenticated yet; or who proved a key.
         after: the cursor of an earlier document; empty for the whole state.
         tag: the ETag of the document that the caller has, or empty.
         changes: reads the list of what ended.

@@ -7,7 +7,7 @@ introspection then would have; it never revives (INV-05, INV-06). Everything cou
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from authserver.actions.preconditions.calling_resource_server import require_resource_server
+from authserver.actions.preconditions.calling_resource_server import ProvenCaller, require_resource_server
 from authserver.ports.errors import Invalid
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
     dead: tuple[Ended, ...]
 
 
-def reporter(presented: PresentedSecret, *, hot_path: HotPathReads) -> None:
+def reporter(presented: PresentedSecret | ProvenCaller, *, hot_path: HotPathReads) -> None:
     """See who wants to report, before the report is read.
 
     Raises:
@@ -50,7 +50,7 @@ def reporter(presented: PresentedSecret, *, hot_path: HotPathReads) -> None:
 
 
 def report_usage(
-    presented: PresentedSecret,
+    presented: PresentedSecret | ProvenCaller,
     report_id: str,
     uses: Sequence[ReportedUse],
     digest: str,
@@ -63,7 +63,7 @@ def report_usage(
     """Count a report; the same ``report_id`` counts once (INV-23).
 
     Args:
-        presented: the resource server, not authenticated yet.
+        presented: the resource server, not authenticated yet; or who proved a key.
         report_id: chosen by the resource server, the same when it sends the report again.
         uses: of tokens for its own audience; others are passed over.
         digest: the SHA-256 of the uses, in hex.

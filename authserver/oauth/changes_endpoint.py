@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from authserver.actions.change_feed import CursorTooOld, Feed, change_feed
+from authserver.actions.preconditions.calling_resource_server import ProvenCaller, proven
+from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
     invalid_client,
@@ -22,6 +24,7 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.http import BadRequest, Request, Response, error_response
 from authserver.ports.changes import ChangeReads, FeedFetches
 from authserver.ports.errors import InvalidClient
+from authserver.ports.hot_path import HotPathReads
 from authserver.rules.presented_secret import PresentedSecret
 
 Sign = Callable[[dict[str, Any], str, str], str]
@@ -40,11 +43,13 @@ _CACHE = (("Cache-Control", "private, no-cache"), ("Vary", "Authorization"))
 
 
 class ChangesEndpoint:
-    """Serves the change feed; the caller authenticates by HTTP Basic, as at introspection."""
+    """Serves the change feed; the caller authenticates in the ``Authorization`` header, by secret or by assertion."""
 
     def __init__(
         self,
         *,
+        hot_path: HotPathReads,
+        assertions: AssertionContext,
         changes: ChangeReads,
         fetches: FeedFetches,
         sign: Sign,
@@ -54,20 +59,21 @@ class ChangesEndpoint:
     ) -> None:
         """A request that waits takes one of the ``seats``, which all long polls of this process share."""
         self._changes, self._fetches, self._sign = changes, fetches, sign
-        self._issuer, self._pepper = issuer, pepper
+        self._hot_path, self._assertions, self._issuer, self._pepper = hot_path, assertions, issuer, pepper
         self._seats = seats
 
     def __call__(self, request: Request) -> Response:
         """GET changes."""
         after, wait = _query(request.query)
-        caller = presented_resource_server(request, {}, self._pepper)
+        caller = presented_resource_server(request, self._pepper)
         if isinstance(caller, Response):
             return caller
         try:
+            who = proven(caller, hot_path=self._hot_path, assertions=self._assertions)
             tag = request.headers.get("if-none-match", "")
-            feed = self._feed(caller, after, tag)
+            feed = self._feed(who, after, tag)
             if wait and after and feed.unchanged:
-                feed = self._wait_for_change(caller, after, tag, feed, wait)
+                feed = self._wait_for_change(who, after, tag, feed, wait)
         except InvalidClient as error:
             return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
         except CursorTooOld:
@@ -81,10 +87,12 @@ class ChangesEndpoint:
         text = self._sign(feed.claims, feed.alg, TYP)
         return Response(200, text.encode(), "application/jwt", headers, log_fields)
 
-    def _feed(self, caller: PresentedSecret, after: str, tag: str) -> Feed:
+    def _feed(self, caller: PresentedSecret | ProvenCaller, after: str, tag: str) -> Feed:
         return change_feed(caller, after, tag, changes=self._changes, issuer=self._issuer)
 
-    def _wait_for_change(self, caller: PresentedSecret, after: str, tag: str, feed: Feed, wait: int) -> Feed:
+    def _wait_for_change(
+        self, caller: PresentedSecret | ProvenCaller, after: str, tag: str, feed: Feed, wait: int
+    ) -> Feed:
         """What ended meanwhile, as soon as it did; who may call is judged each time."""
         if self._seats is None or not self._seats.acquire(blocking=False):
             return feed

@@ -140,26 +140,33 @@ def presented_credentials(
 
 
 def presented_resource_server(
-    request: Request, form: Mapping[str, str], pepper: bytes, header_name: str = "authorization"
-) -> PresentedSecret | Response:
-    """Read the authentication of a resource server, or make the 401 for one that no look-up could find good.
+    request: Request, pepper: bytes, header_name: str = "authorization"
+) -> PresentedSecret | PresentedAssertion | Response:
+    """Read the authentication of a resource server in a header, or make the 401 for one that nothing could find good.
+
+    It is ``Basic`` with id and secret, or ``Bearer`` with an assertion that it signed (RFC 7523 §3): a request without
+    a form has no ``client_assertion``.
 
     Args:
         request: what came.
-        form: its parameters; empty where the header alone counts.
         pepper: the key secrets are hashed with.
         header_name: the header that holds the credentials, in lower case.
 
     Raises:
-        BadRequest: as ``presented_credentials``.
+        BadRequest: a NUL.
     """
+    scheme, _, text = request.headers.get(header_name, "").partition(" ")
     try:
-        who = presented_credentials(request, form, header_name)
+        if scheme.lower() == "bearer":
+            return presented_assertion(text.strip(" "), "")
+        who = presented_credentials(request, {}, header_name)
         return presented_secret(who.client_id, who.secret, prefix=RESOURCE_SERVER_PREFIX, pepper=pepper)
     except NoCredentials as error:
         return unauthenticated(error)
     except MalformedSecret as error:
         return invalid_client(error.reason, who.client_id, RESOURCE_SERVER)
+    except MalformedAssertion as error:
+        return invalid_client(error.reason, error.claimed, RESOURCE_SERVER)
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -1,10 +1,11 @@
 """GET or POST forward-auth: a gateway asks before it forwards a request.
 
 The gateway sends the ``Authorization: Bearer`` header of the request (RFC 6750 §2.1), its own id and secret as HTTP
-Basic in ``X-Gateway-Authorization``, and in the query, from its configuration, ``role`` for each role that is needed
-and ``route``, the pattern of the path. ``X-Forwarded-Method`` names the method of the request. The response is 204 with
-``X-Auth-Subject``, ``X-Auth-Client`` and ``X-Auth-Roles``; 401 with a challenge (RFC 6750 §3); or 403
-``insufficient_scope``. It counts as a use of the token, as an introspection does.
+Basic in ``X-Gateway-Authorization`` (or there, as ``Bearer``, an assertion that it signed), and in the query, from its
+configuration, ``role`` for each role that is needed and ``route``, the pattern of the path. ``X-Forwarded-Method``
+names the method of the request. The response is 204 with ``X-Auth-Subject``, ``X-Auth-Client`` and ``X-Auth-Roles``;
+401 with a challenge (RFC 6750 §3); or 403 ``insufficient_scope``. It counts as a use of the token, as an introspection
+does.
 
 A token that is bound to a key (RFC 9449) must come as ``Authorization: DPoP`` with a proof of that key in ``DPoP``; the
 gateway says in ``X-Forwarded-Proto``, ``X-Forwarded-Host`` and ``X-Forwarded-Uri`` which URL was requested. A request
@@ -17,6 +18,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from authserver.actions.introspect import Answer, introspect
+from authserver.actions.preconditions.calling_resource_server import proven
+from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.actions.preconditions.dpop_proof import presented_proof, require_proof
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
@@ -26,7 +29,6 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
 from authserver.oauth.introspection_endpoint import http_method, http_route
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
-from authserver.ports.client_authentication import OneTimeIds
 from authserver.ports.errors import InvalidClient, InvalidDpopProof
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
@@ -53,16 +55,16 @@ class ForwardAuthEndpoint:
         sessions: Sessions,
         usage: UsageRecorder,
         verified_tokens: VerifiedTokens,
-        one_time_ids: OneTimeIds,
+        assertions: AssertionContext,
         pepper: bytes,
     ) -> None:
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
-        self._verified_tokens, self._one_time_ids, self._pepper = verified_tokens, one_time_ids, pepper
+        self._verified_tokens, self._assertions, self._pepper = verified_tokens, assertions, pepper
 
     def __call__(self, request: Request) -> Response:
         """Any method; the body is not read."""
         roles, route = _query(request.query)
-        caller = presented_resource_server(request, {}, self._pepper, _GATEWAY_HEADER)
+        caller = presented_resource_server(request, self._pepper, _GATEWAY_HEADER)
         if isinstance(caller, Response):
             return caller
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
@@ -70,7 +72,7 @@ class ForwardAuthEndpoint:
         token = self._verified_tokens.parse(text.strip(" ")) if presented else None
         try:
             answer = introspect(
-                caller,
+                proven(caller, hot_path=self._hot_path, assertions=self._assertions),
                 token,
                 hot_path=self._hot_path,
                 sessions=self._sessions,
@@ -112,7 +114,7 @@ class ForwardAuthEndpoint:
             method=request.headers.get("x-forwarded-method", ""),
             uris=frozenset({target_uri(f"{proto}://{host}{uri}")} - {""}),
             now=now,
-            one_time_ids=self._one_time_ids,
+            one_time_ids=self._assertions.one_time_ids,
             token_hash=token_hash_of(token.text),
         )
 

@@ -53,7 +53,7 @@ from authserver.ports.errors import (
     UnauthorizedClient,
 )
 from authserver.ports.hot_path import HotPathReads
-from authserver.ports.token_limits import TokenLimits
+from authserver.ports.sessions import TokenLimits
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret

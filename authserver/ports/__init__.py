@@ -8,8 +8,7 @@ Imports ``audit``, ``rules`` and ``keys`` only.
 - ``users``, ``credentials``, ``resource_servers``, ``general_settings``, ``sign_in``: records of each.
 - ``hot_path``: the facts of a token request and of an introspection. ``usage``: issued and used tokens, buffered.
 - ``client_authentication``: ids that are good once, on all nodes together; the public keys of others.
-- ``token_limits``: how many live sessions a credential has, and how often it asks, on all nodes together.
-- ``sessions``: the record of each token. ``changes``: what ended, in order.
+- ``sessions``: the record of each token, and how many a credential may have. ``changes``: what ended, in order.
 - ``signing_keys``, ``jwks_fetchers``: the key ring and who fetched it.
 - ``events``: webhooks, their deliveries, and the outbox.
 - ``shared_signals``: streams of security events.

@@ -1,11 +1,11 @@
-"""The record of each token."""
+"""The record of each token, and how many of them a credential may have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from authserver.rules.claims import SessionStart
-from authserver.rules.facts import Instant, Reason, Token
+from authserver.rules.facts import Instant, Reason, Span, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +85,30 @@ class Sessions(Protocol):
         """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond 400 days; how many.
 
         Stops after about so many ``seconds``; the oldest go first.
+        """
+        ...
+
+
+class TokenLimits(Protocol):
+    """Counts for credentials that are restricted so, and for no other."""
+
+    def take(self, client_id: str, per_minute: int, now: Instant) -> Span:
+        """Count one token request; 0, or the seconds to wait where there were too many in the last minute.
+
+        Raises:
+            Unavailable: it cannot be counted.
+        """
+        ...
+
+    def admit(
+        self, start: SessionStart, *, token_hash: str, most: int, end_oldest: bool, idle_timeout: Span, now: Instant
+    ) -> Span:
+        """Record a new session, durably, so that no more than ``most`` of its credential live.
+
+        Where that many live already, ``end_oldest`` ends the oldest in the same transaction; otherwise nothing is
+        recorded, and the answer is after how many seconds the first of them ends if nobody uses it; else 0.
+
+        Raises:
+            Unavailable: it cannot be recorded.
         """
         ...

@@ -1,4 +1,6 @@
-"""private_key_jwt at introspection: an API signs instead of sending its secret (RFC 7662 §2.1, RFC 7523 §2.2)."""
+"""private_key_jwt of resource servers: an API signs instead of sending its secret (RFC 7662 §2.1, RFC 7523 §2.2)."""
+
+import uuid
 
 import pytest
 
@@ -110,3 +112,51 @@ def test_M_05_the_metadata_says_so(world):
     document = world.http.get("/.well-known/oauth-authorization-server").json
     assert "private_key_jwt" in document["introspection_endpoint_auth_methods_supported"]
     assert set(ALGORITHMS) <= set(document["introspection_endpoint_auth_signing_alg_values_supported"])
+
+
+def report(text):
+    uses = [{"jti": "unknown", "at": 1, "count": 1, "method": "GET", "route": "/"}]
+    return {
+        "method": "POST",
+        "json": {"report_id": str(uuid.uuid4()), "uses": uses},
+        "headers": {"Authorization": text},
+    }
+
+
+ELSEWHERE = {
+    "usage": lambda world, text: world.http.open("/oauth/usage", **report(text)),
+    "changes": lambda world, text: world.http.get("/oauth/changes", headers={"Authorization": text}),
+    "forward-auth": lambda world, text: world.http.get(
+        "/oauth/forward-auth",
+        headers={"X-Gateway-Authorization": text, "Authorization": f"Bearer {world.access_token()}"},
+    ),
+    "shared signals": lambda world, text: world.http.get("/ssf/streams", headers={"Authorization": text}),
+}
+
+
+def test_T_049_requests_without_a_form_carry_the_assertion_in_a_header(world, signer):
+    api, other = world.api[0], Signer()
+    registered(world, world.client[0], other)
+    used = assertion(world, api, signer)
+    assert ELSEWHERE["changes"](world, f"Bearer {used}").status_code == 200
+    refused(world, world.access_token(), used, "assertion_replayed")  # what was used at one endpoint is used at all
+    for ask in ELSEWHERE.values():
+        answer = ask(world, f"Bearer {assertion(world, api, signer)}")
+        assert answer.status_code in {200, 204}, answer.text
+        for wrong, reason in (
+            (used, "assertion_replayed"),
+            (assertion(world, api, Signer()), "assertion_signature"),
+            (assertion(world, api, signer, aud="https://api.example.com"), "assertion_audience"),
+            (assertion(world, world.client[0], other), "no_key"),
+            (world.access_token(), "assertion_subject"),
+            ("x", "malformed_assertion"),
+        ):
+            with noted(world) as notes:
+                answer = ask(world, f"bearer {wrong}")
+            assert (answer.status_code, answer.json["error"]) == (401, "invalid_client"), answer.text
+            assert answer.json["error_description"].startswith("Unknown resource server, wrong secret")
+            assert notes[-1]["reason"] == reason
+    client_keys.remove_from_server(world.accounts, "api", signer.thumbprint, **world.who)
+    for ask in ELSEWHERE.values():
+        assert ask(world, f"Bearer {assertion(world, api, signer)}").status_code == 401
+        assert ask(world, basic(*world.api)).status_code in {200, 204}

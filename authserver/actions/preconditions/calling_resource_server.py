@@ -42,6 +42,15 @@ def proven_caller(
     return ProvenCaller(presented.client_id)
 
 
+def proven(
+    presented: PresentedSecret | PresentedAssertion, *, hot_path: HotPathReads, assertions: AssertionContext
+) -> PresentedSecret | ProvenCaller:
+    """As ``proven_caller`` for one that signed; a secret is compared later, with the other facts."""
+    if isinstance(presented, PresentedSecret):
+        return presented
+    return proven_caller(presented, hot_path=hot_path, assertions=assertions)
+
+
 def require_resource_server(
     presented: PresentedSecret | ProvenCaller, caller: CallingResourceServer | None
 ) -> CallingResourceServer:

@@ -2,7 +2,7 @@
 
 from authserver.ports.errors import TooManyRequests, Unavailable
 from authserver.ports.hot_path import IssueFacts
-from authserver.ports.token_limits import TokenLimits
+from authserver.ports.sessions import TokenLimits
 from authserver.ports.usage import UsageRecorder
 from authserver.rules.claims import SessionStart
 from authserver.rules.client_authentication.restrictions import NONE, Restrictions, restrictions_of

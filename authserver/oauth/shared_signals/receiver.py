@@ -1,7 +1,7 @@
 """Who calls the endpoints of Shared Signals, and the JSON it sends; the same for all of them.
 
-The caller is a resource server, by HTTP Basic with its id and secret. What it may ask for in a minute is limited, since
-each change of a stream is on record in the audit for ever.
+The caller is a resource server, by its secret or by an assertion in the ``Authorization`` header. What it may ask for
+in a minute is limited, since each change of a stream is on record in the audit for ever.
 """
 
 import math
@@ -11,13 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from authserver.actions.preconditions.calling_resource_server import require_resource_server
+from authserver.actions.preconditions.calling_resource_server import (
+    ProvenCaller,
+    proven,
+    require_resource_server,
+)
+from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.oauth.client_authentication import RESOURCE_SERVER, invalid_client, presented_resource_server
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump, error_response
 from authserver.oauth.throttle import Buckets, subject_key
 from authserver.ports.changes import ChangeReads
 from authserver.ports.errors import Conflict, Invalid, InvalidClient, NotFound, Refusal
-from authserver.ports.hot_path import CallingResourceServer
+from authserver.ports.hot_path import CallingResourceServer, HotPathReads
 from authserver.ports.shared_signals.streams import EventStreams
 from authserver.rules.facts import Instant
 from authserver.rules.names import storable
@@ -58,6 +63,8 @@ class ReceiverAccess:
     def __init__(
         self,
         *,
+        hot_path: HotPathReads,
+        assertions: AssertionContext,
         streams: Callable[[str], EventStreams],
         changes: ChangeReads,
         issuer: str,
@@ -66,7 +73,7 @@ class ReceiverAccess:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``streams`` makes, for the address of a caller, what records its changes as requested from there."""
-        self.issuer, self._streams = issuer, streams
+        self.issuer, self._streams, self._hot_path, self._assertions = issuer, streams, hot_path, assertions
         self._changes, self._pepper, self._clock = changes, pepper, clock
         self._budgets, self._lock = Buckets(per_minute, _REMEMBERED), threading.Lock()
 
@@ -77,12 +84,13 @@ class ReceiverAccess:
             BadRequest: two ways of authentication at once.
             Unavailable: the truth cannot be read or written.
         """
-        presented = presented_resource_server(request, {}, self._pepper)
+        presented = presented_resource_server(request, self._pepper)
         if isinstance(presented, Response):
             return presented
         log_fields = {"client": presented.client_id}
         try:
-            caller = self._authenticate(presented, request.peer)
+            who = proven(presented, hot_path=self._hot_path, assertions=self._assertions)
+            caller = self._authenticate(who, request.peer)
             wait = self._take(presented.client_id) if counted else 0.0
             return _too_many(wait, presented.client_id) if wait else action(caller)
         except InvalidClient as error:
@@ -91,7 +99,7 @@ class ReceiverAccess:
             code, status = next(told for kind, told in _REFUSALS.items() if isinstance(error, kind))
             return error_response(code, str(error), status, log_fields=log_fields)
 
-    def _authenticate(self, presented: PresentedSecret, peer: str) -> Caller:
+    def _authenticate(self, presented: PresentedSecret | ProvenCaller, peer: str) -> Caller:
         head = self._changes.head(presented.client_id)
         server = require_resource_server(presented, head.caller)
         streams = self._streams(peer)

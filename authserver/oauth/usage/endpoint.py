@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from authserver.actions.preconditions.calling_resource_server import proven
+from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.actions.report_usage import report_usage, reporter
 from authserver.oauth.client_authentication import (
     RESOURCE_SERVER,
@@ -39,7 +41,7 @@ _MAX_CALLERS = 1000
 
 
 class UsageEndpoint:
-    """Takes usage reports; the caller authenticates by HTTP Basic, as at introspection."""
+    """Takes usage reports; the caller authenticates in the ``Authorization`` header, by secret or by assertion."""
 
     def __init__(
         self,
@@ -48,28 +50,30 @@ class UsageEndpoint:
         sessions: Sessions,
         usage: UsageRecorder,
         reports: UsageReports,
+        assertions: AssertionContext,
         pepper: bytes,
         per_minute: int = PER_MINUTE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
-        self._reports, self._pepper, self._clock = reports, pepper, clock
+        self._reports, self._pepper, self._clock, self._assertions = reports, pepper, clock, assertions
         self._buckets, self._lock = Buckets(per_minute, _MAX_CALLERS), threading.Lock()
 
     def __call__(self, request: Request) -> Response:
         """POST usage."""
-        caller = presented_resource_server(request, {}, self._pepper)
+        caller = presented_resource_server(request, self._pepper)
         if isinstance(caller, Response):
             return caller
         try:
-            reporter(caller, hot_path=self._hot_path)
+            who = proven(caller, hot_path=self._hot_path, assertions=self._assertions)
+            reporter(who, hot_path=self._hot_path)
             wait = self._take_one(caller.client_id)
             if wait:
                 return _too_many(wait, caller.client_id)
             report = _report(request)
             self._add_uses(caller.client_id, len(report.uses))
             outcome = report_usage(
-                caller,
+                who,
                 report.report_id,
                 report.uses,
                 report.digest,
