@@ -86,6 +86,7 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         log_format=config.log_format,
         publish_scopes=config.publish_scopes,
         push_networks=networks(config.push_networks),
+        dpop_nonce_seconds=config.dpop_nonce_seconds,
         threads=config.serving_threads,
     )
     with app.app_context():

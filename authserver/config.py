@@ -145,6 +145,14 @@ class Config(BaseModel):
             "all others get https to public addresses only"
         ),
     ] = ""
+    dpop_nonce_seconds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=3600,
+            description="how often the nonce changes that DPoP proofs must have, 60 for instance; 0: none is asked for",
+        ),
+    ] = 0
     api_requests_per_minute: Annotated[
         int,
         Field(

@@ -61,6 +61,7 @@ from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
 from authserver.ports.general_settings import retention_seconds
 from authserver.ports.sign_in import ATTEMPTS_FORGOTTEN
+from authserver.rules.client_authentication.nonce import nonces
 from authserver.rules.events.mail import OWNERS, SECURITY
 from authserver.rules.facts import Instant
 from authserver.rules.token_hash import token_hash_key
@@ -155,6 +156,7 @@ class ServicesConfig:
     log_format: str = "json"
     publish_scopes: bool = False
     push_networks: tuple[Network, ...] = ()
+    dpop_nonce_seconds: int = 0
     threads: int = 1
     """That serve requests in this process."""
 
@@ -370,6 +372,7 @@ class Services:
             usage=store.usage,
             one_time_ids=store.one_time_ids,
             limits=store.token_limits,
+            nonces=nonces(store.pepper, "token", self.config.dpop_nonce_seconds),
             remote_keys=self.remote_keys,
             sign=sign,
             issuer=issuer,
@@ -464,6 +467,7 @@ class Services:
                     usage=store.usage,
                     verified_tokens=verified_tokens,
                     assertions=assertions,
+                    nonces=nonces(store.pepper, "forward-auth", self.config.dpop_nonce_seconds),
                     pepper=store.pepper,
                 )
             },

@@ -26,6 +26,7 @@ from resource_server.errors import (
     MissingToken,
     Refused,
     Unavailable,
+    UseNonce,
 )
 from resource_server.events import Event
 from resource_server.settings import Settings
@@ -46,5 +47,6 @@ __all__ = [
     "Settings",
     "Token",
     "Unavailable",
+    "UseNonce",
     "Verifier",
 ]

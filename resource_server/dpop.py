@@ -18,7 +18,7 @@ import jwt
 from jwt.algorithms import OKPAlgorithm
 from jwt.api_jws import PyJWS
 
-from resource_server.errors import InvalidProof, InvalidToken
+from resource_server.errors import InvalidProof, InvalidToken, UseNonce
 from resource_server.jose import strict_object
 from resource_server.settings import ALGORITHMS
 from resource_server.token import Token
@@ -81,7 +81,37 @@ class SeenProofs:
             return True
 
 
-def check_binding(token: Token, text: str, proof: Proof | None, now: float, seen: SeenProofs) -> None:
+class Nonces:
+    """Nonces that proofs must have (RFC 9449 §9): each is given for some seconds, and taken for as long again.
+
+    Made from the time and the secret that all processes of an API share, so one takes what another gave.
+    """
+
+    def __init__(self, secret: str, seconds: int) -> None:
+        self._key = hmac.digest(secret.encode(), b"resource server dpop nonce 1", "sha256")
+        self._seconds = seconds
+
+    def check(self, nonce: object, now: float) -> None:
+        """Refuse what was not given lately.
+
+        Raises:
+            UseNonce: with the nonce that is given now.
+        """
+        window = int(now // self._seconds)
+        taken = isinstance(nonce, str) and any(
+            hmac.compare_digest(nonce.encode("utf-8", "surrogatepass"), self._of(each).encode())
+            for each in (window, window - 1)
+        )
+        if not taken:
+            raise UseNonce(self._of(window))
+
+    def _of(self, window: int) -> str:
+        return base64.urlsafe_b64encode(hmac.digest(self._key, str(window).encode(), "sha256")[:18]).decode()
+
+
+def check_binding(
+    token: Token, text: str, proof: Proof | None, now: float, *, seen: SeenProofs, nonces: Nonces | None = None
+) -> None:
     """Refuse a bound token without a good proof of its key, and a proof with a token that is bound to none.
 
     Args:
@@ -90,10 +120,12 @@ def check_binding(token: Token, text: str, proof: Proof | None, now: float, seen
         proof: what came with the call; None: it came as a bearer token.
         now: seconds since the epoch.
         seen: the proofs of this process.
+        nonces: judges the nonce of the proof; None: none is asked for.
 
     Raises:
         InvalidToken: it came as a bearer token and is bound, or the other way round (RFC 9449 §7.2).
         InvalidProof: the proof is not of this call, token and key, or was used before.
+        UseNonce: it has no nonce, or an old one.
     """
     if token.jkt and proof is None:
         raise InvalidToken("bound")
@@ -105,6 +137,8 @@ def check_binding(token: Token, text: str, proof: Proof | None, now: float, seen
     if not hmac.compare_digest(_thumbprint(header["jwk"]), token.jkt):
         raise InvalidProof("proof_key")
     issued, jti = _of_this_call(claims, text, proof, now)
+    if nonces is not None:
+        nonces.check(claims.get("nonce"), now)
     key = hashlib.sha256(f"{token.jkt}:{jti}".encode("utf-8", "surrogatepass")).digest()
     if not seen.first(key, issued + OLDEST + 1, now):
         raise InvalidProof("proof_replayed")

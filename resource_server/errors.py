@@ -57,6 +57,21 @@ class InvalidProof(Refused):
     description = "The DPoP proof is not good for this call and token."
 
 
+class UseNonce(InvalidProof):
+    """The proof is good but for its nonce: the client sends the call again with this one (RFC 9449 §9).
+
+    Attributes:
+        nonce: for the header ``DPoP-Nonce`` of the answer.
+    """
+
+    error = "use_dpop_nonce"
+    description = "The DPoP proof must have the nonce of the DPoP-Nonce header."
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("proof_nonce", "The DPoP proof has no nonce of ours, or one that is too old.")
+        self.nonce = nonce
+
+
 class InsufficientScope(Refused):
     """The token is good but lacks a role (RFC 6750 §3.1).
 

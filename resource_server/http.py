@@ -15,6 +15,7 @@ from resource_server.errors import (
     MissingToken,
     Refused,
     Unavailable,
+    UseNonce,
 )
 from resource_server.settings import Settings, loopback
 
@@ -118,6 +119,8 @@ def refusal(settings: Settings, refused: Refused) -> Response:
         headers.append(("Retry-After", str(refused.retry_after)))
     else:
         headers.append(("WWW-Authenticate", challenge(settings, refused)))
+    if isinstance(refused, UseNonce):
+        headers.append(("DPoP-Nonce", refused.nonce))
     members = {"error": refused.error or "unauthorized"}
     if refused.description:
         members["error_description"] = refused.description

@@ -20,6 +20,7 @@ class Options(TypedDict, total=False):
     unknown_key_interval: int
     report_interval: float
     cache_size: int
+    nonce_seconds: int
     resource: str
     resource_metadata: str
     jwks_uri: str

@@ -56,6 +56,8 @@ class Settings:
     """Seconds between two usage reports; each wait is 80 to 120 % of it."""
     cache_size: int = 10_000
     """How many verified tokens are remembered."""
+    nonce_seconds: int = 0
+    """How often the nonce changes that DPoP proofs must have (RFC 9449 §9), 60 for instance; 0: none is asked for."""
     resource: str = ""
     """The resource identifier to publish (RFC 9728 §2); default: the audience."""
     resource_metadata: str = ""
@@ -83,7 +85,7 @@ class Settings:
             )
         for name, low, high in (
             ("max_token_lifetime", 1, 10**9), ("clock_skew", 0, 300), ("keys_stale", 0, 86400),
-            ("unknown_key_interval", 1, 3600), ("cache_size", 0, 10**7),
+            ("unknown_key_interval", 1, 3600), ("cache_size", 0, 10**7), ("nonce_seconds", 0, 3600),
         ):  # fmt: skip
             _check_whole_number(name, getattr(self, name), low, high)
         _number("timeout", self.timeout, 0.05, 60)

@@ -12,7 +12,7 @@ import jwt
 
 from resource_server.background import Background
 from resource_server.clocks import Clock, ServerTime
-from resource_server.dpop import SeenProofs
+from resource_server.dpop import Nonces, SeenProofs
 from resource_server.errors import Unavailable
 from resource_server.events import Events
 from resource_server.keys import KeySource
@@ -57,6 +57,8 @@ class State:
         self.keys = KeySource(settings, clock, events)
         self.verified: LruCache[bytes, Known] = LruCache(settings.cache_size)
         self.seen_proofs = SeenProofs()
+        seconds = settings.nonce_seconds
+        self.nonces = Nonces(settings.credentials[1], seconds) if seconds else None
         introspector = Introspector(settings, clock, events, self.time)
         self.usage = UsageReports(settings, clock, events, self.time)
         self.feed: Feed | None = None

@@ -111,7 +111,7 @@ class Core:
             state.start()
             generation = state.judge.generation
             known, digest = yield from self._local(state, text)
-            check_binding(known.token, text, proof, self._now(state), state.seen_proofs)
+            check_binding(known.token, text, proof, self._now(state), seen=state.seen_proofs, nonces=state.nonces)
             use = Use(text, digest, known.token, method, route)
             source = yield from state.judge.judge(use)
             if source != "stale":

@@ -10,7 +10,8 @@ does.
 A token that is bound to a key (RFC 9449) must come as ``Authorization: DPoP`` with a proof of that key in ``DPoP``; the
 gateway says in ``X-Forwarded-Proto``, ``X-Forwarded-Host`` and ``X-Forwarded-Uri`` which URL was requested. A request
 without a valid proof is refused and counts as no use, so a copied token cannot even be kept alive. The response for a
-bound token is never cached, since each request needs a proof of its own.
+bound token is never cached, since each request needs a proof of its own. Where nonces are asked for (RFC 9449 §9), the
+gateway hands the ``DPoP-Nonce`` of a 401 on.
 """
 
 import hmac
@@ -29,10 +30,11 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
 from authserver.oauth.introspection_endpoint import http_method, http_route
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
-from authserver.ports.errors import InvalidClient, InvalidDpopProof
+from authserver.ports.errors import InvalidClient, InvalidDpopProof, UseDpopNonce
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import UsageRecorder
+from authserver.rules.client_authentication.nonce import Nonces
 from authserver.rules.client_authentication.proof import target_uri, token_hash_of
 from authserver.rules.facts import Instant
 from authserver.rules.names import role_name_fault
@@ -57,9 +59,11 @@ class ForwardAuthEndpoint:
         verified_tokens: VerifiedTokens,
         assertions: AssertionContext,
         pepper: bytes,
+        nonces: Nonces | None = None,
     ) -> None:
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._verified_tokens, self._assertions, self._pepper = verified_tokens, assertions, pepper
+        self._nonces = nonces
 
     def __call__(self, request: Request) -> Response:
         """Any method; the body is not read."""
@@ -88,7 +92,8 @@ class ForwardAuthEndpoint:
         except InvalidDpopProof as error:
             fields = {"outcome": "inactive", "reason": error.reason, "client": caller.client_id}
             code = "invalid_token" if error.reason == _BINDING else error.code
-            return _challenge(401, code, "The token needs a good DPoP proof.", fields, scheme="DPoP")
+            nonce = error.nonce if isinstance(error, UseDpopNonce) else ""
+            return _challenge(401, code, "The token needs a good DPoP proof.", fields, scheme="DPoP", nonce=nonce)
         if not presented:
             fields = {"outcome": "inactive", "reason": "no_token", "client": caller.client_id}
             return _challenge(401, "", "", fields)
@@ -116,6 +121,7 @@ class ForwardAuthEndpoint:
             now=now,
             one_time_ids=self._assertions.one_time_ids,
             token_hash=token_hash_of(token.text),
+            nonces=self._nonces,
         )
 
 
@@ -151,9 +157,19 @@ def _cache_headers(lease: int) -> tuple[tuple[str, str], ...]:
 
 
 def _challenge(
-    status: int, code: str, text: str, log_fields: dict[str, str], *, scope: str = "", scheme: str = "Bearer"
+    status: int,
+    code: str,
+    text: str,
+    log_fields: dict[str, str],
+    *,
+    scope: str = "",
+    scheme: str = "Bearer",
+    nonce: str = "",
 ) -> Response:
-    """RFC 6750 §3: without a token the challenge names no error. RFC 9449 §7.1: a DPoP challenge names algorithms."""
+    """RFC 6750 §3: without a token the challenge names no error. RFC 9449 §7.1: a DPoP challenge names algorithms.
+
+    The ``nonce`` is the one that the proof must have (RFC 9449 §9).
+    """
     parts = [f'{scheme} realm="api"']
     if scheme == "DPoP":
         parts.append(f'algs="{" ".join(ALGORITHMS)}"')
@@ -162,8 +178,10 @@ def _challenge(
     if scope:
         parts.append(f'scope="{scope}"')
     body = dump({"error": code, "error_description": text} if code else {})
-    headers = (*NO_STORE, ("WWW-Authenticate", ", ".join(parts)), ("X-Accel-Expires", "0"))
-    return Response(status, body, headers=headers, log_fields=log_fields)
+    headers = [*NO_STORE, ("WWW-Authenticate", ", ".join(parts)), ("X-Accel-Expires", "0")]
+    if nonce:
+        headers.append(("DPoP-Nonce", nonce))
+    return Response(status, body, headers=tuple(headers), log_fields=log_fields)
 
 
 def _query(text: str) -> tuple[frozenset[str], str]:

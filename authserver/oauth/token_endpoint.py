@@ -51,10 +51,12 @@ from authserver.ports.errors import (
     KeyGone,
     TooManyRequests,
     UnauthorizedClient,
+    UseDpopNonce,
 )
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import TokenLimits
 from authserver.ports.usage import UsageRecorder
+from authserver.rules.client_authentication.nonce import Nonces
 from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.token_hash import token_hash, token_hash_key
@@ -125,9 +127,11 @@ class DelegatedClientCredentialsGrant(ClientCredentialsGrant):  # type: ignore[m
     def validate_token_request(self) -> None:
         """Authenticate, then decide roles, audience and end; all from one statement."""
         client = self.server.authenticate_client(self.request, self.who)
+        self.request.client = AuthenticatedClient(client)
+        if self.proof is not None:
+            self.server.check_proof(self.request, self.proof)
         if client.facts.restrictions is not None and not self.counted:
             self.server.count_request(client)
-        self.request.client = AuthenticatedClient(client)
         self.request.issued = self.server.issue_token(self.request, self.proof)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], str]:
@@ -158,12 +162,13 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         sign: Sign,
         issuer: str,
         pepper: bytes,
+        nonces: Nonces | None = None,
     ) -> None:
         super().__init__()
         self._assertions = AssertionContext(issuer, one_time_ids, remote_keys)
         self._uris = frozenset(target_uri(f"{issuer}{path}") for path in _PATHS)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
-        self._hash_key, self._limits = token_hash_key(pepper), limits
+        self._hash_key, self._limits, self._nonces = token_hash_key(pepper), limits, nonces
         self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
         self.register_grant(DelegatedClientCredentialsGrant)
 
@@ -187,17 +192,20 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         """Count a request of a restricted client; raises the refusals of the action."""
         count_request(client.facts, self._limits, self._usage)
 
+    def check_proof(self, request: AuthlibRequest, proof: PresentedProof) -> None:
+        """Check the proof of a request, and use it up; raises the refusals of the action."""
+        require_proof(
+            proof,
+            method="POST",
+            uris=self._uris,
+            now=request.client.who.facts.now,
+            one_time_ids=self._assertions.one_time_ids,
+            nonces=self._nonces,
+        )
+
     def issue_token(self, request: AuthlibRequest, proof: PresentedProof | None) -> Issued:
         """What it gets; a token that comes with a proof is bound to the key of that proof (RFC 9449 §5)."""
         form = request.payload.data
-        if proof is not None:
-            require_proof(
-                proof,
-                method="POST",
-                uris=self._uris,
-                now=request.client.who.facts.now,
-                one_time_ids=self._assertions.one_time_ids,
-            )
         return issue(
             request.client.who,
             form.get("scope", ""),
@@ -235,13 +243,17 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             proof = presented_proof(header) if header else None
             grant = self.get_token_grant(AuthlibRequest(request, token_request.form))
             response = self._granted(grant, token_request.who, proof)
+            if proof is not None and self._nonces is not None:  # RFC 9449 §8.2
+                nonce = self._nonces.current(grant.request.client.who.facts.now)
+                response = response._replace(headers=(*response.headers, ("DPoP-Nonce", nonce)))
         except InvalidClient as error:
             if cached is not None:
                 self._parse(request)  # a secret that was right once is refused no faster than any other (INV-29)
             return invalid_client(error.reason, token_request.who.client_id)
         except InvalidDpopProof as error:
             fields = {"reason": error.reason, "client": token_request.who.client_id}
-            return error_response(error.code, str(error), log_fields=fields)
+            headers = (("DPoP-Nonce", error.nonce),) if isinstance(error, UseDpopNonce) else ()
+            return error_response(error.code, str(error), headers=headers, log_fields=fields)
         except TooManyRequests as error:
             fields = {"outcome": "throttled", "reason": error.reason, "client": token_request.who.client_id}
             return error_response(error.code, str(error), 429, (("Retry-After", str(error.wait)),), fields)

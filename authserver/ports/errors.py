@@ -73,9 +73,20 @@ class InvalidDpopProof(Refusal):
 _PROOFS = {
     "no_proof": "The tokens of this credential are bound to a key: send a DPoP proof with each request.",
     "proof_time": "The iat of the DPoP proof is too old or in the future; set the clock of this machine right.",
+    "proof_nonce": "Put the value of the DPoP-Nonce header into the proof as nonce, and send the request again.",
     "proof_uri": "The htu of the DPoP proof is not the address that this request was sent to.",
 }
 """What helps an honest client; it tells nothing that its sender did not know."""
+
+
+class UseDpopNonce(InvalidDpopProof):
+    """RFC 9449 §8: the proof must hold this nonce; the client sends its request again with it."""
+
+    code = "use_dpop_nonce"
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("proof_nonce")
+        self.nonce = nonce
 
 
 class UnauthorizedClient(Refusal):

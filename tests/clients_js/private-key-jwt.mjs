@@ -70,10 +70,16 @@ for (const alg of ['ES256', 'PS256', 'RS256', 'Ed25519']) {
     const [keyed] = site.keyed
     const me = { client_id: keyed.id }
     const DPoP = oauth.DPoP(me, await oauth.generateKeyPair(alg))
-    const answer = await oauth.clientCredentialsGrantRequest(
-      as, me, oauth.PrivateKeyJwt(await cryptoKey(keyed)), { resource: api.audience }, { DPoP, ...insecure },
-    )
-    const got = await oauth.processClientCredentialsResponse(as, me, answer)
+    const key = await cryptoKey(keyed)
+    const once = async () => {
+      const answer = await oauth.clientCredentialsGrantRequest(
+        as, me, oauth.PrivateKeyJwt(key), { resource: api.audience }, { DPoP, ...insecure },
+      )
+      return oauth.processClientCredentialsResponse(as, me, answer)
+    }
+    // RFC 9449 §8: the first proof has no nonce; it was kept from the refusal for the second.
+    await assert.rejects(once(), (error) => oauth.isDPoPNonceError(error) && error.error === 'use_dpop_nonce')
+    const got = await once()
     assert.equal(got.token_type, 'dpop')
     let called
     const url = new URL(`${api.audience}/things`)

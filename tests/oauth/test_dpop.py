@@ -5,12 +5,16 @@ import threading
 
 import pytest
 
-from authserver.actions import general_settings
+from authserver.actions import credentials, general_settings
+from authserver.rules.client_authentication.nonce import nonces
+from authserver.rules.client_authentication.proof import token_hash_of
+from authserver.rules.client_authentication.restrictions import restrictions
 from tests.support.assertions import ALGORITHMS, Signer, assertion, form, proof, registered
 from tests.support.deadlines import join
 from tests.support.wsgi_client import BACKENDS, b64, basic, noted, opened, parts, signed
 
-TOKEN = "/oauth/token"
+TOKEN, FORWARD_AUTH = "/oauth/token", "/oauth/forward-auth"
+FORWARDED = {"Proto": "https", "Host": "api.example.com", "Uri": "/"}
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -253,3 +257,87 @@ def test_the_metadata_names_the_algorithms(world):
 def test_a_hash_of_the_token_is_not_asked_for_where_there_is_none(world, signer):
     ath = b64(hashlib.sha256(b"x").digest())
     assert asked(world, proof(world, signer, ath=ath)).status_code == 200
+
+
+class TestNonces:
+    """RFC 9449 §8, §9, where the operator asks for nonces."""
+
+    @pytest.fixture(autouse=True)
+    def asking(self, world):
+        endpoints = {path: world.http.application._table[path].endpoint for path in (TOKEN, FORWARD_AUTH)}
+        for path, purpose in ((TOKEN, "token"), (FORWARD_AUTH, "forward-auth")):
+            endpoints[path]._nonces = nonces(world.store.pepper, purpose, 60)
+        yield
+        for endpoint in endpoints.values():
+            endpoint._nonces = None
+
+    @staticmethod
+    def challenged(world, header):
+        """The nonce that a request is told to use."""
+        with noted(world) as notes:
+            answer = asked(world, header)
+        assert (answer.status_code, answer.json["error"]) == (400, "use_dpop_nonce"), answer.text
+        assert notes[-1]["reason"] == "proof_nonce"
+        return answer.headers["DPoP-Nonce"]
+
+    def test_P_04_a_proof_with_the_nonce_is_taken(self, world, signer):
+        nonce = self.challenged(world, proof(world, signer))
+        answer = asked(world, proof(world, signer, nonce=nonce))
+        assert (answer.status_code, answer.json["token_type"]) == (200, "DPoP"), answer.text
+        assert answer.headers["DPoP-Nonce"] == nonce
+        assert world.token().status_code == 200
+        assert "DPoP-Nonce" not in world.token().headers
+
+    @pytest.mark.parametrize("nonce", ["", "x", 1, None, ["a"], "A" * 24, "\u00e9"])
+    def test_P_04_any_other_nonce_is_challenged_anew(self, world, signer, nonce):
+        assert len(self.challenged(world, proof(world, signer, nonce=nonce))) == 24
+
+    def test_it_changes_and_the_one_before_is_taken_while_the_next_is_given(self, world, signer):
+        world.clock.at += 60 - world.clock.at % 60
+        first = self.challenged(world, proof(world, signer))
+        world.clock.at += 119
+        answer = asked(world, proof(world, signer, nonce=first))
+        assert answer.status_code == 200
+        second = answer.headers["DPoP-Nonce"]
+        assert second != first
+        world.clock.at += 1
+        assert self.challenged(world, proof(world, signer, nonce=first)) not in {first, second}
+        assert asked(world, proof(world, signer, nonce=second)).status_code == 200
+
+    def test_a_challenge_uses_nothing_up(self, world, signer):
+        client = world.credential()
+        credentials.restrict(world.accounts, client[0], restrictions(rate=1), **world.who)
+        headers = {"Authorization": basic(*client)}
+
+        def asked(**changed):
+            told = {**headers, "DPoP": proof(world, signer, **changed)}
+            return world.http.post(TOKEN, data={"grant_type": "client_credentials"}, headers=told)
+
+        nonce = asked(jti="the-same").headers["DPoP-Nonce"]
+        assert asked(jti="the-same", nonce=nonce).status_code == 200
+        assert asked(nonce=nonce).status_code == 429
+
+    def test_only_an_authenticated_client_with_a_good_proof_is_told_one(self, world, signer):
+        refused(world, proof(world, signer, htm="GET"), "proof_method")
+        headers = {"Authorization": basic(world.client[0], world.credential()[1]), "DPoP": proof(world, signer)}
+        answer = world.http.post(TOKEN, data={"grant_type": "client_credentials"}, headers=headers)
+        assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
+        assert "DPoP-Nonce" not in answer.headers
+
+    def test_forward_auth_asks_for_one_of_its_own(self, world, signer):
+        nonce = self.challenged(world, proof(world, signer))
+        text = asked(world, proof(world, signer, nonce=nonce)).json["access_token"]
+
+        def called(**changed):
+            made = {"htm": "GET", "htu": "https://api.example.com/", "ath": token_hash_of(text), **changed}
+            headers = {"Authorization": f"DPoP {text}", "DPoP": proof(world, signer, **made)}
+            headers |= {"X-Gateway-Authorization": basic(*world.api), "X-Forwarded-Method": "GET"}
+            headers |= {f"X-Forwarded-{name}": value for name, value in FORWARDED.items()}
+            return world.http.get(FORWARD_AUTH, headers=headers)
+
+        for wrong in ({}, {"nonce": nonce}):
+            answer = called(**wrong)
+            assert answer.status_code == 401
+            assert 'error="use_dpop_nonce"' in answer.headers["WWW-Authenticate"]
+            assert answer.headers["WWW-Authenticate"].startswith("DPoP ")
+        assert called(nonce=answer.headers["DPoP-Nonce"]).status_code == 204

@@ -36,6 +36,7 @@ GOOD = {
     "mail_language": "de",
     "webhook_networks": "10.8.0.0/16",
     "push_networks": "10.7.0.0/16",
+    "dpop_nonce_seconds": "60",
     "api_requests_per_minute": "600",
     "log_level": "warning",
     "log_format": "text",

@@ -10,8 +10,9 @@ import urllib.request
 
 import pytest
 
-from resource_server import InvalidProof, InvalidToken, Proof, Verifier
-from resource_server.http import challenge
+from resource_server import InvalidProof, InvalidToken, Proof, UseNonce, Verifier
+from resource_server.dpop import Nonces
+from resource_server.http import challenge, refusal
 from tests.resource_server.real import AUDIENCE
 from tests.support.assertions import Signer
 
@@ -140,3 +141,32 @@ def test_the_challenge_names_the_scheme_and_algorithms(api, verifier):
     assert said.startswith("DPoP ")
     assert 'error="invalid_dpop_proof"' in said
     assert 'algs="' in said
+
+
+def test_P_04_an_api_may_ask_for_a_nonce_and_each_of_its_processes_takes_it(api):
+    signer = Signer()
+    text = bound(api, signer)
+    with (
+        Verifier(api.issuer, AUDIENCE, api.api, nonce_seconds=3600) as first,
+        Verifier(api.issuer, AUDIENCE, api.api, nonce_seconds=3600) as second,
+    ):
+        told = refused(first, text, of_call(signer, text), UseNonce)
+        assert first.verify(text, proof=of_call(signer, text, nonce=told.nonce)).jkt == signer.thumbprint
+        assert second.verify(text, proof=of_call(signer, text, nonce=told.nonce)).jkt == signer.thumbprint
+        for other in ("x", 1, "A" * 24):
+            assert refused(second, text, of_call(signer, text, nonce=other), UseNonce).nonce == told.nonce
+        answer = refusal(first.settings, told)
+    assert answer.status == 401
+    assert dict(answer.headers)["DPoP-Nonce"] == told.nonce
+    assert 'error="use_dpop_nonce"' in dict(answer.headers)["WWW-Authenticate"]
+
+
+def test_a_nonce_is_taken_for_two_windows():
+    made = Nonces("secret", 60)
+    with pytest.raises(UseNonce) as caught:
+        made.check(None, 600.0)
+    for now in (600.0, 659.9, 719.9):
+        made.check(caught.value.nonce, now)
+    for now in (599.9, 720.0):
+        with pytest.raises(UseNonce):
+            made.check(caught.value.nonce, now)

@@ -37,6 +37,7 @@ def started(url, key):
         "AUTHSERVER_MASTER_KEY": key,
         "AUTHSERVER_BIND": f"127.0.0.1:{port}",
         "AUTHSERVER_DEMO": "0",
+        "AUTHSERVER_DPOP_NONCE_SECONDS": "60",  # so clients that nobody here wrote show that they handle nonces
     }
     p = subprocess.Popen([sys.executable, "app.py"], env=env)
     base = f"http://127.0.0.1:{port}"

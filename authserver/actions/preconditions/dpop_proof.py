@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 
 from authserver.ports.client_authentication import OneTimeIds
-from authserver.ports.errors import InvalidDpopProof
+from authserver.ports.errors import InvalidDpopProof, UseDpopNonce
 from authserver.rules.client_authentication.assertion import one_time_key
+from authserver.rules.client_authentication.nonce import Nonces
 from authserver.rules.client_authentication.proof import TYPE, proof_window
 from authserver.rules.facts import Instant
 from keys.import_key import WeakKey
@@ -61,6 +62,7 @@ def require_proof(
     now: Instant,
     one_time_ids: OneTimeIds,
     token_hash: str | None = None,
+    nonces: Nonces | None = None,
 ) -> None:
     """Verify a proof and use it up; see ``rules.client_authentication.proof`` for the arguments.
 
@@ -69,11 +71,14 @@ def require_proof(
 
     Raises:
         InvalidDpopProof: the signature (RFC 9449 §4.3 no. 6), a claim, or a second use.
+        UseDpopNonce: it is good, but for the nonce (no. 10).
         Unavailable: its id cannot be recorded.
     """
     if not registered(proof.jwk).verifies(proof.jws.signature, proof.jws.signed):
         raise InvalidDpopProof("proof_signature")
-    found = proof_window(proof.jws.claims, method=method, uris=uris, now=now, token_hash=token_hash)
+    found = proof_window(proof.jws.claims, method=method, uris=uris, now=now, token_hash=token_hash, nonces=nonces)
+    if found == "proof_nonce" and nonces is not None:
+        raise UseDpopNonce(nonces.current(now))
     if isinstance(found, str):
         raise InvalidDpopProof(found)
     id_hash = one_time_key("proof", proof.jkt, found.jti)

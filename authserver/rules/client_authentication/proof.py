@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from authserver.rules.client_authentication.nonce import Nonces
 from authserver.rules.facts import Instant, Span
 
 TYPE: Final = "dpop+jwt"
@@ -33,7 +34,13 @@ class ProofWindow(NamedTuple):
 
 
 def proof_window(
-    claims: Mapping[str, Any], *, method: str, uris: frozenset[str], now: Instant, token_hash: str | None = None
+    claims: Mapping[str, Any],
+    *,
+    method: str,
+    uris: frozenset[str],
+    now: Instant,
+    token_hash: str | None = None,
+    nonces: Nonces | None = None,
 ) -> ProofWindow | str:
     """Judge the claims of a proof.
 
@@ -43,6 +50,7 @@ def proof_window(
         uris: the addresses that this request may have been sent to, as ``target_uri`` makes them.
         now: seconds of UTC.
         token_hash: base64url of the SHA-256 of the token that came with it; None where none does.
+        nonces: judges its ``nonce``; None where none is asked for.
 
     Returns:
         Its window; or the reason why it is refused, for the log:
@@ -52,6 +60,7 @@ def proof_window(
         - ``proof_time``: ``iat`` is missing or outside the window (no. 11).
         - ``proof_id``: there is no ``jti`` (no. 3).
         - ``proof_token``: ``ath`` is not of this token (no. 12).
+        - ``proof_nonce``: ``nonce`` is missing, or was not given lately (no. 10).
     """
     issued_at, jti, uri = claims.get("iat"), claims.get("jti"), claims.get("htu")
     fault = ""
@@ -65,6 +74,8 @@ def proof_window(
         fault = "proof_id"
     elif token_hash is not None and claims.get("ath") != token_hash:
         fault = "proof_token"
+    elif nonces is not None and not nonces.takes(claims.get("nonce"), now):
+        fault = "proof_nonce"
     return fault or ProofWindow(str(jti), int(claims["iat"]) + OLDEST + 1, int(claims["iat"]))
 
 

@@ -11,11 +11,12 @@ local function one(headers, name)
     return found
 end
 
-local function answer(txn, status, challenge)
+local function answer(txn, status, challenge, nonce)
     local reply = txn:reply({ status = status })
     reply:add_header("Cache-Control", "no-store")
     reply:add_header("Content-Length", "0")
     if challenge then reply:add_header("WWW-Authenticate", challenge) end
+    if nonce then reply:add_header("DPoP-Nonce", nonce) end
     txn:done(reply)
 end
 
@@ -48,7 +49,7 @@ core.register_action("forward_auth", { "http-req" }, function(txn, query)
         end
     elseif (response.status == 401 or response.status == 403) and challenge
         and (challenge:find("^Bearer ") or challenge:find("^DPoP ")) then
-        return answer(txn, response.status, challenge)
+        return answer(txn, response.status, challenge, one(response.headers, "dpop-nonce"))
     else
         -- Also a challenge of another scheme: this gateway's own id or secret is wrong. No caller can mend that.
         return answer(txn, 502)
