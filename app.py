@@ -23,7 +23,9 @@ from authserver.oauth.dispatcher import Wsgi
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Refusal, Unavailable
 from authserver.server import CannotServe, check_port, report_start, run
-from authserver.services import Services, ServicesConfig, SystemClock
+from authserver.services.clocks import SystemClock
+from authserver.services.config import ServicesConfig
+from authserver.services.container import Services
 from authserver.store.engine.connections import engine_options, prepare
 from authserver.store.engine.maintenance import Maintenance
 from authserver.store.engine.schema import MIGRATIONS

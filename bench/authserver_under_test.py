@@ -19,7 +19,7 @@ from authserver.rules.facts import Instant
 from authserver.rules.presented_secret import presented_secret
 from authserver.rules.secret_format import CREDENTIAL_PREFIX
 from authserver.rules.token_hash import token_hash, token_hash_key
-from authserver.services import Services
+from authserver.services.container import Services
 from authserver.store.factory import Store
 from authserver.store.tables import usage_writers
 from bench.peers.fixtures import basic

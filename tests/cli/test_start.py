@@ -15,7 +15,7 @@ from tests.support.servers import Server, free_port
 FAILING_WORKERS = """
 import sys, app
 from authserver.ports.errors import Unavailable
-from authserver.services import Services
+from authserver.services.container import Services
 
 def wsgi(self):
     raise Unavailable("the pooler forgets prepared statements; use another one")

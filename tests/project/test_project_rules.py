@@ -22,7 +22,7 @@ PRODUCT = [ROOT / "app.py", *(path for folder in FOLDERS for path in sorted((ROO
 RUNTIME = [path for path in PRODUCT if "migrations" not in path.parts]
 
 MAY_READ_THE_CLOCK = {
-    "authserver/services.py": "the system clock that is handed in everywhere else",
+    "authserver/services/clocks.py": "the system clock that is handed in everywhere else",
     "authserver/telemetry/access_log.py": "when a log line was written",
     "authserver/cli/commands/doctor.py": "compares this machine's clock with the database's",
     "authserver/store/tokens/usage_buffer.py": "when a writer of batches was last seen, for sweeping its number",

@@ -1,19 +1,15 @@
-"""Builds the objects of one process: store, signing service, endpoints, console, periodic tasks.
+"""The objects of one process: store, signing service, endpoints, console, periodic tasks.
 
 ``app.py`` reads the configuration and passes it as ``ServicesConfig``. The store is opened once, by the first request
 or command that needs it; the machine endpoints are mounted as bare WSGI in front of Flask.
-One module, because it is the only place that knows every part, and reads best in the order in which they are built.
+One module over the usual length, because it is the only place that knows every part.
 """
 
-import ipaddress
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
@@ -22,49 +18,32 @@ from flask import Flask, Response, request
 from authserver.actions import restore, signing_keys
 from authserver.actions.introspect import Presented, Verify
 from authserver.actions.issue_token import Issued
-from authserver.actions.preconditions.client_assertion import AssertionContext
 from authserver.actions.security_log import SecurityLog
 from authserver.audit_export import checkpoints as audit_checkpoints
 from authserver.background import PeriodicTask, PeriodicTasks
 from authserver.console.openid.identity import ProviderSettings
-from authserver.delivery.mail_sender import MailSender, MailSettings
+from authserver.delivery.mail_sender import MailSender
 from authserver.delivery.outbox_relay import OutboxRelay
 from authserver.delivery.webhook_sender import WebhookSender
 from authserver.instrumentation import VERSION, Instrumentation, UnrecordedUsage
 from authserver.oauth import http
-from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
-from authserver.oauth.authorization_endpoint import AuthorizationEndpoint
-from authserver.oauth.changes_endpoint import ChangesEndpoint
-from authserver.oauth.dispatcher import Dispatcher, Wsgi, routes
-from authserver.oauth.forward_auth_endpoint import ForwardAuthEndpoint
-from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
-from authserver.oauth.jwks_fetchers import JwksFetchObserver
-from authserver.oauth.leaks_endpoint import LeaksEndpoint
-from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_quantum_endpoint
+from authserver.oauth.dispatcher import Dispatcher, Wsgi
 from authserver.oauth.proxy import ProxyTrust
-from authserver.oauth.revocation_endpoint import RevocationEndpoint
-from authserver.oauth.shared_signals import metadata as ssf
-from authserver.oauth.shared_signals.poll_endpoint import PollEndpoint
 from authserver.oauth.shared_signals.pushes import Pushes, Send
-from authserver.oauth.shared_signals.receiver import ReceiverAccess
-from authserver.oauth.shared_signals.status_endpoint import StatusEndpoint
-from authserver.oauth.shared_signals.stream_endpoint import StreamEndpoint
-from authserver.oauth.shared_signals.subject_endpoint import SubjectEndpoint
-from authserver.oauth.shared_signals.verification_endpoint import VerificationEndpoint
-from authserver.oauth.token_endpoint import TokenEndpoint
-from authserver.oauth.usage.endpoint import MAX_BYTES, UsageEndpoint
 from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.outbound.event_push import PushClient
 from authserver.outbound.key_sets import FetchedKeySets
 from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock
 from authserver.ports.errors import Conflict, Unavailable
-from authserver.ports.general_settings import retention_seconds
-from authserver.ports.sign_in import ATTEMPTS_FORGOTTEN
-from authserver.rules.client_authentication.nonce import nonces
 from authserver.rules.events.mail import OWNERS, SECURITY
 from authserver.rules.facts import Instant
 from authserver.rules.token_hash import token_hash_key
+from authserver.services.clocks import DatabaseClock
+from authserver.services.config import ServicesConfig
+from authserver.services.key_stores import key_stores, master_key
+from authserver.services.machine_endpoints import EndpointContext, machine_routes
+from authserver.services.periodic_tasks import TaskContext, serving_tasks
 from authserver.signing_service import SigningService
 from authserver.store.engine.clock import database_time
 from authserver.store.engine.maintenance import Maintenance
@@ -78,9 +57,6 @@ from authserver.telemetry.denial_probe import DenialProbe
 from authserver.telemetry.logs import as_text, colours, logger
 from authserver.web.health import Health
 from keys.key_stores import KeyStore
-from keys.key_stores.database import DatabaseKeyStore
-from keys.key_stores.pem import PemKeyStore
-from keys.key_stores.pkcs11 import Pkcs11KeyStore
 from keys.master import MasterKey
 from keys.rotation import Generate, Step
 
@@ -88,82 +64,8 @@ if TYPE_CHECKING:
     from authserver.console.openid.client import Provider
     from authserver.telemetry.otel.tracing import Tracing
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-MAX_SKEW_SECONDS = 30
-"""How far this machine's clock may be from the database's before the node stops serving."""
-
-SWEEP_SECONDS = 20.0
-"""How often ended sessions are deleted: often and briefly, so that 1,000 new tokens a second never pile up."""
-SWEEP_FOR_SECONDS = 4.0
-TIDY_SECONDS = 3600.0
-TICK_SECONDS = 60.0
-"""How often a node looks whether a key must be made, promoted or withdrawn."""
-FLUSH_SECONDS = 5.0
 DELIVERY_SECONDS = 1.0
-STATISTICS_SECONDS = 10.0
-LOOK_SECONDS = 60.0
-"""How often the numbers behind the charts of the security page are looked up, by one of all processes."""
-CHECKPOINT_SECONDS = 300.0
-"""How often it is looked whether a checkpoint of the audit trail is due; one is taken each hour."""
-
-ROLLBACK_CHECK_SECONDS = 1.0
-"""How often a node looks whether the database became rolled_back under it, and notes how new it is."""
-WATERMARK_SECONDS = 30.0
-KEEP_SIGN_INS_SECONDS = 24 * 3600
-"""How long a sign-in is kept behind its last use: whoever comes back to a half-filled form finds it filled."""
-
-
-class SystemClock:
-    """The database's clock where its time is known, else this machine's."""
-
-    def now(self, database: Instant | None = None) -> Instant:
-        """Whole seconds of UTC.
-
-        Raises:
-            Unavailable: this machine's clock is too far from the database's.
-        """
-        mine = int(time.time())
-        if database is None:
-            return mine
-        if abs(mine - database) > MAX_SKEW_SECONDS:
-            msg = f"this machine's clock is {mine - database} s away from the database's; set it right (NTP)"
-            raise Unavailable(msg)
-        return database
-
-
-@dataclass(frozen=True, slots=True)
-class ServicesConfig:
-    """What services are built from; all of it from configuration, nothing from a request (INV-32)."""
-
-    issuer: str
-    master_key: str
-    instance: Path
-    embedded: bool
-    trusted_proxies: tuple[Network, ...] = ()
-    metrics_peers: tuple[Network, ...] = ()
-    fetch_networks: tuple[Network, ...] = ()
-    """That keys of issuers and clients may be fetched from, beside public addresses."""
-    webhook_networks: tuple[Network, ...] = ()
-    mail: MailSettings | None = None
-    other_master_key: str = ""
-    state: Path = Path("instance")
-    key_store: str = "database"
-    pkcs11: tuple[str, str, str] = ("", "", "")
-    """Module, token label, user PIN."""
-    provider: ProviderSettings | None = None
-    log_level: str = "info"
-    log_format: str = "json"
-    publish_scopes: bool = False
-    push_networks: tuple[Network, ...] = ()
-    dpop_nonce_seconds: int = 0
-    threads: int = 1
-    """That serve requests in this process."""
-
-    @property
-    def most_waiting(self) -> int:
-        """How many requests may wait for changes at a time: under half of the threads, since sign-in may hold two."""
-        return max(0, self.threads - 2) // 2
 
 
 class Services:
@@ -195,9 +97,9 @@ class Services:
         return self.config.issuer
 
     @property
-    def clock(self) -> "DatabaseClock":
+    def clock(self) -> DatabaseClock:
         """The clock for changes: the database's where there is one that all nodes share."""
-        return DatabaseClock(self, self._system_clock)
+        return DatabaseClock(self._system_clock, lambda: self.database_now(self.store()))
 
     def master(self) -> MasterKey:
         """The master key from the settings, else from the instance folder, made there for the embedded database.
@@ -205,24 +107,12 @@ class Services:
         Raises:
             WrongMasterKey: there is none, or it is malformed.
         """
-        text, path = self.config.master_key, self.config.instance / "master.key"
-        if not text and self.config.embedded:
-            if not path.exists():
-                _write_once(path, MasterKey.fresh())
-            text = path.read_text(encoding="ascii")
-        return MasterKey(text, self.config.other_master_key)
+        return master_key(self.config)
 
     @cached_property
     def key_stores(self) -> dict[str, KeyStore]:
         """Everywhere that a private key may be kept, by its name in the key ring."""
-        master = self.master()
-        found: dict[str, KeyStore] = {
-            "database": DatabaseKeyStore(master),
-            "pem": PemKeyStore(self.config.state / "keys", master),
-        }
-        if self.config.pkcs11[0]:
-            found["pkcs11"] = Pkcs11KeyStore(*self.config.pkcs11)
-        return found
+        return key_stores(self.config, self.master())
 
     @property
     def key_store(self) -> KeyStore:
@@ -343,7 +233,7 @@ class Services:
 
     def wsgi(self) -> Dispatcher:
         """The machine endpoints in front of Flask."""
-        store, signing_service, issuer = self.store(), self.keys(), self.config.issuer
+        store, signing_service = self.store(), self.keys()
         observer = Instrumentation(
             store,
             lambda: self.database_now(store),
@@ -363,119 +253,21 @@ class Services:
             sign, sign_answer = tracing.signature(sign), tracing.signature(sign_answer)
             observe = _observed(tracing, observer)
 
-        def role_names() -> list[str]:
-            return sorted(role.name for role in store.accounts.roles() if role.kind == "operational")
-
-        scopes = role_names if self.config.publish_scopes else None
-        token_endpoint = TokenEndpoint(
-            hot_path=store.hot_path,
-            usage=store.usage,
-            one_time_ids=store.one_time_ids,
-            limits=store.token_limits,
-            nonces=nonces(store.pepper, "token", self.config.dpop_nonce_seconds),
+        push_client = PushClient(self.config.push_networks)
+        context = EndpointContext(
+            store=store,
+            issuer=self.config.issuer,
+            verified_tokens=self.verified_tokens(),
             remote_keys=self.remote_keys,
             sign=sign,
-            issuer=issuer,
-            pepper=store.pepper,
-        )
-        verified_tokens = self.verified_tokens()
-        introspection = IntrospectionEndpoint(
-            hot_path=store.hot_path,
-            sessions=store.sessions,
-            usage=store.usage,
-            verified_tokens=verified_tokens,
-            one_time_ids=store.one_time_ids,
-            sign=sign_answer,
-            issuer=issuer,
-            pepper=store.pepper,
-        )
-        revocation = RevocationEndpoint(
-            hot_path=store.hot_path,
-            sessions=store.sessions,
-            one_time_ids=store.one_time_ids,
-            remote_keys=self.remote_keys,
-            verified_tokens=verified_tokens,
-            issuer=issuer,
-            pepper=store.pepper,
-        )
-        assertions = AssertionContext(issuer, store.one_time_ids)
-        usage_endpoint = UsageEndpoint(
-            hot_path=store.hot_path,
-            sessions=store.sessions,
-            usage=store.usage,
-            reports=store.usage_reports,
-            assertions=assertions,
-            pepper=store.pepper,
-        )
-        fetch_observer = JwksFetchObserver(
-            hot_path=store.hot_path, recorder=store.jwks_fetchers, pepper=store.pepper, clock=self._system_clock
-        )
-        most_waiting = self.config.most_waiting
-        seats = threading.BoundedSemaphore(most_waiting) if most_waiting else None
-        receivers = ReceiverAccess(
-            hot_path=store.hot_path,
-            assertions=assertions,
-            streams=lambda peer: store.requested_from(peer).event_streams,
-            changes=store.changes,
-            issuer=issuer,
-            pepper=store.pepper,
-        )
-        push_client = PushClient(self.config.push_networks)
-        table = routes(
-            {
-                "/oauth/token": token_endpoint,
-                "/auth/oauth/token": token_endpoint,
-                "/oauth/introspect": introspection,
-                "/oauth/revoke": revocation,
-                "/leaks": LeaksEndpoint(
-                    accounts=store.accounts, leaks=store.leaks, clock=self.clock, pepper=store.pepper
-                ),
-                ssf.POLL: PollEndpoint(
-                    receivers, sign=signing_service.sign_answer, count=self._count_security_events, seats=seats
-                ),
-                ssf.ADD_SUBJECT: SubjectEndpoint(receivers, told=True),
-                ssf.REMOVE_SUBJECT: SubjectEndpoint(receivers, told=False),
-                ssf.VERIFY: VerificationEndpoint(receivers),
-            },
-            {
-                "/.well-known/jwks.json": jwks_endpoint(store.keys.ring, fetch_observer.observe),
-                "/oauth/changes": ChangesEndpoint(
-                    hot_path=store.hot_path,
-                    assertions=assertions,
-                    changes=store.changes,
-                    fetches=store.feed_fetches,
-                    sign=sign_answer,
-                    issuer=issuer,
-                    pepper=store.pepper,
-                    seats=seats,
-                ),
-                ssf.CONFIGURATION: ssf.configuration_endpoint(issuer),
-                "/.well-known/jwks-pq.json": post_quantum_endpoint(store.keys.ring),
-                AUTHORIZE: AuthorizationEndpoint(issuer),
-                "/.well-known/oauth-authorization-server": metadata_endpoint(
-                    issuer, store.keys.ring, openid=False, scopes=scopes
-                ),
-                "/.well-known/openid-configuration": metadata_endpoint(
-                    issuer, store.keys.ring, openid=True, scopes=scopes
-                ),
-            },
-            issuer,
-            {
-                "/oauth/forward-auth": ForwardAuthEndpoint(
-                    hot_path=store.hot_path,
-                    sessions=store.sessions,
-                    usage=store.usage,
-                    verified_tokens=verified_tokens,
-                    assertions=assertions,
-                    nonces=nonces(store.pepper, "forward-auth", self.config.dpop_nonce_seconds),
-                    pepper=store.pepper,
-                )
-            },
-            {"/oauth/usage": (usage_endpoint, MAX_BYTES)},
-            resources={
-                ssf.STREAMS: StreamEndpoint(receivers, push_client.url_fault),
-                ssf.STATUS: StatusEndpoint(receivers),
-            },
+            sign_answer=sign_answer,
+            clock=self.clock,
+            fetch_clock=self._system_clock,
+            push_url_fault=push_client.url_fault,
+            count_security_events=self._count_security_events,
+            most_waiting=self.config.most_waiting,
+            publish_scopes=self.config.publish_scopes,
+            dpop_nonce_seconds=self.config.dpop_nonce_seconds,
         )
         store.usage.on_failure = UnrecordedUsage(observer.metrics.unrecorded)
         self._app.extensions["health"] = Health(
@@ -489,7 +281,7 @@ class Services:
             pushes = self.pushes(push_client.send)
             pushes.start()
             self._closers.append(pushes.stop)
-        return Dispatcher(table, self._app.wsgi_app, observe, transport=self._transport)
+        return Dispatcher(machine_routes(context), self._app.wsgi_app, observe, transport=self._transport)
 
     def traced(self, wsgi: Wsgi) -> Wsgi:
         """The same WSGI callable, with a span around each request where spans are asked for."""
@@ -585,50 +377,17 @@ class Services:
         return faults
 
     def _start_background_tasks(self, store: Store) -> None:
-        def sweep() -> None:
-            keep = retention_seconds(store.accounts.general().session_retention_days)
-            count = store.sessions.sweep(self.database_now(store), keep, SWEEP_FOR_SECONDS)
-            store.one_time_ids.sweep(self.database_now(store))
-            if count:
-                logger().info("sessions_swept", count=count)
-
-        def tidy() -> None:
-            now = self.database_now(store)
-            store.jwks_fetchers.sweep(now)
-            store.sign_ins.sweep(now - KEEP_SIGN_INS_SECONDS)
-            store.login_attempts.sweep(now - ATTEMPTS_FORGOTTEN)
-            store.statistics.sweep(now)
-
-        def look() -> None:
-            store.statistics.look(self.database_now(store))
-
-        guard = RollbackGuard(store.thread_connections, self.config.state, store.pepper)
-
-        def check_and_record() -> None:
-            self._check_rollback(store)
-            guard.record()
-
-        def checkpoint() -> None:
-            now = self.database_now(store)
-            audit_checkpoints.take_if_due(store.checkpoints, self.sign_checkpoint, issuer=self.issuer, now=now)
-
-        tasks = PeriodicTasks(
-            [
-                PeriodicTask("check rollback", ROLLBACK_CHECK_SECONDS, check_and_record),
-                PeriodicTask(
-                    "record watermark", WATERMARK_SECONDS, lambda: guard.record(count_at=self.database_now(store))
-                ),
-                PeriodicTask("sweep sessions", SWEEP_SECONDS, sweep),
-                PeriodicTask("sweep sign-ins", TIDY_SECONDS, tidy),
-                PeriodicTask("rotate keys", TICK_SECONDS, lambda: self.tick(store)),
-                PeriodicTask("write fetches", FLUSH_SECONDS, store.jwks_fetchers.flush),
-                PeriodicTask("write fetches of the change feed", FLUSH_SECONDS, store.feed_fetches.flush),
-                PeriodicTask("write statistics", STATISTICS_SECONDS, store.statistics.flush),
-                PeriodicTask("look how it stands", LOOK_SECONDS, look),
-                PeriodicTask("sign checkpoint", CHECKPOINT_SECONDS, checkpoint),
-                PeriodicTask("forget keys", FLUSH_SECONDS, self.keys().forget_retired),
-            ]
+        context = TaskContext(
+            store=store,
+            now=lambda: self.database_now(store),
+            guard=RollbackGuard(store.thread_connections, self.config.state, store.pepper),
+            check_rollback=lambda: self._check_rollback(store),
+            tick=lambda: self.tick(store),
+            sign_checkpoint=self.sign_checkpoint,
+            forget_retired_keys=self.keys().forget_retired,
+            issuer=self.issuer,
         )
+        tasks = PeriodicTasks(serving_tasks(context))
         tasks.start()
         self._closers.append(tasks.stop)
         self._start_delivery(store)
@@ -670,19 +429,6 @@ class Services:
         return done
 
 
-class DatabaseClock:
-    """The clock for changes: the database's, which all nodes share, where there is one."""
-
-    def __init__(self, services: Services, system: Clock) -> None:
-        self._services, self._system = services, system
-
-    def now(self, database: Instant | None = None) -> Instant:
-        """Whole seconds of UTC."""
-        if database is not None:
-            return self._system.now(database)
-        return self._services.database_now(self._services.store())
-
-
 def _observed(
     tracing: "Tracing", observer: Instrumentation
 ) -> Callable[[http.Request, http.Response, float], http.Response]:
@@ -702,19 +448,3 @@ def _provider(settings: ProviderSettings) -> "Provider":
     from authserver.console.openid.client import Provider  # noqa: PLC0415
 
     return Provider(settings)
-
-
-def _write_once(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        # A link succeeds for one process only, and its file is complete.
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
