@@ -86,7 +86,7 @@ def ocsf(record: Record) -> str:
     noun, _, verb = record.event.partition(".")
     activity = activity or _ACTIVITIES.get(verb, 3)
     warning = _type(record).severity == WARNING
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "metadata": {
             "version": OCSF_VERSION,
             "product": {"name": PRODUCT, "vendor_name": VENDOR, "version": str(VERSION)},
@@ -115,7 +115,7 @@ def ocsf(record: Record) -> str:
         **_object(kind, noun, record, detail),
         "unmapped": {"target": record.target, "detail": detail, "previous_hash": record.previous_hash},
     }
-    return json.dumps(told, separators=(",", ":"), ensure_ascii=True) + "\n"
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=True) + "\n"
 
 
 def _object(kind: int, noun: str, record: Record, detail: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ def _parsed(text: str) -> dict[str, tuple[str, str]]:
     found = {}
     for paragraph in text.strip().split("\n\n"):
         head, _, body = paragraph.partition("\n")
-        told, _, subject = head.partition(": ")
-        found[told] = (subject, " ".join(body.split()))
+        event_type, _, subject = head.partition(": ")
+        found[event_type] = (subject, " ".join(body.split()))
     return found
 
 

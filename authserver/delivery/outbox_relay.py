@@ -71,9 +71,9 @@ class OutboxRelay:
         now, state = self.now(), self.store.outbox.state()
         if state.mail != self.mail:
             self.store.outbox.mail_to(self.mail)
-        told = state.webhooks > 0 or self.mail > 0
-        self.watch(told)
-        if not told and not state.unused_days:
+        has_receiver = state.webhooks > 0 or self.mail > 0
+        self.watch(has_receiver)
+        if not has_receiver and not state.unused_days:
             if state.behind and self._is_time("skip", now, _SKIP_EVERY):
                 self.store.outbox.skip()
             return 0

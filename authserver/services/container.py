@@ -2,7 +2,7 @@
 
 ``app.py`` reads the configuration and passes it as ``ServicesConfig``. The store is opened once, by the first request
 or command that needs it; the machine endpoints are mounted as bare WSGI in front of Flask.
-One module over the usual length, because it is the only place that knows every part.
+One module, because what is opened, closed and opened again is one state.
 """
 
 import threading
@@ -403,8 +403,8 @@ class Services:
     def outbox_relay(self, store: Store) -> OutboxRelay:
         """What tells events outside, a round at a time."""
 
-        def watch(told: bool) -> None:  # noqa: FBT001 - the one thing it is told
-            store.usage.on_issued = store.secret_networks.issued if told else None
+        def watch(active: bool) -> None:  # noqa: FBT001 - its only parameter
+            store.usage.on_issued = store.secret_networks.issued if active else None
 
         mail = self.config.mail
         return OutboxRelay(

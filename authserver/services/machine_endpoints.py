@@ -180,8 +180,8 @@ def _event_endpoints(
     """Shared Signals: those that are called by POST."""
     return {
         ssf.POLL: PollEndpoint(receivers, sign=context.sign_answer, count=context.count_security_events, seats=seats),
-        ssf.ADD_SUBJECT: SubjectEndpoint(receivers, told=True),
-        ssf.REMOVE_SUBJECT: SubjectEndpoint(receivers, told=False),
+        ssf.ADD_SUBJECT: SubjectEndpoint(receivers, include=True),
+        ssf.REMOVE_SUBJECT: SubjectEndpoint(receivers, include=False),
         ssf.VERIFY: VerificationEndpoint(receivers),
     }
 

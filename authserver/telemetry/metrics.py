@@ -8,6 +8,7 @@ import os
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -73,25 +74,18 @@ class Metrics:
     def __init__(self, gauges: Callable[[], GaugeSource]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = CollectorRegistry()
-        self._tokens = Counter(
-            "oauth_token_requests", "Token requests", ("grant_type", "outcome", "reason"), registry=registry
+        counter = partial(Counter, registry=registry)
+        durations = partial(Durations, buckets=BUCKETS, registry=registry)
+        self._tokens = counter("oauth_token_requests", "Token requests", ("grant_type", "outcome", "reason"))
+        self._token_seconds = durations("oauth_token_request_duration_seconds", "Time per token request")
+        self._introspections = counter("oauth_introspection_requests", "Introspections", ("active",))
+        self._introspection_seconds = durations(
+            "oauth_introspection_request_duration_seconds", "Time per introspection"
         )
-        self._token_seconds = Durations(
-            "oauth_token_request_duration_seconds", "Time per token request", buckets=BUCKETS, registry=registry
-        )
-        self._introspections = Counter("oauth_introspection_requests", "Introspections", ("active",), registry=registry)
-        self._introspection_seconds = Durations(
-            "oauth_introspection_request_duration_seconds",
-            "Time per introspection",
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self._failures = Counter(
-            "oauth_client_auth_failures", "Failed client authentication", ("reason",), registry=registry
-        )
-        self._limited = Counter("oauth_rate_limited", "Requests answered 429", ("rule",), registry=registry)
+        self._failures = counter("oauth_client_auth_failures", "Failed client authentication", ("reason",))
+        self._limited = counter("oauth_rate_limited", "Requests answered 429", ("rule",))
         self._by_outcome = {
-            kind: Counter(name, text, ("outcome",), registry=registry)
+            kind: counter(name, text, ("outcome",))
             for kind, name, text in (
                 ("revocation", "oauth_revocation_requests", "Revocations"),
                 ("usage", "oauth_usage_reports", "Usage reports of resource servers"),
@@ -100,38 +94,18 @@ class Metrics:
                 ("shared_signals", "oauth_shared_signals_requests", "Requests about event streams"),
             )
         }
-        self._leases = Counter(
-            "oauth_leases", "Active answers that may be trusted for a while", ("endpoint",), registry=registry
+        self._leases = counter("oauth_leases", "Active answers that may be trusted for a while", ("endpoint",))
+        self._events = counter(
+            "oauth_security_events", "Security events by what became of them", ("delivery", "outcome")
         )
-        self._events = Counter(
-            "oauth_security_events",
-            "Security events by what became of them",
-            ("delivery", "outcome"),
-            registry=registry,
-        )
-        self._keys = Counter("oauth_jwks_requests", "Requests for the JWKS", ("status",), registry=registry)
-        self._pages = Counter("oauth_console_requests", "Requests to the console", ("status",), registry=registry)
-        self._page_seconds = Durations(
-            "oauth_console_request_duration_seconds",
-            "Time per request to the console",
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self._api = Counter("oauth_api_requests", "Requests to the management API", ("status",), registry=registry)
-        self._api_seconds = Durations(
-            "oauth_api_request_duration_seconds",
-            "Time per request to the management API",
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self._logins = Counter(
-            "oauth_console_logins", "Tries to sign in to the console", ("method", "outcome"), registry=registry
-        )
-        self._unrecorded = Counter(
-            "oauth_usage_write_failures",
-            "Tries to record sessions and uses that failed",
-            ("reason",),
-            registry=registry,
+        self._keys = counter("oauth_jwks_requests", "Requests for the JWKS", ("status",))
+        self._pages = counter("oauth_console_requests", "Requests to the console", ("status",))
+        self._page_seconds = durations("oauth_console_request_duration_seconds", "Time per request to the console")
+        self._api = counter("oauth_api_requests", "Requests to the management API", ("status",))
+        self._api_seconds = durations("oauth_api_request_duration_seconds", "Time per request to the management API")
+        self._logins = counter("oauth_console_logins", "Tries to sign in to the console", ("method", "outcome"))
+        self._unrecorded = counter(
+            "oauth_usage_write_failures", "Tries to record sessions and uses that failed", ("reason",)
         )
         self._denial_seconds = Histogram(
             "oauth_change_to_deny_seconds",
@@ -139,10 +113,8 @@ class Metrics:
             buckets=DENIAL_BUCKETS,
             registry=registry,
         )
-        self._denial_probes = Counter(
-            "oauth_change_to_deny_probes", "What the probe was answered", ("outcome",), registry=registry
-        )
-        self._errors = Counter("http_server_errors", "Answers of 500 and above", ("status",), registry=registry)
+        self._denial_probes = counter("oauth_change_to_deny_probes", "What the probe was answered", ("outcome",))
+        self._errors = counter("http_server_errors", "Answers of 500 and above", ("status",))
         self._by_flask = {"console": (self._pages, self._page_seconds), "api": (self._api, self._api_seconds)}
         self._tokens_by: dict[tuple[str, str], Counter] = {}
         self._introspections_by = {

@@ -109,7 +109,10 @@ def table(results: dict[str, Result]) -> str:
 def main() -> int:
     """Run all rows; ``--short`` kills a few times instead of many. The exit code is 1 after any violation."""
     os.environ.setdefault("CRASH_RUNS", "6" if "--short" in sys.argv else "1000")
-    results = {fault.what: run(fault) for fault in FAULTS}
+    results = {}
+    for count, fault in enumerate(FAULTS, 1):
+        print(f"{count} of {len(FAULTS)}: {fault.number}, {fault.what}", flush=True)  # noqa: T201 - progress
+        results[fault.what] = run(fault)
     text = table(results)
     print(text)  # noqa: T201 - what the command is for
     page = PAGE.read_text(encoding="utf-8")

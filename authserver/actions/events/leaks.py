@@ -93,8 +93,8 @@ def report(
         detail = {
             "secret": secret.secret_id,
             "reporter": reporter.name,
-            "url": _told(each.url, _MAX_URL),
-            "source": _told(each.source, _MAX_SOURCE),
+            "url": _shortened(each.url, _MAX_URL),
+            "source": _shortened(each.source, _MAX_SOURCE),
         }
         event = Event("credential.leak_reported", f"leaks:{reporter.identifier}", secret.client_id, detail)
         with accounts.change(event, now) as tx:
@@ -104,7 +104,7 @@ def report(
     return [OURS if hashed in ours else NOT_OURS for hashed in hashes]
 
 
-def _told(text: str, most: int) -> str:
+def _shortened(text: str, most: int) -> str:
     """A text of a stranger as it may be kept: no secret in it, one line, and not long."""
     text = text[:most] if storable(text) else ""
     return masked("".join(char if char.isprintable() else "?" for char in text))

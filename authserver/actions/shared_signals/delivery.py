@@ -105,12 +105,12 @@ def acknowledge(receiver: Receiver, answers: Answers, *, streams: EventStreams, 
         return receiver
     refused = next(iter(answers.refused.values()), "")
 
-    def told(stream: EventStream, newly: frozenset[str]) -> EventStream:
+    def with_outcome(stream: EventStream, newly: frozenset[str]) -> EventStream:
         stream = _delivered(stream, newly & receiver.event_ids(answers.acknowledged), now)
         return replace(stream, last_error=refused, last_error_at=now) if answers.refused else stream
 
     entries = streams.entries(receiver.stream.progress.cursor, WINDOW)
-    stream = _settle(receiver, done, entries, streams, told)
+    stream = _settle(receiver, done, entries, streams, with_outcome)
     return None if stream is None else replace(receiver, stream=stream)
 
 
@@ -136,7 +136,7 @@ def note_push(
     done = receiver.event_ids((*answers.acknowledged, *answers.refused))
     error = failure or next(iter(answers.refused.values()), "")
 
-    def told(stream: EventStream, newly: frozenset[str]) -> EventStream:
+    def with_outcome(stream: EventStream, newly: frozenset[str]) -> EventStream:
         failures = stream.failures + 1 if failure else 0
         wait = min(2**failures, LONGEST_WAIT) if failures else 0
         stream = replace(stream, failures=failures, next_push_at=now + round(wait * (1 + jitter) / 2))
@@ -144,7 +144,7 @@ def note_push(
         return replace(stream, last_error=error, last_error_at=now) if error else stream
 
     entries = streams.entries(receiver.stream.progress.cursor, WINDOW)
-    _settle(receiver, done, entries, streams, told, release=True)
+    _settle(receiver, done, entries, streams, with_outcome, release=True)
 
 
 def _delivered(stream: EventStream, events: Collection[str], now: Instant) -> EventStream:

@@ -195,20 +195,20 @@ _EVENTS: Mapping[str, Callable[[str, str], Event]] = {
 
 
 def choose_subject(
-    streams: EventStreams, server_id: str, stream_id: str, user: str, *, told: bool, actor: str, now: Instant
+    streams: EventStreams, server_id: str, stream_id: str, user: str, *, include: bool, actor: str, now: Instant
 ) -> None:
-    """Leave the events of a user out of a stream, or tell them again; all are told at first (§8.1.3).
+    """Leave the events of a user out of a stream, or include them again; all are in it at first (§8.1.3).
 
     Raises:
         NotFound: there is no such stream.
         Conflict: so many users were removed that a stream for some is no longer what is wanted.
     """
     stream = find(streams, server_id, stream_id)
-    if told == (user not in stream.without):
+    if include == (user not in stream.without):
         return
 
     def changed(stream: EventStream) -> EventStream:
-        without = stream.without - {user} if told else stream.without | {user}
+        without = stream.without - {user} if include else stream.without | {user}
         if len(without) > MOST_SUBJECTS:
             msg = f"{MOST_SUBJECTS} users may be removed from a stream; leave the others out on your side"
             raise Conflict(msg)
@@ -216,7 +216,7 @@ def choose_subject(
 
     added = Event("event_stream.subject_added", actor, stream_id)
     removed = Event("event_stream.subject_removed", actor, stream_id)
-    streams.change(added if told else removed, changed, now=now)
+    streams.change(added if include else removed, changed, now=now)
 
 
 def request_verification(

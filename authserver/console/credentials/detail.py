@@ -221,15 +221,15 @@ def _restricted(text: str | None) -> list[str]:
         lines.append(_("Only for %(apis)s", apis=", ".join(sorted(found.audiences))))
     if found.lifetime:
         minutes = found.lifetime // 60
-        told = ngettext("Tokens live for %(num)d minute", "Tokens live for %(num)d minutes", minutes)
-        lines.append(told % {"num": minutes})
+        sentence = ngettext("Tokens live for %(num)d minute", "Tokens live for %(num)d minutes", minutes)
+        lines.append(sentence % {"num": minutes})
     if found.sessions:
-        told = ngettext("%(num)d live session at most", "%(num)d live sessions at most", found.sessions)
+        sentence = ngettext("%(num)d live session at most", "%(num)d live sessions at most", found.sessions)
         full = _("the oldest ends") if found.end_oldest else _("one more is refused")
-        lines.append(f"{told % {'num': found.sessions}}: {full}")
+        lines.append(f"{sentence % {'num': found.sessions}}: {full}")
     if found.rate:
-        told = ngettext("%(num)d token request a minute", "%(num)d token requests a minute", found.rate)
-        lines.append(told % {"num": found.rate})
+        sentence = ngettext("%(num)d token request a minute", "%(num)d token requests a minute", found.rate)
+        lines.append(sentence % {"num": found.rate})
     if found.bound:
         lines.append(_("Tokens must be bound to a key (DPoP)"))
     return lines

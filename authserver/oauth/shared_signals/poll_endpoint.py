@@ -93,12 +93,12 @@ class PollEndpoint:
             sets = next_sets(receiver, poll.most, streams=streams, now=caller.now)
             if not sets.claims and not poll.at_once:
                 sets = self._wait(receiver, caller, poll)
-        told: dict[str, object] = {
+        document: dict[str, object] = {
             "sets": {jti: self._sign(dict(claims), caller.server.alg, TYP) for jti, claims in sets.claims.items()}
         }
         if sets.more:
-            told["moreAvailable"] = True
-        return respond(caller, "events" if sets.claims else "no_events", told)
+            document["moreAvailable"] = True
+        return respond(caller, "events" if sets.claims else "no_events", document)
 
     def _wait(self, receiver: Receiver, caller: Caller, poll: _Poll) -> Sets:
         """What there is as soon as there is something, or nothing in the end."""

@@ -96,7 +96,7 @@ class ReceiverAccess:
         except InvalidClient as error:
             return invalid_client(error.reason, presented.client_id, RESOURCE_SERVER)
         except (NotFound, Conflict, Invalid) as error:
-            code, status = next(told for kind, told in _REFUSALS.items() if isinstance(error, kind))
+            code, status = next(answer for kind, answer in _REFUSALS.items() if isinstance(error, kind))
             return error_response(code, str(error), status, log_fields=log_fields)
 
     def _authenticate(self, presented: PresentedSecret | ProvenCaller, peer: str) -> Caller:
@@ -117,9 +117,9 @@ def _too_many(wait: float, client_id: str) -> Response:
     return error_response("temporarily_unavailable", text, 429, headers, log_fields)
 
 
-def respond(caller: Caller, outcome: str, told: object = None, status: int = 200) -> Response:
+def respond(caller: Caller, outcome: str, document: object = None, status: int = 200) -> Response:
     """A response with JSON, or without a body for None."""
-    body = b"" if told is None else dump(told)
+    body = b"" if document is None else dump(document)
     return Response(status, body, headers=NO_STORE, log_fields={"outcome": outcome, "client": caller.server.client_id})
 
 

@@ -31,7 +31,7 @@ class StatusEndpoint:
 
     def _read(self, request: Request, caller: Caller) -> Response:
         stream = stream_actions.find(caller.streams, caller.server.id, stream_id_in_query(request))
-        return respond(caller, "read", _told(stream))
+        return respond(caller, "read", _as_document(stream))
 
     def _set(self, request: Request, caller: Caller) -> Response:
         found, streams, who = read_object(request), caller.streams, caller.server.id
@@ -49,9 +49,9 @@ class StatusEndpoint:
             )
         except Conflict:  # it has that status already, which is what was wanted
             stream = stream_actions.find(streams, who, stream_id)
-        return respond(caller, "status", _told(stream))
+        return respond(caller, "status", _as_document(stream))
 
 
-def _told(stream: EventStream) -> dict[str, object]:
-    told: dict[str, object] = {"stream_id": stream.id, "status": stream.status}
-    return {**told, "reason": stream.reason} if stream.reason else told
+def _as_document(stream: EventStream) -> dict[str, object]:
+    document: dict[str, object] = {"stream_id": stream.id, "status": stream.status}
+    return {**document, "reason": stream.reason} if stream.reason else document

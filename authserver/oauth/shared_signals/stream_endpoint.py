@@ -50,13 +50,15 @@ class StreamEndpoint:
         stream_id, streams = stream_id_in_query(request), caller.streams
         if stream_id:
             found = stream_actions.find(streams, caller.server.id, stream_id)
-            return respond(caller, "read", self._told(caller, found))
-        return respond(caller, "read", [self._told(caller, each) for each in streams.of_server(caller.server.id)])
+            return respond(caller, "read", self._as_document(caller, found))
+        return respond(
+            caller, "read", [self._as_document(caller, each) for each in streams.of_server(caller.server.id)]
+        )
 
     def _create(self, request: Request, caller: Caller) -> Response:
         wanted, who = _settings(read_object(request), StreamSettings()), caller.server.id
         stream = stream_actions.create(caller.streams, who, wanted, self._url_fault, actor=who, now=caller.now)
-        return respond(caller, "created", self._told(caller, stream), 201)
+        return respond(caller, "created", self._as_document(caller, stream), 201)
 
     def _patch(self, request: Request, caller: Caller) -> Response:
         return self._set(request, caller, as_settings)
@@ -75,7 +77,7 @@ class StreamEndpoint:
             actor=who,
             now=caller.now,
         )
-        return respond(caller, "edited", self._told(caller, stream))
+        return respond(caller, "edited", self._as_document(caller, stream))
 
     def _delete(self, request: Request, caller: Caller) -> Response:
         stream_id, who = stream_id_in_query(request), caller.server.id
@@ -83,14 +85,14 @@ class StreamEndpoint:
         caller.streams.delete(stream_id, actor=who, now=caller.now)
         return respond(caller, "deleted", status=204)
 
-    def _told(self, caller: Caller, stream: EventStream) -> dict[str, object]:
+    def _as_document(self, caller: Caller, stream: EventStream) -> dict[str, object]:
         return configuration(stream, self._access.issuer, caller.server.client_id)
 
 
 def configuration(stream: EventStream, issuer: str, audience: str) -> dict[str, object]:
     """A stream as its receiver sees it (SSF 1.0 §8.1.1); the header that is sent along is not told."""
     polled = stream.method == POLL
-    told: dict[str, object] = {
+    document: dict[str, object] = {
         "stream_id": stream.id,
         "iss": issuer,
         "aud": audience,
@@ -103,10 +105,10 @@ def configuration(stream: EventStream, issuer: str, audience: str) -> dict[str, 
         "min_verification_interval": VERIFICATION_SECONDS,
     }
     if stream.events_requested is not None:
-        told["events_requested"] = list(stream.events_requested)
+        document["events_requested"] = list(stream.events_requested)
     if stream.description:
-        told["description"] = stream.description
-    return told
+        document["description"] = stream.description
+    return document
 
 
 def as_settings(stream: EventStream) -> StreamSettings:

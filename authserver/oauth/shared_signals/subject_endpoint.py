@@ -17,9 +17,9 @@ _MOST_ID = 64
 class SubjectEndpoint:
     """Adds subjects, or removes them."""
 
-    def __init__(self, access: ReceiverAccess, *, told: bool) -> None:
-        """``told``: whether the subjects it is sent are told from then on, or no longer."""
-        self._access, self._told = access, told
+    def __init__(self, access: ReceiverAccess, *, include: bool) -> None:
+        """``include``: whether events of the subjects it is sent are in the stream from then on, or no longer."""
+        self._access, self._include = access, include
 
     def __call__(self, request: Request) -> Response:
         """POST."""
@@ -32,11 +32,11 @@ class SubjectEndpoint:
             who,
             member(found, "stream_id"),
             self._user(found.get("subject")),
-            told=self._told,
+            include=self._include,
             actor=who,
             now=caller.now,
         )
-        return respond(caller, "added", {}) if self._told else respond(caller, "removed", status=204)
+        return respond(caller, "added", {}) if self._include else respond(caller, "removed", status=204)
 
     def _user(self, subject: Any) -> str:
         if not isinstance(subject, dict) or subject.get("format") != "iss_sub":

@@ -58,7 +58,7 @@ class RaisedEvent:
     """Something to be told.
 
     ``object`` is what it happened to: of one object events are delivered in their order. ``key`` is unique: the same
-    key raised again is the same event, and told once. ``client_id`` names the credential whose owner is told.
+    key raised again is the same event, and delivered once. ``client_id`` names the credential whose owner is told.
     """
 
     type: str
@@ -72,21 +72,23 @@ class RaisedEvent:
 
 def of_change(seq: int, at: Instant, event: str, target: str, detail: Mapping[str, Any]) -> RaisedEvent | None:
     """The event that an audit record is; None for one that is not told."""
-    told = _OF_CHANGES.get(event)
-    if told is None or _is_left_out(event, detail):
+    event_type = _OF_CHANGES.get(event)
+    if event_type is None or _is_left_out(event, detail):
         return None
     data: dict[str, Any] = {name: value for name, value in detail.items() if name not in _HIDDEN}
     key = f"audit:{seq}"
-    if told.startswith(("secret.", "credential.")):
-        return RaisedEvent(told, target, key, at, {"client_id": target} | data, client_id=target)
+    if event_type.startswith(("secret.", "credential.")):
+        return RaisedEvent(event_type, target, key, at, {"client_id": target} | data, client_id=target)
     if event == "role.deleted":
-        return RaisedEvent(told, str(detail.get("role", target)), key, at, {"change": event, "role": target} | data)
-    if told == "user.role_reduced":
+        return RaisedEvent(
+            event_type, str(detail.get("role", target)), key, at, {"change": event, "role": target} | data
+        )
+    if event_type == "user.role_reduced":
         user = str(detail.get("user", target))
-        return RaisedEvent(told, user, key, at, data | {"change": event, "username": target}, user_id=user)
-    if told == "webhook.test":
-        return RaisedEvent(told, target, key, at, {"webhook_id": target})
-    return RaisedEvent(told, target, key, at, {"change": event, "key": target} | data)
+        return RaisedEvent(event_type, user, key, at, data | {"change": event, "username": target}, user_id=user)
+    if event_type == "webhook.test":
+        return RaisedEvent(event_type, target, key, at, {"webhook_id": target})
+    return RaisedEvent(event_type, target, key, at, {"change": event, "key": target} | data)
 
 
 def _is_left_out(event: str, detail: Mapping[str, Any]) -> bool:
@@ -99,9 +101,9 @@ def _is_left_out(event: str, detail: Mapping[str, Any]) -> bool:
 def expiry_event(client_id: str, expires_at: Instant, days: int, at: Instant) -> RaisedEvent:
     """A credential expires in ``days`` days; with 0 it has expired."""
     data: dict[str, Any] = {"client_id": client_id, "expires_at": expires_at}
-    told = "credential.expiring" if days else "credential.expired"
+    event_type = "credential.expiring" if days else "credential.expired"
     return RaisedEvent(
-        told,
+        event_type,
         client_id,
         f"expiry:{client_id}:{expires_at}:{days}",
         at,
@@ -131,12 +133,12 @@ def chain_event(first_bad: int, fault: str, at: Instant) -> RaisedEvent:
     return RaisedEvent("audit.chain_broken", AUDIT_CHAIN, f"chain:{first_bad}", at, data)
 
 
-def wanted(types: tuple[str, ...], told: str) -> bool:
+def wanted(types: tuple[str, ...], event_type: str) -> bool:
     """Whether a subscription to ``types`` takes an event; one that names none takes every event."""
-    return not types or told in types
+    return not types or event_type in types
 
 
-def body(told: str, timestamp: str, data: Mapping[str, Any]) -> bytes:
+def body(event_type: str, timestamp: str, data: Mapping[str, Any]) -> bytes:
     """What is sent, the same bytes each time: ``type``, ``timestamp`` and ``data`` (Standard Webhooks, payload)."""
-    document = {"type": told, "timestamp": timestamp, "data": data}
+    document = {"type": event_type, "timestamp": timestamp, "data": data}
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")

@@ -31,11 +31,11 @@ def user_target(user_id: str) -> str:
     return f"{TARGET}user:{user_id}"
 
 
-def mailed(mail: int, told: str, user_id: str, *, has_address: bool) -> list[str]:
+def mailed(mail: int, event_type: str, user_id: str, *, has_address: bool) -> list[str]:
     """The targets that an event is mailed to."""
     targets = []
-    if mail & OWNERS and told in OWNER_TYPES and user_id and has_address:
+    if mail & OWNERS and event_type in OWNER_TYPES and user_id and has_address:
         targets.append(user_target(user_id))
-    if mail & SECURITY and told in SECURITY_TYPES:
+    if mail & SECURITY and event_type in SECURITY_TYPES:
         targets.append(SECURITY_TARGET)
     return targets

@@ -68,8 +68,8 @@ def events_of(entry: Entry, issuer: str, audience: str) -> tuple[SecurityEvent, 
     make = _BY_KIND.get(entry.kind)
     if make is None or (entry.kind == "session" and entry.audience != audience):
         return ()
-    told = {"event_timestamp": entry.at, "initiating_entity": "policy" if entry.kind == "session" else "admin"}
-    return make(entry, issuer, told)
+    common = {"event_timestamp": entry.at, "initiating_entity": "policy" if entry.kind == "session" else "admin"}
+    return make(entry, issuer, common)
 
 
 _Events = tuple[SecurityEvent, ...]
@@ -85,41 +85,41 @@ def _client(entry: Entry, issuer: str) -> _Members:
     return {"format": "complex", "user": _user(entry, issuer), "application": application}
 
 
-def _of_session(entry: Entry, issuer: str, told: _Members) -> _Events:
+def _of_session(entry: Entry, issuer: str, common: _Members) -> _Events:
     session = {"format": "jwt_id", "iss": issuer, "jti": entry.subject}
-    return (_revoked(entry, {**_client(entry, issuer), "session": session}, told),)
+    return (_revoked(entry, {**_client(entry, issuer), "session": session}, common),)
 
 
-def _of_user(entry: Entry, issuer: str, told: _Members) -> _Events:
+def _of_user(entry: Entry, issuer: str, common: _Members) -> _Events:
     if entry.disabled:
-        return (_revoked(entry, _user(entry, issuer), told),)
-    members = {**told, "claims": {"role_version": entry.value}}
+        return (_revoked(entry, _user(entry, issuer), common),)
+    members = {**common, "claims": {"role_version": entry.value}}
     subject = _user(entry, issuer)
     return (SecurityEvent(f"{entry.seq}.claims", TOKEN_CLAIMS_CHANGE, subject, members, entry.user),)
 
 
-def _of_credential(entry: Entry, issuer: str, told: _Members) -> _Events:
+def _of_credential(entry: Entry, issuer: str, common: _Members) -> _Events:
     """An end of all sessions alone is such an entry too, and changes no credential."""
-    revoked = _revoked(entry, _client(entry, issuer), told)
-    return (revoked, *_of_secret(entry, issuer, told)) if entry.gone else (revoked,)
+    revoked = _revoked(entry, _client(entry, issuer), common)
+    return (revoked, *_of_secret(entry, issuer, common)) if entry.gone else (revoked,)
 
 
-def _of_secret(entry: Entry, issuer: str, told: _Members) -> _Events:
-    members = {**told, "credential_type": "client_secret", "change_type": _change(entry)}
+def _of_secret(entry: Entry, issuer: str, common: _Members) -> _Events:
+    members = {**common, "credential_type": "client_secret", "change_type": _change(entry)}
     subject = _client(entry, issuer)
     return (SecurityEvent(f"{entry.seq}.changed", CREDENTIAL_CHANGE, subject, members, entry.user),)
 
 
-def _of_key(entry: Entry, issuer: str, told: _Members) -> _Events:
-    return (_revoked(entry, {"format": "uri", "uri": f"{issuer}/.well-known/jwks.json#{entry.subject}"}, told),)
+def _of_key(entry: Entry, issuer: str, common: _Members) -> _Events:
+    return (_revoked(entry, {"format": "uri", "uri": f"{issuer}/.well-known/jwks.json#{entry.subject}"}, common),)
 
 
-def _of_all(entry: Entry, issuer: str, told: _Members) -> _Events:
-    return (_revoked(entry, {"format": "uri", "uri": issuer}, told),)
+def _of_all(entry: Entry, issuer: str, common: _Members) -> _Events:
+    return (_revoked(entry, {"format": "uri", "uri": issuer}, common),)
 
 
-def _revoked(entry: Entry, subject: _Members, told: _Members) -> SecurityEvent:
-    return SecurityEvent(f"{entry.seq}.revoked", SESSION_REVOKED, subject, told, entry.user)
+def _revoked(entry: Entry, subject: _Members, common: _Members) -> SecurityEvent:
+    return SecurityEvent(f"{entry.seq}.revoked", SESSION_REVOKED, subject, common, entry.user)
 
 
 _BY_KIND: Mapping[str, Callable[[Entry, str, _Members], _Events]] = {

@@ -40,8 +40,8 @@ def find_webhook(connection: Connection, webhook_id: str) -> Webhook:
 
 def deliveries_query() -> Select[Any]:
     """Deliveries with their events."""
-    told = (events.c.id, events.c.type, events.c.at, events.c.data)
-    return select(event_deliveries, *told).join(events, events.c.seq == _ROW.event_seq)
+    event_columns = (events.c.id, events.c.type, events.c.at, events.c.data)
+    return select(event_deliveries, *event_columns).join(events, events.c.seq == _ROW.event_seq)
 
 
 def as_delivery(row: Any) -> Delivery:

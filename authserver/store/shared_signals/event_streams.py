@@ -277,7 +277,7 @@ def _columns(stream: EventStream) -> dict[str, Any]:
         "verified_at": stream.verified_at,
         "cursor": progress.cursor,
         "acknowledged": json.dumps(sorted(progress.acknowledged)),
-        "messages": json.dumps([_told(each) for each in progress.messages]),
+        "messages": json.dumps([_message_document(each) for each in progress.messages]),
         "delivered": stream.delivered,
         "delivered_at": stream.delivered_at,
         "failures": stream.failures,
@@ -287,7 +287,7 @@ def _columns(stream: EventStream) -> dict[str, Any]:
     }
 
 
-def _told(message: Message) -> dict[str, Any]:
+def _message_document(message: Message) -> dict[str, Any]:
     """Without what is empty, so that ``status`` is there only where there is one: ``_due_query`` looks for it."""
     return {name: value for name, value in asdict(message).items() if value is not None and (value or name == "state")}
 
