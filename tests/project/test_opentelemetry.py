@@ -1,9 +1,14 @@
 """Spans and metrics by OpenTelemetry, read from the SDK's own exporters in memory."""
 
+import gzip
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -297,3 +302,40 @@ def test_the_sdk_is_set_up_by_its_own_variables():
     assert "False" in told.splitlines()[0]
     assert "geheim" not in told
     assert "mine 1.2.3 36" in run({"OTEL_TRACES_EXPORTER": "console", "OTEL_SERVICE_NAME": "mine"})
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes what OTLP over HTTP sends, and reads it by OpenTelemetry's own messages."""
+
+    def do_POST(self):
+        message = {"/v1/traces": ExportTraceServiceRequest, "/v1/metrics": ExportMetricsServiceRequest}[self.path]()
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        message.ParseFromString(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+        self.server.received.append((self.headers.get("x-key"), message))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args):
+        pass
+
+
+def test_spans_arrive_by_otlp_with_the_configured_header():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        server.received = []
+        Thread(target=server.serve_forever, daemon=True).start()
+        run(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+                "OTEL_EXPORTER_OTLP_HEADERS": "x-key=geheim",
+                "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+            }
+        )
+        server.shutdown()
+    traces = [message for _key, message in server.received if isinstance(message, ExportTraceServiceRequest)]
+    [resource] = [each for message in traces for each in message.resource_spans]
+    attributes = {each.key: each.value.string_value for each in resource.resource.attributes}
+    assert attributes["service.name"] == "authserver"
+    assert attributes["service.version"] == "1.2.3"
+    assert [span.name for scope in resource.scope_spans for span in scope.spans] == ["made"]
+    assert {key for key, _message in server.received} == {"geheim"}
