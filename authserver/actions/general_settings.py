@@ -31,6 +31,7 @@ BOUNDS = {
     "bound_tokens_required": (0, 1),
     "self_rotation": (0, 1),
     "unused_disable_days": (0, 3650),
+    "secret_notice_days": (0, 3650),
 }
 
 ENDS_TOKENS = ("idle_timeout_minutes", "max_token_lifetime_minutes")

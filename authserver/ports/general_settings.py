@@ -42,3 +42,5 @@ class GeneralSettings:
     """1: a client may rotate its own secret by the management API."""
     unused_disable_days: int = 0
     """After how many days without use a credential is disabled; 0: never."""
+    secret_notice_days: int = 0
+    """After how many days the console asks the owner of a secret to use a key instead; 0: never."""

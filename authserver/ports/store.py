@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from authserver.ports.accounts import Accounts
 from authserver.ports.console_reads.audit import AuditReads
 from authserver.ports.console_reads.audit_checkpoints import AuditCheckpoints
-from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads
+from authserver.ports.console_reads.credentials import CredentialReads, ExpiringReads, SharedSecretReads
 from authserver.ports.console_reads.statistics import StatisticsReads
 from authserver.ports.console_reads.tokens import TokenReads
 from authserver.ports.console_reads.users import UserReads
@@ -101,6 +101,11 @@ class Store(Protocol):
     @property
     def credential_reads(self) -> CredentialReads:
         """Lists of credentials."""
+        ...
+
+    @property
+    def shared_secrets(self) -> SharedSecretReads:
+        """Who still uses a shared secret."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from authserver.store.audit.checkpoints import SqlAuditCheckpoints
 from authserver.store.audit.reads import SqlAuditReads
 from authserver.store.credentials.expiring_reads import SqlExpiringReads
 from authserver.store.credentials.reads import SqlCredentialReads
+from authserver.store.credentials.shared_secrets import SqlSharedSecretReads
 from authserver.store.engine.connections import reading, shared_snapshot, writing
 from authserver.store.engine.prepared import ThreadConnections
 from authserver.store.engine.schema import schema_fault
@@ -67,6 +68,7 @@ DEFAULT_SETTINGS = {
     "bound_tokens_required": 0,
     "self_rotation": 0,
     "unused_disable_days": 0,
+    "secret_notice_days": 0,
 }
 
 
@@ -89,6 +91,7 @@ class Store:
     sign_ins: SqlSignIns
     login_attempts: SqlLoginAttemptCounter
     credential_reads: SqlCredentialReads
+    shared_secrets: SqlSharedSecretReads
     user_reads: SqlUserReads
     audit_reads: SqlAuditReads
     checkpoints: SqlAuditCheckpoints
@@ -201,6 +204,7 @@ def open_store(
         sign_ins=SqlSignIns(engine),
         login_attempts=SqlLoginAttemptCounter(engine),
         credential_reads=SqlCredentialReads(engine),
+        shared_secrets=SqlSharedSecretReads(engine),
         user_reads=SqlUserReads(engine),
         audit_reads=SqlAuditReads(engine, audit_key),
         checkpoints=SqlAuditCheckpoints(engine, audit_key, accounts),

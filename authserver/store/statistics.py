@@ -29,13 +29,15 @@ from authserver.ports.console_reads.statistics import (
     OPEN_CLASS,
     OTHERS,
     SECRET_AGES,
+    WAYS,
     Measure,
 )
 from authserver.rules.facts import Instant, Span
+from authserver.store.credentials.shared_secrets import count_apis, count_owners, count_ways
 from authserver.store.engine.batch_statements import greatest, insert_for
 from authserver.store.engine.connections import reading, writing
 from authserver.store.engine.pending_counts import PendingCounts
-from authserver.store.tables import credentials, resource_servers, secrets, sessions, statistics
+from authserver.store.tables import IS_SECRET, credentials, resource_servers, secrets, sessions, statistics
 
 LOOK_SECONDS = 50
 """Whoever looks within so many seconds of another process leaves it at that."""
@@ -44,7 +46,8 @@ MOST_LABELS = 100
 """How many labels of a measure and hour a process tells apart; an attacker has more addresses than we have rows."""
 
 _DAY = 24 * HOUR
-_LOOKED = "looked"
+_LOOKED, _LOOKED_HOURLY = "looked", "looked_hourly"
+_MOST_HOLDERS = 10
 _ROW = statistics.c
 
 _Key = tuple[str, Instant, str]
@@ -105,8 +108,9 @@ class SqlStatistics:
             Unavailable: the database cannot be reached.
         """
         with writing(self._engine) as connection:
-            if not self._is_mine(connection, now):
+            if not self._is_mine(connection, now, _LOOKED, LOOK_SECONDS):
                 return False
+            hourly = self._is_mine(connection, now, _LOOKED_HOURLY, HOUR)
         hour = now - now % HOUR
         ended = select(sessions.c.end_reason, func.count()).where(sessions.c.ended_at.is_not(None))
         ended = ended.group_by(sessions.c.end_reason)
@@ -120,19 +124,25 @@ class SqlStatistics:
             }
             found |= {(Measure.SECRET_AGES.value, 0, name): n for name, n in _secret_ages(connection, now).items()}
             found |= {(Measure.EXPIRIES.value, 0, name): n for name, n in _expiries(connection, now).items()}
+            ways = zip(WAYS, count_ways(connection, now), strict=True)
+            found |= {(Measure.WAYS.value, 0, name): n for name, n in ways}
+            holders = _secret_holders(connection, now) if hourly else {}
             live = {(Measure.LIVE_TOKENS.value, hour, OTHERS): _live_tokens(connection, now)}
         with writing(self._engine) as connection:
-            connection.execute(self._set, _rows(found))
+            if hourly:  # who is left has no row of the last hour
+                measures = (Measure.SECRET_OWNERS.value, Measure.SECRET_APIS.value)
+                connection.execute(delete(statistics).where(_ROW.measure.in_(measures), _ROW.hour == 0))
+            connection.execute(self._set, _rows({**found, **holders}))
             connection.execute(self._raise, _rows(live))
         return True
 
-    def _is_mine(self, connection: Connection, now: Instant) -> bool:
-        mine = (_ROW.measure == _LOOKED, _ROW.hour == 0, _ROW.label == OTHERS)
+    def _is_mine(self, connection: Connection, now: Instant, what: str, seconds: Span) -> bool:
+        mine = (_ROW.measure == what, _ROW.hour == 0, _ROW.label == OTHERS)
         if connection.execute(select(_ROW.number).where(*mine)).first() is None:
-            connection.execute(self._set, _rows({(_LOOKED, 0, OTHERS): now}))
+            connection.execute(self._set, _rows({(what, 0, OTHERS): now}))
             return True
         # A clock that was set back must not end it for ever.
-        stale = (_ROW.number <= now - LOOK_SECONDS) | (_ROW.number > now)
+        stale = (_ROW.number <= now - seconds) | (_ROW.number > now)
         return bool(connection.execute(update(statistics).where(*mine, stale).values(number=now)).rowcount)
 
     def sweep(self, now: Instant) -> None:
@@ -214,8 +224,18 @@ def _secret_ages(connection: Connection, now: Instant) -> dict[str, int]:
     query = select(name, func.count()).select_from(
         secrets.join(credentials, credentials.c.client_id == secrets.c.client_id)
     )
-    works = (secrets.c.public_jwk.is_(None), secrets.c.ends_at.is_(None) | (secrets.c.ends_at > now))
+    works = (IS_SECRET, secrets.c.ends_at.is_(None) | (secrets.c.ends_at > now))
     return _counted(connection, query.where(*works, *_live_credentials(now)).group_by(name), SECRET_AGES)
+
+
+def _secret_holders(connection: Connection, now: Instant) -> dict[_Key, int]:
+    """By owner and by API; looked up once an hour, since it reads the usage of a month."""
+    found: Counter[_Key] = Counter()
+    for each in count_owners(connection, now, _MOST_HOLDERS):
+        found[Measure.SECRET_OWNERS.value, 0, each.owner[:64]] += each.credentials
+    for api in count_apis(connection, now, _MOST_HOLDERS):
+        found[Measure.SECRET_APIS.value, 0, api.name[:64]] += api.credentials
+    return found
 
 
 def _live_credentials(now: Instant) -> Sequence[ColumnElement[bool]]:

@@ -58,6 +58,7 @@ settings = Table(
     Column("bound_tokens_required", Integer, server_default="0", nullable=False),
     Column("self_rotation", Integer, server_default="0", nullable=False),
     Column("unused_disable_days", Integer, server_default="0", nullable=False),
+    Column("secret_notice_days", Integer, server_default="0", nullable=False),
     Column("unused_policy_since", BigInteger, server_default="0", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),

@@ -108,6 +108,7 @@ MATRIX = {
     ("PUT", "/state"): (USERS, SETTINGS, RESOURCE_SERVERS, SECURITY),
     ("GET", "/inventory/credentials"): (SECURITY,),
     ("GET", "/inventory/unused"): (SECURITY,),
+    ("GET", "/inventory/shared-secrets"): (SECURITY,),
     ("POST", "/inventory/credentials/preview"): (SECURITY, USERS),
     ("POST", "/inventory/credentials/disable"): (SECURITY, USERS),
 }

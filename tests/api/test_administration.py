@@ -208,6 +208,9 @@ def test_the_audit_trail_is_listed_exported_and_verified(world):
 
 def test_the_inventory_has_everybodys_and_switches_off_all_or_none(world):
     one, other = (world.credential()[0] for _ in range(2))
+    report = world.root.read("/inventory/shared-secrets", limit=2)
+    assert report["credentials"] >= report["with_secret"] >= report["only_secret"] > 0
+    assert len(report["owners"]) <= 2
     listed = world.root.read("/inventory/credentials", limit=200)["items"]
     assert {"ada", "root"} <= {each["owner"] for each in listed}
     assert {one, other} <= {each["client_id"] for each in listed}

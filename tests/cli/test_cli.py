@@ -434,7 +434,7 @@ def test_each_change_leaves_exactly_one_record(shell, world, tmp_path):
 
 def test_the_table_of_changes_names_every_command_that_changes_something():
     looking = {"list", "show", "get", "verify", "current", "history", "check", "doctor"}
-    looking |= {"identities", "readiness", "drill", "verify-report", "explain", "state", "by-secret"}
+    looking |= {"identities", "readiness", "drill", "verify-report", "explain", "state", "by-secret", "shared-secrets"}
     looking |= {"export", "checkpoint", "checkpoints", "jwks", "holdings", "follow"}  # of the audit trail
     looking |= {"trusts", "try-federation"}
     looking |= {"events", "deliveries", "unused"}

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from sqlalchemy import update
 
-from authserver.actions import client_keys, credentials
+from authserver.actions import client_keys, credentials, general_settings
 from authserver.rules.client_authentication.restrictions import restrictions
+from authserver.store.tables import secrets
 from tests.support.assertions import Signer, assertion, token
 from tests.support.console_browser import Browser, builder, signed_in
 
@@ -130,6 +132,23 @@ def test_the_owner_sees_what_the_credential_is_held_to(browser, page):
         "Restrictions changed",
     ):
         assert said in words
+
+
+def test_the_owner_of_an_old_secret_is_asked_to_use_a_key(browser, page):
+    world = browser.world
+    with world.store.engine.connect().execution_options(write=True) as connection:
+        connection.execute(update(secrets).values(created_at=world.clock.at - 40 * 86400))
+        connection.commit()
+    for days, told in ((0, False), (41, False), (40, True)):
+        if days:
+            general_settings.set_general(world.accounts, "secret_notice_days", str(days), **world.who)
+        assert ("Its secret is 40 days old" in browser.get(page).words) is told
+        assert ("Secret of 40 days" in browser.get("/console/credentials").words) is told
+    assert "Use a key instead" in browser.get(page).words
+    client_keys.add(world.accounts, world.client[0], Signer().pem, "", **world.who)
+    assert "Use a key instead" not in browser.get(page).words
+    credentials.end_secrets(world.accounts, world.client[0], **world.who)
+    assert "Its secret is" not in browser.get(page).words
 
 
 def test_the_address_where_a_client_publishes_its_keys(browser, page):

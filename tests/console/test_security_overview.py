@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import insert
 
-from authserver.actions import credentials
+from authserver.actions import client_keys, credentials
 from authserver.console.security import charts
 from authserver.console.security.charts import Series
 from authserver.console.settings.pages import duration
@@ -15,6 +15,7 @@ from authserver.ports.console_reads.statistics import HOUR, KEPT, Measure
 from authserver.ports.errors import Unavailable
 from authserver.store.statistics import MOST_LABELS
 from authserver.store.tables import statistics as table
+from tests.support.assertions import Signer
 from tests.support.console_browser import Browser, builder, signed_in
 from tests.support.wsgi_client import BACKENDS, opened
 
@@ -130,10 +131,33 @@ def test_how_it_stands_is_looked_up_once_a_minute_by_one(site, root):
     ages = dict(rows(section(text, "Secrets by age")))
     assert int(ages["up to 30 days"]) >= 1
     assert list(ages) == ["up to 30 days", "up to 90 days", "up to 180 days", "up to 365 days", "more than 365 days"]
+    ways = dict(rows(section(text, "Credentials by what they prove themselves with")))
+    assert int(ways["A shared secret alone"]) == int(ages["up to 30 days"])
+    assert (ways["A shared secret, and a key or a trust"], ways["A key or a trust alone"]) == ("0", "0")
+    assert rows(section(text, "Credentials with a shared secret by owner")) == [["ada", ways["A shared secret alone"]]]
     expiries = dict(rows(section(text, "Credentials by time to expiry")))
     assert (int(expiries["up to 90 days"]), expiries["up to 7 days"]) == (int(ages["up to 30 days"]), "0")
     assert int(rows(section(text, "Live tokens"))[0][1]) >= 1
     assert "Looked up" in text
+
+
+def test_who_uses_a_shared_secret_and_where_is_looked_up_once_an_hour(site, root):
+    client = site.credential()
+    assert site.active(site.access_token(client))
+    site.store.usage.flush()
+    later = site.clock.at + 2 * HOUR
+    site.store.statistics.look(later)
+    before = rows(section(root.get(PAGE).text, "Credentials with a shared secret by API"))
+    assert before[0][0] == "api"
+    assert int(before[0][1]) >= 1
+    client_keys.add(site.accounts, client[0], Signer().pem, "", **site.who)
+    credentials.end_secrets(site.accounts, client[0], **site.who)
+    for seconds, number in ((60, int(before[0][1])), (HOUR, int(before[0][1]) - 1)):
+        assert site.store.statistics.look(later + seconds)
+        found = dict(rows(section(root.get(PAGE).text, "Credentials with a shared secret by API")))
+        assert int(found.get("api", 0)) == number
+    ways = dict(rows(section(root.get(PAGE).text, "Credentials by what they prove themselves with")))
+    assert ways["A key or a trust alone"] == "1"
 
 
 def test_what_ended_tokens_is_told_for_the_security_team(site, root):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from authserver.actions import general_settings
+from authserver.actions import credentials, general_settings
 from authserver.actions import resource_servers as resource_server_actions
 from authserver.ports.errors import Conflict, Invalid
 from tests.support.assertions import Signer, assertion, form, proof, registered
@@ -103,6 +103,33 @@ def test_what_cannot_be_required(world):
         resource_server_actions.require_of_tokens(world.accounts, "other", [], **world.who)
     with pytest.raises(Invalid):
         general_settings.set_general(world.accounts, "client_secrets_allowed", "2", **world.who)
+
+
+def test_the_report_counts_by_owner_and_by_api(world, signer):
+    """``signer`` gave the first credential a key beside its secret; two others have one of these alone."""
+    from tests.support.shell import Shell
+
+    only_with_secret = world.credential()
+    by_key_alone = world.credential()
+    registered(world, by_key_alone[0], Signer())
+    credentials.end_secrets(world.accounts, by_key_alone[0], **world.who)
+    credentials.disable(world.accounts, world.credential()[0], **world.who)
+    for client in (world.client, only_with_secret):
+        assert world.active(world.access_token(client))
+    world.introspect(by_secret(world, resource=OTHER).json["access_token"])  # refused: of another API, no use
+    assert world.active(by_key(world, signer).json["access_token"])
+    world.store.usage.flush()
+    found = Shell(world.app).json("credentials", "shared-secrets")
+    assert found == {
+        "credentials": 3,
+        "with_secret": 2,
+        "only_secret": 1,
+        "owners": [{"owner": "ada", "credentials": 2, "only_secret": 1}],
+        "apis": [{"name": "api", "audience": "https://api.example.com", "credentials": 2}],
+    }
+    words = Shell(world.app)("credentials", "shared-secrets", "--limit", "1").out
+    assert "only secret" in words
+    assert "https://api.example.com" in words
 
 
 def test_the_report_names_who_would_stop_first(world, signer):

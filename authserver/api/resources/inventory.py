@@ -1,5 +1,6 @@
 """All credentials, for the security team: list, preview, disable several at once."""
 
+from dataclasses import asdict
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from authserver.api.operations import INVENTORY, SECURITY, Answer, operation
 from authserver.api.resources.credentials import CredentialDocument, list_part, order_of
 from authserver.api.resources.previews import PreviewDocument
 from authserver.api.schemas import InstantOut, Items, Model, Paged, Query
-from authserver.ports.console_reads.credentials import CredentialQuery
+from authserver.ports.console_reads.credentials import CredentialQuery, SharedSecrets
 from authserver.ports.errors import AlreadyDone
 from authserver.ports.events.unused import UnusedPolicy
 from authserver.rules.credential_status import Status
@@ -89,6 +90,62 @@ def forecast_unused(context: ApiContext, query: UnusedQuery) -> Answer:
         for each in reads.disabled_by(policy, context.now + query.within_days * DAY, query.limit)
     ]
     return Answer(Items[UnusedDocument](items=items))
+
+
+class SecretHolderDocument(Model):
+    """An owner whose credentials use a shared secret."""
+
+    owner: str
+    credentials: int
+    only_secret: int
+
+
+class SecretApiDocument(Model):
+    """An API that was called in the last 30 days with tokens which a shared secret obtained."""
+
+    name: str
+    audience: str
+    credentials: int
+
+
+class SharedSecretsDocument(Model):
+    """How many live credentials still use a shared secret, by owner and by API."""
+
+    credentials: Annotated[int, Field(description="All live credentials that can authenticate.")]
+    with_secret: Annotated[int, Field(description="Those that have a live shared secret.")]
+    only_secret: Annotated[int, Field(description="Those of them that would stop under `client_secrets_allowed` 0.")]
+    owners: list[SecretHolderDocument]
+    apis: list[SecretApiDocument]
+
+    @classmethod
+    def of(cls, report: SharedSecrets) -> "SharedSecretsDocument":
+        """As the store counted."""
+        return cls(
+            credentials=report.credentials,
+            with_secret=report.with_secret,
+            only_secret=report.only_secret,
+            owners=[SecretHolderDocument(**asdict(each)) for each in report.owners],
+            apis=[SecretApiDocument(**asdict(each)) for each in report.apis],
+        )
+
+
+class SharedSecretsQuery(Query):
+    """How much to show."""
+
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many owners, and how many APIs, at most.")] = 100
+
+
+@operation(
+    "GET",
+    "/inventory/shared-secrets",
+    access=SECURITY,
+    tag="inventory",
+    answer=SharedSecretsDocument,
+    query=SharedSecretsQuery,
+)
+def report_shared_secrets(context: ApiContext, query: SharedSecretsQuery) -> Answer:
+    """Count the credentials that still use a shared secret, in all, by owner and by API, the most first."""
+    return Answer(SharedSecretsDocument.of(context.store.shared_secrets.report(context.now, query.limit)))
 
 
 @operation(

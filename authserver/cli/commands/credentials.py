@@ -21,6 +21,7 @@ from authserver.cli.commands.client_keys import (
 from authserver.cli.commands.client_trusts import register as register_trusts
 from authserver.cli.commands.client_trusts import trust_document, trust_rows
 from authserver.cli.commands.resource_servers import ONCE
+from authserver.cli.commands.shared_secrets import register as register_reports
 from authserver.cli.context import command_context
 from authserver.cli.durations import INSTANT, OVERLAP, SPAN, expiry
 from authserver.cli.output import fields, iso, iso_or_none, line, table
@@ -39,6 +40,7 @@ _SHOWN_APART = frozenset({"secrets", "keys", "trusts", "restrictions"})
 
 credentials.add_command(credential_keys)
 register_trusts(credentials)
+register_reports(credentials)
 
 _MOST_UNUSED = 1000
 
@@ -211,30 +213,6 @@ def list_(owner: str | None, state: str | None) -> Answer:
     empty = "There are none; `flask credentials create` makes one."
     columns = ("client_id", "name", "owner", "roles", "state", "expires_at")
     return Answer(documents, table(columns, documents, empty=empty))
-
-
-@credentials.command("by-secret", examples=("flask credentials by-secret", "flask credentials by-secret --json"))
-def by_secret() -> Answer:
-    """List who still uses a shared secret, by owner: what would stop under `client_secrets_allowed 0` comes first."""
-    context = command_context()
-    documents = []
-    for each in context.accounts.credentials():
-        live = [secret for secret in each.secrets if secret.ends_at is None or not over(context.now, secret.ends_at)]
-        if live and _state(each, context.now) == "live":
-            used = max((secret.last_used_at for secret in live if secret.last_used_at), default=None)
-            documents.append(
-                {
-                    "owner": each.owner,
-                    "name": each.name,
-                    "client_id": each.client_id,
-                    "has_key": each.works_without_secret,
-                    "secret_created_at": iso(min(secret.created_at for secret in live)),
-                    "secret_last_used_at": iso_or_none(used),
-                }
-            )
-    documents.sort(key=lambda each: (each["has_key"], each["owner"], each["client_id"]))
-    columns = ("owner", "name", "client_id", "has_key", "secret_created_at", "secret_last_used_at")
-    return Answer(documents, table(columns, documents, empty="Nobody uses a secret."))
 
 
 @credentials.command("show", examples=("flask credentials show 3b241101-e2bb-4255-8caf-4136c566a962",))

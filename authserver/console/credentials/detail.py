@@ -16,7 +16,7 @@ from authserver.console.blueprint import console
 from authserver.console.context import console_context
 from authserver.console.credentials.change import own
 from authserver.console.credentials.client_trusts import ShownTrust
-from authserver.console.credentials.listing import badges, bars
+from authserver.console.credentials.listing import badges, bars, old_secret
 from authserver.console.credentials.snippets import token_url
 from authserver.console.frame.dates import on
 from authserver.console.frame.flash import flash
@@ -167,7 +167,7 @@ def credential(client_id: str) -> ResponseReturnValue:
     )
     after = _timeline_position(request.args.get("before", ""))
     timeline = context.store.audit_reads.timeline(client_id, _MAX_EVENTS, after, owner_id=row.owner_id)
-    whole = context.accounts.credential(client_id, row.owner_id)
+    whole, general = context.accounts.credential(client_id, row.owner_id), context.accounts.general()
     return page(
         "credentials/detail.html",
         row=row,
@@ -187,7 +187,8 @@ def credential(client_id: str) -> ResponseReturnValue:
         timeline_entries=[_timeline_entry(record) for record in timeline.records],
         older=f"{timeline.after.at}-{timeline.after.seq}" if timeline.after else "",
         lost_roles=_lost_roles(row, timeline.records),
-        idle_minutes=context.accounts.general().idle_timeout_minutes,
+        idle_minutes=general.idle_timeout_minutes,
+        secret_age=old_secret(row, general.secret_notice_days),
     )
 
 

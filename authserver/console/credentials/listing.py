@@ -120,6 +120,15 @@ def unused(row: CredentialRow) -> int | None:
     return idle // DAY if idle >= UNUSED_FOR else None
 
 
+def old_secret(row: CredentialRow, notice_days: int) -> int | None:
+    """How many days old its oldest live secret is, where the setting ``secret_notice_days`` says to tell."""
+    oldest = min((each.created_at for each in row.secrets), default=None)
+    if not notice_days or oldest is None or row.disabled_at is not None:
+        return None
+    age = (console_context().now - oldest) // DAY
+    return age if age >= notice_days else None
+
+
 def bars(days: Sequence[DayCount], height: int) -> list[dict[str, Any]]:
     """Granted and refused requests of each day as parts of ``height``; a number above 0 is at least 2 high.
 
@@ -185,6 +194,8 @@ def credentials() -> ResponseReturnValue:
     expiring = context.store.expiring_reads.soon(me, context.now) if plain and found.total else ()
     return page(
         "credentials/list.html",
+        notice_days=context.accounts.general().secret_notice_days,
+        old_secret=old_secret,
         expiring=expiring[:_MAX_EXPIRING],
         not_listed=len(expiring) - _MAX_EXPIRING,
         list_args=list_args,

@@ -15,7 +15,7 @@ from authserver.console.i18n.messages import N_, _, gettext
 from authserver.console.security import charts, key_actions
 from authserver.console.security.charts import Bar, Columns, Series
 from authserver.console.security.signing_keys import timeline
-from authserver.ports.console_reads.statistics import EXPIRIES, HOUR, OPEN_CLASS, OTHERS, SECRET_AGES, Measure
+from authserver.ports.console_reads.statistics import EXPIRIES, HOUR, OPEN_CLASS, OTHERS, SECRET_AGES, WAYS, Measure
 from authserver.rules import permission
 from authserver.rules.credential_status import Status
 from authserver.rules.facts import Instant, Reason, Span
@@ -35,6 +35,11 @@ _INTROSPECTIONS: Final = (
     ("invalid_client", N_("API refused"), "bad"),
     (charts.OTHER, N_("Other answers"), "rest"),
 )
+_WAY_TEXTS: Final[Mapping[str, str]] = {
+    "secret": N_("A shared secret alone"),
+    "both": N_("A shared secret, and a key or a trust"),
+    "key": N_("A key or a trust alone"),
+}
 _TEXTS: Final[Mapping[str, str]] = {
     Reason.KEY_COMPROMISED: N_("Signing key withdrawn"),
     Reason.EPOCH: N_("Database restored from a backup"),
@@ -97,6 +102,9 @@ def security() -> ResponseReturnValue:
         ended=_bars(context, Measure.ENDED, slots[0]),
         secret_ages=_classes(context, Measure.SECRET_AGES, SECRET_AGES),
         expiries=_classes(context, Measure.EXPIRIES, EXPIRIES),
+        ways=_ways(context),
+        secret_owners=_by_label(context, Measure.SECRET_OWNERS),
+        secret_apis=_by_label(context, Measure.SECRET_APIS),
         zone_name=getattr(zone(), "key", "UTC"),
         looked_at=context.store.statistics.looked_at(),
         Status=Status,
@@ -125,6 +133,16 @@ def _label(measure: Measure, label: str) -> str:
         return _("others")
     text = _TEXTS.get(label) if measure is not Measure.SOURCES else None
     return gettext(text) if text else label
+
+
+def _ways(context: ConsoleContext) -> tuple[Bar, ...]:
+    numbers = context.store.statistics.latest(Measure.WAYS)
+    return charts.bars([(gettext(_WAY_TEXTS[name]), numbers.get(name, 0)) for name in WAYS])
+
+
+def _by_label(context: ConsoleContext, measure: Measure) -> tuple[Bar, ...]:
+    numbers = context.store.statistics.latest(measure)
+    return charts.bars(sorted(numbers.items(), key=lambda each: (-each[1], each[0])))
 
 
 def _classes(context: ConsoleContext, measure: Measure, bounds: Sequence[int]) -> tuple[Bar, ...]:

@@ -88,6 +88,11 @@ SETTING_TEXTS: Final = {
         N_("After how many days without use a credential is disabled; its owner is told 30, 7 and 1 days ahead."),
         _DAY,
     ),
+    "secret_notice_days": SettingText(
+        N_("Notice of old secrets"),
+        N_("After how many days the console asks the owner of a secret to use a key instead; nothing ends by it."),
+        _DAY,
+    ),
     "client_secrets_allowed": SettingText(
         N_("Secrets of clients"),
         N_("Off: clients authenticate by a key, and a secret gets no token any more. Tokens from before live on."),

@@ -114,6 +114,52 @@ class Usage:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
+class SecretHolder:
+    """An owner with credentials that use a shared secret; ``only_secret`` of them have nothing else."""
+
+    owner: str
+    credentials: int
+    only_secret: int
+
+
+@dataclass(frozen=True, slots=True)
+class SecretApi:
+    """An API that was called lately with tokens that ``credentials`` got by a shared secret."""
+
+    name: str
+    audience: str
+    credentials: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSecrets:
+    """How many live credentials still use a shared secret, and whose; the most first.
+
+    ``only_secret`` have no key and no trust: they would stop under ``client_secrets_allowed`` 0. ``with_both`` may be
+    moved at once: their secret can end. ``apis`` counts the calls of 30 days.
+    """
+
+    credentials: int
+    only_secret: int
+    with_both: int
+    owners: tuple[SecretHolder, ...]
+    apis: tuple[SecretApi, ...]
+
+    @property
+    def with_secret(self) -> int:
+        """How many use a shared secret."""
+        return self.only_secret + self.with_both
+
+
+class SharedSecretReads(Protocol):
+    """Who still uses a shared secret."""
+
+    def report(self, now: Instant, most: int) -> SharedSecrets:
+        """The counts as of one instant, with ``most`` owners and APIs."""
+        ...
+
+
 class CredentialReads(Protocol):
     """Reads of credentials for the console."""
 

@@ -12,13 +12,16 @@ SECRET_AGES = (30, 90, 180, 365)
 EXPIRIES = (7, 30, 90, 365)
 """Bounds in days, the last class being open: ``30`` is "up to 30 days", ``+`` more than the last."""
 
+WAYS = ("secret", "both", "key")
+"""What live credentials prove themselves with: a shared secret, also a key or a trust, those alone."""
+
 OPEN_CLASS = "+"
 OTHERS = ""
 """The label of what is counted together, because there are too many to be told apart."""
 
 
 class Measure(StrEnum):
-    """What is counted. The first four add up; the last three are how it stood when it was looked at."""
+    """What is counted. The first four add up; the others are how it stood when it was looked at."""
 
     TOKEN_REQUESTS = "token"  # noqa: S105 - a name
     INTROSPECTIONS = "introspection"
@@ -28,6 +31,9 @@ class Measure(StrEnum):
     LIVE_TOKENS = "live"
     SECRET_AGES = "secret_age"  # noqa: S105 - a name
     EXPIRIES = "expiry"
+    WAYS = "authentication"
+    SECRET_OWNERS = "secret_owner"  # noqa: S105 - a name
+    SECRET_APIS = "secret_api"  # noqa: S105 - a name
 
 
 class StatisticsRecorder(Protocol):

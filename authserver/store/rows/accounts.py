@@ -289,4 +289,5 @@ def find_general(connection: Connection) -> GeneralSettings:
         bound_tokens_required=row.bound_tokens_required,
         self_rotation=row.self_rotation,
         unused_disable_days=row.unused_disable_days,
+        secret_notice_days=row.secret_notice_days,
     )
