@@ -4,12 +4,12 @@ A use counts when the token was alive at that instant and is on record as alive,
 introspection then would have; it never revives (INV-05, INV-06). Everything counted is durable before it is answered.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from authserver.actions.preconditions.calling_resource_server import ProvenCaller, require_resource_server
 from authserver.ports.errors import Invalid
-from authserver.ports.hot_path import HotPathReads
+from authserver.ports.hot_path import CallingResourceServer, HotPathReads
 from authserver.ports.sessions import Sessions
 from authserver.ports.usage import ReportedToken, ReportedUse, UsageRecorder, UsageReports
 from authserver.rules.claims import SessionStart
@@ -39,23 +39,22 @@ class Outcome(NamedTuple):
     dead: tuple[Ended, ...]
 
 
-def reporter(presented: PresentedSecret | ProvenCaller, *, hot_path: HotPathReads) -> None:
-    """See who wants to report, before the report is read.
+def reporter(presented: PresentedSecret | ProvenCaller, *, hot_path: HotPathReads) -> CallingResourceServer:
+    """Authenticate who wants to report, before the report is read.
 
     Raises:
         InvalidClient: it is no resource server.
         Unavailable: the truth cannot be read.
     """
-    require_resource_server(presented, hot_path.introspection_facts(presented.client_id, None).caller)
+    return require_resource_server(presented, hot_path.introspection_facts(presented.client_id, None).caller)
 
 
 def report_usage(
-    presented: PresentedSecret | ProvenCaller,
+    caller: CallingResourceServer,
     report_id: str,
     uses: Sequence[ReportedUse],
     digest: str,
     *,
-    hot_path: HotPathReads,
     reports: UsageReports,
     usage: UsageRecorder,
     sessions: Sessions,
@@ -63,52 +62,50 @@ def report_usage(
     """Count a report; the same ``report_id`` counts once (INV-23).
 
     Args:
-        presented: the resource server, not authenticated yet; or who proved a key.
+        caller: the resource server, authenticated.
         report_id: chosen by the resource server, the same when it sends the report again.
         uses: of tokens for its own audience; others are passed over.
         digest: the SHA-256 of the uses, in hex.
-        hot_path: reads who calls, and the time.
-        reports: reads the tokens, and writes what counts.
+        reports: reads the tokens and the time, and writes what counts, in one transaction.
         usage: knows the uses that are buffered here.
         sessions: where a death is written before it is answered.
 
     Raises:
-        InvalidClient: the caller is no resource server.
         Invalid: a use lies in the future by more than clocks may differ.
         Conflict: the same id came before with other uses.
         Unavailable: the truth cannot be read or written.
     """
-    facts = hot_path.introspection_facts(presented.client_id, None)
-    caller, now = require_resource_server(presented, facts.caller), facts.now
-    if any(use.at > now + CLOCK_TOLERANCE for use in uses):
-        msg = "at lies in the future; use the time of the Date header of our answers"
-        raise Invalid(msg)
     usage.flush()  # a token that this node has just issued may not have its row yet
     jtis = sorted({use.jti for use in uses})
-    before = {token.start.jti: token for token in reports.tokens(caller.audience, jtis)}
-    accepted = reports.take(caller.id, report_id, digest, _counted(uses, before, now, usage), now)
+    taken = reports.take(caller, report_id, digest, jtis, lambda tokens, now: _counted(uses, tokens, now, usage))
+    moved = {start.jti: use.at for start, use in taken.counted}  # the oldest come first
     dead, found = [], []
-    for token in reports.tokens(caller.audience, jtis):
+    for token in taken.tokens:
         ended_at = token.ended_at
         if ended_at is None:
-            reason = _verdict(token, now, _last_used(token, usage))
+            last_used = max(_last_used(token, usage), moved.get(token.start.jti, 0))
+            reason = _verdict(token, taken.at, last_used)
             if reason is None:
                 continue
             found.append((token.start, reason))
-            ended_at = now
+            ended_at = taken.at
         dead.append(Ended(token.start.jti, ended_at))
-    sessions.end_all(found, now)
-    return Outcome(accepted, tuple(dead))
+    sessions.end_all(found, taken.at)
+    return Outcome(taken.accepted, tuple(dead))
 
 
 def _counted(
-    uses: Sequence[ReportedUse], tokens: Mapping[str, ReportedToken], now: Instant, usage: UsageRecorder
+    uses: Sequence[ReportedUse], tokens: Sequence[ReportedToken], now: Instant, usage: UsageRecorder
 ) -> list[tuple[SessionStart, ReportedUse]]:
     """The uses that count, oldest first: each is what kept the token alive until the next."""
-    last_used = {jti: _last_used(token, usage) for jti, token in tokens.items()}
+    if any(use.at > now + CLOCK_TOLERANCE for use in uses):
+        msg = "at lies in the future; use the time of the Date header of our answers"
+        raise Invalid(msg)
+    by_jti = {token.start.jti: token for token in tokens}
+    last_used = {jti: _last_used(token, usage) for jti, token in by_jti.items()}
     counted = []
     for use in sorted(uses, key=lambda each: each.at):
-        token, at = tokens.get(use.jti), min(use.at, now)
+        token, at = by_jti.get(use.jti), min(use.at, now)
         if token is None or at < max(token.start.issued_at, now - WINDOW):
             continue
         if _verdict(token, at, last_used[use.jti]) is None:

@@ -1,9 +1,9 @@
 """When and where each token was last used: written in batches behind the request, or as a resource server reports."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from authserver.ports.hot_path import SessionRecord
+from authserver.ports.hot_path import CallingResourceServer, SessionRecord
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Standing
 
@@ -77,25 +77,39 @@ class ReportedToken(NamedTuple):
     standing: Standing | None
 
 
+Counted = Sequence[tuple[SessionStart, ReportedUse]]
+"""The uses that count, each with the session that it moves."""
+
+JudgeUses = Callable[[Sequence[ReportedToken], Instant], Counted]
+"""The tokens of a report and the time -> the uses that count."""
+
+
+class TakenReport(NamedTuple):
+    """What became of a report.
+
+    Attributes:
+        accepted: how many uses counted, now or when it came first.
+        tokens: those it names, as they were just before.
+        counted: what was written now; nothing of a report that came before.
+        at: when it was judged, by the clock of the database.
+    """
+
+    accepted: int
+    tokens: Sequence[ReportedToken]
+    counted: Counted
+    at: Instant
+
+
 class UsageReports(Protocol):
     """What resource servers report of the tokens they judged without asking."""
 
-    def tokens(self, audience: str, jtis: Sequence[str]) -> Sequence[ReportedToken]:
-        """The recorded tokens of an audience among these, each with its standing, as of one instant."""
-        ...
-
     def take(
-        self,
-        server_id: str,
-        report_id: str,
-        digest: str,
-        uses: Sequence[tuple[SessionStart, ReportedUse]],
-        at: Instant,
-    ) -> int:
-        """Write the uses and that the report was taken, in one transaction; how many uses were counted.
+        self, caller: CallingResourceServer, report_id: str, digest: str, jtis: Sequence[str], judge: JudgeUses
+    ) -> TakenReport:
+        """Read the tokens of a report, and write what ``judge`` lets count of it, in one transaction.
 
-        A report that was taken before changes nothing; the answer is what it was, or ``Conflict`` where the ``digest``
-        of what was reported is another. An older instant never moves a
-        newer one back, an ended session stays as it is.
+        Tokens of other audiences are passed over. A report that was taken before changes nothing; the answer is what it
+        was, or ``Conflict`` where the ``digest`` of what was reported is another. An older instant never moves a newer
+        one back, an ended session stays as it is.
         """
         ...

@@ -191,7 +191,7 @@ def open_store(
         accounts=accounts,
         sessions=SqlSessions(engine, held),
         usage=usage,
-        usage_reports=SqlUsageReports(engine, usage),
+        usage_reports=SqlUsageReports(engine, usage, clock),
         changes=SqlChangeReads(engine, held, clock),
         kill_reads=SqlKillReads(engine, held, clock),
         feed_fetches=SqlFeedFetches(engine),

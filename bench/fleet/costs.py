@@ -6,7 +6,7 @@ Statements are those that the request itself waits for; what is written behind i
 import json
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import event
 
 from authserver.actions import resource_servers, users
+from authserver.ports.shared_signals.streams import POLL, PUSH, Outcome
 from authserver.store.engine.prepared import ThreadConnections
 from tests.support import wsgi_client
 
@@ -107,6 +108,9 @@ def _measured(world: Any) -> dict[str, Cost]:
             "report of 100": _cost(counter, report(100)),
             "report of 10000": _cost(counter, report(10_000), times=1),
         }
+        streams = {name: _stream(world, api, delivery) for name, delivery in _DELIVERIES.items()}
+        poll_stream = _poll(world, api, streams["poll"])
+        costs["stream poll, nothing"] = _cost(counter, poll_stream)
         first = world.http.get("/oauth/changes", headers=api)
         cursor = parts(first.text)[1]["cursor"]
         poll = api | {"If-None-Match": first.headers["ETag"]}
@@ -117,8 +121,58 @@ def _measured(world: Any) -> dict[str, Cost]:
             users.create_user(world.accounts, f"fleet{number}", ["reader", "writer"], **world.who)
             users.revoke(world.accounts, f"fleet{number}", "writer", **world.who)
         costs["feed, delta"] = _cost(counter, lambda: _ask(world, "GET", later, "", poll))
+        costs["stream poll of 100"] = _cost(counter, poll_stream)
+        taken = _poll(world, api, streams["poll"], ack=_events(world, api, streams["poll"]))
+        costs["stream poll, 100 acknowledged"] = _cost(counter, taken, times=1, repeated=False)
+        costs["push of 100 events"] = _pushed(world, counter)
         costs["keys"] = _cost(counter, lambda: _ask(world, "GET", "/.well-known/jwks.json", "", {}))
     return costs
+
+
+_DELIVERIES = {
+    "poll": {"method": POLL},
+    "push": {"method": PUSH, "endpoint_url": "https://receiver.example.com/events"},
+}
+
+
+def _stream(world: Any, api: dict[str, str], delivery: dict[str, str]) -> str:
+    """The id of a new stream of security events."""
+    answer = world.http.post("/ssf/streams", json={"delivery": delivery}, headers=api)
+    if answer.status_code != 201:
+        raise AssertionError(answer.text)
+    return str(answer.json["stream_id"])
+
+
+def _poll(world: Any, api: dict[str, str], stream: str, ack: Sequence[str] = ()) -> Callable[[], Any]:
+    body = json.dumps({"returnImmediately": True, "maxEvents": ENTRIES, "ack": list(ack)}, separators=(",", ":"))
+    headers = api | {"Content-Type": "application/json"}
+    return lambda: _ask(world, "POST", f"/ssf/poll?stream_id={stream}", body, headers)
+
+
+def _events(world: Any, api: dict[str, str], stream: str) -> list[str]:
+    told = {"returnImmediately": True, "maxEvents": ENTRIES}
+    return list(world.http.post(f"/ssf/poll?stream_id={stream}", json=told, headers=api).json["sets"])
+
+
+def _pushed(world: Any, counter: _Counter) -> Cost:
+    """All events of the stream that is pushed, to a receiver that takes each; bytes of the bodies alone."""
+    sizes: list[int] = []
+
+    def send(_url: str, event_text: str, _authorization: str) -> Outcome:
+        sizes.append(len(event_text))
+        return Outcome(accepted=True)
+
+    pushes = world.services.pushes(send)
+    try:
+        statements, commits = counter.statements, counter.commits
+        pushes.step()
+        pushes.drain(60)
+    finally:
+        pushes.stop()
+    if len(sizes) != ENTRIES:
+        msg = f"{len(sizes)} events were pushed"
+        raise AssertionError(msg)
+    return Cost(counter.statements - statements, counter.commits - commits, 0, sum(sizes))
 
 
 def _use(token: str, at: int, route: int) -> dict[str, Any]:
@@ -140,8 +194,9 @@ def _size(headers: Any) -> int:
     return sum(len(f"{name}: {value}\r\n") for name, value in headers)
 
 
-def _cost(counter: _Counter, ask: Callable[[], tuple[int, int]], times: int = 3) -> Cost:
-    ask()
+def _cost(counter: _Counter, ask: Callable[[], tuple[int, int]], times: int = 3, *, repeated: bool = True) -> Cost:
+    if repeated:
+        ask()  # what is met for the first time costs more
     statements, commits, sizes = counter.statements, counter.commits, (0, 0)
     for _ in range(times):
         sizes = ask()

@@ -7,6 +7,7 @@ import tracemalloc
 import uuid
 
 import pytest
+from sqlalchemy import event
 
 from authserver.actions import credentials, general_settings, resource_servers
 from authserver.actions.report_usage import CLOCK_TOLERANCE, WINDOW
@@ -324,10 +325,40 @@ def test_a_report_with_one_bad_use_is_refused_whole(world, change):
     assert counted(world, token) == 0
 
 
-def test_a_use_in_the_future_is_refused(world):
-    token = world.access_token()
-    answer = report(world, [use(token, world.clock.at + CLOCK_TOLERANCE + 1)])
+@pytest.mark.parametrize("change", [{}, {"jti": "never-issued"}], ids=["known", "unknown"])
+def test_a_use_in_the_future_is_refused_and_its_report_may_be_mended(world, change):
+    token, name = world.access_token(), str(uuid.uuid4())
+    future = {**use(token, world.clock.at + CLOCK_TOLERANCE + 1), **change}
+    answer = report(world, [use(token, world.clock.at), future], report_id=name)
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+    assert counted(world, token) == 0
+    assert report(world, [use(token, world.clock.at)], report_id=name).json["accepted"] == 1
+
+
+def test_a_report_sent_again_tells_what_died_since_and_lets_nothing_count_for_it(world):
+    token, name = world.access_token(), str(uuid.uuid4())
+    first = [use(token, world.clock.at)]
+    assert report(world, first, report_id=name).json == {"accepted": 1, "dead": []}
+    world.clock.at += IDLE
+    again = report(world, first, report_id=name).json
+    assert again == {"accepted": 1, "dead": [{"jti": parts(token)[1]["jti"], "ended_at": world.clock.at}]}
+    assert counted(world, token) == 1
+    assert not world.active(token)
+
+
+def test_a_report_is_judged_and_written_in_one_transaction(world):
+    token, commits = world.access_token(), []
+    assert report(world, [use(token, world.clock.at)]).status_code == 200  # what this process issued is on record now
+
+    def note(connection):
+        commits.append(connection)
+
+    event.listen(world.store.engine, "commit", note)
+    try:
+        assert report(world, [use(token, world.clock.at)]).json["accepted"] == 1
+    finally:
+        event.remove(world.store.engine, "commit", note)
+    assert len(commits) == 1
 
 
 def test_a_use_by_a_clock_that_is_ahead_counts_as_of_now(world):

@@ -61,35 +61,35 @@ class UsageEndpoint:
 
     def __call__(self, request: Request) -> Response:
         """POST usage."""
-        caller = presented_resource_server(request, self._pepper)
-        if isinstance(caller, Response):
-            return caller
+        presented = presented_resource_server(request, self._pepper)
+        if isinstance(presented, Response):
+            return presented
+        client_id = presented.client_id
         try:
-            who = proven(caller, hot_path=self._hot_path, assertions=self._assertions)
-            reporter(who, hot_path=self._hot_path)
-            wait = self._take_one(caller.client_id)
+            who = proven(presented, hot_path=self._hot_path, assertions=self._assertions)
+            caller = reporter(who, hot_path=self._hot_path)
+            wait = self._take_one(client_id)
             if wait:
-                return _too_many(wait, caller.client_id)
+                return _too_many(wait, client_id)
             report = _report(request)
-            self._add_uses(caller.client_id, len(report.uses))
+            self._add_uses(client_id, len(report.uses))
             outcome = report_usage(
-                who,
+                caller,
                 report.report_id,
                 report.uses,
                 report.digest,
-                hot_path=self._hot_path,
                 reports=self._reports,
                 usage=self._usage,
                 sessions=self._sessions,
             )
         except InvalidClient as error:
-            return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
+            return invalid_client(error.reason, client_id, RESOURCE_SERVER)
         except Conflict as error:
-            return error_response("report_id_reused", str(error), 422, log_fields={"client": caller.client_id})
+            return error_response("report_id_reused", str(error), 422, log_fields={"client": client_id})
         except Invalid as error:
-            return error_response("invalid_request", str(error), log_fields={"client": caller.client_id})
+            return error_response("invalid_request", str(error), log_fields={"client": client_id})
         dead = [{"jti": jti, "ended_at": ended_at} for jti, ended_at in outcome.dead]
-        log_fields = {"outcome": "reported", "client": caller.client_id}
+        log_fields = {"outcome": "reported", "client": client_id}
         return Response(200, dump({"accepted": outcome.accepted, "dead": dead}), log_fields=log_fields)
 
     def _take_one(self, client_id: str) -> float:

@@ -30,7 +30,8 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, and_, bindparam, case, func, literal_column, or_, select, update
 
 from authserver.ports.errors import Refusal, Unavailable
-from authserver.ports.usage import ReportedUse
+from authserver.ports.usage import Counted
 from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant
 from authserver.rules.idle import USE_TOLERANCE
@@ -346,19 +347,20 @@ class SqlUsageBuffer:
             self._written = batch.pending
             self._sending = None
 
-    def write_at_once(
-        self,
-        by: str,
-        reported: Sequence[tuple[SessionStart, ReportedUse]],
-        claim: Callable[[Connection], bool],
-    ) -> bool:
-        """Write uses that a resource server reports in a transaction of their own; False when it was not ``claim``ed.
+    @contextmanager
+    def reporting(self) -> Iterator[Connection]:
+        """Open the transaction in which a report is judged and written; no batch of this process is sent meanwhile.
 
         Raises:
-            Unavailable: the database does not take them.
+            Unavailable: the database does not take it.
         """
+        with self._flushing, writing(self._engine) as connection:
+            yield connection
+
+    def write_reported(self, connection: Connection, by: str, counted: Counted) -> None:
+        """Write uses that a resource server reports, inside ``reporting``."""
         batch = _Batch(0, time.monotonic())
-        for start, use in reported:
+        for start, use in counted:
             known = batch.pending.get(start.jti)
             if known is None or known.at < use.at:
                 batch.pending[start.jti] = _PendingUse(start, use.at, recorded=True)
@@ -371,11 +373,7 @@ class SqlUsageBuffer:
             )
             uses, last = batch.counts.get(key, (0, 0))
             batch.counts[key] = (uses + use.times, max(last, use.at))
-        with self._flushing, writing(self._engine) as connection:
-            claimed = claim(connection)
-            if claimed:
-                self._write_rows(connection, batch)
-            return claimed
+        self._write_rows(connection, batch)
 
     def _write(self, batch: _Batch) -> None:
         with writing(self._engine) as connection:
