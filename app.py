@@ -89,6 +89,9 @@ def create_app(config: Config | None = None, *, clock: Clock | None = None, back
         publish_scopes=config.publish_scopes,
         push_networks=networks(config.push_networks),
         dpop_nonce_seconds=config.dpop_nonce_seconds,
+        client_cert_header=config.client_cert_header,
+        client_ca=config.client_ca,
+        mtls_url=config.mtls_url,
         threads=config.serving_threads,
     )
     with app.app_context():

@@ -1,5 +1,7 @@
 """Every setting of the process, typed; an unknown ``AUTHSERVER_*`` name is refused.
 
+One module, because whoever runs the server reads it as the one list of settings.
+
 pydantic checks the values; reading the environment is ours because every name
 may also be given as ``NAME_FILE`` and unknown names must not pass in silence.
 """
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from keys.certificates import Authorities, UnusableCertificate
 from keys.master import MasterKey, WrongMasterKey
 
 PREFIX = "AUTHSERVER_"
@@ -24,6 +27,11 @@ _SCHEMES = ("sqlite:///", "postgresql://")
 _POSTGRESQL = re.compile(r"postgres(?:ql)?(?:\+psycopg)?://")
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,189}")
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+")
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+_OTHER_HEADERS = frozenset(
+    {"authorization", "dpop", "cookie", "host", "content-type", "content-length", "transfer-encoding", "user-agent"}
+    | {f"x-forwarded-{name}" for name in ("for", "proto", "host", "uri", "method")}
+)
 _MAKE_KEY = "make one with `openssl rand -base64 32`"
 
 
@@ -91,6 +99,27 @@ class Config(BaseModel):
     trusted_proxies: Annotated[
         str,
         Field(description="networks whose `X-Forwarded-Proto` and `X-Forwarded-For` are believed, comma-separated"),
+    ] = ""
+    client_cert_header: Annotated[
+        str,
+        Field(
+            description="header in which those proxies write the TLS certificate of a client, such as `Client-Cert`; "
+            "empty: mTLS is off"
+        ),
+    ] = ""
+    client_ca: Annotated[
+        str,
+        Field(
+            description="PEM of the authorities whose certificates name clients (`tls_client_auth`), mostly given as "
+            "`AUTHSERVER_CLIENT_CA_FILE`; empty: only registered certificates count"
+        ),
+    ] = ""
+    mtls_url: Annotated[
+        str,
+        Field(
+            description="https URL that stands for the issuer where clients are asked for a certificate, published as "
+            "`mtls_endpoint_aliases`; empty: they are asked at the issuer"
+        ),
     ] = ""
     metrics_peers: Annotated[str, Field(description="networks that may read `/metrics`, comma-separated")] = (
         "127.0.0.0/8,::1/128"
@@ -236,6 +265,36 @@ class Config(BaseModel):
             raise ValueError(msg)
         return value
 
+    @field_validator("client_cert_header")
+    @classmethod
+    def _client_cert_header(cls, value: str) -> str:
+        if value and (not _HEADER_NAME.fullmatch(value) or value.lower() in _OTHER_HEADERS):
+            msg = "must be the name of a header that means nothing else, such as Client-Cert"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("client_ca")
+    @classmethod
+    def _client_ca(cls, value: str) -> str:
+        if value:
+            try:
+                Authorities(value)
+            except UnusableCertificate as error:
+                msg = f"cannot be used: {error}"
+                raise ValueError(msg) from None
+        return value
+
+    @field_validator("mtls_url")
+    @classmethod
+    def _mtls_url(cls, value: str) -> str:
+        if value and (not re.fullmatch(r"https://[!-~]*[!-.0-~]", value) or set(value) & set("?#@")):
+            msg = "must be an https URL without user, query, fragment or trailing slash"
+            raise ValueError(msg)
+        if value and not (_legible(value) and urlsplit(value).hostname):
+            msg = "must be an https URL with a host"
+            raise ValueError(msg)
+        return value
+
     @field_validator("oidc_issuer")
     @classmethod
     def _oidc_issuer(cls, value: str) -> str:
@@ -295,6 +354,12 @@ class Config(BaseModel):
     def _together(self) -> "Config":
         if self.smtp_server and not self.mail_from:
             msg = f"{PREFIX}SMTP_SERVER needs {PREFIX}MAIL_FROM, the address that mail is sent from"
+            raise ValueError(msg)
+        if self.client_cert_header and not self.trusted_proxies:
+            msg = f"{PREFIX}CLIENT_CERT_HEADER needs {PREFIX}TRUSTED_PROXIES, from which alone it is believed"
+            raise ValueError(msg)
+        if (self.client_ca or self.mtls_url) and not self.client_cert_header:
+            msg = f"{PREFIX}CLIENT_CA and {PREFIX}MTLS_URL need {PREFIX}CLIENT_CERT_HEADER; give it, or none of them"
             raise ValueError(msg)
         if not self.issuer and not self.on_loopback:
             msg = f"{PREFIX}ISSUER is needed when {PREFIX}BIND is not on loopback; give the https URL clients use"

@@ -13,7 +13,7 @@ r"""Signing keys, the master key and what is sealed under it. Knows nothing of t
 - ``import_key``: a key made elsewhere. ``master``: the master key and the keys derived from it.
 - ``signing``: signs and reads the text of a token; the only module that knows PyJWT.
 - ``jws``: takes a JWS of somebody else apart, strictly. ``public_keys``: public keys of clients, and their signatures.
-- ``key_sets``: JWK sets that others publish.
+- ``key_sets``: JWK sets that others publish. ``certificates``: TLS certificates of clients, and who may issue them.
 - ``detached_signature``: a signature that comes beside what it signs.
 - ``strict_json``: JSON that every parser reads alike.
 - ``report``: signed reports of drills and compromises. ``watch``: proves a rotation from outside.

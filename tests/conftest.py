@@ -148,10 +148,10 @@ class FixedClock:
 class World:
     """One server over one database, with a user, an API and a credential."""
 
-    def __init__(self, url):
+    def __init__(self, url, **more):
         self.clock = FixedClock()
         self.url = url
-        settings = Config(database_url=url, master_key="A" * 43, issuer="http://127.0.0.1:8000")
+        settings = Config(database_url=url, master_key="A" * 43, issuer="http://127.0.0.1:8000", **more)
         self.app = create_app(settings, clock=self.clock, background=False)
         self.services = self.app.extensions["services"]
         self.services.migrate()

@@ -49,7 +49,12 @@ class Presented(Protocol):
 
     @property
     def jkt(self) -> str:
-        """The thumbprint of the key that it is bound to; empty for a bearer token."""
+        """The thumbprint of the key that it is bound to; empty for none."""
+        ...
+
+    @property
+    def x5t(self) -> str:
+        """The thumbprint of the TLS certificate that it is bound to; empty for none."""
         ...
 
     @property

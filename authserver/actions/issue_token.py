@@ -17,6 +17,7 @@ from authserver.actions.preconditions.client_assertion import (
     judged,
     use_up,
 )
+from authserver.actions.preconditions.client_certificate import PresentedCertificate, judged_certificate
 from authserver.actions.preconditions.token_limits import known_restrictions
 from authserver.actions.preconditions.workload_token import (
     PresentedWorkload,
@@ -35,7 +36,8 @@ from authserver.ports.errors import (
 )
 from authserver.ports.hot_path import HotPathReads, IssueFacts, LiveSecret
 from authserver.ports.usage import UsageRecorder
-from authserver.rules.claims import SessionStart, claims_of
+from authserver.rules.claims import JKT, Confirmation, SessionStart, claims_of
+from authserver.rules.client_authentication.certificate import THUMBPRINT
 from authserver.rules.client_authentication.policy import BOUND, KEY, required
 from authserver.rules.client_authentication.restrictions import Restrictions
 from authserver.rules.facts import over
@@ -73,7 +75,7 @@ class Issued(NamedTuple):
 
 
 def authenticate(
-    presented: PresentedSecret | PresentedAssertion | PresentedWorkload,
+    presented: PresentedSecret | PresentedAssertion | PresentedWorkload | PresentedCertificate,
     resource: str | None,
     *,
     hot_path: HotPathReads,
@@ -81,10 +83,11 @@ def authenticate(
     usage: UsageRecorder | None = None,
     peer: str = "",
 ) -> Authenticated:
-    """Authenticate a client by a live secret, a live key or a live trust of a live credential.
+    """Authenticate a client by a live secret, key, trust or condition on certificates of a live credential.
 
     Args:
-        presented: the client id and the hash of the presented secret, or what it or its platform signed.
+        presented: the client id and the hash of the presented secret, what it or its platform signed, or the
+            certificate that it came with.
         resource: the requested audience, or None.
         hot_path: reads all facts in one statement.
         assertions: for whom an assertion must be, and where its id is recorded.
@@ -104,6 +107,8 @@ def authenticate(
             proven, fault = _by_secret(presented, facts, peer)
         elif isinstance(presented, PresentedAssertion):
             proven, fault = _by_assertion(presented, facts, assertions, peer)
+        elif isinstance(presented, PresentedCertificate):
+            proven, fault = _by_certificate(presented, facts, assertions, peer)
         else:
             proven, fault = _by_workload(presented, facts, assertions, peer)
     except KeysUnavailable:
@@ -161,6 +166,19 @@ def _by_workload(
     return proven, fault
 
 
+def _by_certificate(
+    presented: PresentedCertificate, facts: IssueFacts | None, assertions: AssertionContext, peer: str
+) -> tuple[LiveSecret | None, str]:
+    """The condition that the certificate meets, and the true cause of a failure."""
+    secrets, now = (facts.secrets, facts.now) if facts else ((), 0)
+    proven, fault = judged_certificate(presented, secrets, assertions.authorities, now)
+    if facts is None:
+        return None, "unknown_client"
+    if proven is None:
+        return None, fault
+    return proven, _refusal_reason(facts, proven, peer)
+
+
 def _refusal_reason(facts: IssueFacts, proven: LiveSecret, peer: str) -> str:
     """Why a client that proved a secret or a key is refused all the same, for the log; empty when it is not."""
     ends_at, now = proven.ends_at, facts.now
@@ -186,6 +204,7 @@ def issue(
     issuer: str,
     usage: UsageRecorder,
     jkt: str = "",
+    x5t: str = "",
 ) -> Issued:
     """Decide roles, audience and expiry of a new token.
 
@@ -195,12 +214,14 @@ def issue(
         resource: the requested audience, empty for the default one.
         issuer: the issuer identifier of this server.
         usage: counts a refused request.
-        jkt: the thumbprint of the key that the token is bound to; empty for a bearer token.
+        jkt: the thumbprint of the key that the client proved to hold (DPoP); empty for none. The token is bound to it.
+        x5t: the thumbprint of the certificate that the client came with; empty for none. Without ``jkt`` the token is
+            bound to it where the client authenticated by it, or where a bound token is required.
 
     Raises:
         InvalidScope: a requested role is not chosen or not held, or no role is left.
         InvalidTarget: no registered resource server to issue for, or the credential is restricted to others.
-        InvalidDpopProof: the token must be bound to a key, and there is none.
+        InvalidDpopProof: the token must be bound, and there is neither a proof nor a certificate.
         UnauthorizedClient: clients must authenticate by a key, and this one sent a secret.
         Unavailable: no key is active for the algorithm.
     """
@@ -208,7 +229,7 @@ def issue(
     try:
         roles = _grant_roles(_requested(scope), facts.chosen, facts.held, facts.token_alg)
         audience = _audience(resource, facts)
-        restricted = _checked(client, audience, jkt)
+        restricted, confirmation = _checked(client, audience, jkt, x5t)
     except (InvalidScope, InvalidTarget, InvalidDpopProof, UnauthorizedClient) as error:
         usage.refused(facts.client_id, error.code, facts.now)
         raise
@@ -232,16 +253,16 @@ def issue(
         issued_at=now,
         expires_at=token_end(now, longest, facts.credential_expires_at, client.secret.ends_at),
     )
-    claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id, jkt=jkt)
+    claims = claims_of(start, issuer=issuer, owner_id=facts.owner_id, confirmation=confirmation)
     return Issued(claims, start.kid, start, start.expires_at - now, text, facts.token_typ)
 
 
-_KEY_REQUIRED = "A secret is not enough here: authenticate by a key (private_key_jwt)."
+_KEY_REQUIRED = "A secret is not enough here: authenticate by a key (private_key_jwt) or by a client certificate."
 _RESTRICTED = "This credential gets no tokens for that resource server; its owner chose for which."
 
 
-def _checked(client: Authenticated, audience: str, jkt: str) -> Restrictions:
-    """The restrictions of the credential, which the request meets, as it does what the policy requires."""
+def _checked(client: Authenticated, audience: str, jkt: str, x5t: str) -> tuple[Restrictions, Confirmation | None]:
+    """The restrictions of the credential and what its token is bound to; the request meets them and the policy."""
     facts, restricted = client.facts, known_restrictions(client.facts)
     if restricted.audiences and audience not in restricted.audiences:
         raise InvalidTarget(_RESTRICTED)
@@ -253,9 +274,13 @@ def _checked(client: Authenticated, audience: str, jkt: str) -> Restrictions:
     )
     if KEY in wanted and client.secret.is_shared:
         raise UnauthorizedClient(_KEY_REQUIRED)
-    if BOUND in wanted and not jkt:
+    if jkt:
+        return restricted, Confirmation(JKT, jkt)
+    if x5t and (BOUND in wanted or client.secret.is_certificate):
+        return restricted, Confirmation(THUMBPRINT, x5t)
+    if BOUND in wanted:
         raise InvalidDpopProof("no_proof")
-    return restricted
+    return restricted, None
 
 
 def _requested(scope: str) -> frozenset[str]:

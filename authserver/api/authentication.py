@@ -3,6 +3,7 @@
 So the idle timeout, the role version and every other rule hold here as at any API, and a call counts as a use.
 """
 
+import hmac
 from typing import Final
 
 from flask import request
@@ -42,7 +43,7 @@ def authenticate(context: ApiContext, method: str, route: str) -> Caller:
             sessions=store.sessions,
             usage=store.usage,
             verify=verify,
-            before_use=lambda _now: _refuse_bound(token),
+            before_use=lambda _now: _check_binding(context, token),
             method=method,
             route=route,
             peer=context.peer,
@@ -65,13 +66,17 @@ def authenticate(context: ApiContext, method: str, route: str) -> Caller:
     )
 
 
-def _refuse_bound(token: Presented) -> None:
-    """RFC 9449 §7.2: a token that is bound to a key is no bearer token; this API takes no proofs yet.
+def _check_binding(context: ApiContext, token: Presented) -> None:
+    """RFC 8705 §3: a token that is bound to a certificate comes over a connection of that certificate.
+
+    RFC 9449 §7.2: one that is bound to a key is no bearer token; this API takes no proofs yet.
 
     Raises:
-        Problem: it is bound.
+        Problem: it does not, or is.
     """
     if token.jkt:
+        raise _inactive()
+    if token.x5t and not hmac.compare_digest(token.x5t, context.services.certificate_thumbprint(request.environ)):
         raise _inactive()
 
 

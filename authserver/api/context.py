@@ -56,6 +56,10 @@ class Services(Protocol):
         """Count a response."""
         ...
 
+    def certificate_thumbprint(self, environ: Mapping[str, Any]) -> str:
+        """``x5t#S256`` of the TLS certificate that the caller came with; empty for none."""
+        ...
+
     def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
         """The caller's address, and whether the connection from there is private."""
         ...

@@ -41,7 +41,10 @@ class Person:
 
 @dataclass(slots=True)
 class Proof:
-    """A secret (by its id), a public key (by its thumbprint) or a trust (by its id); no ``ends_at``: no end is set."""
+    """A secret, trust or condition on certificates (by its id) or a public key (by its thumbprint).
+
+    No ``ends_at``: no end is set.
+    """
 
     id: str | None
     kind: str
@@ -163,6 +166,7 @@ def document(found: Holdings, at: Instant | None) -> dict[str, Any]:
                 "secrets": [_proof(proof, at) for proof in each.proofs if proof.kind == "secret"],
                 "keys": [_proof(proof, at) for proof in each.proofs if proof.kind == "key"],
                 "trusts": [_proof(proof, at) for proof in each.proofs if proof.kind == "trust"],
+                "certificates": [_proof(proof, at) for proof in each.proofs if proof.kind == "certificate"],
             }
             for each in found.credentials.values()
             if not each.deleted
@@ -262,12 +266,18 @@ def _key_removed(found: Holdings, record: Record, detail: Detail) -> None:
     _end(found.credentials[record.target].proofs, "key", record, detail)
 
 
-def _trust_added(found: Holdings, record: Record, detail: Detail) -> None:
-    found.credentials[record.target].proofs.append(Proof(detail["trust"], "trust", record.at))
+def _trust_added(kind: str) -> "Apply":
+    def apply(found: Holdings, record: Record, detail: Detail) -> None:
+        found.credentials[record.target].proofs.append(Proof(detail[kind], kind, record.at))
+
+    return apply
 
 
-def _trust_removed(found: Holdings, record: Record, detail: Detail) -> None:
-    _end(found.credentials[record.target].proofs, "trust", record, detail)
+def _trust_removed(kind: str) -> "Apply":
+    def apply(found: Holdings, record: Record, detail: Detail) -> None:
+        _end(found.credentials[record.target].proofs, kind, record, detail)
+
+    return apply
 
 
 def _restricted(found: Holdings, record: Record, detail: Detail) -> None:
@@ -364,8 +374,10 @@ _APPLY: Final[Mapping[str, Apply]] = {
     "credential.secrets_ended": _secrets_ended,
     "credential.key_added": _key_added,
     "credential.key_removed": _key_removed,
-    "credential.trust_added": _trust_added,
-    "credential.trust_removed": _trust_removed,
+    "credential.trust_added": _trust_added("trust"),
+    "credential.trust_removed": _trust_removed("trust"),
+    "credential.certificate_added": _trust_added("certificate"),
+    "credential.certificate_removed": _trust_removed("certificate"),
     "credential.restricted": _restricted,
     "credential.disabled": _credential_switched,
     "credential.enabled": _credential_switched,

@@ -38,6 +38,11 @@ _WEBHOOK = "id of the webhook"
 _ID_OF_USER = {"user": "id of the user"}
 _VERSION = {**_ID_OF_USER, "role_version": "role version from here on"}
 _ID_OF_SERVER = {"resource_server": "id of the resource server"}
+_CERTIFICATE = {
+    "certificate": "id of the condition",
+    "name": "`x5t#S256` for one certificate, else what certificates are known by",
+    "value": "its thumbprint, or the name",
+}
 _TRUST = {"trust": "id of the trust", "issuer": "whose tokens"}
 _STREAM = "id of the stream"
 _STREAM_SETTINGS = {
@@ -149,6 +154,10 @@ EVENTS: Final[Mapping[str, EventType]] = {
         {**_TRUST, "audience": "their aud", "claims": "conditions on claims"},
     ),
     "credential.trust_removed": EventType("a trust was ended; tokens ended", _CREDENTIAL, _TRUST),
+    "credential.certificate_added": EventType("TLS certificates stand for a credential", _CREDENTIAL, _CERTIFICATE),
+    "credential.certificate_removed": EventType(
+        "a certificate, or a name of certificates, was ended; tokens ended", _CREDENTIAL, _CERTIFICATE
+    ),
     "credential.keys_published": EventType(
         "a client's keys are taken from an address", _CREDENTIAL, {"jwks_uri": "where they are"}
     ),

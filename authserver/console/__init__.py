@@ -24,6 +24,7 @@ from authserver.console import help as help_page
 from authserver.console import profile
 from authserver.console.blueprint import console
 from authserver.console.credentials import (
+    certificates,
     change,
     client_keys,
     client_trusts,
@@ -49,6 +50,7 @@ PAGES = (
     appearance,
     assets,
     audit,
+    certificates,
     change,
     client_keys,
     client_trusts,

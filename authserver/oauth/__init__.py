@@ -1,7 +1,7 @@
 """The machine endpoints, as bare WSGI in front of Flask; the only package that uses Authlib, with the console's client.
 
 - ``dispatcher``: path -> endpoint, and what holds for every endpoint. ``http``: Request, Response, error_response.
-- ``proxy``, ``throttle``: the caller's address; failed attempts per address and client.
+- ``proxies/``, ``throttle``: the caller's address and TLS certificate; failed attempts per address and client.
 - ``form``: the strict form. ``client_authentication``: who is calling. ``parsed_requests``: a cache of parsed requests.
 - ``token_endpoint`` (RFC 6749 §4.4), ``introspection_endpoint`` (RFC 7662, 9701), ``revocation_endpoint`` (RFC 7009).
 - ``authorization_endpoint``: says that no grant uses it.

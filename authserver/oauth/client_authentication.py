@@ -1,6 +1,6 @@
-"""Who is calling: HTTP Basic, form body or signed assertion, one of them; one face for every failure.
+"""Who is calling: HTTP Basic, form body, signed assertion or TLS certificate; one face for every failure.
 
-RFC 6749 §2.3, §2.3.1, RFC 7617 §2, RFC 7521 §4.2. What is presented is only read here; whether it is
+RFC 6749 §2.3, §2.3.1, RFC 7617 §2, RFC 7521 §4.2, RFC 8705 §2. What is presented is only read here; whether it is
 right is judged by the verbs, together with everything else, in one statement.
 """
 
@@ -14,9 +14,11 @@ from authserver.actions.preconditions.client_assertion import (
     PresentedAssertion,
     presented_assertion,
 )
+from authserver.actions.preconditions.client_certificate import PresentedCertificate
 from authserver.actions.preconditions.workload_token import PresentedWorkload, presented_token
 from authserver.oauth.form import form_decode
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
+from authserver.oauth.proxies.client_certificate import MalformedCertificate, presented_certificate
 from authserver.oauth.throttle import FailedAttempt
 from authserver.rules.client_authentication.assertion import ASSERTION_TYPE
 from authserver.rules.names import CLIENT_ID
@@ -60,12 +62,14 @@ class PresentedCredentials:
 
 def presented_credential(
     request: Request, form: Mapping[str, str], pepper: bytes
-) -> PresentedSecret | PresentedAssertion | PresentedWorkload:
-    """Read the authentication of an application credential, which may also be the token of another issuer.
+) -> PresentedSecret | PresentedAssertion | PresentedWorkload | PresentedCertificate:
+    """Read the authentication of an application credential, also by the token of another issuer or by a certificate.
 
     Raises:
         BadRequest, NoCredentials, UnusableCredentials: as ``presented_client``.
     """
+    if request.certificate and not _presents_more(request, form):
+        return _by_certificate(request, form)
     if "client_assertion" not in form:
         return presented_client(request, form, prefix=CREDENTIAL_PREFIX, pepper=pepper)
     _check_assertion(request, form)
@@ -73,6 +77,31 @@ def presented_credential(
         return presented_token(form["client_assertion"], form.get("client_id", ""))
     except MalformedAssertion as error:
         raise UnusableCredentials(error.reason, error.claimed) from error
+
+
+def _presents_more(request: Request, form: Mapping[str, str]) -> bool:
+    """Whether anything but a certificate is presented; then the certificate only says what a token is bound to."""
+    return bool(request.headers.get("authorization", "")) or bool({"client_secret", "client_assertion"} & form.keys())
+
+
+def _by_certificate(request: Request, form: Mapping[str, str]) -> PresentedCertificate:
+    """RFC 8705 §2: ``client_id`` says whose certificate it is.
+
+    Raises:
+        NoCredentials, UnusableCredentials: there is no ``client_id``, or either cannot be read.
+    """
+    client_id = form.get("client_id", "")
+    if not client_id:
+        raise NoCredentials("no_credentials")
+    if not CLIENT_ID.fullmatch(client_id):
+        raise UnusableCredentials("malformed_client_id", client_id)
+    try:
+        certificate = presented_certificate(request)
+    except MalformedCertificate as error:
+        raise UnusableCredentials("malformed_certificate", client_id) from error
+    if certificate is None:
+        raise NoCredentials("no_credentials")
+    return PresentedCertificate(client_id, certificate)
 
 
 def presented_client(

@@ -24,7 +24,7 @@ from authserver.oauth.http import (
     error_response,
     too_large,
 )
-from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.proxies.peer import ProxyTrust
 from authserver.oauth.throttle import Throttle, Throttled
 from authserver.ports.errors import Unavailable
 
@@ -157,7 +157,8 @@ class Dispatcher:
                 body = _body(environ)
         except BadRequest as error:
             invalid = error_response("invalid_request", str(error), error.status)
-        request = Request(method, route.path, query, Headers(environ), body, peer, stream)
+        certificate = self._transport.client_certificate(environ)
+        request = Request(method, route.path, query, Headers(environ), body, peer, stream, certificate)
         return request, invalid or self._call(request, route)
 
     def _call(self, request: Request, route: Route) -> Response:

@@ -12,10 +12,15 @@ gateway says in ``X-Forwarded-Proto``, ``X-Forwarded-Host`` and ``X-Forwarded-Ur
 without a valid proof is refused and counts as no use, so a copied token cannot even be kept alive. The response for a
 bound token is never cached, since each request needs a proof of its own. Where nonces are asked for (RFC 9449 §9), the
 gateway hands the ``DPoP-Nonce`` of a 401 on.
+
+A token that is bound to a certificate (RFC 8705 §3) needs that certificate: ``client_cert`` in the query names the
+header in which the gateway writes the one of the TLS connection. It stands in the configuration of the gateway, so that
+no client decides it: certificates are public, and in a header that the gateway does not write anybody could send one.
 """
 
 import hmac
-from typing import Any
+import re
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from authserver.actions.introspect import Answer, introspect
@@ -29,6 +34,7 @@ from authserver.oauth.client_authentication import (
 )
 from authserver.oauth.http import NO_STORE, BadRequest, Request, Response, dump
 from authserver.oauth.introspection_endpoint import http_method, http_route
+from authserver.oauth.proxies.client_certificate import MalformedCertificate, certificate_of
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
 from authserver.ports.errors import InvalidClient, InvalidDpopProof, UseDpopNonce
 from authserver.ports.hot_path import HotPathReads
@@ -45,6 +51,23 @@ _BINDING = "token_binding"
 
 _GATEWAY_HEADER = "x-gateway-authorization"
 _MAX_PARAMETERS = 50
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+
+
+class BindingFailed(Exception):
+    """A token that is bound to a certificate came without it; ``reason`` is for the log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Wanted(NamedTuple):
+    """What a gateway asks for: the needed roles, the route, and the header with the client's certificate, if any."""
+
+    roles: frozenset[str]
+    route: str
+    certificate_header: str
 
 
 class ForwardAuthEndpoint:
@@ -67,7 +90,7 @@ class ForwardAuthEndpoint:
 
     def __call__(self, request: Request) -> Response:
         """Any method; the body is not read."""
-        roles, route = _query(request.query)
+        wanted = _query(request.query)
         caller = presented_resource_server(request, self._pepper, _GATEWAY_HEADER)
         if isinstance(caller, Response):
             return caller
@@ -82,9 +105,9 @@ class ForwardAuthEndpoint:
                 sessions=self._sessions,
                 usage=self._usage,
                 verify=lambda: token is not None and self._verified_tokens.verify(token),
-                before_use=lambda now: self._check_binding(request, scheme.lower(), token, now),
+                before_use=lambda now: self._check_binding(request, wanted, scheme.lower(), token, now),
                 method=http_method(request.headers.get("x-forwarded-method", "")),
-                route=route,
+                route=wanted.route,
                 peer=request.peer,
             )
         except InvalidClient as error:
@@ -94,20 +117,28 @@ class ForwardAuthEndpoint:
             code = "invalid_token" if error.reason == _BINDING else error.code
             nonce = error.nonce if isinstance(error, UseDpopNonce) else ""
             return _challenge(401, code, "The token needs a good DPoP proof.", fields, scheme="DPoP", nonce=nonce)
+        except BindingFailed as error:
+            fields = {"outcome": "inactive", "reason": error.reason, "client": caller.client_id}
+            return _challenge(401, "invalid_token", "The token needs the certificate that it is bound to.", fields)
         if not presented:
             fields = {"outcome": "inactive", "reason": "no_token", "client": caller.client_id}
             return _challenge(401, "", "", fields)
-        return _respond(answer, token, roles, caller.client_id)
+        return _respond(answer, token, wanted.roles, caller.client_id)
 
-    def _check_binding(self, request: Request, scheme: str, token: PresentedToken | None, now: Instant) -> None:
-        """RFC 9449 §7.1, §7.2: a bound token comes with a proof of its key, and never as a bearer token.
+    def _check_binding(
+        self, request: Request, wanted: Wanted, scheme: str, token: PresentedToken | None, now: Instant
+    ) -> None:
+        """RFC 9449 §7.1, §7.2: a token bound to a key comes with a proof of it, and never as a bearer token.
 
         Raises:
             InvalidDpopProof: the scheme does not fit the token, or the proof is not valid.
+            BindingFailed: it is bound to a certificate (RFC 8705 §3) that it did not come with.
         """
         jkt = token.jkt if token is not None else ""
         if token is None or (scheme == "dpop") != bool(jkt):
             raise InvalidDpopProof(_BINDING)
+        if token.x5t:
+            _check_certificate(request, wanted.certificate_header, token.x5t)
         if not jkt:
             return
         proof = presented_proof(request.headers.get("dpop", ""))
@@ -125,6 +156,18 @@ class ForwardAuthEndpoint:
         )
 
 
+def _check_certificate(request: Request, header_name: str, x5t: str) -> None:
+    text = request.headers.get(header_name.lower(), "") if header_name else ""
+    if not text:
+        raise BindingFailed("no_certificate")
+    try:
+        certificate = certificate_of(text)
+    except MalformedCertificate as error:
+        raise BindingFailed("malformed_certificate") from error
+    if not hmac.compare_digest(certificate.thumbprint, x5t):
+        raise BindingFailed("other_certificate")
+
+
 def _respond(answer: Answer, token: PresentedToken | None, roles: frozenset[str], caller: str) -> Response:
     log_fields = {"outcome": "active", "reason": answer.reason, "client": caller}
     if token is None or answer.idle_expires_at is None:
@@ -135,7 +178,7 @@ def _respond(answer: Answer, token: PresentedToken | None, roles: frozenset[str]
     if not roles <= set(members["roles"]):
         fields = {**log_fields, "outcome": "insufficient_scope"}
         return _challenge(403, "insufficient_scope", "A role is missing.", fields, scope=" ".join(sorted(roles)))
-    lease = 0 if token.jkt else answer.lease
+    lease = 0 if token.jkt or token.x5t else answer.lease
     if lease:
         log_fields["lease"] = str(lease)
     return Response(204, headers=(*_identity_headers(members), *_cache_headers(lease)), log_fields=log_fields)
@@ -184,25 +227,25 @@ def _challenge(
     return Response(status, body, headers=tuple(headers), log_fields=log_fields)
 
 
-def _query(text: str) -> tuple[frozenset[str], str]:
-    """The needed roles, and the route.
+def _query(text: str) -> Wanted:
+    """What the gateway asks for.
 
     Raises:
-        BadRequest: an unknown parameter, the route twice, or a value that is no role name.
+        BadRequest: an unknown parameter, one but a role twice, or a value that is no role name or header name.
     """
     roles: set[str] = set()
-    routes: list[str] = []
+    once: dict[str, str] = {}
     try:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), max_num_fields=_MAX_PARAMETERS)
     except ValueError as error:
-        msg = "The query cannot be read; send role and route."
+        msg = "The query cannot be read; send role, route and client_cert."
         raise BadRequest(msg) from error
     for name, value in pairs:
         if name == "role" and not role_name_fault(value):
             roles.add(value)
-        elif name == "route" and not routes:
-            routes.append(value)
+        elif name not in once and (name == "route" or (name == "client_cert" and _HEADER_NAME.fullmatch(value))):
+            once[name] = value
         else:
-            msg = "Send role, for each role that is needed, and route once; nothing else."
+            msg = "Send role, for each role that is needed, route once, and client_cert once; nothing else."
             raise BadRequest(msg)
-    return frozenset(roles), http_route(routes[0]) if routes else ""
+    return Wanted(frozenset(roles), http_route(once.get("route", "")), once.get("client_cert", ""))

@@ -92,6 +92,8 @@ class Request(NamedTuple):
     peer: str = ""
     stream: BodyStream | None = None
     """Where the route says so, and ``body`` is empty then."""
+    certificate: str = ""
+    """The TLS certificate of the client, as a trusted proxy wrote it; empty for none."""
 
 
 class Response(NamedTuple):

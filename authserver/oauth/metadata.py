@@ -6,9 +6,11 @@ and no algorithm is advertised that nothing signs with.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from authserver.oauth.authorization_endpoint import PATH as AUTHORIZE
 from authserver.oauth.http import Request, Response, dump
+from authserver.rules.client_authentication.certificate import SELF_SIGNED, TLS_CLIENT_AUTH
 from keys.keyring import KeyInfo, State, jwks, post_quantum_jwks
 from keys.public_keys import ALGORITHMS as CLIENT_ALGORITHMS
 from keys.public_keys import SAME_AS
@@ -20,12 +22,45 @@ _CLIENT_METHODS = [*_SECRET_METHODS, "private_key_jwt"]
 _ASSERTION_ALGORITHMS = [*CLIENT_ALGORITHMS, *SAME_AS]
 """RFC 8414 §2: never ``none``, and no HMAC."""
 
+_ENDPOINTS = {
+    "token_endpoint": "/oauth/token",
+    "introspection_endpoint": "/oauth/introspect",
+    "revocation_endpoint": "/oauth/revoke",
+}
+_MTLS_ENDPOINTS = ("token_endpoint", "revocation_endpoint")
+"""Those that clients authenticate at by a certificate; resource servers have none."""
+
+
+class MutualTls(NamedTuple):
+    """What the metadata tells of RFC 8705.
+
+    ``is_on``: a proxy passes on the certificates of clients; ``has_authorities``: those of authorities count by their
+    names; ``url``: stands for the issuer in the addresses where clients are asked for one, empty for the same.
+    """
+
+    is_on: bool = False
+    has_authorities: bool = False
+    url: str = ""
+
+    @property
+    def methods(self) -> list[str]:
+        """The ways to authenticate that it adds (RFC 8705 §2.1.1, §2.2.1)."""
+        return [TLS_CLIENT_AUTH] * (self.is_on and self.has_authorities) + [SELF_SIGNED] * self.is_on
+
+
+NO_MTLS = MutualTls()
+
 Ring = Callable[[], Sequence[KeyInfo]]
 OnFetch = Callable[[Request, Sequence[KeyInfo]], None]
 
 
 def document(
-    issuer: str, algorithms: Sequence[str], *, openid: bool = False, scopes: Sequence[str] | None = None
+    issuer: str,
+    algorithms: Sequence[str],
+    *,
+    openid: bool = False,
+    scopes: Sequence[str] | None = None,
+    mtls: MutualTls = NO_MTLS,
 ) -> dict[str, object]:
     """RFC 8414 §2; with ``openid``, the members that OpenID Connect Discovery 1.0 §3 requires as well.
 
@@ -37,25 +72,28 @@ def document(
         algorithms: of the active keys.
         openid: whether for OpenID discovery.
         scopes: names of the roles a token may carry; None: not published.
+        mtls: what is offered of RFC 8705.
     """
     members: dict[str, object] = {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}{AUTHORIZE}",
         "response_types_supported": [],
         "service_documentation": f"{issuer}/console/help",
-        "token_endpoint": f"{issuer}/oauth/token",
+        **{name: f"{issuer}{path}" for name, path in _ENDPOINTS.items()},
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": _CLIENT_METHODS,
+        "token_endpoint_auth_methods_supported": [*_CLIENT_METHODS, *mtls.methods],
         "token_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS,
-        "introspection_endpoint": f"{issuer}/oauth/introspect",
         "introspection_endpoint_auth_methods_supported": _CLIENT_METHODS,
         "introspection_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS,
-        "revocation_endpoint": f"{issuer}/oauth/revoke",
-        "revocation_endpoint_auth_methods_supported": _CLIENT_METHODS,
+        "revocation_endpoint_auth_methods_supported": [*_CLIENT_METHODS, *mtls.methods],
         "revocation_endpoint_auth_signing_alg_values_supported": _ASSERTION_ALGORITHMS,
     }
     members["dpop_signing_alg_values_supported"] = _ASSERTION_ALGORITHMS
+    if mtls.is_on:
+        members["tls_client_certificate_bound_access_tokens"] = True
+        if mtls.url:  # RFC 8705 §5
+            members["mtls_endpoint_aliases"] = {name: f"{mtls.url}{_ENDPOINTS[name]}" for name in _MTLS_ENDPOINTS}
     if algorithms:  # RFC 8414 §3.2: no empty arrays
         members["introspection_signing_alg_values_supported"] = list(algorithms)
     if scopes:
@@ -68,13 +106,18 @@ def document(
 
 
 def metadata_endpoint(
-    issuer: str, ring: Ring, *, openid: bool, scopes: Callable[[], Sequence[str]] | None = None
+    issuer: str,
+    ring: Ring,
+    *,
+    openid: bool,
+    scopes: Callable[[], Sequence[str]] | None = None,
+    mtls: MutualTls = NO_MTLS,
 ) -> Callable[[Request], Response]:
     """Make the endpoint of one of the two well-known places; ``scopes`` reads the names to publish, if any."""
 
     def make_body(keys: Sequence[KeyInfo]) -> bytes:
         algorithms = sorted({key.alg for key in keys if key.state is State.ACTIVE and not key.apart})
-        return dump(document(issuer, algorithms, openid=openid, scopes=scopes() if scopes else None))
+        return dump(document(issuer, algorithms, openid=openid, scopes=scopes() if scopes else None, mtls=mtls))
 
     # Roles change without the ring, so a document with scopes is made each time; ETags still spare its transfer.
     return _cached_endpoint(ring, make_body, "application/json", cache=scopes is None)

@@ -18,6 +18,7 @@ from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.errors import InvalidClient, InvalidGrant
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
+from keys.certificates import Authorities
 
 
 class RevocationEndpoint:
@@ -33,9 +34,11 @@ class RevocationEndpoint:
         verified_tokens: VerifiedTokens,
         issuer: str,
         pepper: bytes,
+        authorities: Authorities | None = None,
     ) -> None:
         self._hot_path, self._sessions, self._pepper = hot_path, sessions, pepper
-        self._verified_tokens, self._assertions = verified_tokens, AssertionContext(issuer, one_time_ids, remote_keys)
+        self._verified_tokens = verified_tokens
+        self._assertions = AssertionContext(issuer, one_time_ids, remote_keys, authorities)
 
     def __call__(self, request: Request) -> Response:
         """POST revoke."""

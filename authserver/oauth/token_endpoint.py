@@ -29,6 +29,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 
 from authserver.actions.issue_token import Authenticated, Issued, authenticate, issue
 from authserver.actions.preconditions.client_assertion import AssertionContext, PresentedAssertion
+from authserver.actions.preconditions.client_certificate import PresentedCertificate
 from authserver.actions.preconditions.dpop_proof import PresentedProof, presented_proof, require_proof
 from authserver.actions.preconditions.token_limits import admit_session, count_request
 from authserver.actions.preconditions.workload_token import PresentedWorkload
@@ -42,6 +43,7 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
+from authserver.oauth.proxies.client_certificate import MalformedCertificate, presented_certificate
 from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.errors import (
     InvalidClient,
@@ -60,9 +62,10 @@ from authserver.rules.client_authentication.nonce import Nonces
 from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.token_hash import token_hash, token_hash_key
+from keys.certificates import Authorities
 
 Sign = Callable[[Issued], str]
-Presented = PresentedSecret | PresentedAssertion | PresentedWorkload
+Presented = PresentedSecret | PresentedAssertion | PresentedWorkload | PresentedCertificate
 
 _REPEATABLE = frozenset({"resource"})
 """RFC 8707 §2 lets a client ask for several; a token of ours is for one."""
@@ -72,7 +75,7 @@ _FORM_FIELDS = ("grant_type", "scope", "resource")
 
 _CACHE_SIZE = 4_096
 _PATHS = ("/oauth/token", "/auth/oauth/token", "/OAuth/Token", "/Auth/OAuth/Token")
-"""What clients call this endpoint; a proof names the one that it was made for."""
+"""What clients call this endpoint; a proof names the one that it was made for, at the issuer or its mTLS alias."""
 
 
 _AUTHLIB_DEFAULTS: Mapping[str, Any] = vars(OAuth2Request("POST", "https://token.invalid/"))
@@ -163,10 +166,13 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         issuer: str,
         pepper: bytes,
         nonces: Nonces | None = None,
+        authorities: Authorities | None = None,
+        mtls_url: str = "",
     ) -> None:
         super().__init__()
-        self._assertions = AssertionContext(issuer, one_time_ids, remote_keys)
-        self._uris = frozenset(target_uri(f"{issuer}{path}") for path in _PATHS)
+        self._assertions = AssertionContext(issuer, one_time_ids, remote_keys, authorities)
+        bases = (issuer, mtls_url) if mtls_url else (issuer,)
+        self._uris = frozenset(target_uri(f"{base}{path}") for base in bases for path in _PATHS)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper
         self._hash_key, self._limits, self._nonces = token_hash_key(pepper), limits, nonces
         self._parsed_requests: ParsedRequestCache[TokenRequest] = ParsedRequestCache(_CACHE_SIZE)
@@ -204,8 +210,15 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         )
 
     def issue_token(self, request: AuthlibRequest, proof: PresentedProof | None) -> Issued:
-        """What it gets; a token that comes with a proof is bound to the key of that proof (RFC 9449 §5)."""
+        """What it gets; a token that comes with a proof is bound to the key of that proof (RFC 9449 §5).
+
+        Without one it may be bound to the certificate of the connection (RFC 8705 §3).
+        """
         form = request.payload.data
+        try:
+            certificate = presented_certificate(request.http_request)
+        except MalformedCertificate as error:  # never an unbound token instead of a bound one
+            raise InvalidClient("malformed_certificate") from error
         return issue(
             request.client.who,
             form.get("scope", ""),
@@ -213,6 +226,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             issuer=self._issuer,
             usage=self._usage,
             jkt="" if proof is None else proof.jkt,
+            x5t="" if certificate is None else certificate.thumbprint,
         )
 
     def record(self, issued: Issued, text: str, request: AuthlibRequest) -> None:

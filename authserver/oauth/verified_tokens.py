@@ -14,7 +14,8 @@ import orjson
 
 from authserver.ports.hot_path import TokenKeys
 from authserver.ports.resource_servers import TOKEN_TYPES
-from authserver.rules.claims import SessionStart, is_id, session_of, signed_session
+from authserver.rules.claims import JKT, SessionStart, is_id, session_of, signed_session
+from authserver.rules.client_authentication.certificate import THUMBPRINT
 from authserver.rules.token_hash import token_hash
 
 Claims = Mapping[str, Any]
@@ -70,14 +71,21 @@ class PresentedToken:
             "idle_expires_at": idle_expires_at,
             "lease_seconds": lease,
         }
-        if "cnf" in claims:  # RFC 9449 §6.2: the resource server must see the proof of that key
-            members |= {"token_type": "DPoP", "cnf": claims["cnf"]}
+        if "cnf" in claims:  # RFC 9449 §6.2, RFC 8705 §3.2: the resource server must see a proof, or the certificate
+            members["cnf"] = claims["cnf"]
+            if JKT in claims["cnf"]:
+                members |= {"token_type": "DPoP"}
         return members
 
     @property
     def jkt(self) -> str:
-        """The thumbprint of the key it is bound to; empty for a bearer token."""
-        return str(self._claims["cnf"]["jkt"]) if "cnf" in self._claims else ""
+        """The thumbprint of the key it is bound to; empty for none."""
+        return str(self._claims["cnf"].get(JKT, "")) if "cnf" in self._claims else ""
+
+    @property
+    def x5t(self) -> str:
+        """The thumbprint of the TLS certificate it is bound to; empty for none."""
+        return str(self._claims["cnf"].get(THUMBPRINT, "")) if "cnf" in self._claims else ""
 
 
 class VerifiedTokens:

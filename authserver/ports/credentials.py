@@ -33,10 +33,10 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class TrustRecord:
-    """A trust of a credential in the tokens of another issuer, or the address of its client's own keys.
+    """A trust in the tokens of another issuer, the address of the client's own keys, or a condition on its certificate.
 
-    A token that it obtained dies with it. ``text`` is that of ``rules.client_authentication.trust``; ``issuer`` is
-    empty for an address of keys.
+    A token that it obtained dies with it. ``text`` is that of ``rules.client_authentication.trust`` or ``certificate``;
+    ``issuer`` is empty but for a trust in one.
     """
 
     id: str
@@ -67,9 +67,10 @@ class Credential:
     restrictions: str | None = None
     trusts: tuple[TrustRecord, ...] = ()
     key_addresses: tuple[TrustRecord, ...] = ()
+    certificates: tuple[TrustRecord, ...] = ()
 
     @property
     def works_without_secret(self) -> bool:
-        """Whether a key of it, a trust or an address of keys works."""
-        ends = [key.ends_at for key in self.keys] + [each.ends_at for each in (*self.trusts, *self.key_addresses)]
-        return None in ends
+        """Whether a key of it, a trust, an address of keys or a condition on certificates works."""
+        others = (*self.trusts, *self.key_addresses, *self.certificates)
+        return None in [key.ends_at for key in self.keys] + [each.ends_at for each in others]

@@ -61,7 +61,7 @@ class InvalidClient(Refusal):
 
 
 class InvalidDpopProof(Refusal):
-    """RFC 9449 §5: no proof of possession, or one that is not good; ``reason`` is the true cause, for the log."""
+    """RFC 9449 §5: a proof of possession that is not good, or none and no certificate; ``reason`` is for the log."""
 
     code = "invalid_dpop_proof"
 
@@ -71,7 +71,7 @@ class InvalidDpopProof(Refusal):
 
 
 _PROOFS = {
-    "no_proof": "The tokens of this credential are bound to a key: send a DPoP proof with each request.",
+    "no_proof": "The token must be bound: send a DPoP proof with each request, or come with a TLS client certificate.",
     "proof_time": "The iat of the DPoP proof is too old or in the future; set the clock of this machine right.",
     "proof_nonce": "Put the value of the DPoP-Nonce header into the proof as nonce, and send the request again.",
     "proof_uri": "The htu of the DPoP proof is not the address that this request was sent to.",

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from authserver.rules.client_authentication.certificate import is_certificate
 from authserver.rules.facts import Instant, Reason, Standing
 from authserver.rules.token_hash import NOT_RECORDED
 
@@ -9,7 +10,7 @@ from authserver.rules.token_hash import NOT_RECORDED
 class LiveSecret(NamedTuple):
     """A secret of a client; or a public key or a trust of it, which has a JWK or a text, and a hash nothing equals.
 
-    ``trust`` is a text of ``rules.client_authentication.trust``.
+    ``trust`` is a text of ``rules.client_authentication.trust``, or of ``certificate`` there.
     """
 
     id: str
@@ -22,6 +23,11 @@ class LiveSecret(NamedTuple):
     def is_shared(self) -> bool:
         """Whether it is a secret, which two sides know."""
         return self.public_jwk is None and self.trust is None
+
+    @property
+    def is_certificate(self) -> bool:
+        """Whether it is a condition on the certificate of the client's TLS connection."""
+        return self.trust is not None and is_certificate(self.trust)
 
 
 class IssueFacts(NamedTuple):

@@ -176,7 +176,7 @@ class Transaction(Protocol):
         ...
 
     def insert_trust(self, client_id: str, trust: TrustRecord) -> None:
-        """Add a trust or an address of keys to a credential; a trust can be found by its issuer."""
+        """Add a trust, an address of keys or a condition on certificates; a trust can be found by its issuer."""
         ...
 
     def end_trust(self, client_id: str, trust_id: str, at: Instant) -> None:

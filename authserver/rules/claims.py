@@ -8,6 +8,7 @@ secret that obtained it, the credential version and the epoch.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from authserver.rules.client_authentication.certificate import THUMBPRINT
 from authserver.rules.facts import Instant, Reason, Token
 from authserver.rules.names import MAX_AUDIENCE
 
@@ -41,10 +42,23 @@ class SessionStart(NamedTuple):
         )
 
 
-def claims_of(start: SessionStart, *, issuer: str, owner_id: str, jkt: str = "") -> dict[str, Any]:
+class Confirmation(NamedTuple):
+    """What a token is bound to: a key (``jkt``, RFC 9449 §6.1) or a certificate (``x5t#S256``, RFC 8705 §3.1)."""
+
+    method: str
+    thumbprint: str
+
+
+JKT = "jkt"
+_METHODS = (JKT, THUMBPRINT)
+
+
+def claims_of(
+    start: SessionStart, *, issuer: str, owner_id: str, confirmation: Confirmation | None = None
+) -> dict[str, Any]:
     """The claims to sign. ``act`` marks delegation: the client acts for the owner (RFC 8693 §4.1).
 
-    ``jkt`` is the thumbprint of the key that the token is bound to (RFC 9449 §6.1); empty for a bearer token.
+    ``confirmation`` is what the token is bound to (RFC 7800 §3.1); None: nothing, a bearer token.
     """
     claims = {
         "iss": issuer,
@@ -64,23 +78,26 @@ def claims_of(start: SessionStart, *, issuer: str, owner_id: str, jkt: str = "")
             "epoch": start.epoch,
         },
     }
-    if jkt:
-        claims["cnf"] = {"jkt": jkt}
+    if confirmation is not None:
+        claims["cnf"] = {confirmation.method: confirmation.thumbprint}
     return claims
 
 
-def bound_to(claims: Mapping[str, Any]) -> str:
-    """The thumbprint of the key that a token is bound to (RFC 7800 §3.1, RFC 9449 §6.1); empty for a bearer token.
+def confirmation_of(claims: Mapping[str, Any]) -> Confirmation | None:
+    """What a token is bound to (RFC 7800 §3.1); None for a bearer token.
 
     Raises:
         TypeError: the claim is not as we make it.
     """
-    confirmation = claims.get("cnf")
-    if confirmation is None:
-        return ""
-    if not isinstance(confirmation, dict) or confirmation.keys() != {"jkt"}:
+    members = claims.get("cnf")
+    if members is None:
+        return None
+    if not isinstance(members, dict) or len(members) != 1:
         raise TypeError
-    return _text(confirmation["jkt"], _MAX_ID)
+    ((method, thumbprint),) = members.items()
+    if method not in _METHODS:
+        raise TypeError
+    return Confirmation(method, _text(thumbprint, _MAX_ID))
 
 
 def session_of(kid: str, claims: Mapping[str, Any], issuer: str) -> SessionStart | None:
@@ -100,7 +117,8 @@ def session_of(kid: str, claims: Mapping[str, Any], issuer: str) -> SessionStart
             issued_at=_number(claims["iat"], _MAX_INSTANT),
             expires_at=_number(claims["exp"], _MAX_INSTANT),
         )
-        made = claims_of(start, issuer=issuer, owner_id=_text(claims["sub"], _MAX_ID), jkt=bound_to(claims))
+        owner_id, confirmation = _text(claims["sub"], _MAX_ID), confirmation_of(claims)
+        made = claims_of(start, issuer=issuer, owner_id=owner_id, confirmation=confirmation)
     except (KeyError, TypeError):
         return None
     return start if claims == made else None

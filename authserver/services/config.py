@@ -35,6 +35,12 @@ class ServicesConfig:
     publish_scopes: bool = False
     push_networks: tuple[Network, ...] = ()
     dpop_nonce_seconds: int = 0
+    client_cert_header: str = ""
+    """In which trusted proxies write the TLS certificate of a client; empty: mTLS is off."""
+    client_ca: str = ""
+    """PEM of the authorities whose certificates name clients."""
+    mtls_url: str = ""
+    """Where clients are asked for a certificate; empty: at the issuer."""
     threads: int = 1
     """That serve requests in this process."""
 

@@ -28,7 +28,9 @@ from authserver.delivery.webhook_sender import WebhookSender
 from authserver.instrumentation import VERSION, Instrumentation, UnrecordedUsage
 from authserver.oauth import http
 from authserver.oauth.dispatcher import Dispatcher, Wsgi
-from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.metadata import MutualTls
+from authserver.oauth.proxies.client_certificate import MalformedCertificate, certificate_of
+from authserver.oauth.proxies.peer import ProxyTrust
 from authserver.oauth.shared_signals.pushes import Pushes, Send
 from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.outbound.event_push import PushClient
@@ -56,6 +58,7 @@ from authserver.telemetry.access_log import AccessLog, Line, text_renderer
 from authserver.telemetry.denial_probe import DenialProbe
 from authserver.telemetry.logs import as_text, colours, logger
 from authserver.web.health import Health
+from keys.certificates import Authorities
 from keys.key_stores import KeyStore
 from keys.master import MasterKey
 from keys.rotation import Generate, Step
@@ -84,7 +87,8 @@ class Services:
         self._rollback_guard: RollbackGuard | None = None
         self._opening = threading.Lock()
         self._closers: list[Callable[[], None]] = []
-        self._transport = ProxyTrust(config.trusted_proxies)
+        self._transport = ProxyTrust(config.trusted_proxies, config.client_cert_header)
+        self._authorities = Authorities(config.client_ca) if config.client_ca else None
         self._security_log: SecurityLog | None = None
         self._observer: Instrumentation | None = None
         self._tracing: Tracing | None = None
@@ -268,6 +272,8 @@ class Services:
             most_waiting=self.config.most_waiting,
             publish_scopes=self.config.publish_scopes,
             dpop_nonce_seconds=self.config.dpop_nonce_seconds,
+            authorities=self._authorities,
+            mtls=MutualTls(bool(self.config.client_cert_header), self._authorities is not None, self.config.mtls_url),
         )
         store.usage.on_failure = UnrecordedUsage(observer.metrics.unrecorded)
         self._app.extensions["health"] = Health(
@@ -336,6 +342,14 @@ class Services:
     def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
         """The caller's address, and whether the connection from there is private."""
         return self._transport.resolve_peer(environ)
+
+    def certificate_thumbprint(self, environ: Mapping[str, Any]) -> str:
+        """``x5t#S256`` of the TLS certificate that the caller came with; empty for none that can be read."""
+        text = self._transport.client_certificate(environ)
+        try:
+            return certificate_of(text).thumbprint if text else ""
+        except MalformedCertificate:
+            return ""
 
     def observe_console_request(self, status: int, seconds: float) -> None:
         """Count a response of the console, in a serving process."""

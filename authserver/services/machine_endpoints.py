@@ -16,7 +16,7 @@ from authserver.oauth.http import Endpoint
 from authserver.oauth.introspection_endpoint import IntrospectionEndpoint
 from authserver.oauth.jwks_fetchers import JwksFetchObserver
 from authserver.oauth.leaks_endpoint import LeaksEndpoint
-from authserver.oauth.metadata import jwks_endpoint, metadata_endpoint, post_quantum_endpoint
+from authserver.oauth.metadata import MutualTls, jwks_endpoint, metadata_endpoint, post_quantum_endpoint
 from authserver.oauth.revocation_endpoint import RevocationEndpoint
 from authserver.oauth.shared_signals import metadata as ssf
 from authserver.oauth.shared_signals.poll_endpoint import PollEndpoint
@@ -32,6 +32,7 @@ from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock
 from authserver.rules.client_authentication.nonce import nonces
 from authserver.store.factory import Store
+from keys.certificates import Authorities
 
 
 class SignAnswer(Protocol):
@@ -64,6 +65,9 @@ class EndpointContext:
     publish_scopes: bool
     dpop_nonce_seconds: int
     """How long a nonce for DPoP proofs is taken; none is asked for where 0."""
+    authorities: Authorities | None
+    """Whose TLS certificates name clients."""
+    mtls: MutualTls
 
     @property
     def assertions(self) -> AssertionContext:
@@ -118,6 +122,8 @@ def _token_endpoints(context: EndpointContext) -> dict[str, Endpoint]:
         sign=context.sign,
         issuer=context.issuer,
         pepper=store.pepper,
+        authorities=context.authorities,
+        mtls_url=context.mtls.url,
     )
     introspection = IntrospectionEndpoint(
         hot_path=store.hot_path,
@@ -137,6 +143,7 @@ def _token_endpoints(context: EndpointContext) -> dict[str, Endpoint]:
         verified_tokens=context.verified_tokens,
         issuer=context.issuer,
         pepper=store.pepper,
+        authorities=context.authorities,
     )
     return {
         "/oauth/token": token,
@@ -200,8 +207,12 @@ def _documents(context: EndpointContext) -> dict[str, Endpoint]:
     return {
         "/.well-known/jwks.json": jwks_endpoint(key_ring, fetches.observe),
         "/.well-known/jwks-pq.json": post_quantum_endpoint(key_ring),
-        "/.well-known/oauth-authorization-server": metadata_endpoint(issuer, key_ring, openid=False, scopes=scopes),
-        "/.well-known/openid-configuration": metadata_endpoint(issuer, key_ring, openid=True, scopes=scopes),
+        "/.well-known/oauth-authorization-server": metadata_endpoint(
+            issuer, key_ring, openid=False, scopes=scopes, mtls=context.mtls
+        ),
+        "/.well-known/openid-configuration": metadata_endpoint(
+            issuer, key_ring, openid=True, scopes=scopes, mtls=context.mtls
+        ),
         ssf.CONFIGURATION: ssf.configuration_endpoint(issuer),
         AUTHORIZE: AuthorizationEndpoint(issuer),
     }

@@ -158,7 +158,7 @@ secrets = Table(
     Column("last_used_agent", _AGENT),
     Column("public_jwk", Text),  # of a key, whose hash is empty; NULL for a secret
     Column("first_used_at", BigInteger),
-    Column("trust", Text),  # rules/client_authentication/trust, whose hash is empty; NULL for secrets and keys
+    Column("trust", Text),  # rules/client_authentication/trust, certificate; the hash is empty; NULL for secrets, keys
     Column("trust_issuer", String(255)),  # of a trust, to find it by
 )
 IS_SECRET = secrets.c.public_jwk.is_(None) & secrets.c.trust.is_(None)

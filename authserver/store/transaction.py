@@ -387,7 +387,7 @@ class SqlTransaction:
         self.append_revocation("secret", client_id, at, at)
 
     def insert_trust(self, client_id: str, trust: TrustRecord) -> None:
-        """Add a trust to a credential; its row is one of a secret whose hash nothing equals."""
+        """Add a trust, or what is kept as one; its row is one of a secret whose hash nothing equals."""
         values = {"id": trust.id, "trust": trust.text, "trust_issuer": trust.issuer or None}
         row = {"client_id": client_id, "hash": b"", "hint": _TRUST_HINT, "created_at": trust.created_at}
         self.connection.execute(insert(secrets).values(**row, **values))

@@ -9,6 +9,7 @@ from authserver.actions import general_settings
 from authserver.actions import users as user_actions
 from tests.support import issuers
 from tests.support.api_client import AUDIENCE, problem
+from tests.support.certificates import self_signed
 from tests.support.issuers import KUBERNETES, Issuer
 
 DAY = 86400
@@ -408,3 +409,30 @@ def test_restrictions_are_replaced_as_a_whole(world, owner):
     assert {name: told.json[name] for name in counted} == counted
     assert owner.edit("PUT", f"{path}/restrictions", {}, of=path).status_code == 200
     assert world.token((client_id, made.json["client_secret"])).status_code == 200
+
+
+def test_a_certificate_and_a_name_are_added_and_ended(world, owner):
+    made = create(owner)
+    path, mine = f"/credentials/{made.json['client_id']}", self_signed()
+    added = owner("POST", f"{path}/certificates", {"certificate": mine.pem}, Idempotency_Key="certificate")
+    again = owner("POST", f"{path}/certificates", {"certificate": mine.pem}, Idempotency_Key="certificate")
+    assert (added.status_code, again.status_code) == (201, 201)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    (one,) = added.json["items"]
+    assert (one["method"], one["name"], one["value"]) == ("self_signed_tls_client_auth", "x5t#S256", mine.thumbprint)
+    assert (one["subject"], one["live"]) == ("CN=payroll,O=Acme,C=DE", True)
+    problem(owner("POST", f"{path}/certificates", {"certificate": mine.pem}), 409, "conflict")
+    for body in (
+        {},
+        {"certificate": mine.pem, "name": "san_dns", "value": "a.b"},
+        {"certificate": mine.key_pem},
+        {"name": "san_dns", "value": "*.example.com"},
+        {"name": "issuer_dn", "value": "CN=x"},
+    ):
+        problem(owner("POST", f"{path}/certificates", body), 400, "invalid")
+    name, _ = owner("POST", f"{path}/certificates", {"name": "san_uri", "value": "spiffe://a/b"}).json["items"]
+    assert (name["method"], name["valid_until"]) == ("tls_client_auth", None)
+    assert len(owner.get(f"{path}/certificates").json["items"]) == 2
+    for each in (one, name):
+        assert owner.edit("DELETE", f"{path}/certificates/{each['id']}", of=path).status_code == 204
+    problem(owner.edit("DELETE", f"{path}/certificates/{one['id']}", of=path), 404, "not_found")

@@ -53,6 +53,7 @@ def told_by_database(world):
                 proofs(each.secrets, [secret.id for secret in each.secrets]),
                 proofs(each.keys, [registered(key.public_jwk).thumbprint for key in each.keys]),
                 proofs(each.trusts, [trust.id for trust in each.trusts]),
+                proofs(each.certificates, [condition.id for condition in each.certificates]),
             )
             for each in accounts.credentials()
         ),
@@ -86,7 +87,7 @@ def told_by_export(found):
             (
                 *(each[name] for name in ("client_id", "owner", "name", "roles", "expires_at", "created_at")),
                 *(each["disabled"], each["restrictions"] or None, each["expired"]),
-                *(proofs(each["secrets"]), proofs(each["keys"]), proofs(each["trusts"])),
+                *(proofs(each[kind]) for kind in ("secrets", "keys", "trusts", "certificates")),
             )
             for each in found["credentials"]
         ),

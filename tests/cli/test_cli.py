@@ -141,7 +141,7 @@ def test_credentials_show_secrets_without_the_secret(shell, world):
     shown = shell.json("credentials", "show", world.client[0])
     assert set(shown) == {
         *("client_id", "name", "owner", "roles", "state", "expires_at", "created_at", "disabled_at", "secrets"),
-        *("keys", "jwks_uri", "trusts", "restrictions"),
+        *("keys", "jwks_uri", "trusts", "certificates", "restrictions"),
     }
     assert [each["live"] for each in shown["secrets"]] == [True, True]
     assert all(set(each) == {"hint", "live", "created_at", "ends_at", "last_used_at"} for each in shown["secrets"])
@@ -379,6 +379,8 @@ CHANGES = (
     ("credentials keys add CLIENT PUBLIC", "credential.key_added"),
     ("credentials trust CLIENT --issuer https://ci.example.com --subject a:b", "credential.trust_added"),
     ("credentials distrust CLIENT TRUST --yes", "credential.trust_removed"),
+    ("credentials certificates add CLIENT --subject-dn CN=payroll,O=Acme", "credential.certificate_added"),
+    ("credentials certificates remove CLIENT CERTIFICATE --yes", "credential.certificate_removed"),
     ("credentials keys publish CLIENT https://client.example.com/jwks", "credential.keys_published"),
     ("credentials keys publish CLIENT --none", "credential.keys_withdrawn"),
     ("credentials end-secrets CLIENT --yes", "credential.secrets_ended"),
@@ -427,6 +429,8 @@ def test_each_change_leaves_exactly_one_record(shell, world, tmp_path):
         assert record.actor.startswith("cli:")
         if command.startswith("credentials trust"):
             names["TRUST"] = said.json["id"]
+        if command.startswith("credentials certificates add"):
+            names["CERTIFICATE"] = said.json["id"]
         if command.startswith("keys"):
             names["EDDSA" if said.json["alg"] == "EdDSA" else "STAGED"] = said.json["kid"]
     assert not world.accounts.audit_verify().fault

@@ -22,7 +22,7 @@ from authserver.actions import users as user_actions
 from authserver.console.credentials import snippets
 from authserver.console.credentials.detail import OUTCOMES, REASONS
 from authserver.console.frame.assets import STATIC
-from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.proxies.peer import ProxyTrust
 from authserver.ports.errors import Conflict, Invalid
 from authserver.ports.sign_in import Preferences
 from authserver.rules.facts import Reason

@@ -13,7 +13,7 @@ from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
 from authserver.config import Config
-from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.proxies.peer import ProxyTrust
 from authserver.ports.errors import Conflict, Invalid
 from authserver.rules.client_authentication.restrictions import NONE, Restrictions, restrictions, restrictions_of
 from tests.support.assertions import Signer, assertion, form, proof, registered

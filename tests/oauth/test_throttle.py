@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.proxies.peer import ProxyTrust
 from authserver.oauth.throttle import FailedAttempt, Throttle, Throttled, subject_key
 from tests.support.wsgi_client import Tick
 

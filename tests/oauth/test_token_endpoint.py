@@ -11,7 +11,7 @@ from authserver.actions import general_settings
 from authserver.actions import resource_servers as resource_server_actions
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
-from authserver.oauth.proxy import ProxyTrust
+from authserver.oauth.proxies.peer import ProxyTrust
 from tests.support.deadlines import join
 from tests.support.wsgi_client import BACKENDS, basic, noted, opened, parts, throttled, unlimited
 

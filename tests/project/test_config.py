@@ -6,7 +6,9 @@ import pytest
 from pydantic import SecretStr
 
 from authserver.config import PREFIX, Config, InvalidConfig, load, networks
+from tests.support.certificates import Authority, self_signed
 
+AUTHORITY = Authority().pem.strip()
 MASTER = "b2theS1mYWlyLWFuZC1zcXVhcmUtMzItYnl0ZXMhISE"
 GOOD = {
     "database_url": "postgresql+psycopg://auth:p%40ss@db.example/auth",
@@ -25,6 +27,9 @@ GOOD = {
     "migrate": "0",
     "demo": "false",
     "trusted_proxies": "10.0.0.0/8, 192.0.2.7",
+    "client_cert_header": "Client-Cert",
+    "client_ca": AUTHORITY,
+    "mtls_url": "https://mtls.auth.example.com",
     "metrics_peers": "10.9.0.0/16",
     "fetch_networks": "10.8.0.0/16",
     "smtp_server": "smtp.example.com:587",
@@ -188,6 +193,12 @@ def test_files_that_cannot_be_read(tmp_path):
         ("migrate", "maybe", "1 or 0"),
         ("demo", "", "1 or 0"),
         ("trusted_proxies", "proxy.example", "10.0.0.0/8"),
+        ("client_cert_header", "Client Cert", "Client-Cert"),
+        ("client_cert_header", "X-Forwarded-For", "Client-Cert"),
+        ("client_ca", "swordfish", "PEM"),
+        ("client_ca", self_signed().pem, "CA:TRUE"),
+        ("mtls_url", "http://mtls.example.com", "https"),
+        ("mtls_url", "https://mtls.example.com/", "trailing slash"),
         ("metrics_peers", "10.0.0.0/33", "10.0.0.0/8"),
         ("fetch_networks", "10.0.0.0/33", "10.0.0.0/8"),
         ("webhook_networks", "10.0.0.0/33", "10.0.0.0/8"),
@@ -207,6 +218,12 @@ def test_a_bad_value_is_one_sentence_with_name_and_fix(field, value, fix):
     assert text.startswith(name(field) + ": ")
     assert fix in text
     assert "\n" not in text
+
+
+def test_client_certificates_need_a_proxy_that_passes_them_on():
+    assert "AUTHSERVER_TRUSTED_PROXIES" in fault(client_cert_header="Client-Cert")
+    assert "AUTHSERVER_CLIENT_CERT_HEADER" in fault(client_ca=AUTHORITY)
+    assert "AUTHSERVER_CLIENT_CERT_HEADER" in fault(mtls_url="https://mtls.example.com")
 
 
 def test_all_faults_are_told_at_once():

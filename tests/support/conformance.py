@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 
 PAGE = ROOT / "docs" / "conformance.md"
 
-_ID = re.compile(r"(?<![A-Za-z0-9])(INV|[TJIRMKV])_?(\d{2,3})(?=_|$)", re.IGNORECASE)
+_ID = re.compile(r"(?<![A-Za-z0-9])(INV|[TJIRMKVX])_?(\d{2,3})(?=_|$)", re.IGNORECASE)
 
 
 def _all(letter, last):
@@ -29,8 +29,9 @@ PARTS = {
     "What a verifier refuses (RFC 8725)": _all("V", 17),
     "Introspection (RFC 7662, 9701)": _all("I", 16),
     "Revocation (RFC 7009)": _all("R", 8),
-    "Metadata (RFC 8414)": _all("M", 8),
+    "Metadata (RFC 8414)": _all("M", 9),
     "Keys (RFC 7517, 7638)": _all("K", 8),
+    "Mutual TLS (RFC 8705)": _all("X", 3),
     "Attacks": _is_wrong((1, 83), (121, 133), (149, 189)),
     "Invariants": [f"INV-{number:02}" for number in (*range(1, 13), 18, 20, 21, 22, 25, *range(27, 33))],
 }

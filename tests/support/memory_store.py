@@ -15,6 +15,7 @@ from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.hot_path import CallingResourceServer, IntrospectionFacts, IssueFacts, LiveSecret, SessionRecord
 from authserver.ports.sessions import Session, SessionBacklog
 from authserver.ports.signing_keys import always
+from authserver.rules.client_authentication.certificate import is_certificate
 from authserver.rules.facts import Reason, Standing
 from keys.keyring import USABLE, IllegalMove, KeyInfo, State, check_move
 
@@ -201,11 +202,11 @@ class Change:
         self.update_credential(client_id, keys=(key, *self.t.credentials[client_id].keys))
 
     def insert_trust(self, client_id, trust):
-        kind = "trusts" if trust.issuer else "key_addresses"
+        kind = "trusts" if trust.issuer else "certificates" if is_certificate(trust.text) else "key_addresses"
         self.update_credential(client_id, **{kind: (trust, *getattr(self.t.credentials[client_id], kind))})
 
     def end_trust(self, client_id, trust_id, at):
-        for kind in ("trusts", "key_addresses"):
+        for kind in ("trusts", "key_addresses", "certificates"):
             kept = getattr(self.t.credentials[client_id], kind)
             ended = (replace(e, ends_at=at) if e.id == trust_id and e.ends_at is None else e for e in kept)
             self.update_credential(client_id, **{kind: tuple(ended)})

@@ -30,9 +30,9 @@ class Tick:
         return self.at
 
 
-def opened(backend, folder):
+def opened(backend, folder, **config):
     """A world that a whole file of tests lives in; its throttle never gets in the way unless asked to."""
-    world = World(migrated_url(backend, folder))
+    world = World(migrated_url(backend, folder), **config)
     unlimited(world)
     general_settings.set_general(world.accounts, "default_audience", "https://api.example.com", **world.who)
     try:

@@ -14,6 +14,7 @@ from authserver.rules.client_authentication.assertion import TYPES, AssertionWin
 from authserver.rules.client_authentication.trust import published_keys_of
 from authserver.rules.facts import Instant
 from authserver.rules.names import CLIENT_ID
+from keys.certificates import Authorities
 from keys.jws import Jws, MalformedJws, parse
 from keys.public_keys import SAME_AS, registered, verify_with_nobody
 
@@ -46,11 +47,15 @@ class PresentedAssertion:
 
 
 class AssertionContext(NamedTuple):
-    """Whom an assertion must be for, where its id is recorded, and who knows the keys that others publish."""
+    """Whom an assertion must be for, where its id is recorded, and who knows the keys that others publish.
+
+    ``authorities`` are those whose TLS certificates may name clients; None for nobody's.
+    """
 
     issuer: str
     one_time_ids: OneTimeIds
     remote_keys: RemoteKeys | None = None
+    authorities: Authorities | None = None
 
 
 def presented_assertion(text: str, client_id: str) -> PresentedAssertion:

@@ -146,7 +146,8 @@ def etag_of_credential(credential: Credential) -> str:
     """Names what can be edited: not when it was last used."""
     secrets = [[each.id, each.ends_at] for each in credential.secrets]
     keys = [[each.id, each.ends_at] for each in credential.keys]
-    keys += [[each.id, each.ends_at] for each in (*credential.trusts, *credential.key_addresses)]
+    others = (*credential.trusts, *credential.key_addresses, *credential.certificates)
+    keys += [[each.id, each.ends_at] for each in others]
     state = (credential.name, credential.expires_at, credential.disabled_at, credential.version)
     return etag_of(credential.client_id, *state, secrets, keys)
 

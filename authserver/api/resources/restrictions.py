@@ -37,7 +37,9 @@ class RestrictionsDocument(Model):
     max_lifetime_seconds: Annotated[
         int, Field(ge=0, le=MAX_LIFETIME, description="How long its tokens live; 0: the general maximum.")
     ] = 0
-    bound: Annotated[bool, Field(description="Whether its tokens must be bound to a key (DPoP).")] = False
+    bound: Annotated[
+        bool, Field(description="Whether its tokens must be bound to a key (DPoP) or a certificate (mTLS).")
+    ] = False
     max_sessions: Annotated[
         int, Field(ge=0, le=MAX_SESSIONS, description="How many of its tokens may live at once; 0: any number.")
     ] = 0

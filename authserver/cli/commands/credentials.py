@@ -9,6 +9,7 @@ from authserver.actions import credentials as credential_actions
 from authserver.actions.preconditions.client_keys import public_key
 from authserver.cli.arguments import AUDIENCE, CLIENT, ROLE, USERNAME
 from authserver.cli.command import Answer, Noun
+from authserver.cli.commands.certificates import certificate_document, certificate_rows, credential_certificates
 from authserver.cli.commands.client_keys import (
     ALG,
     KEY_COLUMNS,
@@ -36,9 +37,10 @@ credentials = Noun("credentials", help="Application credentials: what third-part
 
 _EXAMPLE = "3b241101-e2bb-4255-8caf-4136c566a962"
 
-_SHOWN_APART = frozenset({"secrets", "keys", "trusts", "restrictions"})
+_SHOWN_APART = frozenset({"secrets", "keys", "trusts", "certificates", "restrictions"})
 
 credentials.add_command(credential_keys)
+credentials.add_command(credential_certificates)
 register_trusts(credentials)
 register_reports(credentials)
 
@@ -76,6 +78,7 @@ def _document(credential: Credential, now: Instant) -> dict[str, object]:
         "keys": [key_document(key) for key in credential.keys],
         "jwks_uri": jwks_uri_of(credential),
         "trusts": [trust_document(each) for each in credential.trusts],
+        "certificates": [certificate_document(each) for each in credential.certificates],
         "restrictions": restrictions_document(credential.restrictions),
     }
 
@@ -227,11 +230,12 @@ def show(client_id: str) -> Answer:
     parts = {name: value for name, value in document.items() if name not in _SHOWN_APART}
     parts |= restrictions_document(credential.restrictions)
     shown = [*fields(parts), *line(""), *table(columns, secrets, empty="It has no secret.")]
-    keys = [key_document(key) for key in credential.keys]
-    if keys:
-        shown += [*line(""), *table(KEY_COLUMNS, keys, empty="")]
+    if credential.keys:
+        shown += [*line(""), *table(KEY_COLUMNS, [key_document(key) for key in credential.keys], empty="")]
     if credential.trusts:
         shown += [*line(""), *trust_rows([trust_document(each) for each in credential.trusts])]
+    if credential.certificates:
+        shown += [*line(""), *certificate_rows([certificate_document(each) for each in credential.certificates])]
     return Answer(document, shown)
 
 
@@ -290,7 +294,7 @@ def regenerate(client_id: str, overlap: Span) -> Answer:
 @click.option("--network", "networks", multiple=True, metavar="CIDR", help="Where requests may come from; repeat.")
 @click.option("--audience", "audiences", type=AUDIENCE, multiple=True, help="Which APIs it gets tokens for; repeat.")
 @click.option("--max-lifetime", "lifetime", type=SPAN, metavar="SPAN", help="How long its tokens live, such as 10m.")
-@click.option("--bound", is_flag=True, help="Its tokens must be bound to a key (DPoP).")
+@click.option("--bound", is_flag=True, help="Its tokens must be bound to a key (DPoP) or a certificate (mTLS).")
 @click.option("--max-sessions", "sessions", type=int, metavar="N", help="How many of its tokens may live at once.")
 @click.option("--end-oldest", is_flag=True, help="One session more ends the oldest; otherwise it is refused.")
 @click.option("--rate", type=int, metavar="N", help="How many tokens it may ask for in a minute.")
@@ -336,12 +340,7 @@ def restrict(
 def end_secrets(client_id: str, *, yes: bool) -> Answer:
     """End all secrets of a credential that has a key; the tokens that they obtained die."""
     confirm(f"End all secrets of {client_id}? Only its keys work then.", yes=yes)
-    context = command_context()
-    credential_actions.end_secrets(context.accounts, client_id, **context.who)
-    return Answer(
-        _document(context.accounts.credential(client_id), context.now),
-        line("It has no secret any more; its keys work."),
-    )
+    return _switch(credential_actions.end_secrets, client_id, "It has no secret any more; its keys work.")
 
 
 @credentials.command("disable", examples=("flask credentials disable 3b241101-e2bb-4255-8caf-4136c566a962",))
@@ -358,7 +357,7 @@ def enable(client_id: str) -> Answer:
     return _switch(credential_actions.enable, client_id, "It is enabled; tokens from before stay dead.")
 
 
-def _switch(action: Callable[..., None], client_id: str, sentence: str) -> Answer:
+def _switch(action: Callable[..., object], client_id: str, sentence: str) -> Answer:
     context = command_context()
     action(context.accounts, client_id, **context.who)
     return Answer(_document(context.accounts.credential(client_id), context.now), line(sentence))

@@ -158,7 +158,7 @@ def regenerate(name: str) -> Answer:
 @click.option(
     "--require",
     type=click.Choice(("none", *REQUIREMENTS, "+".join(REQUIREMENTS))),
-    help="What its clients must meet: a key instead of a secret, tokens bound to a key (DPoP), or both.",
+    help="What its clients must meet: a key instead of a secret, bound tokens (DPoP or mTLS), or both.",
 )
 def edit(
     name: str, *, alg: str | None, max_staleness: int | None, token_typ: str | None, require: str | None

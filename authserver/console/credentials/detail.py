@@ -14,6 +14,7 @@ from authserver.actions import sessions as session_actions
 from authserver.audit import Record
 from authserver.console.blueprint import console
 from authserver.console.context import console_context
+from authserver.console.credentials.certificates import ShownCertificate
 from authserver.console.credentials.change import own
 from authserver.console.credentials.client_trusts import ShownTrust
 from authserver.console.credentials.listing import badges, bars, old_secret
@@ -80,6 +81,12 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "assertion_replayed": N_("An assertion that was used before"),
     "no_trust": N_("A token of another issuer, and the credential trusts none"),
     "trust_ended": N_("A token of an issuer whose trust had been removed"),
+    "no_certificate": N_("A TLS certificate, and the credential has none"),
+    "certificate_unknown": N_("A TLS certificate that is none of the credential's"),
+    "certificate_untrusted": N_("A TLS certificate with the right name that no known authority issued"),
+    "certificate_ended": N_("A TLS certificate that had been removed"),
+    "certificate_expired": N_("A TLS certificate that was over"),
+    "certificate_not_yet_valid": N_("A TLS certificate that is not valid yet: a clock is wrong"),
     "keys_unavailable": N_("The keys of its issuer could not be fetched"),
     "workload_type": N_("A token of its issuer that is for something else (typ)"),
     "workload_issuer": N_("A token of an issuer that it does not trust"),
@@ -116,6 +123,8 @@ _EVENT_TITLES: Final[Mapping[str, str]] = {
     "credential.key_removed": N_("A key was removed"),
     "credential.trust_added": N_("A trust in an issuer was added"),
     "credential.trust_removed": N_("A trust in an issuer was removed"),
+    "credential.certificate_added": N_("A TLS certificate was added"),
+    "credential.certificate_removed": N_("A TLS certificate was removed"),
     "credential.keys_published": N_("The address of its keys was set"),
     "credential.keys_withdrawn": N_("The address of its keys was removed"),
     "credential.restricted": N_("Restrictions changed"),
@@ -178,6 +187,7 @@ def credential(client_id: str) -> ResponseReturnValue:
         restricted=_restricted(whole.restrictions),
         keys=[ShownKey(each) for each in reads.keys(client_id)[:_MAX_SECRETS]],
         trusts=[ShownTrust(each) for each in whole.trusts[:_MAX_SECRETS]],
+        certificates=[ShownCertificate(each) for each in whole.certificates[:_MAX_SECRETS]],
         key_addresses=[published_keys_of(each.text) for each in whole.key_addresses if each.ends_at is None],
         live=[each for each in inspected if each.live],
         ended=[each for each in inspected if not each.live],
@@ -232,7 +242,7 @@ def _restricted(text: str | None) -> list[str]:
         sentence = ngettext("%(num)d token request a minute", "%(num)d token requests a minute", found.rate)
         lines.append(sentence % {"num": found.rate})
     if found.bound:
-        lines.append(_("Tokens must be bound to a key (DPoP)"))
+        lines.append(_("Tokens must be bound to a key (DPoP) or a certificate (mTLS)"))
     return lines
 
 
@@ -286,7 +296,7 @@ def _details(record: Record) -> list[Markup]:
             return [escape(record.target if record.event == "role.deleted" else detail.get("role", ""))]
         case _:
             texts = OUTCOMES if record.event == "token.refused" else REASONS
-            named = ("key",) if record.event.startswith("credential.key_") else ("issuer", "jwks_uri")
+            named = ("key",) if record.event.startswith("credential.key_") else ("issuer", "jwks_uri", "value")
             of_what = next((detail[name] for name in named if detail.get(name)), "")
             return [escape(of_what)] if of_what else _if_known(texts.get(detail.get("reason", "")))
 

@@ -224,7 +224,7 @@ def _requirements() -> list[tuple[str, str]]:
     return [
         ("", _("nothing more")),
         (KEY, _("the client proves itself by a key, not a secret")),
-        (BOUND, _("the token is bound to a key (DPoP)")),
+        (BOUND, _("the token is bound to a key (DPoP) or a certificate (mTLS)")),
         (f"{KEY} {BOUND}", _("both: proof by a key, and a bound token")),
     ]
 

@@ -99,7 +99,7 @@ SETTING_TEXTS: Final = {
     ),
     "bound_tokens_required": SettingText(
         N_("Tokens bound to a key"),
-        N_("On: a token is issued only with a proof of its holder's key (DPoP), so a copied token is worth nothing."),
+        N_("On: only who proves a key (DPoP) or has a certificate (mTLS) gets a token, so a copy is worth nothing."),
     ),
     "self_rotation": SettingText(
         N_("Clients rotate their own secret"),

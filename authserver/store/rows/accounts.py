@@ -14,6 +14,7 @@ from authserver.ports.errors import NotFound
 from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.users import Role, User
+from authserver.rules.client_authentication.certificate import is_certificate
 from authserver.rules.names import storable
 from authserver.store.tables import (
     IS_SECRET,
@@ -238,7 +239,8 @@ def _as_credential(
         keys=keys,
         restrictions=row.restrictions,
         trusts=tuple(each for each in trusts if each.issuer),
-        key_addresses=tuple(each for each in trusts if not each.issuer),
+        key_addresses=tuple(each for each in trusts if not each.issuer and not is_certificate(each.text)),
+        certificates=tuple(each for each in trusts if is_certificate(each.text)),
     )
 
 

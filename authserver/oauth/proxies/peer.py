@@ -1,9 +1,10 @@
-"""The address of the peer, and whether the connection from it is private, behind trusted proxies.
+"""The address of the peer, whether the connection from it is private, and its TLS certificate, behind trusted proxies.
 
 TLS is required (RFC 6749 §1.6, §3.2); plain http only from this machine itself.
 ``X-Forwarded-Proto`` and ``X-Forwarded-For`` are believed from configured
 proxies and from nobody else; no other header of that family is ever read, and
-none changes anything but these two answers (INV-32).
+none changes anything but these two answers (INV-32). The one header that holds the
+certificate of a client is named in the configuration, and believed likewise.
 """
 
 import ipaddress
@@ -18,10 +19,11 @@ _CACHE_SIZE = 4096
 
 
 class ProxyTrust:
-    """Resolves peers; ``trusted_proxies`` end TLS for us."""
+    """Resolves peers; ``trusted_proxies`` end TLS for us, and write the client's certificate into one header."""
 
-    def __init__(self, trusted_proxies: Sequence[Network] = ()) -> None:
+    def __init__(self, trusted_proxies: Sequence[Network] = (), certificate_header: str = "") -> None:
         self._proxies = tuple(trusted_proxies)
+        self._certificate_key = f"HTTP_{certificate_header.upper().replace('-', '_')}" if certificate_header else ""
         self._classified = lru_cache(_CACHE_SIZE)(self._classify)
 
     def resolve_peer(self, environ: Mapping[str, Any]) -> tuple[str, bool]:
@@ -36,6 +38,13 @@ class ProxyTrust:
             return peer, scheme or local
         # The last value is the one the nearest proxy wrote; what stands before it came from outside.
         return self._origin(peer, path), proto.rpartition(",")[2].strip().lower() == "https"
+
+    def client_certificate(self, environ: Mapping[str, Any]) -> str:
+        """The certificate of the client as our proxy wrote it; empty where there is none, or who sends is no proxy."""
+        if not self._certificate_key or not self._classified(environ.get("REMOTE_ADDR", ""))[1]:
+            return ""
+        text: str = environ.get(self._certificate_key, "")
+        return text
 
     def _origin(self, peer: str, path: str) -> str:
         """The right-most address that is not one of our proxies."""
