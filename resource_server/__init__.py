@@ -11,6 +11,7 @@ Three lines are enough::
 - ``verifier``: the two verifiers, for threads and asyncio; ``state``: their caches, threads and connections.
 - ``settings``, ``options``: configuration; ``errors``: refusals; ``events``: hooks; ``token``: a verified token.
 - ``http``: bearer tokens, challenges, metadata; ``jose``: signatures; ``keys``: the JWKS; ``dpop``: proofs.
+- ``certificate``: the TLS certificate of a call.
 - ``modes``: exact, leased and feed; ``network``: requests to the server.
 - ``clocks``, ``background``, ``lru_cache``: time, a thread, a bounded cache.
 - ``frameworks``: adapters for web frameworks; ``kit``: the attack kit.

@@ -180,6 +180,8 @@ def metadata(settings: Settings, roles: Iterable[str] = (), **more: Any) -> dict
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
     }
+    if settings.client_certificate_header:
+        document["tls_client_certificate_bound_access_tokens"] = True
     scopes = sorted(set(roles))
     if scopes:
         document["scopes_supported"] = scopes

@@ -23,6 +23,7 @@ class Options(TypedDict, total=False):
     nonce_seconds: int
     resource: str
     resource_metadata: str
+    client_certificate_header: str
     jwks_uri: str
     introspection_endpoint: str
     usage_endpoint: str

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ Unreachable = Literal["deny", "allow"]
 ALGORITHMS = ("ES256", "RS256", "PS256", "EdDSA")
 _TYPES = ("at+jwt", "JWT")
 _MAX_TEXT = 2048
+_HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 ENVIRONMENT = "RESOURCE_SERVER_"
 
 
@@ -62,6 +64,8 @@ class Settings:
     """The resource identifier to publish (RFC 9728 §2); default: the audience."""
     resource_metadata: str = ""
     """URL of this API's metadata for the challenge (RFC 9728 §5.1); default: from ``resource`` where that is a URL."""
+    client_certificate_header: str = ""
+    """In which your proxy writes the TLS certificate of each call, and deletes what its client sent (RFC 8705 §3)."""
     jwks_uri: str = ""
     introspection_endpoint: str = ""
     usage_endpoint: str = ""
@@ -93,6 +97,8 @@ class Settings:
         for name in ("jwks_uri", "introspection_endpoint", "usage_endpoint", "changes_endpoint"):
             if getattr(self, name):
                 _url(name, getattr(self, name))
+        if self.client_certificate_header and not _HEADER_NAME.fullmatch(self.client_certificate_header):
+            raise ConfigurationError("client_certificate_header is the name of a header, such as Client-Cert")
         self._check_resource()
 
     def _check_credentials(self) -> None:

@@ -110,7 +110,7 @@ class State:
             known = self.verified.peek(hashlib.sha256(text.encode("ascii")).digest())
         except (UnicodeEncodeError, AttributeError):
             return None
-        if known is None or known.token.jkt:  # of a bound token each call needs a proof of its own
+        if known is None or known.token.jkt or known.token.x5t:  # what it is bound to is checked with each call
             return None
         elapsed = self._elapsed()
         if (

@@ -29,7 +29,8 @@ class Token:
         kid: the key that signed it.
         secret_id: which secret of the credential obtained it, or "" where the token does not say.
         epoch: the server's epoch at issue, or "".
-        jkt: the thumbprint of the key that it is bound to (RFC 9449 §6.1); "" for a bearer token.
+        jkt: the thumbprint of the key that it is bound to (RFC 9449 §6.1); "" for none.
+        x5t: the thumbprint of the TLS certificate that it is bound to (RFC 8705 §3.1); "" for none.
         claims: all claims, read-only.
     """
 
@@ -45,6 +46,7 @@ class Token:
     epoch: str
     claims: Mapping[str, Any]
     jkt: str = ""
+    x5t: str = ""
 
     def require(self, *roles: str) -> None:
         """Refuse unless the token has all of these roles.
@@ -91,7 +93,7 @@ def token_of(claims: dict[str, Any], kid: str, settings: Settings) -> Token:
         secret_id=str(standing.get("secret", "")),
         epoch=str(standing.get("epoch", "")),
         claims=MappingProxyType(claims),
-        jkt=_jkt(claims),
+        **_bound_to(claims),
     )
 
 
@@ -107,14 +109,17 @@ def check_time(token: Token, now: float, settings: Settings) -> None:
         raise InvalidToken("issued_in_the_future")
 
 
-def _jkt(claims: dict[str, Any]) -> str:
+_CONFIRMATIONS = {"jkt": "jkt", "x5t#S256": "x5t"}
+
+
+def _bound_to(claims: dict[str, Any]) -> dict[str, str]:
     """What a token is bound to; one that is bound in a way that is not checked here is refused (RFC 7800 §3.1)."""
     if "cnf" not in claims:
-        return ""
+        return {}
     confirmation = claims["cnf"]
-    if not isinstance(confirmation, dict) or confirmation.keys() != {"jkt"}:
+    if not isinstance(confirmation, dict) or len(confirmation) != 1 or not confirmation.keys() <= _CONFIRMATIONS.keys():
         raise InvalidToken("cnf")
-    return _id(confirmation, "jkt")
+    return {_CONFIRMATIONS[name]: _id(confirmation, name) for name in confirmation}
 
 
 def _check_audience(claim: object, audience: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 
 import httpx
 
+from resource_server.certificate import check_certificate
 from resource_server.clocks import Clock, SystemClock
 from resource_server.dpop import Proof, check_binding
 from resource_server.errors import ConfigurationError, InvalidToken, Refused
@@ -105,12 +106,15 @@ class Core:
         self._state = self._new_state()
         self._finalizer = weakref.finalize(self, self._state.close)
 
-    def _steps(self, text: str, roles: tuple[str, ...], method: str, route: str, proof: Proof | None) -> Steps[Token]:
+    def _steps(
+        self, text: str, roles: tuple[str, ...], method: str, route: str, *, proof: Proof | None, certificate: str
+    ) -> Steps[Token]:
         state = self._state
         try:
             state.start()
             generation = state.judge.generation
             known, digest = yield from self._local(state, text)
+            check_certificate(known.token, certificate)
             check_binding(known.token, text, proof, self._now(state), seen=state.seen_proofs, nonces=state.nonces)
             use = Use(text, digest, known.token, method, route)
             source = yield from state.judge.judge(use)
@@ -150,7 +154,14 @@ class Verifier(Core):
     """Verifies tokens from any number of threads; make one per process, at start (see ``Core``)."""
 
     def verify(
-        self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "", proof: Proof | None = None
+        self,
+        token: str,
+        *,
+        roles: Iterable[str] = (),
+        method: str = "",
+        route: str = "",
+        proof: Proof | None = None,
+        certificate: str = "",
     ) -> Token:
         """Decide whether a call may be served.
 
@@ -160,6 +171,8 @@ class Verifier(Core):
             method: HTTP method of the call, for the usage shown to the credential's owner.
             route: which API was called, as a pattern such as ``/things/{id}``, not a URL.
             proof: what came with ``Authorization: DPoP`` (RFC 9449 §7.1); None for ``Bearer``.
+            certificate: the TLS certificate of the call, as PEM or in any form of ``resource_server.certificate``; ""
+                for none. A token that is bound to one (RFC 8705 §3) needs it.
 
         Raises:
             InvalidToken: 401.
@@ -170,7 +183,9 @@ class Verifier(Core):
         needed = (roles,) if isinstance(roles, str) else tuple(roles)
         state = self._state
         found = state.from_cache(token, needed, method, route) if proof is None else None
-        return found if found is not None else state.transport.run(self._steps(token, needed, method, route, proof))
+        if found is not None:
+            return found
+        return state.transport.run(self._steps(token, needed, method, route, proof=proof, certificate=certificate))
 
     def close(self) -> None:
         """Report what is unreported, end the threads and close the connections; no call is let through after."""
@@ -187,7 +202,14 @@ class AsyncVerifier(Core):
     """Verifies tokens in event loops, any number of calls at once (see ``Core``)."""
 
     async def verify(
-        self, token: str, *, roles: Iterable[str] = (), method: str = "", route: str = "", proof: Proof | None = None
+        self,
+        token: str,
+        *,
+        roles: Iterable[str] = (),
+        method: str = "",
+        route: str = "",
+        proof: Proof | None = None,
+        certificate: str = "",
     ) -> Token:
         """Decide whether a call may be served; as ``Verifier.verify``."""
         needed = (roles,) if isinstance(roles, str) else tuple(roles)
@@ -195,7 +217,9 @@ class AsyncVerifier(Core):
         found = state.from_cache(token, needed, method, route) if proof is None else None
         if found is not None:
             return found
-        return await state.transport.arun(self._steps(token, needed, method, route, proof))
+        return await state.transport.arun(
+            self._steps(token, needed, method, route, proof=proof, certificate=certificate)
+        )
 
     async def aclose(self) -> None:
         """Report what is unreported, end the threads and close the connections."""

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from resource_server.certificate import certificate_of_call
 from resource_server.dpop import Proof
 from resource_server.errors import Refused
 from resource_server.frameworks.wsgi import TOKEN, is_public
@@ -59,7 +60,9 @@ class BearerMiddleware:
         if not is_public(path, self._public):
             try:
                 text, proof = token_of_scope(settings, scope)
-                scope[TOKEN] = await self._verifier.verify(text, roles=self._roles, method=method, proof=proof)
+                scope[TOKEN] = await self._verifier.verify(
+                    text, roles=self._roles, method=method, proof=proof, certificate=certificate_of(settings, scope)
+                )
             except Refused as refused:
                 if scope["type"] == "websocket":
                     await receive()  # websocket.connect
@@ -81,6 +84,15 @@ def token_of_scope(settings: Settings, scope: Scope) -> tuple[str, Proof | None]
         path=scope["path"],
         url="".join([scope.get("scheme", "http"), "://", *_values(scope, b"host"), scope["path"]]),
     )
+
+
+def certificate_of(settings: Settings, scope: Scope) -> str:
+    """The TLS certificate of a call, from the header that the settings name, else from the server itself.
+
+    Servers tell it by the ASGI extension ``tls``, whose chain begins with the one of the client.
+    """
+    chain = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain") or [""]
+    return certificate_of_call(settings, _values(scope, settings.client_certificate_header.lower().encode()), chain[0])
 
 
 def _values(scope: Scope, wanted: bytes) -> list[str]:

@@ -21,7 +21,7 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse
 
 from resource_server.errors import ConfigurationError, Refused
-from resource_server.frameworks.wsgi import is_public
+from resource_server.frameworks.wsgi import certificate_of, is_public
 from resource_server.http import (
     Response,
     metadata,
@@ -112,7 +112,14 @@ def check(request: HttpRequest, *roles: str) -> Token:
         known.require(*roles)
         return known
     route = getattr(request.resolver_match, "route", "") if request.resolver_match else ""
-    token = verifier.verify(text, roles=roles, method=request.method or "", route=f"/{route}", proof=proof)
+    token = verifier.verify(
+        text,
+        roles=roles,
+        method=request.method or "",
+        route=f"/{route}",
+        proof=proof,
+        certificate=certificate_of(verifier.settings, request.META),
+    )
     request.access_token = token
     return token
 

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 import flask
 
 from resource_server.errors import Refused
+from resource_server.frameworks.wsgi import certificate_of
 from resource_server.http import (
     Response,
     metadata,
@@ -89,7 +90,12 @@ class Guard:
         )
         route = request.url_rule.rule if request.url_rule else ""
         flask.g.resource_server_token = token = self.verifier.verify(
-            text, roles=roles, method=request.method, route=route, proof=proof
+            text,
+            roles=roles,
+            method=request.method,
+            route=route,
+            proof=proof,
+            certificate=certificate_of(self.verifier.settings, request.environ),
         )
         return token
 

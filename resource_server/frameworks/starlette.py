@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response as StarletteResponse
 
 from resource_server.errors import Refused
-from resource_server.frameworks.asgi import token_of_scope
+from resource_server.frameworks.asgi import certificate_of, token_of_scope
 from resource_server.http import Response, metadata, metadata_path, metadata_response, metadata_url, refusal
 from resource_server.token import Token
 from resource_server.verifier import AsyncVerifier
@@ -53,7 +53,10 @@ class Guard:
         route = getattr(request.scope.get("route"), "path", "")
         method = request.scope.get("method", "GET")
         text, proof = token_of_scope(self.verifier.settings, request.scope)
-        token = await self.verifier.verify(text, roles=roles, method=method, route=route, proof=proof)
+        certificate = certificate_of(self.verifier.settings, request.scope)
+        token = await self.verifier.verify(
+            text, roles=roles, method=method, route=route, proof=proof, certificate=certificate
+        )
         request.state.token = token
         return token
 

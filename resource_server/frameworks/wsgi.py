@@ -1,10 +1,11 @@
 """Any WSGI application behind a verifier (PEP 3333)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.util import request_uri
 
+from resource_server.certificate import certificate_of_call, wsgi_name
 from resource_server.errors import Refused
 from resource_server.http import (
     Response,
@@ -15,6 +16,7 @@ from resource_server.http import (
     refusal,
     token_and_proof,
 )
+from resource_server.settings import Settings
 from resource_server.verifier import Verifier
 
 if TYPE_CHECKING:
@@ -63,10 +65,18 @@ class BearerMiddleware:
                     path=path,
                     url=request_uri(environ, include_query=False),
                 )
-                environ[TOKEN] = self._verifier.verify(text, roles=self._roles, method=method, proof=proof)
+                environ[TOKEN] = self._verifier.verify(
+                    text, roles=self._roles, method=method, proof=proof, certificate=certificate_of(settings, environ)
+                )
             except Refused as refused:
                 return _send(refusal(settings, refused), start_response)
         return self._app(environ, start_response)
+
+
+def certificate_of(settings: Settings, environ: Mapping[str, Any]) -> str:
+    """The TLS certificate of a call, from the header that the settings name, else from the server itself."""
+    value = environ.get(wsgi_name(settings), "")
+    return certificate_of_call(settings, [value] if value else [], environ.get("SSL_CLIENT_CERT", ""))
 
 
 def is_public(path: str, public: Iterable[str]) -> bool:

@@ -1,17 +1,25 @@
-"""The files in ``deploy/proxies``, run by the real proxies before the real server, its issuer below a path."""
+"""The files in ``deploy/proxies``, run by the real proxies before the real server, its issuer below a path.
+
+Their lines for mTLS are in use, and the certificates of the clients are made by the commands of ``docs/mtls.md``.
+"""
 
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+from urllib.parse import quote
 
 import httpx
 import pytest
 
+from app import create_app
+from authserver.actions.client_authentication import certificates
+from authserver.config import Config
 from keys.master import MasterKey
 from tests.faults.test_history import seed
 from tests.support import servers
@@ -29,8 +37,8 @@ MODULES = (
 
 
 def shipped(name, *changes):
-    """A file as it is shipped, but for addresses and certificates."""
-    text = (FILES / name).read_text(encoding="utf-8")
+    """A file as it is shipped, but for addresses and certificates, and with its lines for mTLS."""
+    text = (FILES / name).read_text(encoding="utf-8").replace("#mtls ", "")
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
@@ -54,6 +62,18 @@ class Place:
         )
         both = self.certificate.read_text(encoding="ascii") + self.key.read_text(encoding="ascii")
         (folder / "combined.pem").write_text(both, encoding="ascii")
+        page = (ROOT / "docs" / "mtls.md").read_text(encoding="utf-8")
+        self.printed = [
+            subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", each],
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            ).stdout
+            for each in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+        ]
 
     def write(self, name, text):
         path = self.folder / name
@@ -84,7 +104,9 @@ def haproxy(place):
     text = shipped(
         "haproxy/haproxy.cfg",
         ("bind :80", f"bind 127.0.0.1:{place.plain}"),
+        ("    bind :443 ssl crt /etc/ssl/authserver/combined.pem alpn h2,http/1.1\n", ""),  # in its place:
         ("bind :443 ssl crt /etc/ssl/authserver/combined.pem", f"bind 127.0.0.1:{place.secure} ssl crt {combined}"),
+        ("/etc/ssl/authserver/client-ca.pem", str(place.folder / "client-ca.pem")),
         ("server node1 127.0.0.1:8000", f"server node1 127.0.0.1:{place.upstream}"),
     )
     return ["haproxy", "-db", "-f", place.write("haproxy.cfg", text)], {}
@@ -118,10 +140,22 @@ def caddy(place):
         "AUTHSERVER_SITE": f"https://localhost:{place.secure}",
         "AUTHSERVER_PLAIN_SITE": f"http://localhost:{place.plain}",
         "AUTHSERVER_UPSTREAM": f"127.0.0.1:{place.upstream}",
-        "AUTHSERVER_TLS": place.write("tls", f"tls {place.certificate} {place.key}\n"),
+        "AUTHSERVER_TLS": place.write(
+            "tls", f"tls {place.certificate} {place.key} {{\n\tclient_auth {{\n\t\tmode request\n\t}}\n}}\n"
+        ),
         "HOME": str(place.folder),
     }
     return ["caddy", "run", "--adapter", "caddyfile", "--config", place.write("Caddyfile", text)], environ
+
+
+def known_by_certificate(url, key, client_id, folder):
+    """Let the certificate of ``docs/mtls.md`` stand for a credential, and a name on those of its authority."""
+    services = create_app(Config(database_url=url, master_key=key), background=False).extensions["services"]
+    who = {"actor": "test", "now": services.clock.now()}
+    own = certificates.registered((folder / "client-cert.pem").read_text(encoding="ascii"), who["now"])
+    for each in (own, certificates.named("san_uri", "spiffe://example.org/payroll")):
+        certificates.add(services.store().accounts, client_id, each, **who)
+    services.close()
 
 
 PROXIES = {"nginx": nginx, "haproxy": haproxy, "apache2": apache2, "caddy": caddy}
@@ -164,7 +198,10 @@ def site(request, tmp_path_factory):
         "AUTHSERVER_TRUSTED_PROXIES": "127.0.0.1",
         "AUTHSERVER_LOG_FORMAT": "json",
         "AUTHSERVER_DEMO": "0",
+        "AUTHSERVER_CLIENT_CERT_HEADER": "Client-Cert",
+        "AUTHSERVER_CLIENT_CA_FILE": str(folder / "client-ca.pem"),
     }
+    known_by_certificate(url, key, made[1]["client"], folder)
     running = Site(place, lambda: servers.start(url, key, port=port, env=own), made, api, issuer)
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
@@ -273,3 +310,37 @@ def test_a_server_that_is_away_is_an_honest_503(site):
     finally:
         site.node = site.start()
     wait_until("the proxy to pass on again", lambda: site.token().status_code == 200, seconds=20)
+
+
+def test_X_03_a_certificate_reaches_the_server_and_a_forged_header_does_not(site):
+    folder, client_id = site.place.folder, site.made[1]["client"]
+    form = {"grant_type": "client_credentials", "client_id": client_id}
+    pem = (folder / "client-cert.pem").read_text(encoding="ascii")
+    forged = {name: quote(pem, safe="") for name in ("Client-Cert", "Client_Cert")}
+    for name in ("client", "issued"):
+        context = ssl.create_default_context(cafile=str(site.place.certificate))
+        context.load_cert_chain(folder / f"{name}-cert.pem", folder / f"{name}-key.pem")
+        with httpx.Client(http2=True, verify=context, timeout=20) as http:
+            answer = http.post(f"{site.issuer}/oauth/token", data=form, headers=forged)
+            assert answer.status_code == 200, answer.text
+            text = answer.json()["access_token"]
+            found = site.http.post(f"{site.issuer}/oauth/introspect", data={"token": text}, auth=tuple(site.api)).json()
+            assert found["active"]
+            if name == "client":
+                assert found["cnf"] == {"x5t#S256": site.place.printed[0].strip()}
+    for headers in ({}, forged, {"Client_Cert": forged["Client_Cert"]}):
+        stolen = site.http.post(f"{site.issuer}/oauth/token", data=form, headers=headers)
+        assert (stolen.status_code, stolen.json()["error"]) == (401, "invalid_client"), headers
+    assert site.token(**forged).status_code == 200  # without a certificate a secret works as ever
+
+
+def test_an_address_in_a_name_with_underscores_is_no_address(site):
+    spellings = ("X_Forwarded_For", "X_Forwarded-For", "X-Forwarded_For")
+    for number, name in enumerate(spellings):
+        assert site.token(**{"X-Request-Id": f"underscore-{number}", name: "203.0.113.9"}).status_code == 200
+
+    def logged():
+        found = [line for line in site.lines() if str(line.get("request_id")).startswith("underscore-")]
+        return found if len(found) == len(spellings) else None
+
+    assert {line["peer"] for line in wait_until("the log lines", logged, seconds=10)} == {"127.0.0.1"}

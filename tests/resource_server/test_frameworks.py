@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from resource_server import AsyncVerifier, Token, Verifier
+from resource_server import AsyncVerifier, InvalidToken, Token, Verifier
 from resource_server.frameworks import asgi, wsgi
 from resource_server.frameworks import fastapi as for_fastapi
 from resource_server.frameworks import flask as for_flask
@@ -30,6 +30,7 @@ from resource_server.frameworks import grpc as for_grpc
 from resource_server.frameworks import starlette as for_starlette
 from tests.support import async_calls
 from tests.support.assertions import Signer
+from tests.support.certificates import self_signed
 from tests.support.wsgi_client import b64
 
 if not django_settings.configured:
@@ -371,3 +372,80 @@ class TestBoundTokens:
             assert 'error="invalid_dpop_proof"' in refused.headers["WWW-Authenticate"]
         alone = app.get("/things/5", headers={"Authorization": f"DPoP {text}"})
         assert alone.status_code == 401
+
+
+class TestTokensBoundToACertificate:
+    """RFC 8705 §3: the guards take such a token with its certificate alone, from the header that the settings name."""
+
+    @pytest.fixture
+    def app(self, framework, issuer, verifier_of, server):
+        options = {"client_certificate_header": "X-Client-Cert"}
+        if framework in {"django", "drf"}:
+            who = {"issuer": issuer.url, "audience": issuer.audience, "credentials": issuer.api}
+            with override_settings(RESOURCE_SERVER={"verifier": {**who, **options}}):
+                yield SYNC[framework](None)
+                for_django.configured_verifier().close()
+                for_django._made.clear()
+        elif framework in SYNC:
+            yield SYNC[framework](verifier_of(**options))
+        else:
+            yield ASYNC[framework](verifier_of(AsyncVerifier, **options))
+
+    def test_X_02_with_its_certificate_and_not_without(self, app, issuer):
+        mine, other = self_signed(), self_signed()
+        text = issuer.mint(cnf={"x5t#S256": mine.thumbprint})
+        for form in ("structured", "escaped", "base64", "one_line", "forwarded"):
+            good = app.get("/things/5", headers={**bearer(text), "X-Client-Cert": getattr(mine, form)})
+            assert (good.status_code, good.json()) == (200, {"sub": issuer.owner}), form
+        for sent in (
+            {},
+            {"X-Client-Cert": other.structured},
+            {"X-Client-Cert": "x"},
+            {"X-Client-Cert": f"{mine.forwarded},{other.forwarded}"},
+            {"Client-Cert": mine.structured},
+        ):
+            refused = app.get("/things/5", headers={**bearer(text), **sent})
+            assert (refused.status_code, 'error="invalid_token"' in refused.headers["WWW-Authenticate"]) == (401, True)
+        assert app.get("/things/5", headers=bearer(issuer.mint())).status_code == 200
+
+    def test_the_metadata_says_so(self, app, framework):
+        if framework != "drf":
+            assert app.get(METADATA).json()["tls_client_certificate_bound_access_tokens"] is True
+
+
+def test_a_certificate_of_the_server_itself_counts_where_no_header_is_named(issuer, verifier_of):
+    mine = self_signed()
+    text = issuer.mint(cnf={"x5t#S256": mine.thumbprint})
+    statuses = []
+
+    def app(environ, start_response):
+        start_response("204 No Content", [])
+        return []
+
+    made = wsgi.BearerMiddleware(app, verifier_of(), roles=["writer"])
+    for sent in ({"SSL_CLIENT_CERT": mine.pem}, {}, {"HTTP_SSL_CLIENT_CERT": mine.structured}):
+        environ = {"PATH_INFO": "/things/5", "HTTP_AUTHORIZATION": f"Bearer {text}", **sent}
+        wsgiref.util.setup_testing_defaults(environ)
+        made(environ, lambda told, _: statuses.append(told[:3]))
+    assert statuses == ["204", "401", "401"]
+    scope = {"extensions": {"tls": {"client_cert_chain": [mine.pem]}}, "headers": []}
+    verifier = verifier_of()
+    assert asgi.certificate_of(verifier.settings, scope) == mine.pem
+    assert verifier.verify(text, certificate=mine.pem).x5t == mine.thumbprint
+
+
+@pytest.mark.parametrize("mode", ["leased", "feed"])
+def test_a_token_that_was_accepted_before_needs_its_certificate_each_time(issuer, verifier_of, mode):
+    mine = self_signed()
+    verifier = verifier_of(mode=mode, max_staleness=4)
+    text = issuer.mint(cnf={"x5t#S256": mine.thumbprint})
+    for _ in range(2):
+        verifier.verify(text, certificate=mine.pem)
+        with pytest.raises(InvalidToken, match="no_certificate"):
+            verifier.verify(text)
+
+
+@pytest.mark.parametrize("cnf", [{}, {"x5t#S256": "a", "jkt": "b"}, {"x5t": "a"}, {"x5t#S256": 1}, "x", []])
+def test_a_binding_that_is_not_known_is_refused(issuer, verifier_of, cnf):
+    with pytest.raises(InvalidToken):
+        verifier_of().verify(issuer.mint(cnf=cnf), certificate=self_signed().pem)
