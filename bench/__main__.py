@@ -18,7 +18,18 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from bench import authserver_under_test, cases, console_pages, dataset, figures, machine, runner, scale, verifiers
+from bench import (
+    authserver_under_test,
+    cases,
+    console_pages,
+    dataset,
+    figures,
+    machine,
+    runner,
+    scale,
+    sweep,
+    verifiers,
+)
 from bench.cases import BARE, Case
 from bench.figures import Figure, ratio
 from bench.fleet import report as fleet
@@ -69,6 +80,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--no-workers", action="store_true", help="leave out two workers against one")
     add("--big", action="store_true", help="compare a full database with an empty one, and nothing else")
     add("--pages", action="store_true", help="time every page of the console over a full database, and nothing else")
+    add("--sweep", type=_positive, metavar="ROWS", help="delete so many ended sessions, and nothing else")
     add("--fleet", action="store_true", help="simulate 10,000 verifiers from measured costs, and nothing else")
     add("--resource-server", action="store_true", help="measure the package resource_server, and nothing else")
     add("--seed", type=int, default=1, help="with --fleet (default 1)")
@@ -303,6 +315,14 @@ def full(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     return measured, found
 
 
+def swept(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
+    """Sessions that are deleted because they ended long ago."""
+    chosen, found = run.chosen, list[Figure]()
+    for database in chosen.databases:
+        found += sweep.measure(f"ours {database}", run.seeded(database), chosen.sweep, chosen.rounds)
+    return {}, found
+
+
 def verified(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
     """What resource servers install, beside asking about each call."""
     made = run.seeded("sqlite")
@@ -401,7 +421,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if chosen.pages:
                 return _print_pages(console(run), chosen, busy, began)
             stack.enter_context(_loaded_on(run.load_core))
-            compared = verified if chosen.resource_server else full if chosen.big else compare
+            compared = (
+                verified if chosen.resource_server else swept if chosen.sweep else full if chosen.big else compare
+            )
             measured, found = compared(run)
             load = run.run_settings.generator.name
     except (BadLoad, console_pages.UnexpectedResponse) as error:

@@ -76,6 +76,26 @@ def fill(ours: AuthserverUnderTest, sizes: Sizes) -> None:
     ours.clients = [(name, secret) for name in loaded]
 
 
+def fill_overdue(ours: AuthserverUnderTest, rows: int, *, ended: int) -> None:
+    """Add sessions whose tokens expired before ``ended``, one after the other a millisecond apart."""
+    postgres = ours.store.engine.dialect.name == "postgresql"
+    with ours.store.engine.connect().execution_options(write=True) as connection, connection.begin():
+        if postgres:
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        _generated(
+            connection,
+            "INSERT INTO sessions (jti, client_id, secret_id, kid, audience, roles, role_version, credential_version, "
+            "epoch, issued_at, expires_at, last_used_at) "
+            "SELECT {jti}, {id}, {secret}, 'kid', 'https://es256.example.com', 'invoices.read reports.read', 1, 1, 1, "
+            ":ended - n / 1000 - 3700, :ended - n / 1000 - 100, :ended - n / 1000 - 3700 FROM series",
+            rows,
+            {"ended": ended},
+            among=_LOADED_CREDENTIALS,
+            postgres=postgres,
+        )
+        connection.exec_driver_sql("ANALYZE sessions")
+
+
 def _generated(
     connection: Connection, statement: str, count: int, values: dict[str, Any], *, among: int, postgres: bool
 ) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -131,7 +131,10 @@ def error_response(
     log_fields: Mapping[str, str] | None = None,
 ) -> Response:
     """Make an error response (RFC 6749 §5.2); the text is cut down to the characters allowed there."""
-    body = dump({"error": code, "error_description": _UNPRINTABLE.sub("?", text)})
-    return Response(
-        status, body, headers=(*NO_STORE, *headers), log_fields={"outcome": code, "reason": code, **(log_fields or {})}
-    )
+    log_fields = {"outcome": code, "reason": code, **(log_fields or {})}
+    return Response(status, _error_body(code, text), headers=(*NO_STORE, *headers), log_fields=log_fields)
+
+
+@lru_cache(maxsize=128)
+def _error_body(code: str, text: str) -> bytes:
+    return dump({"error": code, "error_description": _UNPRINTABLE.sub("?", text)})

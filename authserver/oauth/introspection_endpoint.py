@@ -23,7 +23,7 @@ from authserver.oauth.client_authentication import (
 )
 from authserver.oauth.form import read_form, without_token
 from authserver.oauth.http import NO_STORE, Request, Response, dump, error_response
-from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
+from authserver.oauth.parsed_requests import ParsedRequestCache, header_fingerprint
 from authserver.oauth.throttle import FailedAttempt
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
 from authserver.ports.client_authentication import OneTimeIds
@@ -57,7 +57,7 @@ _CACHE_SIZE = 2048
 """How many kinds of calls a worker keeps, mostly one for each route of an API; one that was evicted is parsed again."""
 
 _MAX_REST = 512
-"""Bytes of a form without its token; what is longer is parsed each time, so that the cache stays small."""
+"""Bytes of what details depend on; what is longer is parsed each time, so that the cache stays small."""
 
 _ACTIVE_HEADERS = (("Cache-Control", "private, max-age=0, no-store"), ("Pragma", "no-cache"))
 """An active answer without a lease: as one with a lease says it, and so that no cache keeps it."""
@@ -65,21 +65,26 @@ _ACTIVE_HEADERS = (("Cache-Control", "private, max-age=0, no-store"), ("Pragma",
 _BODY_CREDENTIALS = frozenset({"client_id", "client_secret", "client_assertion"})
 
 
-class Call(NamedTuple):
-    """What an introspection request says besides its token; who ``caller`` is has not been judged."""
+class Details(NamedTuple):
+    """What an introspection request says besides its token and its caller."""
 
-    caller: PresentedSecret | PresentedAssertion
     method: str
     route: str
     signed: bool
     """Whether the answer is to be signed."""
 
 
+Caller = PresentedSecret | PresentedAssertion
+"""Who a request says it is from; not judged."""
+
+
 class IntrospectionEndpoint:
     """RFC 7662 §2; the signed form when ``Accept`` asks for it (RFC 9701 §4).
 
     A resource server sends the same request again and again, but for the token. What such a request says is cached
-    under a hash of its bytes; whether the secret in it is right is checked each time. Nothing of a token is cached.
+    in two parts: its details, and under a hash of the header its caller, whose secret is checked each time. Nothing
+    of a token is cached. Who is refused finds the details as anybody does, so a refusal costs no more than an answer;
+    the header is read anew for each refusal, also one that was right once, so all of them take the same time (INV-29).
     """
 
     def __init__(
@@ -97,26 +102,29 @@ class IntrospectionEndpoint:
         self._assertions = AssertionContext(issuer, one_time_ids)
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._verified_tokens, self._sign, self._issuer, self._pepper = verified_tokens, sign, issuer, pepper
-        self._calls: ParsedRequestCache[Call] = ParsedRequestCache(_CACHE_SIZE)
+        self._details: ParsedRequestCache[Details] = ParsedRequestCache(_CACHE_SIZE)
+        self._callers: ParsedRequestCache[Caller] = ParsedRequestCache(_CACHE_SIZE)
 
     def __call__(self, request: Request) -> Response:
         """POST introspect."""
-        fingerprint, form, cached = b"", None, None
-        apart = without_token(request.body)
-        if apart is not None and len(apart[1]) <= _MAX_REST:
-            fingerprint = request_fingerprint(request, apart[1], request.headers.get("accept", ""))
-            cached = self._calls.get(fingerprint)
-        if apart is not None and cached is not None:
+        get = request.headers.get
+        apart, key, details = without_token(request.body), None, None
+        if apart is not None:
+            rest = (apart[1], get("content-type", ""), request.query, get("accept", ""))
+            key = rest if sum(map(len, rest)) <= _MAX_REST else None
+            details = self._details.get(key)
+        form: Mapping[str, str] = {}
+        if apart is not None and details is not None:
             text: str | None = apart[0]
-            call = cached
         else:
             form = read_form(request)
-            text = form.get("token")
-            parsed = self._parse(request, form)
-            if isinstance(parsed, Response):
-                return parsed
-            call = parsed
-        caller = call.caller
+            text, details = form.get("token"), _details(request, form)
+        in_body = bool(form) and not _BODY_CREDENTIALS.isdisjoint(form)
+        fingerprint = b"" if in_body else header_fingerprint(get("authorization", ""))
+        known = self._callers.get(fingerprint)
+        caller = known or self._presented(request, form)
+        if isinstance(caller, Response):
+            return caller
         token = self._verified_tokens.parse(text) if text is not None else None
         try:
             answer = introspect(
@@ -126,32 +134,27 @@ class IntrospectionEndpoint:
                 sessions=self._sessions,
                 usage=self._usage,
                 verify=lambda: token is not None and self._verified_tokens.verify(token),
-                method=call.method,
-                route=call.route,
+                method=details.method,
+                route=details.route,
                 peer=request.peer,
             )
         except InvalidClient as error:
-            if form is None:
-                self._parse(request, read_form(request))  # a secret that was right once is refused no faster (INV-29)
+            if known is not None:
+                self._presented(request, form)  # a secret that was right once is refused no faster (INV-29)
             return invalid_client(error.reason, caller.client_id, RESOURCE_SERVER)
-        if fingerprint and form is not None and not _BODY_CREDENTIALS.intersection(form):
-            self._calls.put(fingerprint, call)
+        if form and not in_body and key is not None:
+            self._details.put(key, details)
+        if known is None and not in_body:
+            self._callers.put(fingerprint, caller)
         if text is None:
             return error_response("invalid_request", "token is missing.", log_fields={"client": caller.client_id})
-        return self._respond(answer, token, caller.client_id, signed=call.signed)
+        return self._respond(answer, token, caller.client_id, signed=details.signed)
 
-    def _parse(self, request: Request, form: Mapping[str, str]) -> Call | Response:
+    def _presented(self, request: Request, form: Mapping[str, str]) -> Caller | Response:
         try:
-            caller = presented_client(request, form, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
+            return presented_client(request, form, prefix=RESOURCE_SERVER_PREFIX, pepper=self._pepper)
         except (NoCredentials, UnusableCredentials) as error:
             return refused(error, RESOURCE_SERVER)
-        accept = request.headers.get("accept", "")
-        return Call(
-            caller,
-            http_method(form.get("http_method", "")),
-            http_route(form.get("http_route", "")),
-            bool(accept) and wants_signed(accept),
-        )
 
     def _proven(self, caller: PresentedAssertion) -> ProvenCaller:
         return proven_caller(caller, hot_path=self._hot_path, assertions=self._assertions)
@@ -181,6 +184,12 @@ class IntrospectionEndpoint:
             "token_introspection": members or {"active": False},
         }
         return Response(200, self._sign(claims, answer.alg).encode(), SIGNED, headers, log_fields, failed_attempt)
+
+
+def _details(request: Request, form: Mapping[str, str]) -> Details:
+    accept = request.headers.get("accept", "")
+    method, route = http_method(form.get("http_method", "")), http_route(form.get("http_route", ""))
+    return Details(method, route, bool(accept) and wants_signed(accept))
 
 
 def wants_signed(accept: str) -> bool:

@@ -1,6 +1,7 @@
-"""A cache of parsed requests, keyed by a hash of their bytes: clients send the same bytes again and again."""
+"""A cache of parsed requests, or of parts of them: clients send the same bytes again and again."""
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from hashlib import sha256
 from threading import Lock
 from typing import Generic, TypeVar
@@ -8,14 +9,16 @@ from typing import Generic, TypeVar
 from authserver.oauth.http import Request
 
 
-def request_fingerprint(request: Request, body: bytes, *more: str) -> bytes:
-    """A hash of everything that parsing a request depends on: its ``body``, or the part that counts, and ``more``.
-
-    A hash and not the bytes themselves, because secrets are among them.
-    """
+def request_fingerprint(request: Request) -> bytes:
+    """A hash of everything that parsing a request depends on; not the bytes themselves: secrets are among them."""
     get = request.headers.get
-    text = "\n".join((get("authorization", ""), get("content-type", ""), request.query, *more))
-    return sha256(text.encode("utf-8", "surrogatepass") + b"\n\n" + body).digest()
+    text = "\n".join((get("authorization", ""), get("content-type", ""), request.query))
+    return sha256(text.encode("utf-8", "surrogatepass") + b"\n\n" + request.body).digest()
+
+
+def header_fingerprint(header: str) -> bytes:
+    """A hash of one header that holds a secret."""
+    return sha256(header.encode("utf-8", "surrogatepass")).digest()
 
 
 T = TypeVar("T")
@@ -29,7 +32,9 @@ class _Entry(Generic[T]):
 
 
 class ParsedRequestCache(Generic[T]):
-    """Caches parsed requests by ``request_fingerprint``; only successful ones enter, so that guessing cannot fill it.
+    """Caches what was parsed; of successful requests only, so that guessing cannot fill it.
+
+    The key holds no secret: it is a fingerprint wherever there may be one.
 
     Whether caller and token are good is never kept, and is judged each time. The entries that were not used since the
     last round are evicted first (the clock algorithm), so a scan over many tokens does not push out the busy ones;
@@ -39,25 +44,25 @@ class ParsedRequestCache(Generic[T]):
     def __init__(self, max_entries: int) -> None:
         """Keep ``most`` entries."""
         self._max_entries = max_entries
-        self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry[T]] = OrderedDict()
         self._lock = Lock()
 
     def __len__(self) -> int:
         """How many entries there are."""
         return len(self._entries)
 
-    def get(self, fingerprint: bytes) -> T | None:
-        """The parsed request, or None."""
-        entry = self._entries.get(fingerprint)
+    def get(self, key: Hashable) -> T | None:
+        """What was parsed, or None."""
+        entry = self._entries.get(key)
         if entry is None:
             return None
         entry.used = True
         return entry.parsed
 
-    def put(self, fingerprint: bytes, parsed: T) -> None:
+    def put(self, key: Hashable, parsed: T) -> None:
         """Add an entry; evict one where there are too many."""
         with self._lock:
-            self._entries[fingerprint] = _Entry(parsed)
+            self._entries[key] = _Entry(parsed)
             while len(self._entries) > self._max_entries:
                 oldest, entry = self._entries.popitem(last=False)
                 if entry.used:

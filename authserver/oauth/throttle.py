@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 PER_CLIENT = 60
 PER_PEER = 1200
@@ -34,8 +34,7 @@ _MAX_ID = 256
 _IPV6_PREFIX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
+class FailedAttempt(NamedTuple):
     """A refusal that counts: a failed ``client`` authentication, or a bad ``token`` from a resource server.
 
     ``subject`` is the claimed client id, empty when none was legible.

@@ -247,7 +247,7 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         Clients send the same bytes again for each new token. The parsed request is cached
         under a hash of them; client, roles and audience are checked each time.
         """
-        fingerprint = request_fingerprint(request, request.body)
+        fingerprint = request_fingerprint(request)
         cached = self._parsed_requests.get(fingerprint)
         token_request = cached or self._parse(request)
         if isinstance(token_request, Response):

@@ -33,12 +33,13 @@ def mint(prefix: str, choice: Callable[[str], str]) -> str:
 
 def checksum(text: str) -> str:
     """CRC-32 (ISO-HDLC) of ``text`` as six base62 characters, zero-padded."""
-    number = zlib.crc32(text.encode("ascii"))
-    digits = ""
-    while number:
-        number, digit = divmod(number, len(ALPHABET))
-        digits = ALPHABET[digit] + digits
-    return digits.rjust(CHECKSUM_LENGTH, "0")
+    high, low = divmod(zlib.crc32(text.encode("ascii")), len(_PAIRS))
+    high, middle = divmod(high, len(_PAIRS))
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
+
+
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
+"""Each number below 62 * 62 as two characters."""
 
 
 def well_formed(secret: str, prefix: str = CREDENTIAL_PREFIX) -> bool:

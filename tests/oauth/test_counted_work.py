@@ -13,12 +13,15 @@ from sqlalchemy import event
 from werkzeug.test import EnvironBuilder
 
 from authserver.actions import credentials
+from authserver.actions.resource_servers import disable_resource_server, register_resource_server
 from authserver.oauth import verified_tokens
 from authserver.rules.client_authentication.restrictions import restrictions
 from authserver.store.engine.prepared import ThreadConnections
 from authserver.store.tokens.token_limits import SqlTokenLimits
 from keys.signing import TokenReader, TokenSigner
-from tests.support.wsgi_client import BACKENDS, basic, opened, parts, signed
+from tests.support.wsgi_client import BACKENDS, WRONG_SECRET, basic, opened, parts, signed
+
+NOBODY = "00000000-0000-4000-8000-000000000001"
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -119,6 +122,7 @@ def test_a_token_that_another_node_issued_is_one_statement_and_no_signature_chec
     answer, done = cost(work, lambda: world.introspect(token))
     assert answer.json["active"] is True
     assert (done["statements"], done.get("signature checks", 0)) == (1, 0)
+    assert done["JSON texts"] <= 2
 
 
 @pytest.mark.parametrize("kind", ["garbage", "another form", "changed", "never recorded"])
@@ -166,11 +170,11 @@ def test_the_documents_of_keys_and_metadata_are_at_most_one_statement(world, wor
         assert "signatures" not in done
 
 
-MOST_CALLS = {"introspection": 80, "bad token": 62, "token": 110, "JWKS": 32, "metadata": 26}
+MOST_CALLS = {"introspection": 76, "bad token": 48, "refused caller": 72, "token": 96, "JWKS": 32, "metadata": 26}
 """Calls of Python functions that one request may take; a library of another version may take a few more or less."""
 
 
-def calls(world, path, form=None, caller=None):
+def calls(world, path, form=None, caller=None, status="200 OK"):
     """How many Python functions one request calls when the ones before it were alike; and its answer."""
     headers = {"Authorization": basic(*caller)} if caller else {}
     body = urlencode(form).encode() if form else b""
@@ -187,7 +191,7 @@ def calls(world, path, form=None, caller=None):
         answer = world.http.application(environ, lambda status, _headers: told.append(status))
     finally:
         sys.setprofile(None)
-    assert told == ["200 OK"]
+    assert told == [status]
     return count["call"], b"".join(answer)
 
 
@@ -212,6 +216,34 @@ def test_function_calls_of_a_bad_token_are_no_more_than_of_a_good_one(world, tex
         taken, body = calls(world, "/oauth/introspect", {"token": text}, world.api)
     assert body == b'{"active":false}'
     assert taken <= MOST_CALLS["bad token"]
+
+
+def test_function_calls_of_a_refused_caller_are_no_more_than_of_a_good_one_whoever_it_is(world):
+    api = register_resource_server(
+        world.accounts, "once right", "https://once.example.com", pepper=world.store.pepper, **world.who
+    )
+    once_right = (api.server.client_id, api.secret)
+    form = {"token": world.access_token(), "http_method": "GET", "http_route": "/orders/{id}"}
+    for caller in (world.api, once_right):
+        good, _body = calls(world, "/oauth/introspect", form, caller)
+    disable_resource_server(world.accounts, "once right", **world.who)
+    refused = {"wrong secret": (world.api[0], WRONG_SECRET), "unknown": (NOBODY, WRONG_SECRET), "disabled": once_right}
+    taken = {}
+    for name, caller in refused.items():
+        for _ in range(2):  # the first of its kind and minute is written to the audit
+            taken[name], _body = calls(world, "/oauth/introspect", form, caller, "401 Unauthorized")
+    assert max(taken.values()) <= min(good, MOST_CALLS["refused caller"]), (good, taken)
+    assert max(taken.values()) - min(taken.values()) <= 4, taken  # INV-29
+
+
+@pytest.mark.parametrize("caller", ["wrong secret", "unknown"])
+def test_a_refused_caller_is_one_statement_and_no_signature_check(world, work, caller):
+    token, client_id = world.access_token(), world.api[0] if caller == "wrong secret" else NOBODY
+    world.store.usage.flush()
+    answer, done = cost(work, lambda: world.introspect(token, auth=(client_id, WRONG_SECRET)))
+    assert answer.status_code == 401
+    assert (done["statements"], done.get("signature checks", 0)) == (1, 0)
+    assert done["JSON texts"] <= 2
 
 
 def test_function_calls_of_a_token_request_and_of_the_documents(world):

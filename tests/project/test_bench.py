@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from sqlalchemy import func, select
 
+from authserver.services import SWEEP_SECONDS
 from authserver.store import tables
 from bench import __main__ as bench
 from bench import authserver_under_test, cases, console_pages, dataset, figures, scale, verifiers
@@ -94,6 +95,13 @@ def test_a_peer_introspects_what_it_issued(peer, database_url, monkeypatch):
     finally:
         with app.app_context():
             peer.db.engine.dispose()
+
+
+def test_ended_sessions_are_swept(capsys, tmp_path):
+    report, _ = run(capsys, tmp_path, "--sweep", "600")
+    found = {figure["name"]: figure["value"] for figure in report["figures"]}
+    for database in bench.DATABASES:
+        assert found[f"ours {database}, rows swept by one process"] == 600 / SWEEP_SECONDS
 
 
 def test_a_full_database_has_the_rows_and_clients_that_work(database_url):

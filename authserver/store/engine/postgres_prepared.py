@@ -30,7 +30,7 @@ class PostgresPreparedConnection(PreparedConnection):
         """One statement, durable on return; the thread sleeps without the interpreter's lock meanwhile."""
         with self._lock:
             name, reader = self._known.get(sql) or self._prepare(sql)
-            values = [_sent(each) for each in arguments]
+            values = _all_sent(arguments)
             run = self._libpq.exec_params if self._pooled else self._libpq.exec_prepared
             result = run(name, values)
             if result.status == ExecStatus.TUPLES_OK:
@@ -55,14 +55,26 @@ class PostgresPreparedConnection(PreparedConnection):
         return bool(self._connection.broken) or state.startswith(_ENDED_BY_SERVER)
 
 
+def _all_sent(arguments: Sequence[str | int | None]) -> Sequence[bytes | None]:
+    """Values as PostgreSQL reads them in text form."""
+    try:
+        texts = list(map(str.encode, arguments))  # type: ignore[arg-type] # in C: the hot paths send nothing but texts
+    except TypeError:
+        return [_sent(each) for each in arguments]
+    if b"\0" in b"".join(texts):
+        raise DataError(_NUL)
+    return texts
+
+
+_NUL = "a text for PostgreSQL cannot hold a NUL"  # libpq would end it there, in silence
+
+
 def _sent(value: str | int | None) -> bytes | None:
-    """A value as PostgreSQL reads it in text form."""
     if value is None:
         return None
     if isinstance(value, str):
         if "\0" in value:
-            msg = "a text for PostgreSQL cannot hold a NUL"  # libpq would end it there, in silence
-            raise DataError(msg)
+            raise DataError(_NUL)
         return value.encode()
     return b"%d" % value
 
