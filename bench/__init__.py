@@ -5,6 +5,7 @@
 - ``server_process``: starts a server as production does and waits for it.
 - ``authserver_under_test``, ``peers``: what is measured, and what it is compared with.
 - ``dataset``, ``scale``: users, credentials, sessions and audit records to measure with.
+- ``sweep``: how fast sessions are deleted that ended long ago.
 - ``cases``: one case is one request against one server on one database. ``console_pages``: the same for pages.
 - ``fleet``: many verifiers in front of the server, simulated from what each request costs it.
 - ``verifiers``: what resource servers install, beside asking about each call.

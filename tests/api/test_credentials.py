@@ -11,6 +11,7 @@ from tests.support import issuers
 from tests.support.api_client import AUDIENCE, problem
 from tests.support.certificates import self_signed
 from tests.support.issuers import KUBERNETES, Issuer
+from tests.support.wsgi_client import wasted
 
 DAY = 86400
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -260,6 +261,9 @@ def test_sessions_are_listed_and_ended_one_or_all(world, owner):
     usage = owner.read(f"/credentials/{client[0]}/usage")
     assert usage["token_requests"]["granted"] == 4
     assert usage["live_tokens"] == 1
+    assert usage["unused_tokens"] is None
+    wasted(world, client[0], 1000)
+    assert owner.read(f"/credentials/{client[0]}/usage")["unused_tokens"] == {"tokens": 1000, "uses": 0}
     assert len(usage["days"]) == 30
     line = owner.read(f"/credentials/{client[0]}/timeline", limit=2)
     rest = owner.read(f"/credentials/{client[0]}/timeline", limit=2, cursor=line["next_cursor"])

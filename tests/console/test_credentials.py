@@ -31,6 +31,7 @@ from authserver.store.tables import credentials as rows
 from tests.support import clients_js_plugin, powershell
 from tests.support.console_browser import PASSWORD, builder, signed_in
 from tests.support.processes import ROOT
+from tests.support.wsgi_client import wasted
 
 DAY = 86400
 LIST, NEW = "/console/credentials", "/console/credentials/new"
@@ -670,6 +671,17 @@ def test_sessions_are_seen_and_ended_one_by_one_or_all(browser):
     assert not any(world.active(token) for token in tokens)
     assert "All sessions ended" in page.words
     assert "That session had ended already." in browser.post(path, {"_csrf": browser.csrf(), "session": "x"}).words
+
+
+def test_an_owner_is_told_of_tokens_that_nobody_used(browser):
+    client_id, _ = make(browser.world)
+    wasted(browser.world, client_id, 999)
+    assert "it was issued" not in browser.get(of(client_id)).words
+    wasted(browser.world, client_id, 8_640_000)
+    page = browser.get(of(client_id))
+    assert "Yesterday (UTC) it was issued 8640000 tokens, and 0 uses of them are known." in page.words
+    assert 'href="/console/help#keep-tokens"' in page.text
+    assert 'id="keep-tokens"' in browser.get("/console/help").text
 
 
 def test_the_page_tells_why_tokens_ended_and_what_happened(browser):

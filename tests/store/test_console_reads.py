@@ -1071,3 +1071,5 @@ def test_clients_that_get_far_more_tokens_than_they_use_are_named_the_worst_firs
     ]
     assert found[0].client_id == worse.client_id
     assert store.token_reads.unused(now + 5 * DAY) == ()
+    assert store.token_reads.unused(now, wasteful.client_id) == (found[1],)
+    assert store.token_reads.unused(now, busy.client_id) == ()

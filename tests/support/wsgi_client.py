@@ -6,11 +6,14 @@ import itertools
 import json
 import time
 
+from sqlalchemy import delete, insert
+
 from authserver.actions import general_settings
 from authserver.oauth.throttle import Throttle
 from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, mint
 from authserver.rules.token_hash import token_hash_key
+from authserver.store.tables import token_requests
 from keys.keyring import State
 from tests.conftest import World
 from tests.support.stores import migrated_url
@@ -125,6 +128,15 @@ def recorded(world, text):
     if start:
         world.store.usage.issued(start, token_hash=token.token_hash)
     return text
+
+
+def wasted(world, client_id, tokens):
+    """Have it that a client got so many tokens yesterday and used none."""
+    yesterday = world.clock.at - world.clock.at % 86400 - 86400
+    key = {"client_id": client_id, "day": yesterday, "outcome": "granted"}
+    with world.store.engine.begin() as connection:
+        connection.execute(delete(token_requests).filter_by(**key))
+        connection.execute(insert(token_requests).values(**key, requests=tokens))
 
 
 def settled(seconds=10.0):

@@ -95,6 +95,13 @@ class DayDocument(Model):
     refused: int
 
 
+class UnusedTokensDocument(Model):
+    """What a client got and used yesterday (UTC); uses at an API that checks tokens by itself are unknown."""
+
+    tokens: int
+    uses: int
+
+
 class UsageDocument(Model):
     """How a credential was used."""
 
@@ -104,6 +111,10 @@ class UsageDocument(Model):
     token_requests: dict[str, int] = Field(description="By outcome: `granted`, or the reason of the refusal.")
     days: list[DayDocument] = Field(description="Token requests of the last 30 days, the oldest first.")
     live_tokens: int
+    unused_tokens: UnusedTokensDocument | None = Field(
+        description="Where it got far more tokens yesterday than are known to be used: a client should keep its token "
+        "until `expires_in` is nearly over. Else null."
+    )
 
 
 class EventDocument(Model):
@@ -233,6 +244,7 @@ def read_usage(context: ApiContext, client_id: str, query: DaysQuery) -> Answer:
     row = reads.row(client_id, context.now, owner_id=context.owner_id)
     since = context.now - context.now % DAY - (query.days - 1) * DAY
     found = reads.usage(client_id, since, 100)
+    unused = context.store.token_reads.unused(context.now, client_id)
     routes = [
         RouteUseDocument(
             resource_server_id=each.server_id,
@@ -252,6 +264,7 @@ def read_usage(context: ApiContext, client_id: str, query: DaysQuery) -> Answer:
             token_requests=dict(reads.refusals(client_id, since)),
             days=[DayDocument(day=each.day, granted=each.granted, refused=each.refused) for each in row.days],
             live_tokens=reads.live_tokens(client_id, context.now),
+            unused_tokens=next((UnusedTokensDocument(tokens=each.tokens, uses=each.uses) for each in unused), None),
         )
     )
 

@@ -194,6 +194,7 @@ def credential(client_id: str) -> ResponseReturnValue:
         reason=_reason,
         outcomes=_outcomes(reads.refusals(client_id, since)),
         usage=reads.usage(client_id, since),
+        unused=context.store.token_reads.unused(context.now, client_id),
         timeline_entries=[_timeline_entry(record) for record in timeline.records],
         older=f"{timeline.after.at}-{timeline.after.seq}" if timeline.after else "",
         lost_roles=_lost_roles(row, timeline.records),

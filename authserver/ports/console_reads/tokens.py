@@ -40,6 +40,6 @@ class TokenReads(Protocol):
         """How many tokens live now and would not under these settings; None: as it is."""
         ...
 
-    def unused(self, now: Instant) -> tuple[UnusedTokens, ...]:
-        """Clients that got far more tokens yesterday than they used, the worst first, 20 at most."""
+    def unused(self, now: Instant, client_id: str | None = None) -> tuple[UnusedTokens, ...]:
+        """Clients that got far more tokens yesterday than they used, the worst first, 20 at most; or only that one."""
         ...

@@ -36,9 +36,9 @@ class SqlTokenReads:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def unused(self, now: Instant) -> tuple[UnusedTokens, ...]:
+    def unused(self, now: Instant, client_id: str | None = None) -> tuple[UnusedTokens, ...]:
         """Clients that got far more tokens yesterday than they used, the worst first."""
-        return unused_tokens(self._engine, now)
+        return unused_tokens(self._engine, now, client_id)
 
     def all(self, now: Instant) -> int:
         """How many live tokens there are."""

@@ -18,8 +18,8 @@ _DAY = 24 * 3600
 _MOST = 20
 
 
-def unused_tokens(engine: Engine, now: Instant) -> tuple[UnusedTokens, ...]:
-    """Those of yesterday that got far more tokens than they used, the worst first, 20 at most.
+def unused_tokens(engine: Engine, now: Instant, client_id: str | None = None) -> tuple[UnusedTokens, ...]:
+    """Those of yesterday that got far more tokens than they used, the worst first, 20 at most; or only one client.
 
     Raises:
         Unavailable: the database cannot be reached.
@@ -47,5 +47,7 @@ def unused_tokens(engine: Engine, now: Instant) -> tuple[UnusedTokens, ...]:
         .order_by(asked.requests.desc(), asked.client_id)
         .limit(_MOST)
     )
+    if client_id is not None:
+        query = query.where(asked.client_id == client_id)
     with reading(engine) as connection:
         return tuple(UnusedTokens(*row[:4], int(row[4])) for row in connection.execute(query))
