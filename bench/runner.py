@@ -87,6 +87,9 @@ def _measure(
     burst = run_settings.generator.burst(
         server.port, requests, connections=run_settings.connections, seconds=run_settings.seconds, pause=pause
     )
+    if not burst.answers:
+        msg = f"{case.name}: not one answer came; the load generator may need more seconds to read so many requests"
+        raise BadLoad(msg)
     measurement = measured[case.name]
     measurement.cpu.append(1e6 * (server.busy_seconds() - before) / burst.answers)
     measurement.bursts.append(burst)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from statistics import median
 
 from authserver.ports.general_settings import retention_seconds
-from authserver.services import SWEEP_FOR_SECONDS, SWEEP_SECONDS
+from authserver.services.periodic_tasks import SWEEP_FOR_SECONDS, SWEEP_SECONDS
 from bench import scale
 from bench.authserver_under_test import AuthserverUnderTest
 from bench.figures import Figure

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from sqlalchemy import func, select
 
-from authserver.services import SWEEP_SECONDS
+from authserver.services.periodic_tasks import SWEEP_SECONDS
 from authserver.store import tables
 from bench import __main__ as bench
 from bench import authserver_under_test, cases, console_pages, dataset, figures, scale, verifiers
