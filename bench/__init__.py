@@ -1,7 +1,8 @@
 """Measures the real server beside others, in one run and in turn: ``python -m bench --help``.
 
 - ``machine``: cores, memory and processor time, as the kernel counts them.
-- ``load_generator``: the HTTP load, by ``wrk`` where there is one, else in Python. ``requests``: what it sends.
+- ``load_generator``: the HTTP load, by ``wrk`` where there is one, else in Python. ``requests``: what it sends;
+  ``signed_requests``: those that are good once.
 - ``server_process``: starts a server as production does and waits for it.
 - ``authserver_under_test``, ``peers``: what is measured, and what it is compared with.
 - ``dataset``, ``scale``: users, credentials, sessions and audit records to measure with.

@@ -50,6 +50,9 @@ _PEER_TOKENS = 200
 _REVOCATIONS = {True: 20, False: 60}
 """Tokens that are revoked under load, for each mode: quickly, and thoroughly."""
 _NODE_WARM_SECONDS = 6
+_SIGNED = 8_000
+"""Token requests signed for each second of a burst."""
+
 _FRESH = 6_000
 """Tokens that nobody has seen, for each second of load."""
 _RAW_SIGNATURES = "raw RS256 signature"
@@ -192,6 +195,7 @@ def compare(run: Run) -> tuple[dict[str, runner.Measured], list[Figure]]:
         live = made.tokens(chosen.live)
         fresh = made.tokens(_FRESH * chosen.seconds * (chosen.rounds + 1))
         some += cases.server_cases(name, made, live, fresh, chosen.rounds)
+        some += cases.signed_cases(name, made, _SIGNED * chosen.seconds)
         for peer in ("documented", "same-job"):
             if peer in chosen.peers:
                 url = run.fresh_url(database)

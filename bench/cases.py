@@ -8,6 +8,7 @@ from authserver.rules.secret_format import RESOURCE_SERVER_PREFIX, mint
 from bench.authserver_under_test import ES256, RS256, AuthserverUnderTest
 from bench.peers.fixtures import API, SECRET, PeerFixtures, basic
 from bench.requests import get, post
+from bench.signed_requests import DPOP, FEDERATION, KEY, SignedRequests
 
 Requests = Callable[[int], Sequence[bytes]]
 """Number of the round -> what is sent in it."""
@@ -23,6 +24,7 @@ class Case:
     """``kind`` is what a right answer has (``requests.fault``).
 
     With ``below`` the load is half of what that other cell reached: the latency of a server that is not saturated.
+    With ``once`` each request is sent once.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Case:
     kind: str
     requests: Requests
     below: str = ""
+    once: bool = False
 
 
 _ANOTHER_SECRET = mint(RESOURCE_SERVER_PREFIX, lambda alphabet: alphabet[0])
@@ -54,6 +57,17 @@ BAD = ("garbage", "forged", "wrong secret", "unknown caller")
 
 HOT = 256
 """Tokens that fit every cache of a server; the others measure what customers have."""
+
+
+def signed_cases(server: str, authserver: AuthserverUnderTest, count: int) -> list[Case]:
+    """Token requests of clients that sign; ``count`` of them are signed for each round, more than it can send."""
+    signed = SignedRequests(authserver)
+
+    def requests(way: str) -> Requests:
+        return lambda _round: signed.make(way, ES256, count)
+
+    kinds = {KEY: "token", FEDERATION: "token", DPOP: "bound"}
+    return [Case(f"{server} token ES256, {way}", server, kind, requests(way), once=True) for way, kind in kinds.items()]
 
 
 def server_cases(

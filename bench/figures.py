@@ -6,6 +6,7 @@ from statistics import median
 
 from bench.cases import BAD
 from bench.runner import Measured
+from bench.signed_requests import DPOP, FEDERATION, KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ GOALS = (
     Goal("ours postgresql introspect, many live", "bare", 0.2, 0.4),
     Goal("ours sqlite token ES256", "same-job sqlite token", 12, _NONE),
     Goal("ours postgresql token ES256", "same-job postgresql token", 12, _NONE),
+    *(
+        Goal(f"ours {database} token ES256, {way}", f"ours {database} token ES256", first, _NONE)
+        for database in ("sqlite", "postgresql")
+        for way, first in ((KEY, 0.6), (DPOP, 0.6), (FEDERATION, 0.5))
+    ),
     Goal("ours sqlite token RS256", "raw RS256 signature", 0.5, 0.75),
     Goal("ours postgresql token RS256", "raw RS256 signature", 0.5, 0.75),
     Goal("ours sqlite JWKS", "echo", 1, _NONE),

@@ -82,6 +82,8 @@ def _measure(
     if wrong:
         msg = f"{case.name}: {wrong}; the server says {server.log()}"
         raise BadLoad(msg)
+    if case.once:
+        requests = requests[1:]
     pause = run_settings.connections / (measured[case.below].bursts[-1].rate / 2) if case.below else 0.0
     before = server.busy_seconds()
     burst = run_settings.generator.burst(

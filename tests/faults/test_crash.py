@@ -10,13 +10,14 @@ import os
 import random
 import threading
 import time
+from collections import Counter
 from urllib.parse import urlencode, urlsplit
 
 from authserver.rules.idle import USE_TOLERANCE
 from keys.master import MasterKey
 from tests.faults.test_history import ISSUER, seed
+from tests.support import client_ways, servers
 from tests.support import crash_client as crash_actor
-from tests.support import servers
 from tests.support.deadlines import join, read_line
 
 KILLS = max(1, int(os.environ.get("CRASH_RUNS", "50")) // 2)
@@ -28,13 +29,11 @@ class Load:
     def __init__(self, made, api):
         self.made, self.api = made, api
         self.minted, self.dead, self.asked_to_end = {}, set(), set()
+        self.ways = Counter()
         self.lock = threading.Lock()
 
-    def post(self, connection, path, who, form):
-        headers = {
-            "Authorization": "Basic " + base64.b64encode(":".join(who).encode()).decode(),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+    def post(self, connection, path, headers, form):
+        headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
         connection.request("POST", path, urlencode(form), headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read() or b"{}")
@@ -52,20 +51,22 @@ class Load:
 
     def step(self, connection, dice):
         who = dice.choice(self.made)
-        credential = (who["client"], who["secret"])
-        status, body = self.post(connection, "/oauth/token", credential, {"grant_type": "client_credentials"})
+        status, body = self.post(connection, "/oauth/token", *client_ways.token_request(who, who["secret"], ISSUER))
         if status != 200:
             return
         token = body["access_token"]
         claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
         with self.lock:
             self.minted[token] = (who["user"], claims["role_version"], time.monotonic())
+            self.ways[who["way"]] += 1
         if dice.random() < 0.3:
             self.asked_to_end.add(token)  # without an answer nobody knows whether it ended
-            status, _ = self.post(connection, "/oauth/revoke", credential, {"token": token})
+            headers, form = client_ways.authentication(who, who["secret"], ISSUER)
+            status, _ = self.post(connection, "/oauth/revoke", headers, {"token": token, **form})
             if status == 200:
                 self.dead.add(token)
-        status, body = self.post(connection, "/oauth/introspect", self.api, {"token": token})
+        caller = {"Authorization": "Basic " + base64.b64encode(":".join(self.api).encode()).decode()}
+        status, body = self.post(connection, "/oauth/introspect", caller, {"token": token})
         if status == 200 and not body["active"]:
             self.dead.add(token)
 
@@ -121,6 +122,7 @@ def _lost_with(kills, minted_at):
 def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url, record_property):
     key = MasterKey.fresh()
     made, api = seed(database_url, key)
+    client_ways.equip(database_url, key, ISSUER, made)
     load, told, kills, recoveries, dice = Load(made, api), [], [], [], random.Random(7)
     server = servers.start(database_url, key)
     try:
@@ -151,5 +153,6 @@ def test_inv_21_22_nothing_acknowledged_is_lost_by_kill_9(database_url, record_p
         assert {each["kind"] for each in told} == {"roles", "created", "deleting", "deleted"}
         assert len(load.minted) > KILLS
         assert load.dead
+        assert min(load.ways[each] for each in client_ways.WAYS) > 0, load.ways
     finally:
         server.close()

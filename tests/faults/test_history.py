@@ -12,10 +12,10 @@ from collections import Counter
 import pytest
 
 from keys.master import MasterKey
-from tests.support import servers
+from tests.support import client_ways, servers
 from tests.support.history import Op, violations
 
-OPERATIONS = int(os.environ.get("HISTORY_OPERATIONS", "20000"))
+OPERATIONS = int(os.environ.get("HISTORY_OPERATIONS", "15000"))
 ISSUER = "http://127.0.0.1:8000"
 USERS = ("ada", "bob", "cyd", "dan")
 ALL = ["reader", "writer"]
@@ -57,6 +57,7 @@ def run(url, operations, program=("app.py",)):
     """Act on two servers; the history, and what the checker needs."""
     key = MasterKey.fresh()
     made, api = seed(url, key)
+    client_ways.equip(url, key, ISSUER, made)
     with servers.start(url, key, program=program) as one, servers.start(url, key, program=program) as two:
         task = {
             "urls": [one.url, two.url],
@@ -103,6 +104,8 @@ def test_inv_01_to_12_hold_over_two_servers(database_url):
     assert unanswered.total() <= OPERATIONS // 100, unanswered
     assert min(kinds[each] for each in ("token", "introspect", "roles", "disable", "regenerate", "revoke")) >= 5, kinds
     assert any(op.kind == "introspect" and not op["active"] for op in history)
+    ways = Counter(op["way"] for op in history if op.kind == "token")
+    assert min(ways[each] for each in client_ways.WAYS) >= 20, ways
     assert violations(history, chosen, start) == []
 
 

@@ -23,6 +23,9 @@ OURS = (
     "token ES256",
     "token RS256",
     "introspect",
+    "token ES256, key",
+    "token ES256, DPoP",
+    "token ES256, federation",
     "introspect, many live",
     "introspect, never seen",
     "introspect, half load",
@@ -58,6 +61,7 @@ def short(monkeypatch):
     monkeypatch.setattr(InPython, "SHARE", 0.05)
     for name in ("_FRESH", "_CLIENTS", "_PEER_TOKENS"):
         monkeypatch.setattr(bench, name, 8)
+    monkeypatch.setattr(bench, "_SIGNED", 500)
     monkeypatch.setattr(bench, "_LIVE", {True: 8, False: 8})
 
 
@@ -164,6 +168,8 @@ def test_a_wrong_option_names_the_right_ones(wrong, capsys):
     [
         ("token", 200, b'{"access_token":"a","token_type":"Bearer"}', True),
         ("token", 401, b'{"error":"invalid_client"}', False),
+        ("bound", 200, b'{"access_token":"a","token_type":"DPoP"}', True),
+        ("bound", 200, b'{"access_token":"a","token_type":"Bearer"}', False),
         ("active", 200, b'{"active":true}', True),
         ("active", 200, b'{"active":false}', False),
         ("active", 200, b"<html>", False),

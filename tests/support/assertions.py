@@ -19,9 +19,9 @@ _numbers = itertools.count()
 class Signer:
     """A key pair of a client."""
 
-    def __init__(self, alg="ES256"):
+    def __init__(self, alg="ES256", private=None):
         self.alg = alg
-        self.private = _MAKE[alg]()
+        self.private = private or _MAKE[alg]()
 
     @property
     def pem(self):

@@ -13,6 +13,7 @@ import threading
 import time
 from urllib.parse import urlencode, urlsplit
 
+from tests.support import client_ways
 from tests.support.deadlines import join
 
 NOW = time.monotonic_ns
@@ -24,14 +25,12 @@ class Client:
     def __init__(self, task, seed, write):
         self.task, self.dice, self.write = task, random.Random(seed), write
         self.nodes = [http.client.HTTPConnection(urlsplit(url).netloc, timeout=10) for url in task["urls"]]
+        self.api = {"Authorization": "Basic " + base64.b64encode(":".join(task["api"]).encode()).decode()}
         self.tokens = []
 
-    def post(self, path, who, form):
+    def post(self, path, headers, form):
         node = self.dice.choice(self.nodes)
-        headers = {
-            "Authorization": "Basic " + base64.b64encode(":".join(who).encode()).decode(),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+        headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
         called = NOW()
         try:
             node.request("POST", path, urlencode(form), headers)
@@ -47,24 +46,25 @@ class Client:
         secrets = self.task["secrets"](who["client"])
         secret = self.dice.choice(secrets)
         called, returned, status, body = self.post(
-            "/oauth/token", (who["client"], secret), {"grant_type": "client_credentials"}
+            "/oauth/token", *client_ways.token_request(who, secret, self.task["issuer"])
         )
         if status != 200:
             self.write("unknown" if status in {0, 500, 503} else "refused", called, returned, status=status)
             return
         claims = json.loads(base64.urlsafe_b64decode(body["access_token"].split(".")[1] + "=="))
         facts = {"user": who["user"], "client": who["client"], "rv": claims["role_version"], "jti": claims["jti"]}
-        self.write("token", called, returned, **facts, roles=claims["roles"], secret=secret)
+        way, by = who.get("way", client_ways.SECRET), client_ways.proven_by(who, secret)
+        self.write("token", called, returned, **facts, roles=claims["roles"], secret=by, way=way)
         self.tokens = [
             *self.tokens[-30:],
-            (body["access_token"], {**facts, "minted": returned}, (who["client"], secret)),
+            (body["access_token"], {**facts, "minted": returned}, (who, secret)),
         ]
 
     def look(self):
         if not self.tokens:
             return self.mint()
         text, facts, _ = self.dice.choice(self.tokens)
-        called, returned, status, body = self.post("/oauth/introspect", self.task["api"], {"token": text})
+        called, returned, status, body = self.post("/oauth/introspect", self.api, {"token": text})
         if status != 200:
             return self.write("unknown", called, returned, status=status)
         return self.write("introspect", called, returned, **facts, active=body["active"])
@@ -73,7 +73,8 @@ class Client:
         if not self.tokens:
             return
         text, facts, who = self.dice.choice(self.tokens)
-        called, returned, status, _ = self.post("/oauth/revoke", who, {"token": text})
+        headers, form = client_ways.authentication(*who, self.task["issuer"])
+        called, returned, status, _ = self.post("/oauth/revoke", headers, {"token": text, **form})
         if status == 200:
             self.write("revoke", called, returned, jti=facts["jti"])
 
