@@ -1,13 +1,22 @@
 """What people do with their credentials, walked in a real browser (EXPERIENCE.md sections 3.1 to 3.7)."""
 
+import base64
+import json
+import pathlib
 import re
+import time
+from urllib.parse import quote, urlencode
+from urllib.request import urlopen
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from playwright.sync_api import expect
 
 from authserver.store.tables import console_sessions
+from tests.support.assertions import Signer, form
 from tests.support.chromium import axe, fits, focused
 from tests.support.console_server import PASSWORD, sign_in
+from tests.support.wsgi_client import b64
 
 SECRET = re.compile(r"acs_[0-9A-Za-z]{46}")
 
@@ -257,3 +266,34 @@ def test_a_sign_in_that_ends_in_the_middle_of_a_form(visits, site_with_history):
     expect(page.get_by_label("30 days", exact=True)).to_be_checked()
     create(page, "Long thought about")
     assert owned(site_with_history, iris) == ["Long thought about"]
+
+
+def test_a_key_pair_is_made_in_the_browser_and_its_private_half_stays_there(visits, site_with_history):
+    """The server gets the public half alone; a client with the downloaded file gets a token."""
+    kay = site_with_history.person("kay", "invoices.read", "builder")
+    client_id, _ = site_with_history.credential(kay.username, "Ledger bot", "invoices.read")
+    visit = visits(site_with_history.url)
+    page = sign_in(visit, "kay")
+    sent = []
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    visit.go(f"/console/credentials/{client_id}/keys/add")
+    page.get_by_role("button", name="Make a pair").click()
+    expect(page.locator("#private-key")).to_contain_text("-----BEGIN PRIVATE KEY-----")
+    axe(visit)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    private = load_pem_private_key(pathlib.Path(download.value.path()).read_bytes(), None)
+    signer = Signer(private=private)
+    expect(page.locator("#key-thumbprint")).to_have_text(signer.thumbprint)
+    page.get_by_role("button", name="Add the key").click()
+    expect(page.locator("main")).to_contain_text(signer.thumbprint)
+    posted = " ".join(sent)
+    assert signer.jwk["x"] in posted
+    secret_number = private.private_numbers().private_value.to_bytes(32)
+    for leaked in ("PRIVATE", b64(secret_number), quote(base64.b64encode(secret_number).decode()[4:40])):
+        assert leaked not in posted
+    now = int(time.time())
+    claims = {"iss": client_id, "sub": client_id, "aud": site_with_history.url, "iat": now, "exp": now + 60, "jti": "j"}
+    body = {"grant_type": "client_credentials", **form(signer.jws({"alg": "ES256"}, claims))}
+    with urlopen(f"{site_with_history.url}/oauth/token", urlencode(body).encode(), timeout=20) as answer:
+        assert json.load(answer)["token_type"] == "Bearer"
