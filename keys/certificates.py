@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography import x509
@@ -33,6 +34,8 @@ MOST_TEXT: Final = 16 * 1024
 
 MOST_AUTHORITIES: Final = 100
 _LONGEST_HOST: Final = 253
+_CHAIN_SECONDS: Final = 60
+_CACHE_SIZE: Final = 1024
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
 _UNREADABLE = (
@@ -284,15 +287,20 @@ class Authorities:
         issuer = verification.ExtensionPolicy.permit_all().require_present(x509.BasicConstraints, any_way, ignored)
         policy = verification.PolicyBuilder().store(verification.Store(anchors))
         self._policy = policy.extension_policies(ca_policy=issuer, ee_policy=client)
+        self._verified = lru_cache(_CACHE_SIZE)(self._verify)
 
     def issued(self, certificate: ClientCertificate, now: int) -> bool:
         """Whether one of them issued it, for clients (extendedKeyUsage), and both are valid at ``now``.
 
-        The chain has no links between: an authority that issues through another one has both in the bundle.
+        The chain has no links between: an authority that issues through another one has both in the bundle. It is
+        verified once in a minute, so the end of an authority's own certificate counts at the next whole one.
         """
-        verifier = self._policy.time(datetime.fromtimestamp(now, UTC)).build_client_verifier()
+        return self._verified(certificate.parsed, max(now - now % _CHAIN_SECONDS, certificate.not_before))
+
+    def _verify(self, certificate: x509.Certificate, at: int) -> bool:
+        verifier = self._policy.time(datetime.fromtimestamp(at, UTC)).build_client_verifier()
         try:
-            verifier.verify(certificate.parsed, [])
+            verifier.verify(certificate, [])
         except verification.VerificationError:
             return False
         return True

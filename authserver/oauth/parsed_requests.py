@@ -12,7 +12,7 @@ from authserver.oauth.http import Request
 def request_fingerprint(request: Request) -> bytes:
     """A hash of everything that parsing a request depends on; not the bytes themselves: secrets are among them."""
     get = request.headers.get
-    text = "\n".join((get("authorization", ""), get("content-type", ""), request.query))
+    text = "\n".join((get("authorization", ""), get("content-type", ""), request.query, request.certificate))
     return sha256(text.encode("utf-8", "surrogatepass") + b"\n\n" + request.body).digest()
 
 

@@ -273,7 +273,8 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
             return error_response(error.code, str(error), 429, (("Retry-After", str(error.wait)),), fields)
         except (InvalidScope, InvalidTarget, UnauthorizedClient) as error:
             return error_response(error.code, str(error), log_fields={"client": token_request.who.client_id})
-        if cached is None and isinstance(token_request.who, PresentedSecret):  # an assertion is used once
+        # An assertion is used once.
+        if cached is None and isinstance(token_request.who, PresentedSecret | PresentedCertificate):
             self._parsed_requests.put(fingerprint, token_request)
         return response
 

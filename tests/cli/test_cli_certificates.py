@@ -29,6 +29,7 @@ def test_from_nothing_to_a_certificate_and_back(world, shell, tmp_path):
         one["id"], name["id"]
     }  # fmt: skip
     assert mine.thumbprint[:10] in shell("credentials", "show", client_id).out
+    assert not [each for each in shell.json("credentials", "by-secret") if each["client_id"] == client_id]
     shell.json("credentials", "certificates", "remove", client_id, one["id"], "--yes")
     live = {each["id"]: each["live"] for each in shell.json("credentials", "certificates", "list", client_id)}
     assert live == {one["id"]: False, name["id"]: True}

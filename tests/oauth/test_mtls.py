@@ -16,6 +16,7 @@ from authserver.oauth.proxies.client_certificate import MalformedCertificate, ce
 from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.rules.client_authentication.certificate import condition_of
 from authserver.rules.client_authentication.restrictions import Restrictions
+from authserver.store.engine.prepared import ThreadConnections
 from authserver.store.tables import secrets
 from tests.support.assertions import Signer, assertion, form, proof, registered
 from tests.support.certificates import BEGINS, DAY, Authority, self_signed
@@ -101,6 +102,7 @@ def test_X_01_a_registered_certificate_authenticates_its_client_and_no_other_doe
     assert parts(text)[1]["client_id"] == client_id
     assert world.active(text)
     refused(world, client_id, others.structured, "certificate_unknown")
+    assert token(world, client_id, None).status_code == 401  # the same bytes, and what was parsed of them is cached
     renewed = self_signed(private=mine.private)
     refused(world, client_id, renewed.structured, "certificate_unknown")
     granted(token(world, pinned(world, renewed, client_id), renewed.structured), renewed)
@@ -159,6 +161,16 @@ def test_a_certificate_as_jwk_with_x5c_and_as_a_set_of_one(world):
 def test_what_cannot_be_registered(text):
     with pytest.raises(Invalid):
         certificates.registered(text, BEGINS + 2 * DAY)
+
+
+def test_a_request_by_certificate_is_one_statement(world, monkeypatch):
+    mine, counts, run = self_signed(), [], ThreadConnections.run
+    client_id = pinned(world, mine)
+    monkeypatch.setattr(ThreadConnections, "run", lambda *args, **more: counts.append(1) or run(*args, **more))
+    for _ in range(2):
+        granted(token(world, client_id, mine.structured), mine)
+    refused(world, client_id, self_signed().structured, "certificate_unknown")
+    assert len(counts) == 3
 
 
 # --- tls_client_auth, RFC 8705 §2.1 --------------------------------------------------------
@@ -563,6 +575,25 @@ def test_revocation_by_certificate(world):
     assert world.active(text)
     assert call(world, "/oauth/revoke", form, mine.structured).status_code == 200
     assert not world.active(text)
+
+
+def test_the_management_api_takes_a_bound_token_with_its_certificate_alone(world):
+    mine = self_signed()
+    audience = f"{world.services.issuer}/api/v1"
+    resource_servers.register_management_api(world.accounts, audience, pepper=world.store.pepper, **world.who)
+    client_id = pinned(world, mine, world.credential("ada", ("reader", "builder"))[0])
+    text = granted(token(world, client_id, mine.structured, resource=audience), mine)
+
+    def asked(header, environ=PROXY):
+        headers = {"Authorization": f"Bearer {text}", "X-Forwarded-Proto": "https"}
+        if header is not None:
+            headers[HEADER] = header
+        return world.http.get("/api/v1/me", headers=headers, environ_base=environ).status_code
+
+    assert asked(mine.escaped) == 200
+    for header in (None, self_signed().structured, "x"):
+        assert asked(header) == 401
+    assert asked(mine.structured, {"REMOTE_ADDR": "127.0.0.1"}) == 401
 
 
 def test_M_09_the_metadata_says_what_is_offered(world):
