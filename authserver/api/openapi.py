@@ -42,6 +42,7 @@ PATH_PARTS: Final = {
     "secret_id": "Id of a secret.",
     "thumbprint": "RFC 7638 thumbprint of a public key.",
     "trust_id": "Id of a trust.",
+    "certificate_id": "Id of a certificate or name of certificates.",
     "jti": "Id of a session, which is the `jti` of its token.",
     "username": "Name of a user, in any letter case.",
     "role_id": "Id of a role.",

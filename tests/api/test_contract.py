@@ -102,6 +102,7 @@ def pools(world):
     world.store.outbox.collect(10_000)
     return {
         "trust_id": ["tru_none"],
+        "certificate_id": ["crt_none"],
         "webhook_id": hooks,
         "event_id": [each.id for each in world.store.webhooks.deliveries(hooks[0], 1)],
         "client_id": [each.client_id for each in credentials],
