@@ -11,6 +11,7 @@ path of a request::
     oauth/ api/ console/ web/ cli/ store/       machine endpoints, management API, pages, health, commands, database
     outbound/                                   requests of our own, beside them
     telemetry/                                  log lines and metrics
+    http_client                                 one request to an address that somebody else chose
     desired_state/                              a state as a document, the steps to it, and making it so
     delivery/                                   events told outside: webhooks
     audit_export/                               the audit trail outside this server: exports, proofs, a SIEM

@@ -1,6 +1,7 @@
 """Whether an address leads outside (T-161): the one judgement for webhooks, events, key sets and the provider."""
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -28,3 +29,8 @@ def is_public(address: Address) -> bool:
     # What embeds another stands in a reserved range itself; a Teredo address is nowhere global.
     reached = not (inner.is_multicast or inner.is_reserved or inner.is_unspecified)
     return reached and address.is_global and inner.is_global
+
+
+def is_allowed(address: Address, allowed: Sequence[Network]) -> bool:
+    """Whether an address may be asked: public, or in a network that the operator allowed."""
+    return is_public(address) or any(each in network for network in allowed for each in {address, embedded(address)})
