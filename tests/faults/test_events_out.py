@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+import pytest
 from sqlalchemy import update
 
 from authserver.actions import credentials
@@ -20,11 +21,13 @@ KILLS = max(1, int(os.environ.get("CRASH_RUNS", "40")) // 20)
 CHANGES = 8
 
 
-def test_no_acknowledged_change_loses_its_event(tmp_path):
+@pytest.mark.parametrize(("backend", "kills"), [("sqlite", KILLS), ("postgresql", max(1, KILLS // 2))])
+def test_no_acknowledged_change_loses_its_event(tmp_path, backend, kills):
     from app import create_app
     from authserver.config import Config
 
-    url, key = databases.fresh_sqlite_url(tmp_path), MasterKey.fresh()
+    url = databases.fresh_sqlite_url(tmp_path) if backend == "sqlite" else databases.fresh_postgres_url()
+    key = MasterKey.fresh()
     made, _ = seed(url, key)
     services = create_app(Config(database_url=url, master_key=key, issuer=ISSUER), background=False).extensions[
         "services"
@@ -40,7 +43,7 @@ def test_no_acknowledged_change_loses_its_event(tmp_path):
         )
         options = {"env": {"AUTHSERVER_WEBHOOK_NETWORKS": "127.0.0.0/8"}}
         changed = []
-        for _ in range(KILLS):
+        for _ in range(kills):
             server = servers.start(url, key, **options)
             before = len(receiver.received)
             for number in range(CHANGES):
