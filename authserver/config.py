@@ -361,6 +361,9 @@ class Config(BaseModel):
         if (self.client_ca or self.mtls_url) and not self.client_cert_header:
             msg = f"{PREFIX}CLIENT_CA and {PREFIX}MTLS_URL need {PREFIX}CLIENT_CERT_HEADER; give it, or none of them"
             raise ValueError(msg)
+        if self.smtp_user and self.smtp_tls == "none":
+            msg = f"{PREFIX}SMTP_USER needs {PREFIX}SMTP_TLS=starttls or tls: a password is not sent in the clear"
+            raise ValueError(msg)
         if not self.issuer and not self.on_loopback:
             msg = f"{PREFIX}ISSUER is needed when {PREFIX}BIND is not on loopback; give the https URL clients use"
             raise ValueError(msg)

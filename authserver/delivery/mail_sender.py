@@ -12,6 +12,7 @@ from email.utils import formatdate
 from typing import Final
 
 from authserver.delivery.mail_texts import text_of
+from authserver.http_client import trusted
 from authserver.ports.events.outbox import Mail, Outbox, Outcome
 from authserver.rules.events.backoff import next_wait
 from authserver.rules.facts import Instant
@@ -19,7 +20,10 @@ from authserver.telemetry.logs import logger
 
 PART: Final = 50
 TIMEOUT_SECONDS: Final = 15.0
+_TAKEN: Final = 250
 _PERMANENT: Final = range(500, 600)
+"""Of one mail. What the server says of the connection itself is mended by its operator, so each mail waits for that."""
+
 _SPREADS: Final = 1000
 
 
@@ -64,21 +68,29 @@ class MailSender:
                 began = time.monotonic()
                 try:
                     server = server or stack.enter_context(self._connected())
-                    server.send_message(self._message(mail), self._settings.sender, self._recipients(mail))
-                    status, error = 250, ""
-                except smtplib.SMTPResponseException as failure:
-                    status, error = failure.smtp_code, f"SMTP {failure.smtp_code}"
-                except smtplib.SMTPRecipientsRefused as failure:
-                    codes = [code for code, _text in failure.recipients.values()]
-                    status, error = min(codes), f"SMTP {min(codes)}: recipient refused"
                 except (OSError, smtplib.SMTPException) as failure:
-                    status, error = 0, f"connection: {type(failure).__name__}"
+                    status, error = 0, _why_not_connected(failure)
+                else:
+                    status, error = self._handed_in(server, mail)
                 self._record(mail, now(), int((time.monotonic() - began) * 1000), status, error)
                 done += 1
                 if not status:
                     self._silent_until = time.monotonic() + TIMEOUT_SECONDS
                     break
         return done
+
+    def _handed_in(self, server: smtplib.SMTP, mail: Mail) -> tuple[int, str]:
+        """Status and error of one mail; the status is 0 where the connection broke."""
+        try:
+            server.send_message(self._message(mail), self._settings.sender, self._recipients(mail))
+        except smtplib.SMTPResponseException as failure:
+            return failure.smtp_code, f"SMTP {failure.smtp_code}"
+        except smtplib.SMTPRecipientsRefused as failure:
+            code = min(code for code, _text in failure.recipients.values())
+            return code, f"SMTP {code}: recipient refused"
+        except (OSError, smtplib.SMTPException) as failure:
+            return 0, f"connection: {type(failure).__name__}"
+        return _TAKEN, ""
 
     def _record(self, mail: Mail, at: Instant, milliseconds: int, status: int, error: str) -> None:
         wait = next_wait(mail.delivery.attempts + 1, secrets.randbelow(_SPREADS) / _SPREADS)
@@ -91,19 +103,24 @@ class MailSender:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
+        """A connection that is encrypted and signed in as the settings say, or none at all."""
         mine = self._settings
-        context = self._context or ssl.create_default_context()
+        context = self._context or trusted()
         server = (
             smtplib.SMTP_SSL(mine.host, mine.port, timeout=TIMEOUT_SECONDS, context=context)
             if mine.tls == "tls"
             else smtplib.SMTP(mine.host, mine.port, timeout=TIMEOUT_SECONDS)
         )
-        with server:
+        try:
             if mine.tls == "starttls":
                 server.starttls(context=context)
-            if mine.user:
+            if mine.user and mine.tls != "none":  # the configuration refuses a password in the clear
                 server.login(mine.user, mine.password)
             yield server
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                server.quit()
+        finally:
+            server.close()
 
     def _recipients(self, mail: Mail) -> list[str]:
         return [mail.address] if mail.address else list(self._settings.security)
@@ -120,3 +137,14 @@ class MailSender:
         message.set_content(plain)
         message.add_alternative(html, subtype="html")
         return message
+
+
+def _why_not_connected(failure: Exception) -> str:
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return f"certificate: {failure.verify_message}"[:200]
+    if isinstance(failure, smtplib.SMTPAuthenticationError):
+        return f"SMTP {failure.smtp_code}: user or password refused"
+    if isinstance(failure, smtplib.SMTPNotSupportedError):
+        return "the server offers no STARTTLS, or no way to sign in"
+    code = f" {failure.smtp_code}" if isinstance(failure, smtplib.SMTPResponseException) else ""
+    return f"connection: {type(failure).__name__}{code}"

@@ -7,18 +7,14 @@ import ssl
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from authserver.delivery.https_client import post
 from authserver.rules.events.addresses import address_fault, network_of
 from authserver.rules.events.catalogue import EVENT_TYPES
 from authserver.rules.events.signature import derived_secret, headers
+from tests.support.server_certificates import certificate_file
 from tests.support.processes import ROOT
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -168,27 +164,7 @@ def test_whatever_comes_back_is_told_and_never_raised(answer, status, error):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A certificate for localhost, and who trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
+    return certificate_file("localhost", tmp_path_factory.mktemp("tls"))
 
 
 @pytest.mark.parametrize(("host", "trusted", "works"), [("localhost", True, True), ("localhost", False, False),

@@ -1,6 +1,5 @@
 """One GET from an address that somebody entered: what cannot be done with it (T-141, T-161; OWASP SSRF)."""
 
-import datetime as dt
 import ipaddress
 import ssl
 import threading
@@ -8,13 +7,11 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from authserver.outbound import safe_fetch
 from authserver.outbound.safe_fetch import FetchError, fetch
 from authserver.rules.outbound import public_addresses
+from tests.support.server_certificates import certificate
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
@@ -216,25 +213,6 @@ def test_a_name_that_nobody_has():
 
 def test_nobody_listens():
     assert reason("http://127.0.0.1:9/", LOOPBACK) == "unreachable"
-
-
-def certificate(name):
-    """A self-signed certificate and its key, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return built.public_bytes(serialization.Encoding.PEM), private
 
 
 def test_the_certificate_is_checked_for_the_name_and_not_for_the_address(tmp_path):
