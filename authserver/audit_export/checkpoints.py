@@ -22,6 +22,9 @@ TYP: Final = "audit-checkpoint+jwt"
 DUE_AFTER: Final = 3000
 """Seconds from one checkpoint to the next, so that with the time of a periodic task there is one each hour."""
 
+LATE_AFTER: Final = 2 * 3600
+"""Seconds after which people are told that none was signed; the alert in ``deploy/monitoring`` says the same."""
+
 MOST_RECORDS: Final = 50_000
 """Records that one checkpoint walks at most: a long trail is covered by several, which follow each other at once."""
 

@@ -36,6 +36,10 @@ _FORGET_EVERY: Final[Span] = 600
 _WALK_EVERY: Final[Span] = 10
 _SKIP_EVERY: Final[Span] = 60
 
+_QUIET_WALK_EVERY: Final[Span] = 60
+_QUIET_LEASE_SECONDS: Final[Span] = 90
+"""While nobody is told of events the chain is walked all the same, slower, by a lease that outlasts the pause."""
+
 
 class SecretNetworks(Protocol):
     """From which networks secrets are used."""
@@ -76,24 +80,26 @@ class OutboxRelay:
         if not has_receiver and not state.unused_days:
             if state.behind and self._is_time("skip", now, _SKIP_EVERY):
                 self.store.outbox.skip()
+            if self._is_time("quiet walk", now, _QUIET_WALK_EVERY) and self._leased(state, now, _QUIET_LEASE_SECONDS):
+                self._walk(now, has_receiver=False)
             return 0
         self.networks.flush()
         if not self._leased(state, now):
             return 0
-        self._raise(state, now)
+        self._raise(state, now, has_receiver=has_receiver)
         mailed = self.mailer.send_due(self.now) if self.mailer is not None else 0
         return mailed + self.sender.send_due(self.now)
 
-    def _leased(self, state: OutboxState, now: Instant) -> bool:
+    def _leased(self, state: OutboxState, now: Instant, seconds: Span = LEASE_SECONDS) -> bool:
         """Whether this process holds the lease; it is prolonged now and then, so that most of it is left."""
         mine = state.holder == self.holder
-        if mine and state.lease_until > now + LEASE_SECONDS - _PROLONG_SECONDS:
+        if mine and state.lease_until > now + seconds - _PROLONG_SECONDS:
             return True
         if not mine and state.lease_until > now:
             return False
-        return self.store.outbox.acquire(self.holder, now, now + LEASE_SECONDS)
+        return self.store.outbox.acquire(self.holder, now, now + seconds)
 
-    def _raise(self, state: OutboxState, now: Instant) -> None:
+    def _raise(self, state: OutboxState, now: Instant, *, has_receiver: bool) -> None:
         outbox = self.store.outbox
         while state.behind and outbox.collect(_PART) == _PART:
             pass
@@ -104,12 +110,15 @@ class OutboxRelay:
             while disable_unused(self.store.accounts, self.store.unused, now) == PART:
                 pass
         if self._is_time("walk", now, _WALK_EVERY):
-            fault = self._chain.walk(now)
-            if fault and fault != self._fault:
-                logger().error("audit_chain_broken", reason=fault)
-            self._fault = fault
+            self._walk(now, has_receiver=has_receiver)
         if self._is_time("forget", now, _FORGET_EVERY):
             outbox.forget(now - KEEP_SECONDS, _PART)
+
+    def _walk(self, now: Instant, *, has_receiver: bool) -> None:
+        fault = self._chain.walk(now, has_receiver=has_receiver)
+        if fault and fault != self._fault:
+            logger().error("audit_chain_broken", reason=fault)
+        self._fault = fault
 
     def _is_time(self, name: str, now: Instant, every: Span) -> bool:
         last = self._last.get(name)

@@ -556,6 +556,8 @@ event_outbox = Table(
     Column("lease_until", BigInteger, nullable=False),
     Column("unused_swept_at", BigInteger, server_default="0", nullable=False),
     Column("mail", Integer, server_default="0", nullable=False),  # rules/events/mail
+    Column("chain_walked_at", BigInteger),  # when the chain of audit records was last found whole
+    Column("chain_fault", String(200)),  # what was found wrong with it since
     CheckConstraint("id = 1", name="one_row"),
 )
 

@@ -38,6 +38,8 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "oauth_credentials_with_unused_tokens": ("Credentials that got far more tokens yesterday than were used", ()),
     "oauth_signing_key_age_seconds": ("Age of the signing keys", ("alg", "state")),
     "oauth_audit_records": ("Records in the audit chain", ()),
+    "oauth_audit_chain_broken": ("1 when the watch over the audit chain found that it does not hold", ()),
+    "oauth_audit_checkpoint_age_seconds": ("Age of the newest signed checkpoint of the audit trail", ()),
     "oauth_build_info": ("Version of the program", ("version",)),
 }
 

@@ -6,12 +6,15 @@ from sqlalchemy import update
 from authserver.actions import credentials, signing_keys, users
 from authserver.actions import roles as role_actions
 from authserver.actions.events import webhooks
+from authserver.actions.events.chain_watch import ChainWatch
 from authserver.ports.errors import Conflict, Invalid, NotFound
 from authserver.rules.events.addresses import url_fault
 from authserver.rules.events.backoff import WAITS, next_wait
 from authserver.rules.events.catalogue import WARNING_DAYS
 from authserver.store.engine.connections import writing
 from authserver.store.tables import audit
+from authserver.store.tokens.gauges import gauges
+from tests.support.shell import Shell
 
 DAY = 86400
 
@@ -248,6 +251,66 @@ def test_a_broken_chain_is_told_once(telling):
         assert telling.round(20) == []
     finally:
         write("test")
+
+
+def counted(world):
+    found = gauges(world.store.engine, world.store.sessions.backlog(world.clock.at, DAY), world.clock.at)
+    return found["oauth_audit_chain_broken"][()]
+
+
+def test_a_broken_chain_is_noticed_where_nobody_is_told_of_events_by_one_node_and_told_when_somebody_is(telling):
+    world = telling.world
+    other = telling.node()
+    telling.round(60)
+    assert world.store.outbox.state().chain.walked_at is not None
+
+    def write(actor):
+        with writing(world.store.engine) as connection:
+            connection.execute(update(audit).where(audit.c.seq == 3).values(actor=actor))
+
+    write("nobody")
+    try:
+        world.clock.at += 60
+        telling.rounds.once()
+        assert other.once() == 0
+        state = world.store.outbox.state()
+        assert (state.chain.fault, state.holder) == ("record 3: was altered", telling.rounds.holder)
+        assert counted(world) == 1
+        said = Shell(world.app)("doctor", "--json")
+        assert said.code == 1
+        found = {each["check"]: each for each in said.json["checks"]}
+        assert "record 3" in found["audit watch"]["message"]
+        telling.webhook("audit.chain_broken")
+        (came,) = telling.round(20)
+        assert came.document["data"]["record"] == 3
+    finally:
+        write("test")
+    telling.round(20)
+    assert world.store.outbox.state().chain.fault == ""
+    assert counted(world) == 0
+
+
+def test_what_the_watch_costs_in_an_hour_does_not_grow_with_the_chain(telling):
+    store, chain = telling.world.store, telling.rounds._chain
+    walked, walk = [], chain.walk
+    chain.walk = lambda now, **more: walked.append(now) or walk(now, **more)
+    for _ in range(180):
+        telling.round(20)
+    assert len(walked) == 60
+    read = []
+
+    class Counting:
+        def audit_records(self, after=0, *, limit):
+            for each in store.accounts.audit_records(after, limit=limit):
+                read.append(each.seq)
+                yield each
+
+    records = store.audit_reads.chain_status().records
+    watch = ChainWatch(Counting(), store.audit_reads, store.outbox)
+    for number in range(1, records // 5 + 2):
+        assert watch.walk(telling.world.clock.at, 5) == ""
+        assert len(read) <= 5 * number
+    assert read == list(range(1, records + 1))
 
 
 def test_without_a_webhook_nothing_is_written_but_the_cursor_and_no_past_is_told_later(telling):

@@ -12,9 +12,10 @@ import click
 from flask import current_app
 from rich.text import Text
 
+from authserver.audit_export.checkpoints import LATE_AFTER
 from authserver.cli.command import Answer, Command, fault_of
 from authserver.cli.context import Schema, maintenance, services
-from authserver.cli.output import HumanText, plain
+from authserver.cli.output import HumanText, iso, plain
 from authserver.ports.general_settings import retention_seconds
 from authserver.ports.store import Store
 from authserver.rules.facts import over
@@ -135,6 +136,22 @@ def audit_chain() -> Iterator[Finding]:
     )
 
 
+def audit_watch() -> Iterator[Finding]:
+    """What the serving processes found of the audit chain, and whether they sign checkpoints of it."""
+    store, now = services().store(), services().clock.now()
+    watched = store.outbox.state().chain
+    if watched.fault:
+        fix = "keep a copy of the database as evidence; the finding goes when the whole chain was walked and holds"
+        yield Finding("audit watch", BAD, f"a serving process found {watched.fault}", fix)
+    newest = store.checkpoints.newest()
+    begun = newest.at if newest else next((each.at for each in store.accounts.audit_records(0, limit=1)), now)
+    text = (
+        f"number {newest.number} of {iso(newest.at)}" if newest else "none yet; a serving process signs one each hour"
+    )
+    fix = "`flask audit checkpoint` signs one now, or says why not; the log has periodic_task_failed"
+    yield _finding("audit checkpoint", now - begun <= LATE_AFTER, text, fix, WARNING)
+
+
 def settings() -> Iterator[Finding]:
     """Whether tokens can be issued under the present settings."""
     accounts = services().store().accounts
@@ -244,11 +261,21 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("sessions", sessions),
     ("unused tokens", unused),
     ("audit", audit_chain),
+    ("audit watch", audit_watch),
     ("permissions", files),
 )
 """In the order of dependence: an early failure explains later ones."""
 
-_NEEDS_STORE = {"master key", "signing key", "key rotation", "settings", "sessions", "unused tokens", "audit"}
+_NEEDS_STORE = {
+    "master key",
+    "signing key",
+    "key rotation",
+    "settings",
+    "sessions",
+    "unused tokens",
+    "audit",
+    "audit watch",
+}
 
 
 def examine() -> Iterator[Finding]:

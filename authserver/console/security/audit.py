@@ -9,6 +9,7 @@ from flask import Response, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from authserver.audit import Record
+from authserver.audit_export.checkpoints import LATE_AFTER
 from authserver.console.blueprint import console
 from authserver.console.context import ConsoleContext, console_context
 from authserver.console.frame import query_args
@@ -22,18 +23,23 @@ from authserver.ports.console_reads.audit import AuditPlace, AuditQuery
 from authserver.rules import permission
 from authserver.rules.names import CLIENT_ID
 
+_CHECKPOINTS = 5
+
 
 @console.get("/security/audit")
 @requires(permission.SECURITY)
 def audit() -> ResponseReturnValue:
-    """Show records, newest first, and whether the head of the chain holds."""
+    """Show records, newest first, whether the chain holds, and the newest checkpoints."""
     context, query = console_context(), _query()
-    reads = context.store.audit_reads
+    reads, checkpoints = context.store.audit_reads, context.store.checkpoints.last(_CHECKPOINTS)
     return page(
         "audit/list.html",
         found=reads.audit_page(query, after=_position()),
         events=reads.audit_events(),
         chain=reads.chain_status(),
+        watched=context.store.outbox.state().chain,
+        checkpoints=checkpoints,
+        late=bool(checkpoints) and context.now - checkpoints[0].at > LATE_AFTER,
         query=query,
         url_with=query_args.url_with,
         export_href=query_args.path_with_query(url_for("console.audit_export"), after=None),

@@ -43,6 +43,10 @@ class AuditCheckpoints(Protocol):
         """The newest checkpoint. ``Unavailable`` when its row was altered."""
         ...
 
+    def last(self, limit: int) -> Sequence[Checkpoint]:
+        """The newest checkpoints, the newest first, as they are on record."""
+        ...
+
     def after(self, number: int, limit: int) -> Sequence[Checkpoint]:
         """Checkpoints behind ``number``, the oldest first."""
         ...

@@ -14,10 +14,19 @@ from authserver.rules.facts import Instant
 
 
 @dataclass(frozen=True, slots=True)
+class ChainWatchState:
+    """When all records were last walked and found to hold, about; and what was found wrong since, or empty."""
+
+    walked_at: Instant | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OutboxState:
     """How things stand: ``behind`` records are not collected yet; ``lease_until`` is the end of ``holder``'s lease.
 
     ``swept_at``: what follows from time alone was raised up to then. ``unused_days``: the policy for what nobody uses.
+    ``chain``: what the watch over the chain of audit records found.
     """
 
     behind: int
@@ -27,6 +36,7 @@ class OutboxState:
     swept_at: Instant
     unused_days: int = 0
     mail: int = 0
+    chain: ChainWatchState = ChainWatchState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,14 @@ class Outbox(Protocol):
 
     def raise_events(self, events: Sequence[RaisedEvent]) -> int:
         """Raise events that no change is; those of a known key are raised already. How many were new."""
+        ...
+
+    def chain_held(self, now: Instant) -> None:
+        """Note that the chain of audit records was walked to its end and holds."""
+        ...
+
+    def chain_broke(self, fault: str) -> None:
+        """Note what is wrong with it."""
         ...
 
     def sweep_expiries(self, now: Instant) -> int:

@@ -14,7 +14,7 @@ from authserver.store.accounts import SqlAccounts
 from authserver.store.engine.connections import reading, writing
 from authserver.store.tables import audit_checkpoints, audit_head
 
-_NEWEST = select(audit_checkpoints).order_by(audit_checkpoints.c.number.desc()).limit(1)
+_NEWEST = select(audit_checkpoints).order_by(audit_checkpoints.c.number.desc())
 
 
 class SqlAuditCheckpoints:
@@ -26,8 +26,13 @@ class SqlAuditCheckpoints:
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint."""
         with reading(self._engine) as connection:
-            row = connection.execute(_NEWEST).first()
+            row = connection.execute(_NEWEST.limit(1)).first()
         return None if row is None else self._checkpoint(row)
+
+    def last(self, limit: int) -> Sequence[Checkpoint]:
+        """The newest checkpoints, the newest first; a row that was altered is told as it is."""
+        with reading(self._engine) as connection:
+            return tuple(_as_checkpoint(row) for row in connection.execute(_NEWEST.limit(limit)))
 
     def after(self, number: int, limit: int) -> Sequence[Checkpoint]:
         """Checkpoints behind ``number``, the oldest first; a row that was altered is told as it is."""

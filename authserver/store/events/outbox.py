@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, delete, exists, func, insert, select, update
 
-from authserver.ports.events.outbox import Mail, OutboxState, Outcome
+from authserver.ports.events.outbox import ChainWatchState, Mail, OutboxState, Outcome
 from authserver.ports.events.webhooks import DEAD, DELIVERED, PENDING, Delivery, Webhook
 from authserver.rules.events.catalogue import RaisedEvent, of_change
 from authserver.rules.events.mail import TARGET, user_target
@@ -30,6 +30,8 @@ from authserver.store.tables import (
 _ROW = event_deliveries.c
 _ENABLED = webhooks.c.disabled_at.is_(None)
 _MAX_ERROR = 200
+_NOTED_EVERY = 600
+"""Seconds from one note that the chain holds to the next."""
 
 
 class SqlOutbox:
@@ -55,6 +57,7 @@ class SqlOutbox:
             swept_at=row.swept_at,
             unused_days=row.unused_days,
             mail=row.mail,
+            chain=ChainWatchState(row.chain_walked_at, row.chain_fault or ""),
         )
 
     def acquire(self, holder: str, now: Instant, until: Instant) -> bool:
@@ -94,6 +97,23 @@ class SqlOutbox:
             return 0
         with writing(self._engine) as connection:
             return raise_now(connection, events)
+
+    def chain_held(self, now: Instant) -> None:
+        """Note that the chain of audit records was walked to its end and holds: once in a while, or after a fault."""
+        mine = event_outbox.c
+        walked_at = func.coalesce(mine.chain_walked_at, 0)
+        news = mine.chain_fault.is_not(None) | (walked_at <= now - _NOTED_EVERY) | (walked_at > now)
+        with reading(self._engine) as connection:
+            if not connection.execute(select(news)).scalar_one():
+                return
+        with writing(self._engine) as connection:
+            connection.execute(update(event_outbox).values(chain_walked_at=now, chain_fault=None))
+
+    def chain_broke(self, fault: str) -> None:
+        """Note what is wrong with it."""
+        known = func.coalesce(event_outbox.c.chain_fault, "") == fault[:_MAX_ERROR]
+        with writing(self._engine) as connection:
+            connection.execute(update(event_outbox).where(~known).values(chain_fault=fault[:_MAX_ERROR]))
 
     def sweep_expiries(self, now: Instant) -> int:
         """Raise what follows from time alone since the last time; how many events."""

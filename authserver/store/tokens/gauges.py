@@ -7,10 +7,11 @@ from sqlalchemy import Engine, func, select
 from authserver.ports.sessions import SessionBacklog
 from authserver.rules.facts import Instant
 from authserver.store.engine.connections import reading
-from authserver.store.tables import audit_head, credentials, sessions, signing_keys
+from authserver.store.tables import audit_checkpoints, audit_head, credentials, event_outbox, sessions, signing_keys
 from authserver.store.tokens.unused_tokens import unused_tokens
 
 _DAY = 24 * 3600
+_NEWEST_CHECKPOINT = select(audit_checkpoints.c.at).order_by(audit_checkpoints.c.number.desc()).limit(1)
 
 Counts = dict[str, Mapping[tuple[str, ...], float]]
 
@@ -40,6 +41,7 @@ def gauges(engine: Engine, backlog: SessionBacklog, now: Instant) -> Counts:
                 signing_keys.c.alg, signing_keys.c.state
             )
         ).all()
+        checkpoint = connection.execute(_NEWEST_CHECKPOINT).scalar()
         return {
             "oauth_tokens_active": {(): count(sessions.c.ended_at.is_(None) & (sessions.c.expires_at > now))},
             "oauth_tokens_ended": {(reason,): float(number) for reason, number in ended},
@@ -57,4 +59,6 @@ def gauges(engine: Engine, backlog: SessionBacklog, now: Instant) -> Counts:
             "oauth_credentials_with_unused_tokens": {(): float(wasteful)},
             "oauth_signing_key_age_seconds": {(alg, state): float(now - made) for alg, state, made in keys},
             "oauth_audit_records": {(): float(connection.execute(select(audit_head.c.seq)).scalar_one())},
+            "oauth_audit_chain_broken": {(): count(event_outbox.c.chain_fault.is_not(None))},
+            "oauth_audit_checkpoint_age_seconds": {} if checkpoint is None else {(): float(now - checkpoint)},
         }
