@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 NOTICE, WARNING = "notice", "warning"
 
@@ -243,6 +243,19 @@ EVENTS: Final[Mapping[str, EventType]] = {
         },
         WARNING,
         2,
+    ),
+    "credential.token_leak_reported": EventType(
+        "somebody found a token of it where it should not be; the token ended",
+        _CREDENTIAL,
+        {
+            "token": "its `jti`",
+            "reporter": "name of who reported it",
+            "url": "where it was found, as reported",
+            "source": "what it was found in, as reported",
+            "ended": "whether the report ended it",
+        },
+        WARNING,
+        3,
     ),
     "leak_reporter.added": EventType(
         "leak reports that a key signs are believed from here on",

@@ -43,7 +43,7 @@ secret.new_network: “{name}” is used from a new network
 The secret of “{name}” was used from {network} for the first time. If you do not know that network, make a new
 secret now.
 
-secret.leaked: A secret of “{name}” was leaked, and ended
+secret.leaked: A secret or token of “{name}” was leaked, and ended
 {reporter} found a secret of the credential “{name}” at {url}. It ended at once, with all of its tokens. Make
 a new one, and find out how it got there.
 
@@ -79,7 +79,7 @@ secret.new_network: „{name}“ wird aus einem neuen Netz benutzt
 Das Geheimnis von „{name}“ wurde zum ersten Mal aus {network} benutzt. Kennen Sie das Netz nicht, erzeugen Sie
 jetzt ein neues Geheimnis.
 
-secret.leaked: Ein Geheimnis von „{name}“ war öffentlich und ist beendet
+secret.leaked: Ein Geheimnis oder Token von „{name}“ war öffentlich und ist beendet
 {reporter} hat ein Geheimnis der Zugangsdaten „{name}“ unter {url} gefunden. Es ist sofort beendet worden, mit
 allen seinen Token. Erzeugen Sie ein neues, und finden Sie heraus, wie es dorthin kam.
 

@@ -12,9 +12,11 @@ from typing import Any
 from authserver.actions.events.leaks import MAX_IDENTIFIER, MAX_TOKENS, OURS, FoundToken, report
 from authserver.oauth.http import BadRequest, Request, Response, dump, error_response
 from authserver.oauth.throttle import FailedAttempt
+from authserver.oauth.verified_tokens import VerifiedTokens
 from authserver.ports.accounts import Accounts
 from authserver.ports.clock import Clock
 from authserver.ports.events.leaks import LeakReads, LeakReporter
+from authserver.ports.sessions import Sessions
 from keys.detached_signature import verified
 
 IDENTIFIER, SIGNATURE = "github-public-key-identifier", "github-public-key-signature"
@@ -24,10 +26,20 @@ _MOST_TYPE = 64
 
 
 class LeaksEndpoint:
-    """Takes reports; a match ends the secret before it is answered."""
+    """Takes reports; a match ends the secret or the token before it is answered."""
 
-    def __init__(self, *, accounts: Accounts, leaks: LeakReads, clock: Clock, pepper: bytes) -> None:
-        self._accounts, self._leaks, self._clock, self._pepper = accounts, leaks, clock, pepper
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        leaks: LeakReads,
+        sessions: Sessions,
+        verified_tokens: VerifiedTokens,
+        clock: Clock,
+        pepper: bytes,
+    ) -> None:
+        self._accounts, self._leaks, self._sessions = accounts, leaks, sessions
+        self._start_of, self._clock, self._pepper = verified_tokens.verified_start, clock, pepper
 
     def __call__(self, request: Request) -> Response:
         """POST leaks."""
@@ -40,7 +52,12 @@ class LeaksEndpoint:
         texts = _texts(request.body)
         found = [FoundToken(each["token"], _text(each, "url"), _text(each, "source")) for each in texts]
         labels = report(
-            self._accounts, self._leaks, found, pepper=self._pepper, reporter=reporter, now=self._clock.now()
+            *(self._accounts, self._leaks, found),
+            sessions=self._sessions,
+            start_of=self._start_of,
+            pepper=self._pepper,
+            reporter=reporter,
+            now=self._clock.now(),
         )
         answer = [
             {

@@ -12,6 +12,7 @@ from authserver.ports.general_settings import GeneralSettings
 from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
 from authserver.ports.users import Role, User
+from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 
 
@@ -221,6 +222,10 @@ class Transaction(Protocol):
 
     def end_session(self, jti: str, reason: Reason, at: Instant, owner_id: str | None = None) -> bool:
         """End a live session, with ``owner_id`` only that owner's; False when there is none."""
+        ...
+
+    def end_issued(self, start: SessionStart, reason: Reason, at: Instant) -> bool:
+        """End a session by what its token was issued as, on record or not yet; False when it had ended."""
         ...
 
     def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:

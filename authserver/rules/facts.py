@@ -34,6 +34,7 @@ class Reason(StrEnum):
     IDLE = "idle"
     TYP_CHANGED = "token_typ_changed"
     SESSION_LIMIT = "session_limit"
+    LEAKED = "leaked"
 
 
 class Token(NamedTuple):

@@ -85,6 +85,7 @@ KEPT_ALIVE: Final[Mapping[Reason, str]] = {
     Reason.IDLE: "One use at any API within each idle_timeout_minutes.",
     Reason.TYP_CHANGED: "The API, had it stayed with the typ of its tokens.",
     Reason.SESSION_LIMIT: "More live sessions in the restrictions of its credential, or a client that asks for fewer.",
+    Reason.LEAKED: "Nothing: it was found where others can read it. Its client, by not writing it there.",
 }
 """What would have kept a token alive that ended for a reason; told with the reason, and to nobody else."""
 

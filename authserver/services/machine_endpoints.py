@@ -150,7 +150,14 @@ def _token_endpoints(context: EndpointContext) -> dict[str, Endpoint]:
         "/auth/oauth/token": token,
         "/oauth/introspect": introspection,
         "/oauth/revoke": revocation,
-        "/leaks": LeaksEndpoint(accounts=store.accounts, leaks=store.leaks, clock=context.clock, pepper=store.pepper),
+        "/leaks": LeaksEndpoint(
+            accounts=store.accounts,
+            leaks=store.leaks,
+            sessions=store.sessions,
+            verified_tokens=context.verified_tokens,
+            clock=context.clock,
+            pepper=store.pepper,
+        ),
     }
 
 

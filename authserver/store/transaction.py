@@ -16,6 +16,7 @@ from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
 from authserver.ports.transaction import ChangeRequest
 from authserver.ports.users import Role, User
+from authserver.rules.claims import SessionStart
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.names import storable
 from authserver.store.events.leaks import SqlLeakChanges
@@ -50,7 +51,7 @@ from authserver.store.tables import (
     users,
 )
 from authserver.store.tokens.revocations import Revocation, append_revocations, lock_head
-from authserver.store.tokens.sessions import end_row
+from authserver.store.tokens.sessions import end_row, end_statement, ended_values
 from keys.keyring import State
 
 _KEY_HINT, _TRUST_HINT = "key", "trust"
@@ -464,6 +465,14 @@ class SqlTransaction:
         ended = end_row(self.connection, jti, reason, at)
         if ended:
             self.append_revocation("session", jti, at)
+        return ended
+
+    def end_issued(self, start: SessionStart, reason: Reason, at: Instant) -> bool:
+        """End a session by what its token was issued as, on record or not yet; False when it had ended."""
+        statement = end_statement(self.connection.dialect.name).returning(sessions.c.jti)
+        ended = self.connection.execute(statement, ended_values(start, reason, at)).first() is not None
+        if ended:
+            self.append_revocation("session", start.jti, at)
         return ended
 
     def end_sessions(self, client_id: str, reason: Reason, at: Instant) -> int:

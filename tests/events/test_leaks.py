@@ -3,15 +3,24 @@
 import base64
 import hashlib
 import json
+import os
+import re
+import shlex
+import subprocess
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import event
 
 from authserver.actions import credentials
 from authserver.actions.events import leaks
 from authserver.ports.errors import Conflict, Invalid
+from tests.resource_server.sample_apis import serving
+from tests.support.deadlines import SECONDS
+from tests.support.processes import ROOT
 from tests.support.shell import Shell
+from tests.support.wsgi_client import forged, parts
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -92,10 +101,67 @@ def test_no_match_changes_and_tells_nothing(telling, reporting):
     telling.webhook()
     telling.round()
     before = newest(world).seq
-    texts = ["acs_" + "0" * 46, "ghp_x", "", "acs_\ud800", world.access_token(telling.client)]
+    strange = forged(world)[:-8] + "AAAAAAAA"
+    texts = ["acs_" + "0" * 46, "ghp_x", "", "acs_\ud800", strange, "eyJ.eyJ.x", "eyJ" + "x" * 9000]
     assert [each["label"] for each in reporting(texts).json] == ["false_positive"] * len(texts)
     assert newest(world).seq == before
     assert telling.round() == []
+
+
+def test_a_token_of_ours_ends_alone_and_everybody_is_told(telling, reporting):
+    world = telling.world
+    telling.webhook("secret.leaked")
+    token, other = world.access_token(telling.client), world.access_token(telling.client)
+    used = world.access_token(telling.client)
+    assert world.active(used)
+    world.store.usage.flush()  # one that is on record, and one that is in the buffer yet
+    place = f"https://github.com/x/y?t={token}"
+    answer = reporting([{"token": each, "type": "jwt", "url": place, "source": "content"} for each in (token, used)])
+    assert [each["label"] for each in answer.json] == ["true_positive"] * 2
+    assert token not in answer.text
+    assert not world.active(token)
+    assert not world.active(used)
+    assert world.active(other)
+    assert world.token(telling.client).status_code == 200
+    jtis = {parts(each)[1]["jti"] for each in (token, used)}
+    came = telling.round()
+    assert {each.document["data"]["token"] for each in came} == jtis
+    assert all(each.document["data"]["owner"] == "ada" for each in came)
+    assert token.split(".")[1] not in "".join(each.body.decode() for each in came)
+    records = [each for each in world.accounts.audit_newest(9) if each.event == "credential.token_leak_reported"]
+    assert {json.loads(each.detail)["token"] for each in records} == jtis
+    assert {each.target for each in records} == {telling.client[0]}
+    assert {json.loads(each.detail)["url"] for each in records} == {"https://github.com/x/y?t=[token]"}
+    for jti in jtis:
+        assert world.store.sessions.find(jti).end_reason == "leaked"
+        assert "leaked" in str(Shell(world.app).json("sessions", "explain", jti))
+    before = newest(world).seq
+    assert [each["label"] for each in reporting([token]).json] == ["true_positive"]
+    assert newest(world).seq == before
+
+
+def test_a_token_that_is_over_is_known_by_its_signature_and_costs_no_statement(telling, reporting):
+    world = telling.world
+    token = world.access_token(telling.client)
+    strange = token[:-8] + "AAAAAAAA"
+    world.clock.at += 86400
+    reporting(["x"])
+
+    def statements(tokens):
+        seen = []
+
+        def count(_connection, _cursor, statement, *_):
+            seen.append(statement)
+
+        event.listen(world.store.engine, "before_cursor_execute", count)
+        try:
+            return [each["label"] for each in reporting(tokens).json], seen
+        finally:
+            event.remove(world.store.engine, "before_cursor_execute", count)
+
+    _, nothing = statements(["x"])
+    for text, label in ((token, "true_positive"), (strange, "false_positive")):
+        assert statements([text] * 20) == ([label] * 20, nothing)
 
 
 def test_the_same_report_again_is_answered_alike_and_changes_nothing(telling, reporting):
@@ -178,3 +244,33 @@ def test_a_key_that_is_no_p256_key_is_refused(telling):
     with pytest.raises(Invalid):
         leaks.add_reporter(world.accounts, "k 9", "x", pem(), **world.who)
     assert issubclass(Conflict, Exception)
+
+
+def test_the_commands_of_the_page_do_what_it_says(telling, tmp_path, monkeypatch):
+    """Every command in docs/leaks.md, in order: openssl makes the key and signs, curl sends to this server."""
+    page = (ROOT / "docs" / "leaks.md").read_text(encoding="utf-8")
+    world, shell = telling.world, Shell(telling.world.app)
+    blocks = re.findall(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    meta = {"public_keys": [{"key_identifier": "g1", "key": pem()}]}
+    (tmp_path / "secret_scanning.json").write_text(json.dumps(meta), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    answers, done = [], 0
+    with serving(world.http.application) as url:
+        issuer = url.removesuffix("/things")
+        for line in lines:
+            if line.startswith("flask "):
+                assert shell(*shlex.split(line)[1:]).code == 0, line
+            elif "api.github.com" not in line:  # which answers what stands in the file already
+                command = line.replace("ISSUER", issuer)
+                run = subprocess.run(
+                    ["bash", "-euc", command], check=True, capture_output=True, text=True, timeout=SECONDS,
+                    env={**os.environ, "FOUND": telling.client[1]},
+                )  # fmt: skip
+                answers += [run.stdout] if command.startswith("curl") else []
+            done += 1
+    assert done == len(lines) >= 7
+    assert [each["label"] for each in json.loads(answers[-1])] == ["true_positive"]
+    assert world.token(telling.client).status_code == 401
+    for each in ("our-scanner", "g1"):
+        assert shell("leaks", "remove", each).code == 0

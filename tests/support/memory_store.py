@@ -20,7 +20,7 @@ from authserver.rules.facts import Reason, Standing
 from keys.keyring import USABLE, IllegalMove, KeyInfo, State, check_move
 
 KEY = b"model"
-OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED, Reason.SESSION_LIMIT}
+OWN_ENDS = {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED, Reason.SESSION_LIMIT, Reason.LEAKED}
 
 
 @dataclass

@@ -1,18 +1,23 @@
 """Leak reports: a secret that was found where it should not be ends at once, with every token that it obtained.
 
-A report says which secrets somebody found, and where. One that is ours ends in the change that is on record as
-``credential.leak_reported``, from which the owner and the security team are told; one that is not costs a look-up by
-its keyed hash, which all of a report share, and leaves no trace.
+A report says which secrets or tokens somebody found, and where. A secret of ours ends in the change that is on record
+as ``credential.leak_reported``, from which the owner and the security team are told; one that is not costs a look-up by
+its keyed hash, which all of a report share, and leaves no trace. A token of ours is known by its signature alone, and
+ends as ``credential.token_leak_reported``; one that is over, or of somebody else, costs no statement.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from authserver.audit import Event
 from authserver.ports.accounts import Accounts
 from authserver.ports.errors import Invalid, NotFound
-from authserver.ports.events.leaks import LeakReads, LeakReporter
-from authserver.rules.facts import Instant
+from authserver.ports.events.leaks import LeakedSecret, LeakReads, LeakReporter
+from authserver.ports.sessions import Sessions
+from authserver.rules.claims import SessionStart
+from authserver.rules.facts import Instant, Reason, over
 from authserver.rules.names import display_name_fault, storable
 from authserver.rules.secret_format import keyed_hash, masked, well_formed
 from keys.detached_signature import read_p256
@@ -23,6 +28,10 @@ MAX_TOKENS = 500
 
 MAX_IDENTIFIER = 128
 _MAX_URL, _MAX_SOURCE = 500, 64
+_TOKEN = re.compile(r"eyJ[0-9A-Za-z_-]{8,}[0-9A-Za-z_.-]*")
+StartOf = Callable[[str], SessionStart | None]
+"""What a text was issued as; None when its signature is not ours."""
+
 OURS, NOT_OURS = "true_positive", "false_positive"
 
 
@@ -77,34 +86,69 @@ def report(
     leaks: LeakReads,
     found: Sequence[FoundToken],
     *,
+    sessions: Sessions,
+    start_of: StartOf,
     pepper: bytes,
     reporter: LeakReporter,
     now: Instant,
 ) -> list[str]:
-    """End what is ours of the texts; a label for each of them, in their order."""
+    """End what is ours of the texts; a label for each of them, in their order.
+
+    ``start_of`` verifies the signature of a token.
+    """
     hashes = [keyed_hash(pepper, each.text) if well_formed(each.text) else b"" for each in found]
     asked = sorted({each for each in hashes if each})
     known = leaks.find(asked) if asked else {}
     ours = set(known)
+    labels = []
     for each, hashed in zip(found, hashes, strict=True):
-        secret = known.pop(hashed, None)
-        if secret is None or (secret.ends_at is not None and secret.ends_at <= now):
-            continue
-        detail = {
-            "secret": secret.secret_id,
-            "reporter": reporter.name,
-            "url": _shortened(each.url, _MAX_URL),
-            "source": _shortened(each.source, _MAX_SOURCE),
-        }
-        event = Event("credential.leak_reported", f"leaks:{reporter.identifier}", secret.client_id, detail)
-        with accounts.change(event, now) as tx:
-            ended = tx.leaks.end_secret(secret.client_id, secret.secret_id, now)
-            tx.append_revocation("secret", secret.client_id, now, now)
-            tx.detail(ended=ended)
-    return [OURS if hashed in ours else NOT_OURS for hashed in hashes]
+        secret, start = known.pop(hashed, None), None if hashed else start_of(each.text)
+        if secret is not None and not (secret.ends_at is not None and secret.ends_at <= now):
+            _end_secret(accounts, secret, each, reporter, now)
+        if start is not None and _may_live(sessions, start, now):
+            _end_token(accounts, start, each, reporter, now)
+        labels.append(OURS if hashed in ours or start is not None else NOT_OURS)
+    return labels
+
+
+def _may_live(sessions: Sessions, start: SessionStart, now: Instant) -> bool:
+    """Whether a token did not end by itself; one that is over costs no statement."""
+    if over(now, start.expires_at):
+        return False
+    session = sessions.find(start.jti)
+    return session is None or session.ended_at is None
+
+
+def _end_secret(
+    accounts: Accounts, secret: LeakedSecret, found: FoundToken, reporter: LeakReporter, now: Instant
+) -> None:
+    detail = {"secret": secret.secret_id, **_where(found, reporter)}
+    event = Event("credential.leak_reported", f"leaks:{reporter.identifier}", secret.client_id, detail)
+    with accounts.change(event, now) as tx:
+        ended = tx.leaks.end_secret(secret.client_id, secret.secret_id, now)
+        tx.append_revocation("secret", secret.client_id, now, now)
+        tx.detail(ended=ended)
+
+
+def _end_token(
+    accounts: Accounts, start: SessionStart, found: FoundToken, reporter: LeakReporter, now: Instant
+) -> None:
+    detail = {"token": start.jti, **_where(found, reporter)}
+    event = Event("credential.token_leak_reported", f"leaks:{reporter.identifier}", start.client_id, detail)
+    with suppress(NotFound), accounts.change(event, now) as tx:
+        tx.credential(start.client_id)  # a deleted one has no live token
+        tx.detail(ended=tx.end_issued(start, Reason.LEAKED, now))
+
+
+def _where(found: FoundToken, reporter: LeakReporter) -> dict[str, str]:
+    return {
+        "reporter": reporter.name,
+        "url": _shortened(found.url, _MAX_URL),
+        "source": _shortened(found.source, _MAX_SOURCE),
+    }
 
 
 def _shortened(text: str, most: int) -> str:
     """A text of a stranger as it may be kept: no secret in it, one line, and not long."""
     text = text[:most] if storable(text) else ""
-    return masked("".join(char if char.isprintable() else "?" for char in text))
+    return _TOKEN.sub("[token]", masked("".join(char if char.isprintable() else "?" for char in text)))

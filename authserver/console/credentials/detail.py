@@ -56,6 +56,7 @@ REASONS: Final[Mapping[str, str]] = {
     Reason.ROLES_CHANGED: N_("Your roles changed."),
     Reason.TYP_CHANGED: N_("The API takes tokens of another type now."),
     Reason.SESSION_LIMIT: N_("A newer session took its place: the credential is held to a number of them."),
+    Reason.LEAKED: N_("It was found where others can read it."),
     Reason.IDLE: N_("It was not used for the idle timeout."),
 }
 """Why a token ended, as its owner is told."""
@@ -131,6 +132,7 @@ _EVENT_TITLES: Final[Mapping[str, str]] = {
     "credential.secrets_ended": N_("All secrets ended"),
     "credential.old_secret_moved": N_("End of the old secret changed"),
     "credential.leak_reported": N_("A secret was reported as leaked, and ended"),
+    "credential.token_leak_reported": N_("A token was reported as leaked, and ended"),
     "credential.disabled": N_("Disabled"),
     "credential.enabled": N_("Enabled"),
     "credential.sessions_ended": N_("All sessions ended"),

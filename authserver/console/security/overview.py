@@ -56,6 +56,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     Reason.ROLES_CHANGED: N_("Roles of its owner changed"),
     Reason.TYP_CHANGED: N_("API takes another type of token"),
     Reason.SESSION_LIMIT: N_("Newer session took its place"),
+    Reason.LEAKED: N_("Found where others can read it"),
     Reason.IDLE: N_("Not used for the idle timeout"),
     "unknown_client": N_("Unknown client"),
     "wrong_secret": N_("Wrong secret"),

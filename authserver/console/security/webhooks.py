@@ -34,7 +34,7 @@ _TEXTS: Final = {
     "credential.unused": N_("An unused credential will be disabled, or was"),
     "secret.regenerated": N_("A credential got a new secret"),
     "secret.new_network": N_("A secret was used from a new network"),
-    "secret.leaked": N_("A secret was reported as leaked, and ended"),
+    "secret.leaked": N_("A secret or a token was reported as leaked, and ended"),
     "user.role_reduced": N_("A user lost a role, or was disabled"),
     "signing_key.rotated": N_("Another signing key signs from now on"),
     "signing_key.compromised": N_("A signing key was declared compromised"),

@@ -17,7 +17,7 @@ EVENT_TYPES: Final[Mapping[str, str]] = {
     "credential.unused": "an unused credential is disabled in 30, 7 or 1 days, or was disabled just now",
     "secret.regenerated": "a credential got a new secret",
     "secret.new_network": "a secret was used from a network it was never used from before",
-    "secret.leaked": "a secret was reported as leaked, and ended",
+    "secret.leaked": "a secret or a token was reported as leaked, and ended",
     "user.role_reduced": "a user lost a role, or was disabled",
     "signing_key.rotated": "another signing key signs from now on",
     "signing_key.compromised": "a signing key was declared compromised; its tokens are dead",
@@ -34,6 +34,7 @@ WARNING_DAYS: Final = (30, 7, 1)
 _OF_CHANGES: Final[Mapping[str, str]] = {
     "credential.regenerated": "secret.regenerated",
     "credential.leak_reported": "secret.leaked",
+    "credential.token_leak_reported": "secret.leaked",
     "user.role_revoked": "user.role_reduced",
     "user.disabled": "user.role_reduced",
     "role.deleted": "user.role_reduced",

@@ -132,7 +132,14 @@ def end_statement(dialect: str) -> Any:
 
 
 _FEED_REASONS = frozenset(
-    {Reason.REVOKED, Reason.ENDED_BY_OWNER, Reason.IDLE, Reason.TYP_CHANGED, Reason.SESSION_LIMIT}
+    {
+        Reason.REVOKED,
+        Reason.ENDED_BY_OWNER,
+        Reason.IDLE,
+        Reason.TYP_CHANGED,
+        Reason.SESSION_LIMIT,
+        Reason.LEAKED,
+    }
 )
 _SWEEP_BATCH = 500
 _MAX_PAUSE = 0.1
@@ -179,7 +186,7 @@ class SqlSessions:
 
     def end(self, start: SessionStart, reason: Reason, at: Instant) -> None:
         """Durable before it returns; the first end stands."""
-        values = _ended_values(start, reason, at)
+        values = ended_values(start, reason, at)
         if reason not in _FEED_REASONS:
             self._end.write(values)
             return
@@ -197,7 +204,7 @@ class SqlSessions:
             head = lock_head(connection)
             # In the order in which the usage buffer writes them: two transactions never wait for each other in a ring.
             for start, reason in sorted(ends, key=lambda each: each[0].jti):
-                if connection.execute(statement, _ended_values(start, reason, at)).first() and reason in _FEED_REASONS:
+                if connection.execute(statement, ended_values(start, reason, at)).first() and reason in _FEED_REASONS:
                     feed_jtis.append(start.jti)
             append_ends(connection, head, feed_jtis, at)
 
@@ -311,7 +318,8 @@ def _as_session(row: Any) -> Session:
     )
 
 
-def _ended_values(start: SessionStart, reason: Reason, at: Instant) -> dict[str, Any]:
+def ended_values(start: SessionStart, reason: Reason, at: Instant) -> dict[str, Any]:
+    """The parameters of ``end_statement``."""
     return {**start._asdict(), "last_used_at": start.issued_at, "ended_at": at, "end_reason": reason.value}
 
 
