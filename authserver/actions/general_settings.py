@@ -32,6 +32,8 @@ BOUNDS = {
     "self_rotation": (0, 1),
     "unused_disable_days": (0, 3650),
     "secret_notice_days": (0, 3650),
+    "old_secret_silent_hours": (0, 168),
+    "usage_retention_days": (1, 3650),
 }
 
 ENDS_TOKENS = ("idle_timeout_minutes", "max_token_lifetime_minutes")

@@ -141,7 +141,11 @@ EVENTS: Final[Mapping[str, EventType]] = {
     "credential.old_secret_moved": EventType(
         "the end of the old secret was moved",
         _CREDENTIAL,
-        {"before": "instant, seconds of UTC", "after": "instant, seconds of UTC"},
+        {
+            "before": "instant, seconds of UTC",
+            "after": "instant, seconds of UTC",
+            "reason": "`silent` where the policy ended it; else absent",
+        },
     ),
     "credential.secrets_ended": EventType("all secrets were ended; a key is left", _CREDENTIAL),
     "credential.key_added": EventType(

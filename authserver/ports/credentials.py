@@ -1,7 +1,10 @@
 """Application credentials as values, without their secrets, the public keys of clients, and whom they trust."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from authserver.rules.events.old_secret import OldSecret
 from authserver.rules.facts import Instant
 
 
@@ -74,3 +77,15 @@ class Credential:
         """Whether a key of it, a trust, an address of keys or a condition on certificates works."""
         others = (*self.trusts, *self.key_addresses, *self.certificates)
         return None in [key.ends_at for key in self.keys] + [each.ends_at for each in others]
+
+
+class OldSecretReads(Protocol):
+    """What was seen of secrets that work beside their successors."""
+
+    def of_credential(self, client_id: str, now: Instant) -> OldSecret | None:
+        """The old secret of a credential; None where only one works."""
+        ...
+
+    def silent(self, since: Instant, now: Instant, limit: int) -> Sequence[OldSecret]:
+        """Those that were last used up to ``since``, and whose successors were used by then."""
+        ...

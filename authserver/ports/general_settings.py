@@ -44,3 +44,7 @@ class GeneralSettings:
     """After how many days without use a credential is disabled; 0: never."""
     secret_notice_days: int = 0
     """After how many days the console asks the owner of a secret to use a key instead; 0: never."""
+    old_secret_silent_hours: int = 0
+    """After how many hours without use an old secret ends, once its successor is in use; 0: when its overlap ends."""
+    usage_retention_days: int = 400
+    """How long counts of uses and of token requests are kept, by day."""

@@ -81,8 +81,8 @@ class Sessions(Protocol):
         """How many sessions are on record, and how far ``sweep`` is behind; costs the same for any number of rows."""
         ...
 
-    def sweep(self, now: Instant, keep: int, seconds: float = ...) -> int:
-        """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond 400 days; how many.
+    def sweep(self, now: Instant, keep: int, seconds: float = ..., *, usage_days: int = ...) -> int:
+        """Delete sessions past their ``exp`` for more than ``keep`` seconds, and usage beyond ``usage_days``; how many.
 
         Stops after about so many ``seconds``; the oldest go first.
         """

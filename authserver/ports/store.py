@@ -11,6 +11,7 @@ from authserver.ports.console_reads.credentials import CredentialReads, Expiring
 from authserver.ports.console_reads.statistics import StatisticsReads
 from authserver.ports.console_reads.tokens import TokenReads
 from authserver.ports.console_reads.users import UserReads
+from authserver.ports.credentials import OldSecretReads
 from authserver.ports.events.leaks import LeakReads
 from authserver.ports.events.outbox import Outbox
 from authserver.ports.events.unused import UnusedReads
@@ -156,6 +157,11 @@ class Store(Protocol):
     @property
     def leaks(self) -> LeakReads:
         """Whose reports of leaks are believed."""
+        ...
+
+    @property
+    def old_secrets(self) -> OldSecretReads:
+        """What was seen of secrets that work beside their successors."""
         ...
 
     @property

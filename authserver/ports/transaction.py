@@ -13,6 +13,7 @@ from authserver.ports.resource_servers import ResourceServer
 from authserver.ports.sign_in import ConsoleSession
 from authserver.ports.users import Role, User
 from authserver.rules.claims import SessionStart
+from authserver.rules.events.old_secret import OldSecret
 from authserver.rules.facts import Instant, Reason
 
 
@@ -198,6 +199,10 @@ class Transaction(Protocol):
 
     def move_old_secret(self, client_id: str, ends_at: Instant, at: Instant) -> Instant | None:
         """Let the secret in overlap end at ``ends_at``; when it would have, None when no such secret lives."""
+        ...
+
+    def old_secret(self, client_id: str, at: Instant) -> OldSecret | None:
+        """What was seen of the secret in overlap; None when no such secret lives."""
         ...
 
     def append_revocation(self, kind: str, subject: str, at: Instant, value: int = 0) -> None:

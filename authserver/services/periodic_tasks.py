@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from authserver.actions.events.old_secrets import PART, end_silent
 from authserver.audit_export import checkpoints
 from authserver.background import PeriodicTask
 from authserver.ports.general_settings import retention_seconds
@@ -16,6 +17,7 @@ SWEEP_SECONDS = 20.0
 """How often ended sessions are deleted: often and briefly, so that 1,000 new tokens a second never pile up."""
 SWEEP_FOR_SECONDS = 4.0
 TIDY_SECONDS = 3600.0
+OLD_SECRETS_SECONDS = 600.0
 TICK_SECONDS = 60.0
 """How often a node looks whether a key must be made, promoted or withdrawn."""
 FLUSH_SECONDS = 5.0
@@ -65,6 +67,7 @@ def serving_tasks(context: TaskContext) -> list[PeriodicTask]:
         PeriodicTask("record watermark", WATERMARK_SECONDS, lambda: guard.record(count_at=context.now())),
         PeriodicTask("sweep sessions", SWEEP_SECONDS, lambda: _sweep_sessions(store, context.now)),
         PeriodicTask("sweep sign-ins", TIDY_SECONDS, lambda: _sweep_what_is_old(store, context.now())),
+        PeriodicTask("end old secrets", OLD_SECRETS_SECONDS, lambda: _end_old_secrets(store, context.now)),
         PeriodicTask("rotate keys", TICK_SECONDS, context.tick),
         PeriodicTask("write fetches", FLUSH_SECONDS, store.jwks_fetchers.flush),
         PeriodicTask("write fetches of the change feed", FLUSH_SECONDS, store.feed_fetches.flush),
@@ -76,11 +79,17 @@ def serving_tasks(context: TaskContext) -> list[PeriodicTask]:
 
 
 def _sweep_sessions(store: Store, now: Callable[[], Instant]) -> None:
-    keep = retention_seconds(store.accounts.general().session_retention_days)
-    count = store.sessions.sweep(now(), keep, SWEEP_FOR_SECONDS)
+    general = store.accounts.general()
+    keep, usage_days = retention_seconds(general.session_retention_days), general.usage_retention_days
+    count = store.sessions.sweep(now(), keep, SWEEP_FOR_SECONDS, usage_days=usage_days)
     store.one_time_ids.sweep(now())
     if count:
         logger().info("sessions_swept", count=count)
+
+
+def _end_old_secrets(store: Store, now: Callable[[], Instant]) -> None:
+    while end_silent(store.accounts, store.old_secrets, now()) == PART:
+        pass
 
 
 def _sweep_what_is_old(store: Store, now: Instant) -> None:

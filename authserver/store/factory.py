@@ -15,6 +15,7 @@ from authserver.store.accounts import SqlAccounts, genesis_head
 from authserver.store.audit.checkpoints import SqlAuditCheckpoints
 from authserver.store.audit.reads import SqlAuditReads
 from authserver.store.credentials.expiring_reads import SqlExpiringReads
+from authserver.store.credentials.old_secrets import SqlOldSecretReads
 from authserver.store.credentials.reads import SqlCredentialReads
 from authserver.store.credentials.shared_secrets import SqlSharedSecretReads
 from authserver.store.engine.connections import reading, shared_snapshot, writing
@@ -69,6 +70,8 @@ DEFAULT_SETTINGS = {
     "self_rotation": 0,
     "unused_disable_days": 0,
     "secret_notice_days": 0,
+    "old_secret_silent_hours": 0,
+    "usage_retention_days": 400,
 }
 
 
@@ -102,6 +105,7 @@ class Store:
     outbox: SqlOutbox
     leaks: SqlLeakReads
     unused: SqlUnusedReads
+    old_secrets: SqlOldSecretReads
     secret_networks: SqlSecretNetworks
     statistics: SqlStatistics
     pepper: bytes
@@ -214,6 +218,7 @@ def open_store(
         outbox=SqlOutbox(engine),
         leaks=SqlLeakReads(engine),
         unused=SqlUnusedReads(engine),
+        old_secrets=SqlOldSecretReads(engine),
         secret_networks=SqlSecretNetworks(engine),
         statistics=SqlStatistics(engine),
         pepper=pepper,

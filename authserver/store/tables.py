@@ -59,6 +59,8 @@ settings = Table(
     Column("self_rotation", Integer, server_default="0", nullable=False),
     Column("unused_disable_days", Integer, server_default="0", nullable=False),
     Column("secret_notice_days", Integer, server_default="0", nullable=False),
+    Column("old_secret_silent_hours", Integer, server_default="0", nullable=False),
+    Column("usage_retention_days", Integer, server_default="400", nullable=False),
     Column("unused_policy_since", BigInteger, server_default="0", nullable=False),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("idle_timeout_minutes BETWEEN 1 AND 1440", name="idle_timeout"),

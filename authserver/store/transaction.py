@@ -17,8 +17,10 @@ from authserver.ports.sign_in import ConsoleSession
 from authserver.ports.transaction import ChangeRequest
 from authserver.ports.users import Role, User
 from authserver.rules.claims import SessionStart
+from authserver.rules.events.old_secret import OldSecret
 from authserver.rules.facts import Instant, Reason
 from authserver.rules.names import storable
+from authserver.store.credentials.old_secrets import find_old_secret
 from authserver.store.events.leaks import SqlLeakChanges
 from authserver.store.events.unused import find_disables_at
 from authserver.store.events.webhooks import SqlWebhookChanges
@@ -424,6 +426,10 @@ class SqlTransaction:
         self.connection.execute(update(secrets).where(*old).values(ends_at=ends_at))
         self.append_revocation("secret", client_id, at, ends_at)
         return max(before)
+
+    def old_secret(self, client_id: str, at: Instant) -> OldSecret | None:
+        """What was seen of the secret in overlap; None when no such secret lives."""
+        return find_old_secret(self.connection, client_id, at)
 
     def algorithms_in_use(self) -> frozenset[str]:
         """The algorithms that tokens are signed by, as the settings and the resource servers choose."""

@@ -377,9 +377,9 @@ class ModelStore:
         ends = [each.expires_at for each in self.t.sessions.values()]
         return SessionBacklog(len(ends), max(0, now - keep - min(ends, default=now)))
 
-    def sweep(self, now, keep, seconds=0.0):
+    def sweep(self, now, keep, seconds=0.0, *, usage_days=400):
         gone = [jti for jti, each in self.t.sessions.items() if each.expires_at < now - keep]
-        old = [key for key in self.t.usage if key[0] < now - 400 * 86400]
+        old = [key for key in self.t.usage if key[0] < now - usage_days * 86400]
         for table, names in ((self.t.sessions, gone), (self.t.usage, old)):
             for name in names:
                 del table[name]

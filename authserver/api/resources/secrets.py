@@ -7,11 +7,12 @@ from authserver.api.context import ApiContext
 from authserver.api.operations import BUILDER, TOKEN, Answer, operation
 from authserver.api.problems import Problem
 from authserver.api.resources.credentials import SecretDocument, etag_of_credential
-from authserver.api.schemas import Items, Model, Overlap
+from authserver.api.schemas import InstantOut, Items, Model, Overlap
 from authserver.ports.credentials import Credential, SecretRecord
 from authserver.ports.errors import AlreadyDone, Conflict, NotFound
 from authserver.ports.store import Store
 from authserver.ports.transaction import Transaction
+from authserver.rules.events.old_secret import OldSecret
 from authserver.rules.facts import Instant, over
 
 
@@ -25,6 +26,27 @@ class SecretChanges(Model):
     """When an old secret shall end instead."""
 
     ends_in_seconds: Overlap = Field(description="From now on; 0 ends it at once.")
+
+
+class ListedSecret(SecretDocument):
+    """One secret, without the secret, with what was seen of it."""
+
+    silent_since: InstantOut | None = Field(
+        description="Of an old secret: since when only its successor was used. Null while that was not used."
+    )
+    safe_to_remove: bool = Field(
+        description="Whether it is an old secret that was silent for a day while its successor was in use."
+    )
+
+    @classmethod
+    def seen(cls, secret: SecretRecord, old: OldSecret | None, now: Instant) -> "ListedSecret":
+        """As the store has it; ``old`` is the old secret of its credential."""
+        is_old = old is not None and old.secret_id == secret.id
+        return cls.model_construct(
+            **dict(SecretDocument.of(secret, now)),
+            silent_since=old.silent_since if old is not None and is_old else None,
+            safe_to_remove=old is not None and is_old and old.is_safe_to_remove(now),
+        )
 
 
 class CreatedSecret(Model):
@@ -46,7 +68,7 @@ def live_secrets(credential: Credential, now: Instant) -> list[SecretDocument]:
     "/credentials/<client_id>/secrets",
     access=BUILDER,
     tag="credentials",
-    answer=Items[SecretDocument],
+    answer=Items[ListedSecret],
     etag=True,
 )
 def list_secrets(context: ApiContext, client_id: str) -> Answer:
@@ -55,8 +77,9 @@ def list_secrets(context: ApiContext, client_id: str) -> Answer:
     The newest first, those that have ended too. The ETag is the credential's.
     """
     credential = context.accounts.credential(client_id, context.owner_id)
-    items = [SecretDocument.of(each, context.now) for each in credential.secrets]
-    return Answer(Items[SecretDocument](items=items), etag=etag_of_credential(credential))
+    old = context.store.old_secrets.of_credential(client_id, context.now)
+    items = [ListedSecret.seen(each, old, context.now) for each in credential.secrets]
+    return Answer(Items[ListedSecret](items=items), etag=etag_of_credential(credential))
 
 
 @operation(

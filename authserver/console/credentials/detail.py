@@ -186,6 +186,7 @@ def credential(client_id: str) -> ResponseReturnValue:
         bars=bars,
         token_url=token_url(),
         secrets=reads.secrets(client_id)[:_MAX_SECRETS],
+        old_secret=context.store.old_secrets.of_credential(client_id, context.now),
         restricted=_restricted(whole.restrictions),
         keys=[ShownKey(each) for each in reads.keys(client_id)[:_MAX_SECRETS]],
         trusts=[ShownTrust(each) for each in whole.trusts[:_MAX_SECRETS]],

@@ -93,6 +93,16 @@ SETTING_TEXTS: Final = {
         N_("After how many days the console asks the owner of a secret to use a key instead; nothing ends by it."),
         _DAY,
     ),
+    "old_secret_silent_hours": SettingText(
+        N_("Silent old secrets"),
+        N_("After how long without use an old secret ends before its overlap does, once the new one is in use."),
+        _HOUR,
+    ),
+    "usage_retention_days": SettingText(
+        N_("Usage counts"),
+        N_("How long it is kept how often each credential was used at which API."),
+        _DAY,
+    ),
     "client_secrets_allowed": SettingText(
         N_("Secrets of clients"),
         N_("Off: clients authenticate by a key, and a secret gets no token any more. Tokens from before live on."),
@@ -214,7 +224,7 @@ def setting_text(name: str) -> SettingText:
 
 def format_value(name: str, value: object) -> str:
     """A value as people read it."""
-    if name in {"key_rotation_days", "unused_disable_days"} and str(value) == "0":
+    if name in {"key_rotation_days", "unused_disable_days", "old_secret_silent_hours"} and str(value) == "0":
         return _("never")
     if name in _SWITCHED:
         return gettext(_SWITCHES[str(int(str(value or 0)))])

@@ -292,4 +292,6 @@ def find_general(connection: Connection) -> GeneralSettings:
         self_rotation=row.self_rotation,
         unused_disable_days=row.unused_disable_days,
         secret_notice_days=row.secret_notice_days,
+        old_secret_silent_hours=row.old_secret_silent_hours,
+        usage_retention_days=row.usage_retention_days,
     )

@@ -143,7 +143,7 @@ _FEED_REASONS = frozenset(
 )
 _SWEEP_BATCH = 500
 _MAX_PAUSE = 0.1
-_USAGE_DAYS = 400
+_KEPT_DAYS = 400
 _REPORT_DAYS = 7
 _DAY = 24 * 3600
 
@@ -248,13 +248,14 @@ class SqlSessions:
             oldest = connection.execute(select(func.min(sessions.c.expires_at))).scalar_one()
         return SessionBacklog(int(rows), 0 if oldest is None else max(0, now - keep - oldest))
 
-    def sweep(self, now: Instant, keep: int, seconds: float = math.inf) -> int:
+    def sweep(self, now: Instant, keep: int, seconds: float = math.inf, *, usage_days: int = _KEPT_DAYS) -> int:
         """Delete sessions that ended by ``exp`` more than ``keep`` seconds ago, and old usage and kills; how many rows.
 
         Some rows at a time, oldest first, and a pause as long as each took, so that nobody waits long for a lock.
         What is left after about so many ``seconds`` is for the next time.
         """
-        old, until = now - _USAGE_DAYS * _DAY, time.monotonic() + seconds
+        old, until = now - _KEPT_DAYS * _DAY, time.monotonic() + seconds
+        old_usage = now - usage_days * _DAY
         old_reports = usage_reports.c.at < now - _REPORT_DAYS * _DAY
         oldest_kills = select(kills.c.seq, kills.c.at).order_by(kills.c.seq).limit(_SWEEP_BATCH).subquery()
         return sum(
@@ -264,8 +265,8 @@ class SqlSessions:
                     sessions,
                     select(sessions.c.jti).where(sessions.c.expires_at < now - keep).order_by(sessions.c.expires_at),
                 ),
-                (usage, select(*usage.primary_key).where(usage.c.day < old)),
-                (token_requests, select(*token_requests.primary_key).where(token_requests.c.day < old)),
+                (usage, select(*usage.primary_key).where(usage.c.day < old_usage)),
+                (token_requests, select(*token_requests.primary_key).where(token_requests.c.day < old_usage)),
                 (form_keys, select(*form_keys.primary_key).where(form_keys.c.at < old)),
                 (idempotency_keys, select(*idempotency_keys.primary_key).where(idempotency_keys.c.at < old)),
                 (usage_writers, select(usage_writers.c.writer).where(usage_writers.c.at < now - _DAY)),
