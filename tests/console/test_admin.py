@@ -14,6 +14,7 @@ from authserver.actions import credentials, general_settings, resource_servers
 from authserver.actions import roles as role_actions
 from authserver.actions import users as user_actions
 from authserver.actions.preconditions import administrators
+from authserver.audit_export.checkpoints import LATE_AFTER, take
 from authserver.ports.errors import Invalid
 from authserver.rules import permission
 from authserver.rules.permission import PERMISSIONS, USERS
@@ -726,6 +727,26 @@ def test_the_audit_trail_filters_pages_verifies_and_exports(world, root):
     assert whole[-1]["detail"] == {"alg": "RS256", "peer": "127.0.0.1"}
     assert [line["hash"] for line in whole] == [record.hash for record in records(world)]
     assert "records hold" in root.get("/console/security/audit").send("/console/security/audit/verify").words
+
+
+def test_the_audit_page_shows_the_newest_checkpoints_their_age_and_how_to_prove_with_them(world, root):
+    def checkpoint(at):
+        return take(world.store.checkpoints, world.services.sign_checkpoint, issuer="x", now=at)
+
+    assert "No checkpoint yet" in root.get("/console/security/audit").words
+    checkpoint(world.clock.at - LATE_AFTER - 1)
+    world.store.outbox.chain_broke("record 3: was altered")
+    page = root.get("/console/security/audit")
+    assert "Checkpoint is late" in page.words
+    assert "record 3: was altered" in page.words
+    taken = checkpoint(world.clock.at)
+    world.store.outbox.chain_held(world.clock.at)
+    page = root.get("/console/security/audit")
+    assert "Checkpoints are signed" in page.words
+    assert "Newest checkpoint #2" in page.words
+    assert taken.digest in page.words
+    assert "record 3" not in page.words
+    assert "flask audit verify --offline audit.jsonl --checkpoint checkpoints.json --jwks jwks.json" in page.text
 
 
 def test_a_broken_chain_is_told_on_every_page_that_speaks_of_it(world, root):

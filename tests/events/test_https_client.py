@@ -14,8 +14,8 @@ from authserver.delivery.https_client import post
 from authserver.rules.events.addresses import address_fault, network_of
 from authserver.rules.events.catalogue import EVENT_TYPES
 from authserver.rules.events.signature import derived_secret, headers
-from tests.support.server_certificates import certificate_file
 from tests.support.processes import ROOT
+from tests.support.server_certificates import certificate_file
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 PRIVATE = [

@@ -1,11 +1,13 @@
 """Webhooks by API, console and command line: each can do what the others can."""
 
 import re
+import shlex
 
 import pytest
 
 from tests.support.api_client import problem
 from tests.support.console_browser import builder, signed_in
+from tests.support.processes import ROOT
 from tests.support.shell import Shell
 
 HOOK = "https://hooks.example.com/auth"
@@ -169,3 +171,18 @@ def test_every_change_of_a_webhook_is_on_record(telling, shell):
     kinds = ("created", "edited", "secret_rotated", "tested", "disabled", "enabled", "deleted")
     assert [each.event for each in records] == [f"webhook.{kind}" for kind in kinds]
     assert all("whsec_" not in each.detail for each in records)
+
+
+def test_the_commands_of_the_page_do_what_it_says(telling, shell):
+    """Every command in docs/webhooks.md, also those in its sentences, with the id of a webhook that is there."""
+    page = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    for line in lines:
+        assert shell(*shlex.split(line)[1:]).code == 0, line
+    webhook_id, _ = telling.webhook()
+    inline = sorted(set(re.findall(r"`(flask webhooks [^`]+ ID[^`]*)`", page)))
+    assert len(inline) >= 4
+    nothing = {"flask webhooks replay ID --dead": 4}  # none was given up yet
+    for each in inline:
+        assert shell(*shlex.split(each.replace(" ID", f" {webhook_id}"))[1:]).code == nothing.get(each, 0), each
