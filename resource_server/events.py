@@ -39,12 +39,14 @@ class Events:
 
     Attributes:
         hooked: whether there is a hook.
+        accepted: how many calls were let through from the cache while there is none; counted here, since each call is.
     """
 
     def __init__(self, hook: Hook | None) -> None:
         self._hook = hook
         self.hooked = hook is not None
         self._counts: Counter[str] = Counter()
+        self.accepted = 0
 
     def emit(self, name: str, **fields: Value) -> None:
         """Count an event and call the hook."""
@@ -55,10 +57,6 @@ class Events:
             except Exception:  # noqa: BLE001 - the hook is not ours
                 _LOG.exception("the on_event hook failed on %s", name)
 
-    def count(self, name: str) -> None:
-        """Count an event without the hook."""
-        self._counts[name] += 1
-
     def counts(self) -> dict[str, int]:
         """How often each event happened in this process."""
-        return dict(self._counts)
+        return dict(self._counts + Counter(accepted=self.accepted))

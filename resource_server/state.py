@@ -1,11 +1,11 @@
 """The mutable state of a verifier: caches, threads, connections."""
 
 import contextlib
-import hashlib
 import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import jwt
@@ -51,7 +51,8 @@ class State:
     def __init__(self, settings: Settings, clock: Clock, events: Events, transports: dict[str, Any]) -> None:
         self._settings, self._clock, self._events = settings, clock, events
         self._closed = False
-        self._elapsed, self._wall = clock.elapsed, clock.wall
+        # What each call reads, without a look-up through other objects.
+        self._elapsed, self._wall, self._clock_skew = clock.elapsed, clock.wall, settings.clock_skew
         self.time = ServerTime(clock)
         self.transport = Transport(settings, self.time, **transports)
         self.keys = KeySource(settings, clock, events)
@@ -107,37 +108,39 @@ class State:
         All checks but the signature are made, on the clocks as they are now.
         """
         try:
-            known = self.verified.peek(hashlib.sha256(text.encode("ascii")).digest())
+            known = self.verified.peek(sha256(text.encode("ascii")).digest())
         except (UnicodeEncodeError, AttributeError):
-            return None
-        if known is None or known.token.jkt or known.token.x5t:  # what it is bound to is checked with each call
             return None
         elapsed = self._elapsed()
         if (
-            elapsed >= known.until
+            known is None
+            or elapsed >= known.until
             or known.generation != self.judge.generation
             or known.key_set is not self.keys.key_set
         ):
             return None
-        token, now, later = known.token, self.time.ahead + elapsed, self._wall()
-        later = max(later, now)
-        if later >= token.expires_at or token.issued_at > later + self._settings.clock_skew:
+        token, now, wall = known.token, self.time.ahead + elapsed, self._wall()
+        issued_at, expires_at, skew = token.issued_at, token.expires_at, self._clock_skew
+        if now >= expires_at or wall >= expires_at or (issued_at > now + skew and issued_at > wall + skew):
             return None
-        if not token.roles.issuperset(roles):
+        if roles and not token.roles.issuperset(roles):
             return None
-        at = int(now)
-        self.usage.record_at((token.jti, method, route), max(token.issued_at, at))
-        if self._events.hooked:
-            self._events.emit("accepted", source="feed" if self.feed else "lease")
+        at = issued_at if now < issued_at else int(now)
+        self.usage.record_at((token.jti, method, route), at)
+        events = self._events
+        if events.hooked:
+            events.emit("accepted", source="feed" if self.feed else "lease")
         else:
-            self._events.count("accepted")
+            events.accepted += 1
         return token
 
     def accepted(self, known: Known, generation: int, until: float) -> None:
         """Cache until when an acceptance is valid; a refusal meanwhile has changed the generation."""
         key_set = self.keys.key_set
         known.key_set, known.generation = key_set, generation
-        known.until = min(until, key_set.refresh_at) if key_set and self.time.now() is not None else 0.0
+        is_bound = known.token.jkt or known.token.x5t  # what it is bound to is checked with each call
+        is_unusable = self.time.now() is None or is_bound
+        known.until = 0.0 if key_set is None or is_unusable else min(until, key_set.refresh_at)
 
     def _follow(self) -> float:
         return self.transport.run(self.feed.follow()) if self.feed else math.inf

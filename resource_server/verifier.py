@@ -180,7 +180,7 @@ class Verifier(Core):
             InsufficientScope: 403.
             Unavailable: 503.
         """
-        needed = (roles,) if isinstance(roles, str) else tuple(roles)
+        needed = roles if type(roles) is tuple else (roles,) if isinstance(roles, str) else tuple(roles)
         state = self._state
         found = state.from_cache(token, needed, method, route) if proof is None else None
         if found is not None:
@@ -212,7 +212,7 @@ class AsyncVerifier(Core):
         certificate: str = "",
     ) -> Token:
         """Decide whether a call may be served; as ``Verifier.verify``."""
-        needed = (roles,) if isinstance(roles, str) else tuple(roles)
+        needed = roles if type(roles) is tuple else (roles,) if isinstance(roles, str) else tuple(roles)
         state = self._state
         found = state.from_cache(token, needed, method, route) if proof is None else None
         if found is not None:

@@ -15,7 +15,7 @@ from tests.support.wsgi_client import basic
 RECIPES = ROOT / "deploy/gateways"
 APACHE_MODULES = (
     *("mpm_event", "authn_core", "authz_core", "authz_user", "headers", "env", "alias"),
-    *("proxy", "proxy_http", "auth_openidc"),
+    *("proxy", "proxy_http"),
 )
 
 
@@ -145,8 +145,24 @@ def apache2(place):
         ("CLIENT_ID\n", f"{client_id}\n"),
         ("CLIENT_SECRET\n", f"{secret}\n"),
     )
-    text = re.sub(r"\n\s*SSL\S+ .*", "\n    OIDCOAuthSSLValidateServer Off", text)
-    loads = "".join(f"LoadModule {each}_module /usr/lib/apache2/modules/mod_{each}.so\n" for each in APACHE_MODULES)
+    return _apache(place, "auth_openidc", re.sub(r"\n\s*SSL\S+ .*", "\n    OIDCOAuthSSLValidateServer Off", text))
+
+
+def apache2_oauth2(place):
+    client_id, secret = place.server.api
+    text = place.shipped(
+        "apache/mod_oauth2.conf",
+        ("*:443>", f"127.0.0.1:{place.port}>"),
+        ("https://auth.example.com", place.tls_issuer()),
+        ("CLIENT_ID&", f"{client_id}&introspect.ssl_verify=false&"),
+        ("CLIENT_SECRET&", f"{secret}&"),
+    )
+    return _apache(place, "oauth2", re.sub(r"\n\s*SSL\S+ .*", "", text))
+
+
+def _apache(place, module, text):
+    modules = (*APACHE_MODULES, module)
+    loads = "".join(f"LoadModule {each}_module /usr/lib/apache2/modules/mod_{each}.so\n" for each in modules)
     folder, user = place.folder, "User nobody\nGroup nogroup\n" if os.getuid() == 0 else ""
     head = (
         f"ServerRoot {folder}\nDefaultRuntimeDir {folder}\nPidFile {folder}/pid\nMutex file:{folder} default\n"
@@ -156,6 +172,15 @@ def apache2(place):
     return ["apache2", "-f", place.write("httpd.conf", head + text), "-DFOREGROUND"], {}
 
 
-GATEWAYS = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy, "apache2": apache2}
-NEEDED = {"apache2": "/usr/lib/apache2/modules/mod_auth_openidc.so"}
-"""Beside the program itself."""
+GATEWAYS = {
+    "nginx": nginx,
+    "caddy": caddy,
+    "haproxy": haproxy,
+    "apache2": apache2,
+    "apache2 with mod_oauth2": apache2_oauth2,
+}
+NEEDED = {
+    "apache2": ("/usr/lib/apache2/modules/mod_auth_openidc.so", "libapache2-mod-auth-openidc"),
+    "apache2 with mod_oauth2": ("/usr/lib/apache2/modules/mod_oauth2.so", "libapache2-mod-oauth2"),
+}
+"""Beside the program itself: a file, and the package that has it."""

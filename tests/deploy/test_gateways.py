@@ -59,9 +59,11 @@ def api():
 @contextlib.contextmanager
 def running_gateway(name, server, api, folder):
     """A gateway with its recipe; its URL."""
-    software = "" if shutil.which(name, path=PATH) else f"it is not installed: apt install {name}"
-    if not software and not Path(NEEDED.get(name, "/")).exists():
-        software = f"{NEEDED[name]} is missing: apt install libapache2-mod-auth-openidc"
+    program = name.partition(" ")[0]
+    software = "" if shutil.which(program, path=PATH) else f"it is not installed: apt install {program}"
+    module, package = NEEDED.get(name, ("/", ""))
+    if not software and not Path(module).exists():
+        software = f"{module} is missing: apt install {package}"
     need(f"{name} as a gateway was", software)
     place = Place(folder, free_port(), api, server)
     command, environ = GATEWAYS[name](place)
@@ -86,7 +88,7 @@ def started(server, api, tmp_path_factory):
 
         def start(name):
             if name not in running:
-                folder = tmp_path_factory.mktemp(name)
+                folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
                 running[name] = stack.enter_context(running_gateway(name, server, api, folder))
             return running[name]
 
@@ -149,13 +151,13 @@ def test_a_revoked_token_is_refused_at_once_without_staleness(server, gateway):
 def test_a_gateway_that_may_not_ask_tells_no_caller_to_authenticate(server, started):
     """It is the gateway's fault, not the caller's: no 401, and nothing passes.
 
-    Apache's module cannot tell the two apart, as its recipe says.
+    Apache's modules cannot tell the two apart, as their recipes say.
     """
     token, urls = server.token(), {name: started(name) for name in GATEWAYS}
     server.flask("resource-servers", "disable", "api")
     try:
         for name, url in urls.items():
-            wrong = 401 if name == "apache2" else 502
+            wrong = 401 if name.startswith("apache2") else 502
             assert (name, call(url, token)[0], call(url)[0]) == (name, wrong, wrong)
     finally:
         server.flask("resource-servers", "enable", "api")

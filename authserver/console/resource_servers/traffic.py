@@ -87,6 +87,12 @@ proxy_set_header Authorization $http_authorization;
 proxy_set_header X-Gateway-Authorization "Basic BASE64 of {server.client_id}:API_SECRET";
 proxy_set_header X-Forwarded-Method $request_method;
 """
+    recipes = f"""# What the programs of docs/node.md and docs/go.md read
+ISSUER={issuer}
+AUDIENCE={server.audience}
+API_ID={server.client_id}
+API_SECRET=
+"""
     curl = f"""curl -u "{server.client_id}:$API_SECRET" -d "token=$TOKEN" {issuer}/oauth/introspect
 """
     return {
@@ -95,6 +101,7 @@ proxy_set_header X-Forwarded-Method $request_method;
         "Flask": flask,
         "FastAPI": fastapi,
         "Node (jose)": node,
+        "Express, Fastify, Go": recipes,
         "Spring Security": spring,
         "nginx": gateway,
         "curl": curl,
