@@ -840,6 +840,19 @@ def test_each_page_of_the_audit_goes_by_an_index(database, store):
             assert "SCAN audit" not in shown.replace("SCAN audit USING INDEX", "")
 
 
+def test_a_look_at_the_backlog_reads_no_whole_table(database, store):
+    statements = Statements(store.engine)
+    store.sessions.backlog(NOW, 0)
+    selects = [sql for sql in statements.texts if sql.startswith("SELECT")]
+    assert len(selects) == 2
+    if database.kind == "sqlite":
+        with store.engine.connect() as connection:
+            for sql in selects:
+                plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()]
+                assert any(step.startswith("SEARCH sessions") for step in plan), plan
+                assert not any(step.startswith("SCAN sessions") for step in plan), plan
+
+
 def test_the_time_line_tells_all_that_happened_to_a_credential(store, seeded):
     both, one, _ = seeded
     at = NOW + 100

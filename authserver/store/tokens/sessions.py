@@ -167,7 +167,8 @@ _RECENT = _recent()
 
 
 _ESTIMATES = {
-    "sqlite": text("SELECT coalesce(max(rowid) - min(rowid) + 1, 0) FROM sessions"),
+    # Two subqueries: SQLite looks up one of the two ends by itself, but for both in one it reads the whole table.
+    "sqlite": text("SELECT coalesce((SELECT max(rowid) FROM sessions) - (SELECT min(rowid) FROM sessions) + 1, 0)"),
     "postgresql": text(
         "SELECT CASE WHEN reltuples < 0 THEN (SELECT count(*) FROM sessions) ELSE reltuples END"
         " FROM pg_class WHERE oid = 'sessions'::regclass"
