@@ -445,7 +445,7 @@ def test_the_table_of_changes_names_every_command_that_changes_something():
     of_the_files = {"flask db upgrade", "flask db downgrade", "flask db backup"}  # the book is inside what they touch
     changing = {path for path, _ in commands() if path.split()[-1] not in looking} - of_the_files
     written = {path for path, _ in commands() if any(f"flask {each} ".startswith(f"{path} ") for each, _ in CHANGES)}
-    # See the life of a key, and tests/keys/test_key_states.py: these have something to do only later.
+    # See the life of a key, and tests/keys/life: these have something to do only later.
     # And tests/console/test_single_sign_on.py, tests/events/test_mail.py.
     written |= {"flask users link-identity", "flask users unlink-identity", "flask users email"}
     written |= {"flask apply"}  # of many changes: tests/cli/test_state.py

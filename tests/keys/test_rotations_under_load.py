@@ -217,7 +217,7 @@ def nodes():
 
 
 def key_context(services):
-    """The strong-room with its time made short; nothing else is different."""
+    """The signing service with its times made short; nothing else is different."""
     store = services.store()
     found = signing_keys.key_context(store.accounts, store.keys, services.key_store, store.jwks_fetchers)
     return replace(found, policy=replace(found.policy, announcement=ANNOUNCEMENT))

@@ -20,7 +20,7 @@ from tests.support import databases, pgbouncer
 from tests.support.processes import ROOT
 from tests.support.shell import MASTER_KEY
 
-SUITE = "tests/store/test_store.py"
+SUITE = "tests/store/conformance"
 
 
 def through(address):

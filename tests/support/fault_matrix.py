@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: written by `make faults` -->", "<!-- end -->"
-STORE = "tests/store/test_store.py"
+STORE = "tests/store/conformance"
 
 
 class Fault(NamedTuple):
@@ -46,7 +46,7 @@ FAULTS = (
     Fault("F-17", "given a standby that only reads", ("tests/store/test_failures.py",), "standby", "refused"),
     Fault("F-18", "PgBouncer by transaction", ("tests/store/test_pooler.py",), "", "none"),
     Fault("F-19", "ten times as many clients as threads", (NODES,), "F_19", "5 s"),
-    Fault("F-23", "a clock that steps back", (STORE, "tests/rules/test_rules.py"), "clock or future", "none"),
+    Fault("F-23", "a clock that steps back", (STORE, "tests/rules"), "clock or future", "none"),
     Fault("F-25", "the database's name not resolved", ("tests/store/test_failures.py",), "resolve", "none"),
     Fault("F-26", "resource servers cut off", ("tests/resource_server/test_partition.py",), "", "none"),
     Fault("F-27", "a node paused, 1 and 12 s", (NODES,), "F_27", "10 s"),

@@ -2,5 +2,5 @@
 
 ``paging``: cursors and pages. ``credentials``, ``users``, ``audit``, ``tokens``: the lists of each.
 ``audit_checkpoints``: signed checkpoints, read and written. ``statistics``: counts by the hour. Every method raises
-``Unavailable`` where the database cannot be read. ``tests/store/test_console_reads.py`` has one test a promise.
+``Unavailable`` where the database cannot be read. ``tests/store/console_reads`` has one test a promise.
 """

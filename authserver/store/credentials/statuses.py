@@ -1,7 +1,7 @@
 """The statuses of credentials as conditions of SQL, and how many each holds for.
 
 What ``rules/credential_status`` judges is computed here as well, because a page of a
-filtered list must be cut where the rows are. ``tests/store/test_console_reads.py``
+filtered list must be cut where the rows are. ``tests/store/console_reads``
 compares the two. Statements are built once and cached, since building one
 costs more than running most of them.
 """

@@ -1,7 +1,7 @@
 """Selects live tokens by the rules of ``rules/liveness``, written in SQL.
 
 Only for numbers on a page: whether one token is alive is always decided by the rules
-themselves. ``tests/store/test_console_reads.py`` compares the two.
+themselves. ``tests/store/console_reads`` compares the two.
 
 What is the same for all tokens (settings, usable keys) is read first and put
 into the statement as literals: so both databases can estimate how many sessions

@@ -1,0 +1,1 @@
+"""The life of signing keys in a running server."""
