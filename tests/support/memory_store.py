@@ -397,7 +397,9 @@ class ModelStore:
             self.t.servers[by] = (replace(server, last_asked_at=max(at, server.last_asked_at or 0)), known)
 
     def issued(self, start, *, token_hash="", peer="", agent=""):
-        self._row(start, issued_peer=peer or None)
+        known = self.t.sessions.get(start.jti)
+        used = max(start.issued_at, known.last_used_at) if known else start.issued_at  # a use may be written first
+        self._row(start, issued_peer=peer or None, last_used_at=used)
         self.hashes[start.jti] = token_hash
         credential = self.t.credentials.get(start.client_id)
         if credential:
