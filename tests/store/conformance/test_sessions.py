@@ -50,7 +50,7 @@ class TestSessions:
         own = [
             ends[reason].jti
             for reason in Reason
-            if reason in {"revoked", "ended_by_owner", "idle", "token_typ_changed", "session_limit"}
+            if reason in {"revoked", "ended_by_owner", "idle", "token_typ_changed", "session_limit", "leaked"}
         ]
         assert kills(store) == [("session", jti, 0) for jti in own]
 
