@@ -15,7 +15,7 @@ from keys.master import MasterKey
 from tests.support import client_ways, servers
 from tests.support.history import Op, violations
 
-OPERATIONS = int(os.environ.get("HISTORY_OPERATIONS", "15000"))
+OPERATIONS = int(os.environ.get("HISTORY_OPERATIONS", "8000"))
 ISSUER = "http://127.0.0.1:8000"
 USERS = ("ada", "bob", "cyd", "dan")
 ALL = ["reader", "writer"]

@@ -20,7 +20,7 @@ def start(database, key, issuer):
     process = PROCESSES.Process(target=act, args=(database, key, issuer, theirs))
     process.start()
     theirs.close()
-    return process, os.fdopen(os.dup(ours.fileno()))
+    return process, os.fdopen(os.dup(ours.fileno()), "rb", buffering=0)
 
 
 def act(database, key, issuer, out):

@@ -134,7 +134,7 @@ class Administrator:
 
     def run(self, stop):
         while not stop.wait(0.005):
-            self.dice.choices((self.roles, self.switch, self.regenerate), (74, 14, 12))[0]()
+            self.dice.choices((self.roles, self.switch, self.regenerate), (64, 16, 20))[0]()
         self.services.close()
 
 
