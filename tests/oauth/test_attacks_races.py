@@ -255,8 +255,11 @@ def test_T_131_no_answer_ever_mixes_two_requests(world, other_node, monkeypatch)
                 continue
             token = answer.json["access_token"]
             claims = parts(token)[1]
-            document = asked(app_clients, "/oauth/introspect", {"token": token}, world.api).json
             wrong += (claims["sub"], claims["client_id"]) != (owner.id, client[0])
+            introspection = asked(app_clients, "/oauth/introspect", {"token": token}, world.api)
+            if introspection.status_code == 503:  # uses cannot be recorded in time (INV-25): no answer is mixed
+                continue
+            document = introspection.json
             wrong += (document.get("sub"), document.get("jti")) != (owner.id, claims["jti"])
         world.store.thread_connections.drop()
         return wrong, failed
