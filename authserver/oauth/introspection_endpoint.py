@@ -26,7 +26,6 @@ from authserver.oauth.http import NO_STORE, Request, Response, dump, error_respo
 from authserver.oauth.parsed_requests import ParsedRequestCache, header_fingerprint
 from authserver.oauth.throttle import FailedAttempt
 from authserver.oauth.verified_tokens import PresentedToken, VerifiedTokens
-from authserver.ports.client_authentication import OneTimeIds
 from authserver.ports.errors import InvalidClient
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
@@ -94,12 +93,12 @@ class IntrospectionEndpoint:
         sessions: Sessions,
         usage: UsageRecorder,
         verified_tokens: VerifiedTokens,
-        one_time_ids: OneTimeIds,
+        assertions: AssertionContext,
         sign: SignAnswer,
         issuer: str,
         pepper: bytes,
     ) -> None:
-        self._assertions = AssertionContext(issuer, one_time_ids)
+        self._assertions = assertions
         self._hot_path, self._sessions, self._usage = hot_path, sessions, usage
         self._verified_tokens, self._sign, self._issuer, self._pepper = verified_tokens, sign, issuer, pepper
         self._details: ParsedRequestCache[Details] = ParsedRequestCache(_CACHE_SIZE)

@@ -14,11 +14,9 @@ from authserver.oauth.client_authentication import (
 from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, error_response
 from authserver.oauth.verified_tokens import VerifiedTokens
-from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.errors import InvalidClient, InvalidGrant
 from authserver.ports.hot_path import HotPathReads
 from authserver.ports.sessions import Sessions
-from keys.certificates import Authorities
 
 
 class RevocationEndpoint:
@@ -29,16 +27,12 @@ class RevocationEndpoint:
         *,
         hot_path: HotPathReads,
         sessions: Sessions,
-        one_time_ids: OneTimeIds,
-        remote_keys: RemoteKeys,
+        assertions: AssertionContext,
         verified_tokens: VerifiedTokens,
-        issuer: str,
         pepper: bytes,
-        authorities: Authorities | None = None,
     ) -> None:
         self._hot_path, self._sessions, self._pepper = hot_path, sessions, pepper
-        self._verified_tokens = verified_tokens
-        self._assertions = AssertionContext(issuer, one_time_ids, remote_keys, authorities)
+        self._assertions, self._verified_tokens = assertions, verified_tokens
 
     def __call__(self, request: Request) -> Response:
         """POST revoke."""

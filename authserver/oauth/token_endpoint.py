@@ -44,7 +44,6 @@ from authserver.oauth.form import read_form
 from authserver.oauth.http import Request, Response, dump, error_response
 from authserver.oauth.parsed_requests import ParsedRequestCache, request_fingerprint
 from authserver.oauth.proxies.client_certificate import MalformedCertificate, presented_certificate
-from authserver.ports.client_authentication import OneTimeIds, RemoteKeys
 from authserver.ports.errors import (
     InvalidClient,
     InvalidDpopProof,
@@ -62,7 +61,6 @@ from authserver.rules.client_authentication.nonce import Nonces
 from authserver.rules.client_authentication.proof import target_uri
 from authserver.rules.presented_secret import PresentedSecret
 from authserver.rules.token_hash import token_hash, token_hash_key
-from keys.certificates import Authorities
 
 Sign = Callable[[Issued], str]
 Presented = PresentedSecret | PresentedAssertion | PresentedWorkload | PresentedCertificate
@@ -159,18 +157,16 @@ class TokenEndpoint(AuthorizationServer):  # type: ignore[misc]
         *,
         hot_path: HotPathReads,
         usage: UsageRecorder,
-        one_time_ids: OneTimeIds,
+        assertions: AssertionContext,
         limits: TokenLimits,
-        remote_keys: RemoteKeys,
         sign: Sign,
         issuer: str,
         pepper: bytes,
         nonces: Nonces | None = None,
-        authorities: Authorities | None = None,
         mtls_url: str = "",
     ) -> None:
         super().__init__()
-        self._assertions = AssertionContext(issuer, one_time_ids, remote_keys, authorities)
+        self._assertions = assertions
         bases = (issuer, mtls_url) if mtls_url else (issuer,)
         self._uris = frozenset(target_uri(f"{base}{path}") for base in bases for path in _PATHS)
         self._hot_path, self._usage, self.sign, self._issuer, self._pepper = hot_path, usage, sign, issuer, pepper

@@ -74,6 +74,11 @@ class EndpointContext:
         """What assertions of calling resource servers are checked with."""
         return AssertionContext(self.issuer, self.store.one_time_ids)
 
+    @property
+    def client_assertions(self) -> AssertionContext:
+        """What assertions and certificates of clients are checked with."""
+        return AssertionContext(self.issuer, self.store.one_time_ids, self.remote_keys, self.authorities)
+
 
 def machine_routes(context: EndpointContext) -> dict[str, Route]:
     """The table of paths of the machine endpoints."""
@@ -115,14 +120,12 @@ def _token_endpoints(context: EndpointContext) -> dict[str, Endpoint]:
     token = TokenEndpoint(
         hot_path=store.hot_path,
         usage=store.usage,
-        one_time_ids=store.one_time_ids,
+        assertions=context.client_assertions,
         limits=store.token_limits,
         nonces=nonces(store.pepper, "token", context.dpop_nonce_seconds),
-        remote_keys=context.remote_keys,
         sign=context.sign,
         issuer=context.issuer,
         pepper=store.pepper,
-        authorities=context.authorities,
         mtls_url=context.mtls.url,
     )
     introspection = IntrospectionEndpoint(
@@ -130,7 +133,7 @@ def _token_endpoints(context: EndpointContext) -> dict[str, Endpoint]:
         sessions=store.sessions,
         usage=store.usage,
         verified_tokens=context.verified_tokens,
-        one_time_ids=store.one_time_ids,
+        assertions=context.assertions,
         sign=context.sign_answer,
         issuer=context.issuer,
         pepper=store.pepper,
@@ -138,12 +141,9 @@ def _token_endpoints(context: EndpointContext) -> dict[str, Endpoint]:
     revocation = RevocationEndpoint(
         hot_path=store.hot_path,
         sessions=store.sessions,
-        one_time_ids=store.one_time_ids,
-        remote_keys=context.remote_keys,
+        assertions=context.client_assertions,
         verified_tokens=context.verified_tokens,
-        issuer=context.issuer,
         pepper=store.pepper,
-        authorities=context.authorities,
     )
     return {
         "/oauth/token": token,
