@@ -14,6 +14,7 @@ from authserver.api.problems import Problem
 from authserver.ports.accounts import Accounts
 from authserver.ports.client_authentication import RemoteKeys
 from authserver.ports.clock import Clock
+from authserver.ports.errors import AlreadyDone
 from authserver.ports.store import Store
 from authserver.ports.transaction import ChangeRequest, Transaction
 from authserver.ports.users import User
@@ -140,6 +141,14 @@ class ApiContext:
         """The store for one change that takes effect once per Idempotency-Key (INV-23)."""
         key = self.conditions.idempotency_key(self.caller.client_id)
         return self.opened.requested_by(ChangeRequest(self.peer, self.caller.client_id, precondition, key))
+
+    def is_replay(self, create: Callable[[Accounts], object]) -> bool:
+        """Call ``create`` with the accounts of ``creating``; whether the same request took effect before."""
+        try:
+            create(self.creating().accounts)
+        except AlreadyDone:
+            return True
+        return False
 
     def editing(self, etag: Callable[[Transaction], str]) -> Store:
         """The store for one change of something whose ``etag``, read in the same transaction, If-Match names."""

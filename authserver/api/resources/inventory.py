@@ -12,7 +12,6 @@ from authserver.api.resources.credentials import CredentialDocument, list_part, 
 from authserver.api.resources.previews import PreviewDocument
 from authserver.api.schemas import InstantOut, Items, Model, Paged, Query
 from authserver.ports.console_reads.credentials import CredentialQuery, SharedSecrets
-from authserver.ports.errors import AlreadyDone
 from authserver.ports.events.unused import UnusedPolicy
 from authserver.rules.credential_status import Status
 from authserver.rules.lifetime import DAY
@@ -198,9 +197,5 @@ def preview_inventory(context: ApiContext, body: Chosen) -> Answer:
 )
 def disable_inventory(context: ApiContext, body: Chosen) -> Answer:
     """Disable several credentials, all or none, whoever owns them."""
-    replayed = False
-    try:
-        disable_many(context.creating().accounts, body.client_ids, **context.who)
-    except AlreadyDone:
-        replayed = True
+    replayed = context.is_replay(lambda accounts: disable_many(accounts, body.client_ids, **context.who))
     return Answer(Disabled(disabled=len(body.client_ids)), replayed=replayed)

@@ -1,6 +1,5 @@
 """Which TLS certificates stand for a credential, so that its client needs no secret (mTLS, RFC 8705 §2)."""
 
-from contextlib import suppress
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from authserver.api.operations import BUILDER, Answer, operation
 from authserver.api.resources.credentials import etag_in, etag_of_credential
 from authserver.api.schemas import InstantOut, Items, Model
 from authserver.ports.credentials import Credential, TrustRecord
-from authserver.ports.errors import AlreadyDone, Invalid
+from authserver.ports.errors import Invalid
 from authserver.rules.client_authentication.certificate import MOST_TEXT, CertificateCondition, condition_of
 from keys.certificates import MOST_TEXT as MOST_PASTED
 
@@ -111,10 +110,9 @@ def add_certificate(context: ApiContext, client_id: str, body: NewCertificate) -
         wanted = certificates.registered(body.certificate, context.now)
     else:
         wanted = certificates.named(body.name, body.value)
-    replayed = True
-    with suppress(AlreadyDone):
-        certificates.add(context.creating().accounts, client_id, wanted, owner_id=context.owner_id, **context.who)
-        replayed = False
+    replayed = context.is_replay(
+        lambda accounts: certificates.add(accounts, client_id, wanted, owner_id=context.owner_id, **context.who)
+    )
     credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(_listed(credential), location=f"/credentials/{client_id}/certificates", replayed=replayed)
 

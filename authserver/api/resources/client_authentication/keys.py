@@ -1,7 +1,6 @@
 """The public keys of a credential, with which its client proves itself without a secret (RFC 7523 §2.2)."""
 
 import json
-from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,7 +13,6 @@ from authserver.api.operations import BUILDER, Answer, operation
 from authserver.api.resources.credentials import etag_in, etag_of_credential
 from authserver.api.schemas import InstantOut, Items, Model
 from authserver.ports.credentials import Credential, KeyRecord
-from authserver.ports.errors import AlreadyDone
 from keys.public_keys import registered
 
 
@@ -93,12 +91,11 @@ def add_client_key(context: ApiContext, client_id: str, body: NewClientKey) -> A
     roles that it does not have.
     """
     context.require_roles(context.accounts.credential(client_id, context.owner_id).roles)
-    replayed = True
-    with suppress(AlreadyDone):
-        client_keys.add(
-            context.creating().accounts, client_id, body.public_key, body.alg, owner_id=context.owner_id, **context.who
+    replayed = context.is_replay(
+        lambda accounts: client_keys.add(
+            accounts, client_id, body.public_key, body.alg, owner_id=context.owner_id, **context.who
         )
-        replayed = False
+    )
     credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(_listed(credential), location=f"/credentials/{client_id}/keys", replayed=replayed)
 

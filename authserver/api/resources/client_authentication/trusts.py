@@ -1,6 +1,5 @@
 """Whose tokens stand for a credential, so that its client needs no secret (workload identity federation)."""
 
-from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from authserver.api.operations import BUILDER, Answer, operation
 from authserver.api.resources.credentials import etag_in, etag_of_credential
 from authserver.api.schemas import InstantOut, Items, Model
 from authserver.ports.credentials import Credential, TrustRecord
-from authserver.ports.errors import AlreadyDone, Invalid
+from authserver.ports.errors import Invalid
 from authserver.rules.client_authentication.trust import MOST_CONDITIONS, MOST_SETS, MOST_TEXT, made_trust, trust_of
 
 Text = Annotated[str, Field(max_length=MOST_TEXT)]
@@ -144,10 +143,9 @@ def add_trust(context: ApiContext, client_id: str, body: NewTrust) -> Answer:
         )
     except ValueError as error:
         raise Invalid(str(error)) from error
-    replayed = True
-    with suppress(AlreadyDone):
-        client_trusts.add(context.creating().accounts, client_id, wanted, owner_id=context.owner_id, **context.who)
-        replayed = False
+    replayed = context.is_replay(
+        lambda accounts: client_trusts.add(accounts, client_id, wanted, owner_id=context.owner_id, **context.who)
+    )
     credential = context.accounts.credential(client_id, context.owner_id)
     return Answer(_listed(credential), location=f"/credentials/{client_id}/trusts", replayed=replayed)
 
