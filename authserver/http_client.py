@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from authserver.rules.outbound.public_addresses import Address
 
 HTTPS_PORT: Final = 443
+
+Result = TypeVar("Result")
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Host and port -> addresses; ``OSError`` where there are none."""
@@ -112,7 +114,47 @@ def send(
             whole = len(read) <= limits.most_bytes
             return Answer(response.status, response.headers, read[: limits.most_bytes], whole)
 
-    return _within(limits.total_seconds, exchange, connection)
+    return within(limits.total_seconds, exchange, at_end=connection.close, at_deadline=connection.cut_off)
+
+
+def within(
+    seconds: float,
+    call: Callable[[], Result],
+    *,
+    at_end: Callable[[], None],
+    at_deadline: Callable[[], None] = lambda: None,
+) -> Result:
+    """Call in a thread of its own, for neither look-ups of names nor drips of bytes know a time limit.
+
+    Args:
+        seconds: to wait for the result.
+        call: whose result is returned, and whose exception is raised.
+        at_end: called in that thread when the call is over, however late.
+        at_deadline: called here when it is not.
+
+    Raises:
+        DeadlinePassed: the call took too long.
+    """
+    results: list[Result] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            failures.append(error)
+        finally:
+            at_end()
+
+    thread, ends_at = threading.Thread(target=run, name="http-client", daemon=True), time.monotonic() + seconds
+    thread.start()
+    thread.join(seconds)
+    if results:
+        return results[0]
+    if thread.is_alive() or time.monotonic() >= ends_at:
+        at_deadline()
+        raise DeadlinePassed
+    raise failures[0]
 
 
 def addresses_of(host: str, port: int) -> Sequence[str]:
@@ -194,27 +236,3 @@ class _Connection(http.client.HTTPConnection):
             with contextlib.suppress(OSError):
                 # Of an SSLSocket too: its own method takes the encryption away from under the thread that reads.
                 socket.socket.shutdown(found, socket.SHUT_RDWR)
-
-
-def _within(seconds: float, exchange: Callable[[], Answer], connection: _Connection) -> Answer:
-    """Exchange in a thread of its own, for neither look-ups of names nor drips of bytes know a time limit."""
-    answers: list[Answer] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            answers.append(exchange())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            failures.append(error)
-        finally:
-            connection.close()
-
-    thread, ends_at = threading.Thread(target=run, name="http-client", daemon=True), time.monotonic() + seconds
-    thread.start()
-    thread.join(seconds)
-    if answers:
-        return answers[0]
-    if thread.is_alive() or time.monotonic() >= ends_at:
-        connection.cut_off()
-        raise DeadlinePassed
-    raise failures[0]

@@ -30,6 +30,7 @@ from authserver.console.openid.identity import (
     ProviderUnavailable,
     State,
 )
+from authserver.http_client import DeadlinePassed, within
 from authserver.rules.outbound.public_addresses import is_public
 from authserver.telemetry.outgoing import outgoing_request
 
@@ -284,27 +285,13 @@ _slots = threading.BoundedSemaphore(MAX_CONCURRENT)
 
 
 def _with_deadline(call: Callable[[], Response]) -> Response:
-    """Ask in a thread of its own, for neither name look-ups nor drips of bytes know a total time limit."""
+    """Ask within the time limit, and no more at once than may."""
     if not _slots.acquire(blocking=False):
         raise _Busy
-    result: list[Response | BaseException] = []
-
-    def run() -> None:
-        try:
-            result.append(call())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            result.append(error)
-        finally:
-            _slots.release()
-
-    thread = threading.Thread(target=run, name="provider", daemon=True)
-    thread.start()
-    thread.join(TOTAL_SECONDS)
-    if not result:
-        raise _BadMetadata("too_slow")
-    if isinstance(result[0], BaseException):
-        raise result[0]
-    return result[0]
+    try:
+        return within(TOTAL_SECONDS, call, at_end=_slots.release)
+    except DeadlinePassed as error:
+        raise _BadMetadata("too_slow") from error
 
 
 def _bounded(answer: Response) -> Response:
