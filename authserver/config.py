@@ -254,13 +254,11 @@ class Config(BaseModel):
     def _issuer(cls, value: str) -> str:
         if not value:
             return value
-        msg = "must be an https URL without user, query, fragment or trailing slash (RFC 8414 section 2)"
-        if not _legible(value) or not re.fullmatch(r"https?://[!-~]*[!-.0-~]", value) or set(value) & set("?#@"):
+        if not _is_base_url(value):
+            msg = "must be an https URL without user, query, fragment or trailing slash (RFC 8414 section 2)"
             raise ValueError(msg)
         parts = urlsplit(value)
-        if not parts.hostname:
-            raise ValueError(msg)
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
             msg = "must begin with https://; plain http is for loopback only"
             raise ValueError(msg)
         return value
@@ -287,11 +285,8 @@ class Config(BaseModel):
     @field_validator("mtls_url")
     @classmethod
     def _mtls_url(cls, value: str) -> str:
-        if value and (not re.fullmatch(r"https://[!-~]*[!-.0-~]", value) or set(value) & set("?#@")):
-            msg = "must be an https URL without user, query, fragment or trailing slash"
-            raise ValueError(msg)
-        if value and not (_legible(value) and urlsplit(value).hostname):
-            msg = "must be an https URL with a host"
+        if value and not (value.startswith("https://") and _is_base_url(value)):
+            msg = "must be an https URL with a host, without user, query, fragment or trailing slash"
             raise ValueError(msg)
         return value
 
@@ -446,6 +441,13 @@ def _legible(url: str) -> bool:
     except ValueError:
         return False
     return port != 0 and "@" not in parts.path
+
+
+def _is_base_url(url: str) -> bool:
+    """Whether paths can be put behind a URL: it has a host, and no user, query, fragment or trailing slash."""
+    if not _legible(url) or not re.fullmatch(r"https?://[!-~]*[!-.0-~]", url) or set(url) & set("?#@"):
+        return False
+    return bool(urlsplit(url).hostname)
 
 
 def _is_loopback(host: str) -> bool:
