@@ -1,11 +1,13 @@
 """What every command does: the shape of its JSON, and the one audit record of each change (PRODUCT.md §4, §2.14)."""
 
+import ast
 import re
 
 import pytest
 
 from authserver.cli.reference import commands
 from tests.support.assertions import Signer, assertion, token
+from tests.support.processes import ROOT
 from tests.support.shell import Shell
 
 INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
@@ -468,6 +470,17 @@ REFUSED = [
     ("sessions", "end", "nothing"),
     ("keys", "retire", "KID"),
 ]
+
+
+def test_texts_name_options_that_there_are():
+    """Also hints and errors, which the reference does not show."""
+    own = {option for _, each in commands() for param in each.params for option in param.opts}
+    known = own | {"--help", "--version", "--debug"}  # of Flask
+    for path in sorted((ROOT / "authserver" / "cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", node.value))
+                assert named <= known, (path.name, node.lineno, named - known)
 
 
 def test_what_changes_nothing_leaves_no_record(shell, world):

@@ -253,7 +253,7 @@ def show(client_id: str) -> Answer:
 def edit(client_id: str, name: str | None, span: Span | None, instant: Instant | None) -> Answer:
     """Change name or expiry; the chosen roles are fixed."""
     if name is None and span is None and instant is None:
-        msg = "Nothing to change: give --name, --expires-in or --expires-context."
+        msg = "Nothing to change: give --name, --expires-in or --expires-at."
         raise click.UsageError(msg)
     context = command_context()
     expires_at = expiry(context.now, span, instant)
