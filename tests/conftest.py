@@ -33,7 +33,6 @@ LONGEST = (
     "cli_process",
     "journeys",
     "history",
-    "docs",
     "state_machine",
     "journeys_credentials",
     "rotations_under_load",
@@ -43,8 +42,12 @@ LONGEST = (
     "image",
     "sqlite_library",
     "schema_window",
+    "docs",
 )
-"""Begun first, so that in the end no process is left alone with a long one."""
+"""Begun first, so that in the end no process is left alone with a long one.
+
+What starts many commands, each with a deadline, comes behind what keeps all processors busy.
+"""
 
 
 NOT_QUICK = {
